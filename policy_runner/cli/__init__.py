@@ -1,0 +1,1 @@
+"""The policy-runner command."""

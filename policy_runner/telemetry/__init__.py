@@ -1,0 +1,1 @@
+"""Host and Jetson readings from a root path: text to numbers, no ROS."""
