@@ -1,0 +1,252 @@
+"""One table of parameters: the single source for declaring, checking, documenting.
+
+A row says name, default, meaning, unit and range; from it come the descriptor that
+`ros2 param describe` shows, the checks of every set, and the table in the README.
+Declaring never raises: a bad value from YAML is remembered as a sentence, the default
+stands in, and `configure` refuses with all sentences at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("bool", "int", "float", "str", "int[]", "float[]", "str[]")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row. `default` None means: not set unless somebody sets it (then `kind` is required)."""
+
+    name: str
+    default: Any
+    description: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False  # may change while the node is active
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            kind = {bool: "bool", int: "int", float: "float", str: "str"}[type(self.default)]
+            object.__setattr__(self, "kind", kind)
+
+    @property
+    def text(self) -> str:
+        """Description with the unit, one sentence, as rqt and `ros2 param describe` show it."""
+        return f"{self.description} [{self.unit}]" if self.unit else self.description
+
+
+def expected(row: Parameter) -> str:
+    """What a value of this row must be, in words."""
+    words = {"bool": "true or false", "int": "an integer", "float": "a float", "str": "a string"}
+    base = row.kind.removesuffix("[]")
+    text = words[base] if base == row.kind else f"a list ({words[base]} each)"
+    if row.choices:
+        return f"one of {', '.join(row.choices)}"
+    if row.low is not None or row.high is not None:
+        low = "" if row.low is None else f"{row.low:g}"
+        high = "" if row.high is None else f"{row.high:g}"
+        text += f" in {low}..{high}"
+    return f"{text} ({row.unit})" if row.unit else text
+
+
+def _element_problem(row: Parameter, value: Any) -> str:
+    base = row.kind.removesuffix("[]")
+    types = {"bool": bool, "int": int, "float": float, "str": str}
+    if type(value) is not types[base]:
+        if base == "float" and type(value) is int:
+            return f"the integer {value} (write {value}.0)"
+        return f"{value!r}"
+    if row.choices and value not in row.choices:
+        return f"{value!r}"
+    if base in ("int", "float"):
+        if not math.isfinite(value):
+            return f"{value}"
+        if (row.low is not None and value < row.low) or (row.high is not None and value > row.high):
+            return f"{value:g}" if base == "float" else f"{value}"
+    return ""
+
+
+def problem(row: Parameter, value: Any) -> str:
+    """The sentence that refuses `value` for this row, or '' when it is fine."""
+    if row.kind.endswith("[]"):
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            got = f"{value!r}"
+        else:
+            # An empty YAML list has no type of its own; it is a legal value of every array row.
+            got = next((g for g in (_element_problem(row, v) for v in list(value)) if g), "")
+    else:
+        got = _element_problem(row, value)
+    return f"parameter {row.name}: expected {expected(row)}, got {got}" if got else ""
+
+
+def markdown(table: Sequence[Parameter]) -> str:
+    """The table as the README shows it; a test compares the two."""
+    lines = [
+        "| parameter | type | default | range | unit | live | meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table:
+        if row.choices:
+            span = ", ".join(f"`{c}`" for c in row.choices)
+        elif row.low is None and row.high is None:
+            span = ""
+        else:
+            ends = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
+            span = " to ".join(ends)
+        default = "not set" if row.default is None else f"`{_yaml(row.default)}`"
+        live = "yes" if row.live else ""
+        cells = (f"`{row.name}`", row.kind, default, span, row.unit, live, row.description)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '""' if value == "" else str(value)
+
+
+class DeclaredParameters:
+    """The rows declared on one node: their values, their problems, their checks of every set.
+
+    `may_change` says whether a row that is not live may be set now; the node gives it
+    (false while active), so a refusal comes with its reason instead of a silent no-effect.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        table: Sequence[Parameter],
+        may_change: Callable[[], bool] = lambda: True,
+        check: Callable[[Mapping[str, Any]], str] = lambda _values: "",
+    ) -> None:
+        self._node = node
+        self._rows: dict[str, Parameter] = {}
+        self._problems: dict[str, str] = {}
+        self._may_change = may_change
+        self._check = check
+        self.declare(table)
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def declare(self, table: Sequence[Parameter]) -> None:
+        """Declare rows that are not declared yet; a bad override is remembered, never raised."""
+        from rclpy.parameter import Parameter as RosParameter
+
+        overrides = self._node._parameter_overrides
+        for row in table:
+            if row.name in self._rows:
+                continue
+            self._rows[row.name] = row
+            bad = ""
+            if row.name in overrides:
+                bad = problem(row, overrides[row.name].value)
+                if bad:
+                    self._problems[row.name] = bad
+            declared: Any = row.default
+            if row.default is None or row.kind.endswith("[]"):
+                # By type: rclpy would infer BYTE_ARRAY from an empty list.
+                declared = getattr(RosParameter.Type, _ROS_TYPES[row.kind])
+            empty = row.name in overrides and overrides[row.name].value in ([], ())
+            self._node.declare_parameter(
+                row.name, declared, _descriptor(row), ignore_override=bool(bad) or empty
+            )
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Undeclare rows, such as those of an input that the newly loaded policy does not have."""
+        for name in names:
+            self._node.undeclare_parameter(name)
+            del self._rows[name]
+            self._problems.pop(name, None)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every declared row's name."""
+        return tuple(self._rows)
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences for the values that YAML or the command line got wrong and nobody mended."""
+        return list(self._problems.values())
+
+    def value(self, name: str) -> Any:
+        """Present value; arrays as lists; the row's default (maybe None) when nothing is set."""
+        row = self._rows[name]
+        got = self._node.get_parameter_or(name).value
+        if got is None:
+            return list(row.default) if row.kind.endswith("[]") and row.default else row.default
+        return list(got) if row.kind.endswith("[]") else got
+
+    def values(self) -> dict[str, Any]:
+        """All present values by name."""
+        return {name: self.value(name) for name in self._rows}
+
+    def _on_set(self, parameters: Sequence[Any]) -> Any:
+        from rcl_interfaces.msg import SetParametersResult
+
+        changed = {}
+        for parameter in parameters:
+            row = self._rows.get(parameter.name)
+            if row is None:
+                continue  # rclpy's own, such as use_sim_time
+            reason = problem(row, parameter.value)
+            if not reason and not row.live and not self._may_change():
+                reason = (
+                    f"parameter {row.name}: read while configuring; "
+                    "deactivate and clean up the node, set it, configure again"
+                )
+            if reason:
+                return SetParametersResult(successful=False, reason=reason)
+            changed[row.name] = parameter.value
+        reason = self._check(changed)
+        if reason:
+            return SetParametersResult(successful=False, reason=reason)
+        for name in changed:
+            self._problems.pop(name, None)
+        return SetParametersResult(successful=True)
+
+
+def declare_table(node: Any, table: Sequence[Parameter]) -> DeclaredParameters:
+    """Declare a table whose rows may all change at any time (a node that is no controller)."""
+    return DeclaredParameters(node, table)
+
+
+_ROS_TYPES = {
+    "bool": "BOOL",
+    "int": "INTEGER",
+    "float": "DOUBLE",
+    "str": "STRING",
+    "int[]": "INTEGER_ARRAY",
+    "float[]": "DOUBLE_ARRAY",
+    "str[]": "STRING_ARRAY",
+}
+
+
+def _descriptor(row: Parameter) -> Any:
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    constraints = []
+    if row.choices:
+        constraints.append(f"one of {', '.join(row.choices)}")
+    if not row.live:
+        constraints.append("read while configuring")
+    descriptor = ParameterDescriptor(
+        name=row.name, description=row.text, additional_constraints="; ".join(constraints)
+    )
+    low = -math.inf if row.low is None else row.low
+    high = math.inf if row.high is None else row.high
+    if row.kind == "float" and (row.low is not None or row.high is not None):
+        low, high = max(low, -1.7e308), min(high, 1.7e308)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    if row.kind == "int" and (row.low is not None or row.high is not None):
+        ends = int(max(low, -(2**63))), int(min(high, 2**63 - 1))
+        descriptor.integer_range = [IntegerRange(from_value=ends[0], to_value=ends[1])]
+    return descriptor
