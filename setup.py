@@ -1,0 +1,65 @@
+"""Package metadata. It lives here, not in pyproject.toml, because colcon reads it from here."""
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "policy_runner"
+MODEL_SUFFIXES = {".onnx", ".data", ".npz", ".json", ".yaml", ".md", ".png"}
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """What goes to share/policy_runner, folder by folder (only `*.launch.py`: no caches)."""
+    share = f"share/{NAME}"
+    rows = [
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (share, ["package.xml"]),
+        (f"{share}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"{share}/config", sorted(glob("config/*.yaml"))),
+    ]
+    for folder in sorted(path for path in Path("models").rglob("*") if path.is_dir()):
+        files = sorted(str(path) for path in folder.iterdir() if path.suffix in MODEL_SUFFIXES)
+        rows.append((f"{share}/{folder.as_posix()}", files))
+    return [(folder, files) for folder, files in rows if files]
+
+
+TEST = ["pytest>=6.2", "pytest-timeout", "hypothesis"]
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Runs a trained policy on a ROS 2 robot, at a fixed rate, safely and visibly.",
+    long_description=Path("README.md").read_text("utf-8") if Path("README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="policy_runner maintainers",
+    maintainer_email="maintainers@policy-runner.example",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed", "sim/*.xml"]},
+    data_files=shared_files(),
+    zip_safe=False,
+    install_requires=[
+        "setuptools",
+        "numpy>=1.23",
+        "onnxruntime>=1.15",
+        "pydantic>=2.5",
+        "PyYAML>=5.4",
+        "rich>=12",
+    ],
+    tests_require=TEST,
+    extras_require={
+        "sim": ["mujoco>=3.1"],
+        "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
+        "test": TEST,
+    },
+    entry_points={
+        "console_scripts": [
+            "policy_runner = policy_runner.ros.policy_runner_main:main",
+            "jetson_diagnostics = policy_runner.ros.jetson_diagnostics_main:main",
+            "simulated_robot = policy_runner.ros.simulated_robot_main:main",
+            "policy-runner = policy_runner.cli.main:main",
+        ],
+    },
+)
