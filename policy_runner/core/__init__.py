@@ -1,1 +1,4 @@
-"""The decision, pure: numpy in, commands out. Read pipeline.py first; nothing here logs, sleeps or reads a clock."""
+"""The decision, pure: numpy in, commands out; nothing here logs, sleeps or reads a clock.
+
+Read `pipeline.py` first.
+"""

@@ -1,0 +1,29 @@
+"""Which backend runs a model, by name; each is imported only when it is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_runner.core.problems import refuse
+
+if TYPE_CHECKING:
+    from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+
+BACKENDS = ("auto", "onnxruntime")
+
+
+def load_model(backend: str, path: Path, sha256: str | None, spec_path: Path) -> OnnxRuntimeModel:
+    """Load, check and warm up the model.
+
+    Raises:
+        Refusal: the file is no such model, or the backend is not there.
+    """
+    if backend not in BACKENDS:
+        raise refuse("", "backend", f"one of {', '.join(BACKENDS)}", backend)
+    from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel, check_model_file
+
+    check_model_file(path, sha256, spec_path)
+    model = OnnxRuntimeModel(path)
+    model.warm_up()
+    return model

@@ -1,0 +1,239 @@
+"""From the model's raw output to targets, in one fixed order, element by element.
+
+raw -> squash -> clip_raw -> denormalize -> * scale + offset + relative_to -> clip -> ema.
+The robot's own limits come after this, in `limits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.frame_arithmetic import Stage, bounds, clip_stage
+from policy_runner.core.normalization import Normalizer
+from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
+from policy_runner.core.spec import ActionGroup, ActionTensor, PolicySpec
+
+Array = npt.NDArray[np.float64]
+UNIT = {"position": "rad", "velocity": "rad/s", "effort": "N m"}
+
+
+@dataclass(frozen=True)
+class ActionElement:
+    """What one element of the action commands."""
+
+    joint: str
+    kind: str  # position | velocity | effort
+
+
+def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
+    """Every element of the action, tensor by tensor, group by group.
+
+    Raises:
+        Refusal: an unknown joint, or a joint commanded twice in one kind.
+    """
+    elements: list[ActionElement] = []
+    problems: list[Problem | str] = []
+    for t, tensor in enumerate(spec.action):
+        for g, group in enumerate(tensor.groups):
+            for k, joint in enumerate(group.joints):
+                key = f"action[{t}].groups[{g}].joints[{k}]"
+                element = ActionElement(joint, group.kind)
+                if joint not in spec.joint_names:
+                    expected = f"a joint of joint_names ({', '.join(spec.joint_names)})"
+                    hint = did_you_mean(joint, spec.joint_names)
+                    problems.append(Problem(file, key, expected, f"'{joint}'", hint))
+                elif element in elements:
+                    expected = f"each joint's {group.kind} commanded once"
+                    problems.append(Problem(file, key, expected, f"'{joint}' again"))
+                elements.append(element)
+    if problems:
+        raise Refusal(problems)
+    return elements
+
+
+def by_joint(value: object, joints: Sequence[str], file: str, key: str) -> Array:
+    """A number for all joints, a list in their order, or a mapping by joint name: float64 [n].
+
+    Raises:
+        Refusal: a list of another length, an unknown or a forgotten joint.
+    """
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in joints:
+                expected = f"joints of this group ({', '.join(joints)})"
+                raise refuse(file, key, expected, f"'{name}'", did_you_mean(name, joints))
+        missing = [joint for joint in joints if joint not in value]
+        if missing:
+            raise refuse(file, key, "a number for every joint of the group", f"none for {missing}")
+        return np.array([value[joint] for joint in joints], dtype=np.float64)
+    if isinstance(value, list):
+        if len(value) != len(joints):
+            raise refuse(file, key, f"one number or {len(joints)} numbers", f"{len(value)}")
+        return np.array(value, dtype=np.float64)
+    assert isinstance(value, (int, float))
+    return np.full(len(joints), float(value))
+
+
+class ActionDecoder:
+    """Decodes one inference's output tensors into targets, float64 [elements].
+
+    `raw`, `clipped` and `target` keep the newest values of those stages, which is what
+    `last_action` terms read; `reset` sets them to zero.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        outputs: Mapping[str, npt.NDArray[np.generic]],
+        normalizers: Mapping[str, Normalizer],
+        measured: Callable[[str], Array | None],
+        file: str,
+    ) -> None:
+        self.elements = action_elements(spec, file)
+        size = len(self.elements)
+        self.raw, self.clipped, self.target = np.zeros(size), np.zeros(size), np.zeros(size)
+        self._zeros = np.zeros(size)
+        self._reads: list[tuple[Array, npt.NDArray[np.generic]]] = []
+        columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
+        start = 0
+        for t, tensor in enumerate(spec.action):
+            key = f"action[{t}]"
+            used = self._bind_groups(tensor, outputs[tensor.tensor], start, file, key)
+            normalizer = normalizers.get(tensor.tensor)
+            count = sum(len(group.joints) for group in tensor.groups)
+            columns["spread"].append(normalizer.denominator if normalizer else np.ones(count))
+            columns["mean"].append(normalizer.mean if normalizer else np.zeros(count))
+            for g, group in enumerate(tensor.groups):
+                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]")
+            start += used
+        column = {name: np.concatenate(parts) for name, parts in columns.items()}
+        self._squash = np.flatnonzero(column["tanh"])
+        self._clip_raw = clip_stage(column["raw_low"], column["raw_high"])
+        self._scale = column["spread"] * column["scale"]
+        self._offset = column["mean"] * column["scale"] + column["offset"]
+        self._clip = clip_stage(column["low"], column["high"])
+        self._ema = column["ema"] if np.any(column["ema"] != 1) else None
+        self._first = True
+        self._from_previous = np.flatnonzero(column["previous"])
+        self._from_measured = np.flatnonzero(column["measured"])
+        self._measured = self._measured_positions(spec, measured, file)
+
+    def _bind_groups(
+        self,
+        tensor: ActionTensor,
+        output: npt.NDArray[np.generic],
+        start: int,
+        file: str,
+        key: str,
+    ) -> int:
+        flat = output.reshape(-1)
+        at = 0
+        for g, group in enumerate(tensor.groups):
+            first, last = group.slice or (at, at + len(group.joints))
+            if last - first != len(group.joints):
+                expected = f"{len(group.joints)} elements, one per joint"
+                raise refuse(file, f"{key}.groups[{g}].slice", expected, f"[{first}, {last}]")
+            if not 0 <= first < last <= flat.size:
+                expected = f"elements within output '{tensor.tensor}' of {flat.size}"
+                raise refuse(file, f"{key}.groups[{g}]", expected, f"[{first}, {last}]")
+            self._reads.append((self.raw[start + at : start + at + last - first], flat[first:last]))
+            at += last - first
+        if all(group.slice is None for group in tensor.groups) and at != flat.size:
+            expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
+            raise refuse(file, f"{key}.groups", expected, f"{at}", "name a slice to leave some out")
+        return at
+
+    @staticmethod
+    def _group_columns(
+        columns: dict[str, list[Array]], spec: PolicySpec, group: ActionGroup, file: str, key: str
+    ) -> None:
+        joints, size = group.joints, len(group.joints)
+        offset = by_joint(group.offset, joints, file, f"{key}.offset")
+        if group.relative_to != "zero" and group.kind != "position":
+            expected = "zero: a velocity or an effort has no pose to be relative to"
+            raise refuse(file, f"{key}.relative_to", expected, group.relative_to)
+        if group.relative_to == "default_joint_pos":
+            if spec.default_joint_pos is None:
+                expected = "`default_joint_pos` in the spec"
+                raise refuse(file, f"{key}.relative_to", expected, "none")
+            offset = offset + np.array(
+                [spec.default_joint_pos[spec.joint_names.index(joint)] for joint in joints]
+            )
+        raw_low, raw_high = bounds(group.clip_raw, size, file, f"{key}.clip_raw")
+        low, high = bounds(group.clip, size, file, f"{key}.clip")
+        parts = {
+            "tanh": np.full(size, float(group.squash == "tanh")),
+            "raw_low": raw_low,
+            "raw_high": raw_high,
+            "scale": by_joint(group.scale, joints, file, f"{key}.scale"),
+            "offset": offset,
+            "previous": np.full(size, float(group.relative_to == "previous_target")),
+            "measured": np.full(size, float(group.relative_to == "measured")),
+            "low": low,
+            "high": high,
+            "ema": np.full(size, group.ema),
+        }
+        for name, part in parts.items():
+            columns[name].append(part)
+
+    def _measured_positions(
+        self, spec: PolicySpec, measured: Callable[[str], Array | None], file: str
+    ) -> tuple[Array, npt.NDArray[np.intp]] | None:
+        if self._from_measured.size == 0:
+            return None
+        source = measured("position")
+        if source is None:
+            raise refuse(file, "action", "a joint_position term for relative_to measured", "none")
+        index = [spec.joint_names.index(self.elements[k].joint) for k in self._from_measured]
+        return source, np.array(index, dtype=np.intp)
+
+    def decode(self) -> bool:
+        """Read the outputs and compute `target`; False when the raw output is not finite.
+
+        On False nothing advances: `raw`, `clipped` and `target` keep the last good values.
+        """
+        kept = self.raw.copy()
+        for out, source in self._reads:
+            np.copyto(out, source, casting="same_kind")
+        if self.raw.dot(self._zeros) != 0.0:
+            self.raw[:] = kept
+            return False
+        clipped = self.clipped
+        np.copyto(clipped, self.raw)
+        if self._squash.size:
+            clipped[self._squash] = np.tanh(clipped[self._squash])
+        _run(self._clip_raw, clipped)
+        previous = self.target.copy() if self._ema is not None or self._from_previous.size else None
+        target = self.target
+        np.multiply(clipped, self._scale, out=target)
+        np.add(target, self._offset, out=target)
+        if previous is not None:
+            target[self._from_previous] += previous[self._from_previous]
+        if self._measured is not None:
+            target[self._from_measured] += self._measured[0][self._measured[1]]
+        _run(self._clip, target)
+        if self._ema is not None and previous is not None and not self._first:
+            np.add(previous, self._ema * (target - previous), out=target)
+        self._first = False
+        return True
+
+    def reset(self) -> None:
+        """Before the first inference of a run: every stage is zero."""
+        for stage in (self.raw, self.clipped, self.target):
+            stage.fill(0.0)
+        self._first = True
+
+
+_COLUMNS = (
+    *("tanh", "raw_low", "raw_high", "spread", "mean", "scale", "offset"),
+    *("previous", "measured", "low", "high", "ema"),
+)
+
+
+def _run(stages: Sequence[Stage], values: Array) -> None:
+    for stage in stages:
+        stage(values)

@@ -1,0 +1,100 @@
+"""What the robot delivers: one slot per input, written by whoever takes the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.joints import NEVER, JointSamples, RobotJoint
+from policy_runner.core.message_fields import leaves
+from policy_runner.core.spec import Input
+from policy_runner.core.timing import Window
+
+Array = npt.NDArray[np.float64]
+
+
+class InputSlot:
+    """Newest values of one input, their arrival and stamp on their clocks [ns].
+
+    `arrays` maps a field path to a float64 array of its leaves; `joints` is there for a
+    JointState. Arrival is on the loop's clock and already counts the time that the message
+    waited in the middleware.
+    """
+
+    def __init__(self, name: str, spec: Input) -> None:
+        self.name = name
+        self.spec = spec
+        self.arrays: dict[str, Array] = {}
+        self.paths: dict[str, tuple[str, ...]] = {}
+        self.joints: JointSamples | None = None
+        self.joint_kinds: list[str] = []
+        self.arrived_ns = NEVER
+        self.stamp_ns = NEVER
+        self.count = 0
+        self.fault = ""
+        self.faults = 0
+        self.ages = Window()
+
+    def field(self, path: str, size: int | None = None) -> Array:
+        """The array that holds the leaves of `path`, made on first request.
+
+        Raises:
+            KeyError: no such field, see `message_fields.leaves`.
+        """
+        if path not in self.arrays:
+            self.paths[path] = leaves(self.spec.type, path, size)
+            self.arrays[path] = np.full(len(self.paths[path]), np.nan)
+        return self.arrays[path]
+
+    def joint_values(
+        self, kind: str, joint_names: Sequence[str], robot: Mapping[str, RobotJoint]
+    ) -> Array:
+        """The array of `kind` in policy order, made on first request."""
+        if self.joints is None:
+            self.joints = JointSamples(joint_names, robot)
+        if kind not in self.joint_kinds:
+            self.joint_kinds.append(kind)
+        return self.joints.values[kind]
+
+    def received(self, arrived_ns: int, stamp_ns: int) -> None:
+        """Account for one message whose values were just written."""
+        self.arrived_ns = arrived_ns
+        self.stamp_ns = stamp_ns
+        self.count += 1
+        self.fault = ""
+
+    def refused(self, reason: str) -> None:
+        """Account for one message that could not be used; the old values stay, and age."""
+        self.fault = reason
+        self.faults += 1
+
+    @property
+    def oldest_ns(self) -> int:
+        """Arrival of the oldest value the policy uses; NEVER while one was never seen."""
+        if self.joints is None:
+            return self.arrived_ns
+        seen = self.joints.seen_ns
+        return min(int(seen[kind].min()) for kind in self.joint_kinds)
+
+    def forget(self) -> None:
+        """As if nothing had ever arrived (activation, a jump of the clock)."""
+        self.arrived_ns = self.stamp_ns = NEVER
+        self.fault = ""
+        for array in self.arrays.values():
+            array.fill(np.nan)
+        if self.joints is not None:
+            for kind, seen in self.joints.seen_ns.items():
+                seen.fill(NEVER)
+                self.joints.values[kind].fill(np.nan)
+
+    def missing(self) -> str:
+        """What was never seen, in words: '' when all is there."""
+        if self.joints is not None and self.arrived_ns != NEVER:
+            names = [f"{k} of {j}" for k in self.joint_kinds for j in self.joints.unseen(k)]
+            return ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
+        return "" if self.arrived_ns != NEVER else "no message yet"
+
+
+Read = Callable[[], str]  # writes one term's numbers into the frame; '' or a fault in words

@@ -1,0 +1,83 @@
+"""Joints by name: from a message's order to the policy's, merged per joint, with an age each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class RobotJoint:
+    """How the robot calls a policy's joint: robot value = sign * policy value + offset [rad]."""
+
+    name: str
+    sign: float = 1.0
+    offset: float = 0.0
+
+
+class JointSamples:
+    """Newest position, velocity and effort of every policy joint; NaN until seen.
+
+    Messages may list joints in any order, partly, and with foreign joints among them; several
+    publishers may share one topic. What a message does not say keeps its value and its age.
+    """
+
+    def __init__(
+        self, joint_names: Sequence[str], robot: Mapping[str, RobotJoint] | None = None
+    ) -> None:
+        named = [(robot or {}).get(name, RobotJoint(name)) for name in joint_names]
+        self.joint_names = tuple(joint_names)
+        self._slot = {joint.name: k for k, joint in enumerate(named)}
+        self._sign = np.array([joint.sign for joint in named])
+        self._offset = np.array([joint.offset for joint in named])
+        self._plain = bool(np.all(self._sign == 1.0) and np.all(self._offset == 0.0))
+        size = len(joint_names)
+        self.values = {kind: np.full(size, np.nan) for kind in ("position", "velocity", "effort")}
+        self.seen_ns = {kind: np.full(size, NEVER, dtype=np.int64) for kind in self.values}
+        self._names: list[str] = []
+        self._from = np.zeros(0, dtype=np.intp)
+        self._to = np.zeros(0, dtype=np.intp)
+        self._fault = ""
+
+    def merge(
+        self, names: list[str], values: Mapping[str, Sequence[float]], arrived_ns: int
+    ) -> str:
+        """Take one message's joints, arrays in the order of `names`; an empty array says nothing.
+
+        Returns the fault that made the message unusable (nothing was taken), or ''.
+        """
+        if names != self._names:
+            self._index(names)
+        if self._fault:
+            return self._fault
+        for kind, given in values.items():
+            if len(given) == 0:
+                continue
+            if len(given) != len(names):
+                return f"{len(given)} values of {kind} for {len(names)} names"
+            chosen = np.asarray(given)[self._from]
+            if not self._plain:
+                if kind == "position":
+                    chosen = chosen - self._offset[self._to]
+                chosen = chosen * self._sign[self._to]
+            self.values[kind][self._to] = chosen
+            self.seen_ns[kind][self._to] = arrived_ns
+        return ""
+
+    def _index(self, names: list[str]) -> None:
+        # Once per change of the names, not per message: publishers repeat one order.
+        ours = [(k, self._slot[name]) for k, name in enumerate(names) if name in self._slot]
+        self._from = np.array([k for k, _ in ours], dtype=np.intp)
+        self._to = np.array([slot for _, slot in ours], dtype=np.intp)
+        self._fault = "" if len(set(names)) == len(names) else "a joint name twice in one message"
+        self._names = list(names)
+
+    def unseen(self, kind: str) -> list[str]:
+        """Policy joints whose `kind` no message has said yet."""
+        return [n for n, t in zip(self.joint_names, self.seen_ns[kind], strict=True) if t == NEVER]

@@ -1,0 +1,48 @@
+"""The robot's limits on a command, after decoding: bounds, then rate; bounds win."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CommandLimits:
+    """Per element, in the command's unit; +-inf where there is no limit.
+
+    `max_step` is the largest change per tick: rate limit x nominal period, so that after a
+    stall a command still moves one period's worth.
+    """
+
+    low: Array
+    high: Array
+    max_step: Array
+
+    def __post_init__(self) -> None:
+        bounded = bool(np.any(np.isfinite(self.low)) or np.any(np.isfinite(self.high)))
+        object.__setattr__(self, "_bounded", bounded)
+        object.__setattr__(self, "_stepped", bool(np.any(np.isfinite(self.max_step))))
+
+    def apply(
+        self, target: Array, previous: Array | None, out: Array, hits: npt.NDArray[np.int64]
+    ) -> None:
+        """Write the limited target to out [n]; add 1 to hits [n] wherever a limit changed it."""
+        np.copyto(out, target)
+        if self._stepped and previous is not None:  # type: ignore[attr-defined]
+            np.maximum(out, previous - self.max_step, out=out)
+            np.minimum(out, previous + self.max_step, out=out)
+        if self._bounded:  # type: ignore[attr-defined]
+            np.maximum(out, self.low, out=out)
+            np.minimum(out, self.high, out=out)
+        elif not self._stepped:  # type: ignore[attr-defined]
+            return
+        hits += out != target
+
+    @staticmethod
+    def none(size: int) -> CommandLimits:
+        """No limit at all."""
+        return CommandLimits(np.full(size, -np.inf), np.full(size, np.inf), np.full(size, np.inf))

@@ -1,0 +1,117 @@
+"""From the newest inputs to the tensors that the policy was trained on.
+
+frame = terms, read and worked on in the order of `frame_arithmetic`;
+tensor = frame -> history -> clip -> normalize -> clip.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.frame_arithmetic import bounds, clip_stage, frame_stages
+from policy_runner.core.history import FrameHistory
+from policy_runner.core.normalization import Normalizer
+from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.spec import Normalization, ObservationTensor
+from policy_runner.core.terms import CompiledTerm, Sources, compile_term
+
+Array = npt.NDArray[np.float64]
+
+
+class TensorBuilder:
+    """Builds one input tensor of the model, in two parts: read a frame, then advance.
+
+    `read` may be called at any time; `advance` once per inference, since it moves the history.
+    """
+
+    def __init__(self, spec: ObservationTensor, sources: Sources, key: str) -> None:
+        problems: list[Problem | str] = []
+        self.terms: list[CompiledTerm] = []
+        for k, term in enumerate(spec.terms):
+            try:
+                self.terms.append(compile_term(term, sources, f"{key}.terms[{k}]"))
+            except Refusal as refusal:
+                problems += refusal.problems
+        if problems:
+            raise Refusal(problems)
+        self.name = spec.tensor
+        sizes = [term.size for term in self.terms]
+        self.frame = np.zeros(sum(sizes))
+        self._zeros = np.zeros(sum(sizes))
+        starts = np.concatenate(([0], np.cumsum(sizes))).tolist()
+        self._reads = [
+            term.bind(self.frame[start : start + term.size])
+            for term, start in zip(self.terms, starts, strict=False)
+        ]
+        self._stages = frame_stages(
+            [
+                (settings, term.relative, term.size, f"{key}.terms[{k}]")
+                for k, (settings, term) in enumerate(zip(spec.terms, self.terms, strict=True))
+            ],
+            sources.file,
+        )
+        self._history = FrameHistory(spec.history, sizes) if spec.history else None
+        self.size = self._history.stacked.size if self._history else self.frame.size
+        self._clip = clip_stage(*bounds(spec.clip, 1, sources.file, f"{key}.clip"))
+        self._normalizer: Normalizer | None = None
+        normalization = spec.normalization
+        self._on_frame = isinstance(normalization, Normalization) and normalization.on == "frame"
+        if isinstance(normalization, Normalization) and spec.history and normalization.on is None:
+            where = f"{key}.normalization.on"
+            raise refuse(sources.file, where, "frame or stacked, since there is a history", "none")
+        self._work = np.zeros(self.size)
+        self._frame_work = np.zeros(self.frame.size)
+
+    @property
+    def normalized_size(self) -> int:
+        """How many elements the statistics must have."""
+        return self.frame.size if self._on_frame else self.size
+
+    def set_normalizer(self, normalizer: Normalizer) -> None:
+        """Normalize with these statistics from now on."""
+        self._normalizer = normalizer
+
+    @property
+    def elements(self) -> list[str]:
+        """Names of the frame's elements, `term/element`."""
+        return [f"{term.name}/{element}" for term in self.terms for element in term.elements]
+
+    def read(self) -> str:
+        """Read every term into the frame; returns '' or why the frame cannot be used."""
+        for read in self._reads:
+            fault = read()
+            if fault:
+                return fault
+        frame = self.frame
+        for stage in self._stages:
+            stage(frame)
+        # x . 0 is 0 exactly when every x is finite (NaN and inf give NaN): one call, no mask.
+        if frame.dot(self._zeros) != 0.0:
+            bad = int(np.flatnonzero(~np.isfinite(frame))[0])
+            return f"{self.elements[bad]} is {frame[bad]}"
+        return ""
+
+    def advance(self, out: npt.NDArray[np.generic]) -> None:
+        """History, clip, normalization; writes the tensor's elements to out [size]."""
+        if self._on_frame:
+            work = self._frame_work
+            np.copyto(work, self.frame)
+            self._finish(work)
+            values = self._history.push(work) if self._history else work
+        else:
+            values = self._work
+            np.copyto(values, self._history.push(self.frame) if self._history else self.frame)
+            self._finish(values)
+        np.copyto(out, values, casting="unsafe")
+
+    def _finish(self, values: Array) -> None:
+        for stage in self._clip:
+            stage(values)
+        if self._normalizer is not None:
+            self._normalizer.normalize(values, values)
+
+    def reset(self) -> None:
+        """Forget the past frames."""
+        if self._history is not None:
+            self._history.reset()

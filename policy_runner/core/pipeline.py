@@ -1,0 +1,225 @@
+"""One tick, from the newest inputs to a limited command. Read `Pipeline.step` first.
+
+Pure but for its own state: the time and the clock come in as arguments, nothing is logged,
+nothing sleeps; what an operator should know is counted and read by somebody else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.action import ActionDecoder, ActionElement
+from policy_runner.core.inputs import InputSlot
+from policy_runner.core.joints import NEVER
+from policy_runner.core.observation import TensorBuilder
+from policy_runner.core.safety import Decision, Fault, Reason, Safety
+from policy_runner.core.settings import Settings
+
+Array = npt.NDArray[np.float64]
+Buffer = npt.NDArray[np.generic]
+
+
+class Model(Protocol):
+    """What a backend is to the core: named, preallocated tensors, and a run between them."""
+
+    @property
+    def inputs(self) -> Mapping[str, Buffer]:
+        """Input tensors by name; write in place."""
+
+    @property
+    def outputs(self) -> Mapping[str, Buffer]:
+        """Output tensors by name; valid until the next run."""
+
+    def run(self) -> None:
+        """Compute the outputs from the inputs."""
+
+
+class Step(NamedTuple):
+    """What one tick decided, and when its parts ended, on the clock that was given [ns]."""
+
+    decision: Decision
+    command: Array | None  # float64 [elements], in policy joints and units; None: publish nothing
+    inferred: bool
+    started_ns: int
+    observed_ns: int
+    inferred_ns: int
+    decided_ns: int
+
+
+class Pipeline:
+    """A policy bound to a model's tensors, its state between ticks, and the decision.
+
+    Histories, recurrent state and the last action advance exactly once per inference and
+    never on HOLD; `reset` starts them anew.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[str, InputSlot],
+        builders: Sequence[tuple[TensorBuilder, Buffer]],
+        states: Sequence[tuple[Buffer, Buffer]],
+        model: Model,
+        decoder: ActionDecoder,
+        last_action: tuple[str, Array],
+        gravity: Array,
+        settings: Settings,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.slots = slots
+        self.elements: Sequence[ActionElement] = decoder.elements
+        self.safety = Safety()
+        self._slot_list = [(slot, settings.inputs[name], name) for name, slot in slots.items()]
+        self._builders = builders
+        self._states = states
+        self._model = model
+        self._decoder = decoder
+        self._last_action_kind, self._last_action = last_action
+        self._gravity = gravity
+        self._clock_ns = clock_ns
+        size = len(decoder.elements)
+        self._command = np.zeros(size)
+        self._previous = np.zeros(size)
+        self._holds_position = np.array([e.kind == "position" for e in decoder.elements])
+        self._commanded = False
+        self._tick = 0
+        self._inferred_at_ns = NEVER
+        self.limit_hits = np.zeros(size, dtype=np.int64)
+        self.inferences = 0
+
+    def step(self, now_ns: int) -> Step:
+        """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk."""
+        clock = self._clock_ns
+        started = clock()
+        settings = self.settings
+        due = self._tick % settings.decimation == 0
+        self._tick += 1
+        # 1. May we? Inputs there and young enough, the observation finite, the robot upright.
+        fault = self._input_fault(now_ns)
+        if fault is None and (due or self.safety.decision is not Decision.RUN):
+            fault = self._observe()
+        decision = self.safety.judge(now_ns, fault, settings)
+        observed = inferred = clock()
+        # 2. The policy, once every `decimation` ticks; only here does its state advance.
+        infer = decision is Decision.RUN and due
+        if infer:
+            if now_ns - self._inferred_at_ns > settings.reset_after_ns:
+                self.reset()
+            fault = self._infer(now_ns)
+            inferred = clock()
+            if fault is not None:
+                decision = self.safety.judge(now_ns, fault, settings)
+        # 3. The command: the limited target, or the stop that fits the kind of command.
+        command = self._decide(decision)
+        return Step(decision, command, infer, started, observed, inferred, clock())
+
+    def _input_fault(self, now_ns: int) -> Fault | None:
+        """The first input that forbids RUN; every input's age is noted on the way."""
+        first: Fault | None = None
+        for slot, rule, name in self._slot_list:
+            oldest = slot.oldest_ns
+            if oldest == NEVER:
+                if rule.on_stale == "zero":
+                    self._zero(slot)
+                elif first is None:
+                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, f"{name}: {slot.missing()}")
+                continue
+            age = now_ns - oldest
+            slot.ages.add(age)
+            if age > rule.max_age_ns:
+                if rule.on_stale == "zero":
+                    self._zero(slot)
+                elif first is None:
+                    stop = rule.on_stale == "safe_stop"
+                    decision = Decision.SAFE_STOP if stop else Decision.HOLD
+                    why = slot.fault or f"{age / 1e9:.3f} s old"
+                    first = Fault(decision, Reason.INPUT_STALE, f"{name}: {why}")
+        return first
+
+    @staticmethod
+    def _zero(slot: InputSlot) -> None:
+        for array in slot.arrays.values():
+            array.fill(0.0)
+
+    def _observe(self) -> Fault | None:
+        for builder, _ in self._builders:
+            why = builder.read()
+            if why:
+                return Fault(Decision.HOLD, Reason.OBSERVATION_NOT_FINITE, f"{builder.name}: {why}")
+        limit = self.settings.max_tilt_rad
+        if limit:
+            # Gravity points along -z when upright; NaN (no such term) compares false.
+            tilt = math.acos(max(-1.0, min(1.0, -float(self._gravity[2]))))
+            if tilt > limit:
+                return Fault(Decision.SAFE_STOP, Reason.TIPPED, f"{math.degrees(tilt):.0f} degrees")
+        return None
+
+    def _infer(self, now_ns: int) -> Fault | None:
+        for builder, tensor in self._builders:
+            builder.advance(tensor)
+        self._model.run()
+        if not self._decoder.decode():
+            return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, "the model's output")
+        for state, following in self._states:
+            np.copyto(state, following)
+        self._inferred_at_ns = now_ns
+        self.inferences += 1
+        if self._last_action_kind != "limited":
+            np.copyto(self._last_action, getattr(self._decoder, self._last_action_kind))
+        return None
+
+    def _decide(self, decision: Decision) -> Array | None:
+        command = self._command
+        if decision is Decision.RUN:
+            np.copyto(self._previous, command)
+            previous = self._previous if self._commanded else self._start_command()
+            self.settings.limits.apply(self._decoder.target, previous, command, self.limit_hits)
+            self._commanded = True
+            if self._last_action_kind == "limited":
+                np.copyto(self._last_action, command)
+            return command
+        if decision is Decision.STARTING:
+            return None
+        return self.stop_command()
+
+    def _start_command(self) -> Array | None:
+        # Velocity and effort start from standstill. A position starts where the policy says:
+        # moving there gently is the start-pose move's task, not the rate limit's.
+        return None if self._holds_position.any() else self._previous * 0.0
+
+    def stop_command(self) -> Array | None:
+        """The command that stops: position holds the last one, velocity and effort are zero.
+
+        None while a position was never commanded: there is nothing to hold.
+        """
+        if not self._commanded and self._holds_position.any():
+            return None
+        self._command *= self._holds_position
+        self._commanded = True
+        return self._command
+
+    def reset(self) -> None:
+        """Start histories, recurrent state and the last action anew."""
+        for builder, _ in self._builders:
+            builder.reset()
+        for state, _ in self._states:
+            state.fill(0)
+        self._decoder.reset()
+        self._last_action.fill(0.0)
+        self._inferred_at_ns = NEVER
+
+    def activate(self) -> None:
+        """As if just configured: nothing seen, nothing commanded, nothing latched."""
+        self.reset()
+        self.safety.reset()
+        for slot in self.slots.values():
+            slot.forget()
+            slot.ages.clear()
+        self._commanded = False
+        self._command.fill(0.0)
+        self._tick = 0

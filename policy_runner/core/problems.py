@@ -1,0 +1,42 @@
+"""Problems, told to the person at the robot: one sentence each, all of them at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where (file, key), what was expected, what is there, what to do."""
+
+    file: str
+    key: str
+    expected: str
+    got: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = ": ".join(part for part in (self.file, self.key) if part)
+        text = f"{where}: expected {self.expected}, got {self.got}"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+class Refusal(Exception):
+    """What configure or a command refuses, with every problem that was found."""
+
+    def __init__(self, problems: Iterable[Problem | str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def refuse(file: str, key: str, expected: str, got: str, remedy: str = "") -> Refusal:
+    """A refusal of one problem."""
+    return Refusal([Problem(file, key, expected, got, remedy)])
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' with the nearest known word, or '' when none is near."""
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else ""

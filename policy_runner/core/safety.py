@@ -1,0 +1,104 @@
+"""A decision every tick, with its reason. HOLD recovers by itself, SAFE_STOP latches."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from policy_runner.core.settings import Settings
+
+
+class Decision(enum.Enum):
+    """What a tick publishes: nothing, the policy's command, or the defined stop."""
+
+    STARTING = "STARTING"
+    RUN = "RUN"
+    HOLD = "HOLD"
+    SAFE_STOP = "SAFE_STOP"
+
+
+class Reason(enum.Enum):
+    """Why a tick did not RUN."""
+
+    NONE = "none"
+    INPUT_MISSING = "input never seen"
+    INPUT_STALE = "input too old"
+    INPUT_UNUSABLE = "input unusable"
+    OBSERVATION_NOT_FINITE = "observation not usable"
+    ACTION_NOT_FINITE = "action not finite"
+    TIPPED = "robot tipped"
+    RECOVERING = "recovering"
+    HELD_TOO_LONG = "held too long"
+
+
+class Fault(NamedTuple):
+    """One thing that forbids RUN in this tick."""
+
+    decision: Decision
+    reason: Reason
+    detail: str = ""
+
+
+class Safety:
+    """The state between ticks: what is latched, since when it holds, since when all is well."""
+
+    def __init__(self) -> None:
+        self.holds = 0
+        self.safe_stops = 0
+        self.decision = Decision.STARTING
+        self.reason = Reason.INPUT_MISSING
+        self.detail = ""
+        self._held_since_ns = 0
+        self._well_since_ns: int | None = None
+        self._armed_again = False
+
+    def reset(self) -> None:
+        """As on activation: nothing ran yet, nothing is latched."""
+        self.decision, self.reason, self.detail = Decision.STARTING, Reason.INPUT_MISSING, ""
+        self._well_since_ns = None
+        self._armed_again = False
+
+    def arm(self) -> None:
+        """Let go of a latched SAFE_STOP at the next tick without a fault."""
+        self._armed_again = True
+
+    def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
+        """The decision of this tick."""
+        if fault is not None:
+            self._well_since_ns = None
+            return self._refuse(now_ns, fault, settings)
+        if self.decision in (Decision.RUN, Decision.STARTING):
+            return self._set(Decision.RUN, Reason.NONE, "")
+        if self._well_since_ns is None:
+            self._well_since_ns = now_ns
+        if self.decision is Decision.SAFE_STOP and not (
+            self._armed_again or settings.recover == "auto"
+        ):
+            return self.decision
+        if now_ns - self._well_since_ns >= settings.hold_recover_ns:
+            self._armed_again = False
+            return self._set(Decision.RUN, Reason.NONE, "")
+        return self.decision
+
+    def _refuse(self, now_ns: int, fault: Fault, settings: Settings) -> Decision:
+        if self.decision is Decision.SAFE_STOP:
+            return self.decision
+        if fault.decision is Decision.SAFE_STOP:
+            return self._set(*fault)
+        if self.decision is Decision.STARTING:
+            # Nothing ran yet, so there is no command to hold.
+            return self._set(Decision.STARTING, fault.reason, fault.detail)
+        if self.decision is Decision.RUN:
+            self._held_since_ns = now_ns
+        limit = settings.safe_stop_after_ns
+        if limit and now_ns - self._held_since_ns >= limit:
+            return self._set(Decision.SAFE_STOP, Reason.HELD_TOO_LONG, fault.detail)
+        return self._set(Decision.HOLD, fault.reason, fault.detail)
+
+    def _set(self, decision: Decision, reason: Reason, detail: str) -> Decision:
+        if decision is not self.decision:
+            self.holds += decision is Decision.HOLD
+            self.safe_stops += decision is Decision.SAFE_STOP
+            self._armed_again = False
+        self.decision, self.reason, self.detail = decision, reason, detail
+        return decision

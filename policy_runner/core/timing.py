@@ -1,0 +1,54 @@
+"""Windows of durations: bounded, preallocated, cheap to add to, summed up elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Figures of a window, in ns; 0 everywhere when it is empty."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    p999: float
+    max: float
+
+
+class Window:
+    """The newest `capacity` durations [ns] of one kind.
+
+    One thread adds, another reads: a read may miss the sample being written, nothing else.
+    """
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._samples = np.zeros(capacity, dtype=np.int64)
+        self._capacity = capacity
+        self.count = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Keep one more; the oldest goes when the window is full."""
+        self._samples[self.count % self._capacity] = duration_ns
+        self.count += 1
+
+    def clear(self) -> None:
+        """Forget all samples."""
+        self.count = 0
+
+    def samples(self) -> np.ndarray:
+        """A copy of what is kept, int64 [n], in no particular order."""
+        return self._samples[: min(self.count, self._capacity)].copy()
+
+    def percentiles(self) -> Percentiles:
+        """p50, p95, p99, p99.9 and the largest of the absolute values."""
+        kept = np.abs(self.samples())
+        if kept.size == 0:
+            return Percentiles(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        p50, p95, p99, p999 = np.percentile(kept, (50, 95, 99, 99.9))
+        return Percentiles(
+            kept.size, float(p50), float(p95), float(p99), float(p999), float(kept.max())
+        )
