@@ -1,0 +1,76 @@
+"""The groups of the sidecar: what reads each of them, and what judges the cached reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policy_runner.telemetry.cpu import CpuReader
+from policy_runner.telemetry.disk import DiskReader
+from policy_runner.telemetry.host_verdicts import CpuVerdict, DiskVerdict, MemoryVerdict
+from policy_runner.telemetry.memory import MemoryReader
+from policy_runner.telemetry.sampler import Read, Sample
+from policy_runner.telemetry.thermal import ThermalReader
+from policy_runner.telemetry.thermal_verdict import ThermalThresholds, ThermalVerdict
+from policy_runner.telemetry.tree import Tree
+from policy_runner.telemetry.verdict import STALE, Verdict
+
+Judge = Callable[[Any, Mapping[str, Any]], Verdict]
+
+
+@dataclass
+class Group:
+    """One status: its reader, its judge (reading, parameters by name), the keys it showed."""
+
+    read: Read
+    judge: Judge
+    keys: tuple[str, ...] = ()
+
+    def verdict(self, sample: Sample[object], parameters: Mapping[str, Any]) -> Verdict:
+        """Verdict on the cached sample; a stale one shows its keys without values."""
+        if sample.stale:
+            return Verdict(STALE, sample.stale, dict.fromkeys(self.keys, "n/a: stale"))
+        verdict = self.judge(sample.value, parameters)
+        self.keys = tuple(verdict.values)
+        return verdict
+
+
+def make_groups(tree: Tree, parameters: Mapping[str, Any]) -> dict[str, Group]:
+    """The groups by name, in the order of the published statuses."""
+    cpu, memory, disk, thermal = (
+        CpuVerdict(),
+        MemoryVerdict(),
+        DiskVerdict(),
+        ThermalVerdict(),
+    )
+    return {
+        "cpu": Group(
+            CpuReader(tree).read,
+            lambda r, p: cpu.judge(r, p["cpu.warn_load"], p["cpu.clear"]),
+        ),
+        "memory": Group(
+            MemoryReader(tree).read,
+            lambda r, p: memory.judge(
+                r, p["memory.warn_used"], p["memory.error_used"], p["memory.clear"]
+            ),
+        ),
+        "temperature": Group(
+            ThermalReader(tree).read,
+            lambda r, p: thermal.judge(r, _thermal_thresholds(p)),
+        ),
+        "disk": Group(
+            DiskReader(tree, parameters["disk.paths"]).read,
+            lambda r, p: disk.judge(r, p["disk.warn_used"], p["disk.error_used"], p["disk.clear"]),
+        ),
+    }
+
+
+def _thermal_thresholds(parameters: Mapping[str, Any]) -> ThermalThresholds:
+    return ThermalThresholds(
+        warn_margin=parameters["temperature.warn_margin"],
+        error_margin=parameters["temperature.error_margin"],
+        clear=parameters["temperature.clear"],
+        generic_warn=parameters["temperature.generic_warn"],
+        generic_error=parameters["temperature.generic_error"],
+    )

@@ -1,0 +1,168 @@
+"""CPU load from the deltas of `/proc/stat`, clocks from cpufreq."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy_runner.telemetry.tree import Reading, Tree, Unreadable, missing
+
+_CPU = "sys/devices/system/cpu"
+_KHZ_TO_MHZ = 1e-3
+
+
+@dataclass(frozen=True)
+class Core:
+    """One core: load [%] since the last sample, clock [MHz] that the governor asks for."""
+
+    name: str
+    load: Reading
+    clock: Reading
+
+
+@dataclass(frozen=True)
+class CpuReading:
+    """Load of all cores together [%], 1 min load average, cores, and the caps on the clock.
+
+    `clock_limit` is what the power mode or a thermal cap allows now, `hardware_limit` what
+    the silicon can do [MHz]. Clocks are requested ones: hardware throttling is not in them.
+    """
+
+    load: Reading
+    load_average: Reading
+    cores: tuple[Core, ...]
+    clock_limit: Reading
+    hardware_limit: Reading
+
+    @property
+    def busiest(self) -> Reading:
+        """Load of the busiest core [%]; one core at 100 % is enough to make a loop late."""
+        loads = [core.load.value for core in self.cores if core.load.value is not None]
+        return Reading(max(loads)) if loads else self.load
+
+    @property
+    def online(self) -> int:
+        """Cores that are on line."""
+        return sum(core.load.reason != "offline" for core in self.cores)
+
+
+class CpuReader:
+    """Reads the CPU group; keeps the last counters for the deltas."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._names = _possible_cores(tree)
+        self._last: dict[str, tuple[int, int]] = {}
+        self._policies = _policies(tree, self._names)
+
+    def read(self, now_ns: int) -> CpuReading:
+        """One sample; `now_ns` is not needed, since the counters carry their own time."""
+        try:
+            counters = _counters(self._tree.text("proc/stat"))
+        except Unreadable as error:
+            counters = {}
+            self._last = {}
+            reason = str(error)
+        else:
+            reason = "offline"
+        loads = {
+            name: _load(self._last.get(name), counters.get(name), reason)
+            for name in ("cpu", *self._names)
+        }
+        self._last = counters
+        clocks: dict[str, Reading] = {}
+        limits: list[float] = []
+        hardware: list[float] = []
+        for policy, names in self._policies.items():
+            base = f"{_CPU}/cpufreq/{policy}"
+            clock = self._tree.number(f"{base}/scaling_cur_freq", _KHZ_TO_MHZ)
+            clocks.update((name, clock) for name in names)
+            for file, into in (
+                ("scaling_max_freq", limits),
+                ("cpuinfo_max_freq", hardware),
+            ):
+                value = self._tree.number(f"{base}/{file}", _KHZ_TO_MHZ).value
+                if value is not None:
+                    into.append(value)
+        no_clock = missing("no cpufreq on this host")
+        return CpuReading(
+            load=loads["cpu"],
+            load_average=self._tree.number("proc/loadavg"),
+            cores=tuple(
+                Core(name, loads[name], self._clock(name, loads, clocks, no_clock))
+                for name in self._names
+            ),
+            clock_limit=Reading(max(limits)) if limits else no_clock,
+            hardware_limit=Reading(max(hardware)) if hardware else no_clock,
+        )
+
+    @staticmethod
+    def _clock(
+        name: str,
+        loads: dict[str, Reading],
+        clocks: dict[str, Reading],
+        no_clock: Reading,
+    ) -> Reading:
+        if loads[name].reason == "offline":
+            return missing("offline")
+        return clocks.get(name, no_clock)
+
+
+def _counters(stat: str) -> dict[str, tuple[int, int]]:
+    """(busy, total) ticks by line name: `cpu` for all, `cpu0`... for each on-line core."""
+    found = {}
+    for line in stat.splitlines():
+        if not line.startswith("cpu"):
+            break
+        name, *rest = line.split()
+        ticks = [int(word) for word in rest]
+        # guest and guest_nice are contained in user and nice already.
+        total = sum(ticks[:8])
+        found[name] = (total - sum(ticks[3:5]), total)
+    return found
+
+
+def _load(last: tuple[int, int] | None, now: tuple[int, int] | None, reason: str) -> Reading:
+    if now is None:
+        return missing(reason)
+    if last is None:
+        return missing("first sample")
+    busy, total = now[0] - last[0], now[1] - last[1]
+    if total <= 0:
+        return missing("no ticks since the last sample")
+    # iowait may run backwards between two samples (kernel documentation of /proc/stat).
+    return Reading(100.0 * min(max(busy / total, 0.0), 1.0))
+
+
+def core_list(text: str) -> list[int]:
+    """Numbers of a kernel CPU list such as `0-3,6`; anything else gives an empty list."""
+    numbers: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers.extend(range(int(first), int(last or first) + 1))
+    except ValueError:
+        return []
+    return numbers
+
+
+def _possible_cores(tree: Tree) -> tuple[str, ...]:
+    """Names of all cores, also of those that the power mode switched off: keys stay constant."""
+    numbers = core_list(tree.text_or(f"{_CPU}/present"))
+    if not numbers:
+        names = {name for name in _counters(tree.text_or("proc/stat")) if name != "cpu"}
+        numbers = sorted(int(name[3:]) for name in names)
+    return tuple(f"cpu{number}" for number in numbers)
+
+
+def _policies(tree: Tree, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """cpufreq policies and their cores; without a list, those up to the next policy's first."""
+    found = [path.rsplit("/", 1)[1] for path in tree.glob(f"{_CPU}/cpufreq/policy[0-9]*")]
+    firsts = [int(name[6:]) for name in found] + [1 << 30]
+    policies = {}
+    for index, policy in enumerate(found):
+        related = tree.text_or(f"{_CPU}/cpufreq/{policy}/related_cpus").split()
+        cores = {f"cpu{number}" for number in related if number.isdigit()}
+        if not cores:
+            cores = {n for n in names if firsts[index] <= int(n[3:]) < firsts[index + 1]}
+        policies[policy] = tuple(name for name in names if name in cores)
+    return policies

@@ -1,0 +1,121 @@
+"""One worker thread a group reads it again and again; everybody else sees the cached sample.
+
+A read of sysfs can hang in the kernel (a sensor bus that does not answer, a devfreq lock, a
+network file system). Then only that group's thread hangs: its samples become stale, the
+others and the node go on, and the process can still end, since the threads are daemons
+that hold nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Read = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Sample(Generic[T]):
+    """The newest reading of a group.
+
+    `value` is None until the first read ended. `stale` is '' while the sample is fresh,
+    otherwise a sentence that says why not.
+    """
+
+    value: T | None
+    taken_ns: int
+    stale: str
+
+
+class _Group:
+    def __init__(self, name: str, read: Read) -> None:
+        self.name = name
+        self.read = read
+        self.started_ns: int | None = None  # begin of the read that is under way
+        self.value: object | None = None
+        self.taken_ns = 0
+        self.error = ""
+
+
+class Sampler:
+    """Reads groups periodically; `sample` never blocks.
+
+    `period_ns` from read to read, `deadline_ns` for one read. Begin with `start`; `stop`
+    waits for threads that are between reads and leaves those that hang.
+    """
+
+    def __init__(
+        self,
+        reads: Mapping[str, Read],
+        period_ns: int = 1_000_000_000,
+        deadline_ns: int = 1_000_000_000,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._groups = {name: _Group(name, read) for name, read in reads.items()}
+        self._period_ns = period_ns
+        self._deadline_ns = deadline_ns
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to read all groups."""
+        for group in self._groups.values():
+            thread = threading.Thread(
+                target=self._loop, args=(group,), name=f"read {group.name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, timeout_s: float = 0.5) -> list[str]:
+        """End the threads; returns the names of the groups whose read hangs (left behind)."""
+        self._stop.set()
+        end = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return [t.name.removeprefix("read ") for t in self._threads if t.is_alive()]
+
+    def sample(self, name: str) -> Sample[object]:
+        """Newest sample of a group with its freshness at this moment."""
+        group = self._groups[name]
+        now = self._clock()
+        with self._lock:
+            started, value = group.started_ns, group.value
+            taken, error = group.taken_ns, group.error
+        stale = error
+        if started is not None and now - started > self._deadline_ns:
+            stale = f"reading {name} hangs since {(now - started) / 1e9:.1f} s"
+        elif value is None and not error:
+            stale = "no reading yet"
+        return Sample(value, taken, stale)
+
+    def _loop(self, group: _Group) -> None:
+        due = self._clock()
+        while not self._stop.is_set():
+            self._read_once(group)
+            # Readings missed while one hung are not caught up.
+            now = self._clock()
+            due = max(due + self._period_ns, now)
+            self._stop.wait((due - now) / 1e9)
+
+    def _read_once(self, group: _Group) -> None:
+        started = self._clock()
+        with self._lock:
+            group.started_ns = started
+        value, error = None, ""
+        try:
+            value = group.read(started)
+        except Exception as problem:  # noqa: BLE001 - a board's oddity must not end the thread
+            error = f"reading {group.name} failed: {type(problem).__name__}: {problem}"
+        with self._lock:
+            group.started_ns = None
+            group.error = error
+            if not error:
+                group.value = value
+                group.taken_ns = self._clock()

@@ -1,0 +1,213 @@
+"""Temperatures of the thermal zones and hwmon sensors, each with the board's own limits.
+
+Where limits come from, in this order: the sensor's own trips, the lowest trips of the other
+zones of the same board (a junction zone often has none of its own), none (the caller's
+generic ones). Passive trips that only warn of a hot surface are no throttling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from policy_runner.telemetry.tree import Reading, Tree, Unreadable, missing
+
+_THERMAL = "sys/class/thermal"
+_HWMON = "sys/class/hwmon"
+_MILLI = 1e-3
+# Sensors that are switched off report -256 °C; trips that are not set report 0 or -274 °C.
+_COLDEST, _HOTTEST = -100.0, 250.0
+# Touch-temperature notices of Jetson boards: 70 °C passive, bound to `hot-surface-alert` only.
+_HOT_SURFACE = 75.0
+# Constant values, not measurements.
+_NOT_SENSORS = {"pmic-die", "pmic"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Temperatures [°C] at which the board slows down and at which it switches itself off."""
+
+    throttle: float | None = None
+    critical: float | None = None
+    source: str = "none"  # own, board or none
+
+    @property
+    def known(self) -> bool:
+        """Whether the board told at least one of the two."""
+        return self.throttle is not None or self.critical is not None
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """One sensor: short name, temperature [°C], limits."""
+
+    name: str
+    value: Reading
+    limits: Limits
+
+    @property
+    def margin(self) -> Reading:
+        """Degrees left to throttling, or to the critical trip where only that is known."""
+        ceiling = self.limits.throttle or self.limits.critical
+        if self.value.value is None:
+            return self.value
+        if ceiling is None:
+            return missing("no trips")
+        return Reading(ceiling - self.value.value)
+
+
+@dataclass(frozen=True)
+class ThermalReading:
+    """All sensors in the board's order; `reason` says why there are none."""
+
+    sensors: tuple[Temperature, ...]
+    reason: str = ""
+
+    @property
+    def hottest(self) -> Temperature | None:
+        """The hottest sensor that gives a value."""
+        warm = [sensor for sensor in self.sensors if sensor.value.value is not None]
+        return max(warm, key=lambda sensor: sensor.value.value or 0.0, default=None)
+
+    @property
+    def tightest(self) -> Temperature | None:
+        """The sensor with the smallest margin to its limits."""
+        warm = [sensor for sensor in self.sensors if sensor.margin.value is not None]
+        return min(warm, key=lambda sensor: sensor.margin.value or 0.0, default=None)
+
+
+@dataclass(frozen=True)
+class _Place:
+    name: str
+    file: str
+    limits: Limits
+
+
+class ThermalReader:
+    """Finds sensors and trips once (and again when one vanishes), then reads temperatures."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._places: list[_Place] = []
+
+    def read(self, now_ns: int) -> ThermalReading:
+        """One sample."""
+        if not self._places:
+            self._places = _find(self._tree)
+        sensors = []
+        gone = False
+        for place in self._places:
+            value = temperature(self._tree, place.file)
+            gone = gone or value.reason in ("not there", "device gone")
+            sensors.append(Temperature(place.name, value, place.limits))
+        if gone:
+            self._places = []
+        return ThermalReading(tuple(sensors), "" if sensors else "no temperature sensor")
+
+
+def temperature(tree: Tree, file: str) -> Reading:
+    """One temperature [°C] from a file in millidegrees; a sensor that is off has no value."""
+    reading = tree.number(file, _MILLI)
+    if reading.value is not None and not _COLDEST < reading.value < _HOTTEST:
+        return missing(f"switched off ({reading.value:g} °C)")
+    return reading
+
+
+def zone_name(kind: str) -> str:
+    """Short name of a zone type: `CPU-therm`, `cpu-thermal` and `cpu_thermal` are `cpu`."""
+    name = kind.lower()
+    for suffix in ("-thermal", "_thermal", "-therm", "_therm", "_tegra"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _find(tree: Tree) -> list[_Place]:
+    zones = [
+        place for path in tree.glob(f"{_THERMAL}/thermal_zone*") if (place := _zone(tree, path))
+    ]
+    board = Limits(
+        throttle=min((z.limits.throttle for z in zones if z.limits.throttle), default=None),
+        critical=min((z.limits.critical for z in zones if z.limits.critical), default=None),
+        source="board",
+    )
+    if board.known:
+        zones = [z if z.limits.known else replace(z, limits=board) for z in zones]
+    places = zones + _hwmon(tree)
+    seen: dict[str, int] = {}
+    unique = []
+    for place in places:
+        count = seen[place.name] = seen.get(place.name, 0) + 1
+        unique.append(place if count == 1 else replace(place, name=f"{place.name} {count}"))
+    return unique
+
+
+def _zone(tree: Tree, path: str) -> _Place | None:
+    try:
+        name = zone_name(tree.text(f"{path}/type"))
+    except Unreadable:
+        return None
+    if name in _NOT_SENSORS:
+        return None
+    return _Place(name, f"{path}/temp", _zone_limits(tree, path))
+
+
+def _zone_limits(tree: Tree, path: str) -> Limits:
+    surface = _hot_surface_trips(tree, path)
+    passive, hot, critical = [], [], []
+    for file in tree.glob(f"{path}/trip_point_*_type"):
+        number = file.rsplit("_", 2)[1]
+        value = temperature(tree, f"{path}/trip_point_{number}_temp").value
+        if value is None or value <= 0.0:
+            continue
+        kind = tree.text_or(file)
+        if kind == "passive" and number not in surface:
+            passive.append(value)
+        elif kind == "hot":
+            hot.append(value)
+        elif kind == "critical":
+            critical.append(value)
+    # Several passive trips: the lower ones are notices or where a governor starts to look.
+    throttle = min([max(passive), *hot] if passive else hot, default=None)
+    limits = Limits(throttle, min(critical, default=None))
+    return replace(limits, source="own") if limits.known else limits
+
+
+def _hot_surface_trips(tree: Tree, path: str) -> set[str]:
+    """Numbers of the passive trips that slow nothing down.
+
+    The bindings tell it where the kernel shows them (`cdevN`, `cdevN_trip_point`); else, on a
+    Jetson, a passive trip at 75 °C or less is the touch-temperature notice.
+    """
+    bound: dict[str, set[str]] = {}
+    for file in tree.glob(f"{path}/cdev*_trip_point"):
+        device = tree.text_or(f"{file.removesuffix('_trip_point')}/type")
+        bound.setdefault(tree.text_or(file), set()).add(device)
+    surface = {trip for trip, devices in bound.items() if devices == {"hot-surface-alert"}}
+    if not bound and _is_jetson(tree):
+        for file in tree.glob(f"{path}/trip_point_*_temp"):
+            value = temperature(tree, file).value
+            if value is not None and value <= _HOT_SURFACE:
+                surface.add(file.rsplit("_", 2)[1])
+    return surface
+
+
+def _is_jetson(tree: Tree) -> bool:
+    compatible = tree.text_or("proc/device-tree/compatible")
+    return "nvidia,tegra" in compatible or tree.exists("etc/nv_tegra_release")
+
+
+def _hwmon(tree: Tree) -> list[_Place]:
+    """hwmon sensors, without those that only mirror a thermal zone."""
+    places = []
+    for base in tree.glob(f"{_HWMON}/hwmon*"):
+        chip = tree.text_or(f"{base}/name")
+        if not chip or tree.exists(f"{base}/device/trip_point_0_temp"):
+            continue
+        if tree.exists(f"{base}/device/type") and tree.exists(f"{base}/device/temp"):
+            continue
+        for file in tree.glob(f"{base}/temp*_input"):
+            stem = file.removesuffix("_input")
+            label = tree.text_or(f"{stem}_label") or stem.rsplit("/temp", 1)[1]
+            critical = temperature(tree, f"{stem}_crit").value
+            limits = Limits(None, critical, "own") if critical and critical > 0.0 else Limits()
+            places.append(_Place(f"{chip} {label}", file, limits))
+    return places

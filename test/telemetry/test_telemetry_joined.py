@@ -1,0 +1,122 @@
+"""The joined view: one sentence out of the runner's statuses and the host's verdicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from policy_runner.telemetry.joined import RunnerBook, join
+from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
+
+S = 1_000_000_000
+SILENCE = 2 * S
+COOL = {
+    "cpu": Verdict(OK, "35 % of 6 cores, busiest 60 %", {"load [%]": 35.0}),
+    "memory": Verdict(OK, "20 % used", {"used [%]": 20.0}),
+    "temperature": Verdict(OK, "cpu 61.2 °C", {"hottest [C]": 61.2}),
+}
+HOT = COOL | {"temperature": Verdict(WARN, "cpu 97.0 °C, 2.0 °C below throttling at 99 °C", {})}
+BUSY = COOL | {"cpu": Verdict(WARN, "saturated: 99 % of 6 cores", {"load [%]": 99.0})}
+
+
+def speak(book, now_ns, node="policy_runner", rate=100.0, missed=0, ticks=1, **other):
+    decision = other.get("decision", "RUN")
+    loop = {
+        "rate [Hz]": f"{rate}",
+        "target rate [Hz]": "100.0",
+        "missed deadlines": f"{missed}",
+        "ticks": f"{ticks}",
+    }
+    level = other.get("level", OK)
+    book.take(f"{node}: loop", level, "loop says", loop, now_ns)
+    book.take(f"{node}: inputs", other.get("inputs", OK), "imu too old", {}, now_ns)
+    book.take(f"{node}: inference", OK, "", {"inference p99 [us]": "110.4"}, now_ns)
+    values = {"decision": decision, "reason": other.get("reason", "")}
+    book.take(f"{node}: safety", other.get("safety", OK), "", values, now_ns)
+
+
+def test_fine_in_one_sentence():
+    book = RunnerBook()
+    speak(book, 0)
+    got = join(book, COOL, S, SILENCE)
+    assert got.level == OK
+    assert got.message == (
+        "loop at 100.0 of 100 Hz, inference p99 0.11 ms, RUN; hottest zone 61 °C"
+    )
+    assert got.values["rate [Hz]"] == "100.0"
+    assert got.values["hottest [C]"] == 61.2
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (HOT, "loop late: 87.2 of 100 Hz while temperature cpu 97.0 °C, 2.0 °C below throttling"),
+        (BUSY, "loop late: 87.2 of 100 Hz while cpu saturated: 99 % of 6 cores"),
+        (COOL, "loop late: 87.2 of 100 Hz, and nothing on this host explains it; hottest zone 61"),
+    ],
+)
+def test_late_loop_names_what_the_host_goes_through(host, words):
+    book = RunnerBook()
+    speak(book, 0, rate=87.2)
+    got = join(book, host, 0, SILENCE)
+    assert got.level == WARN
+    assert got.message.startswith(words)
+
+
+def test_missed_deadlines_are_told_for_a_while_and_then_forgotten():
+    book = RunnerBook()
+    speak(book, 0, missed=5)
+    assert "late" not in join(book, COOL, 0, SILENCE).message
+    speak(book, S, missed=18, ticks=2)
+    assert "loop late: 13 deadlines missed" in join(book, COOL, S, SILENCE).message
+    speak(book, 4 * S, missed=18, ticks=3)
+    assert "late" not in join(book, COOL, 4 * S + 1, SILENCE).message
+
+
+def test_silent_runner_is_an_error_and_never_seen_is_stale():
+    book = RunnerBook()
+    never = join(book, COOL, 0, SILENCE)
+    assert (never.level, never.message) == (
+        STALE,
+        "no policy_runner seen on /diagnostics yet",
+    )
+    speak(book, 0)
+    assert join(book, COOL, 2 * S, SILENCE).level == OK
+    silent = join(book, COOL, 3 * S, SILENCE)
+    assert (silent.level, silent.message) == (ERROR, "no status from policy_runner for 3 s")
+    assert list(silent.values) == list(never.values)
+
+
+def test_a_hung_control_loop_behind_a_talking_executor_is_an_error():
+    book = RunnerBook()
+    for second in range(5):
+        speak(book, second * S, ticks=100)
+    assert join(book, COOL, 4 * S, SILENCE).message == "control loop made no tick for 4 s"
+    book = RunnerBook()
+    for second in range(5):
+        speak(book, second * S, ticks=100, decision="SAFE_STOP", reason="not armed")
+    assert join(book, COOL, 4 * S, SILENCE).level == OK
+
+
+def test_the_runners_own_levels_and_reasons_come_through():
+    book = RunnerBook()
+    speak(book, 0, decision="HOLD", reason="imu is 300 ms old", safety=WARN, inputs=WARN)
+    got = join(book, COOL, 0, SILENCE)
+    assert got.level == WARN
+    assert "HOLD (imu is 300 ms old), inputs: imu too old" in got.message
+
+
+def test_namespaces_and_other_nodes():
+    book = RunnerBook()
+    assert not book.take("jetson_diagnostics: policy", OK, "", {}, 0)
+    assert not book.take("amcl: Standard deviation", OK, "", {}, 0)
+    assert not book.take("policy_runner: something", OK, "", {}, 0)
+    speak(book, 0, node="/left/policy_runner")
+    speak(book, 2 * S, node="right/policy_runner_2")
+    got = join(book, COOL, 3 * S, SILENCE)
+    assert (got.level, got.values["runner"]) == (ERROR, "/left/policy_runner")
+
+
+def test_values_that_are_no_numbers_do_not_raise():
+    book = RunnerBook()
+    book.take("policy_runner: loop", OK, "starting", {"rate [Hz]": "n/a"}, 0)
+    assert join(book, {}, 0, SILENCE).message == "starting"
