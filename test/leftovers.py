@@ -1,0 +1,89 @@
+"""What a test session must not leave behind: processes, and shared memory of the middleware.
+
+Processes are known by a mark in their environment, which grandchildren inherit. A segment in
+/dev/shm is ours when one of our processes was seen to map it, or when it is a port of our
+domain; another program's segments on the same machine are none of our business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from pathlib import Path
+
+MARK = "POLICY_RUNNER_TEST_SESSION"
+SHM = Path("/dev/shm")
+PORTS_PER_DOMAIN = 250  # DDSI-RTPS 2.5, 9.6.2.3: port = 7400 + 250 * domain + offset
+_SEGMENT = re.compile(r"/dev/shm/(fastrtps_\w+)")
+_seen: dict[str, set[int]] = {}
+
+
+def mark_session() -> None:
+    """Give all processes that are started from now on the mark of this session."""
+    os.environ[MARK] = uuid.uuid4().hex
+
+
+def our_processes() -> dict[int, str]:
+    """Pid and command line of every living process with our mark, ourselves excepted."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        with contextlib.suppress(OSError):  # it ended meanwhile, or it is somebody else's
+            if pid != os.getpid() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[pid] = words.decode("utf-8", "replace").strip()
+    return found
+
+
+def segments(pid: int | str) -> set[str]:
+    """Names of the middleware's segments that a process maps; none if it cannot be read."""
+    try:
+        return set(_SEGMENT.findall(Path(f"/proc/{pid}/maps").read_text()))
+    except OSError:
+        return set()
+
+
+def note_segments(pid: int) -> None:
+    """Remember what a process of ours maps now, since nobody can tell once it has ended."""
+    for name in segments(pid):
+        _seen.setdefault(name, set()).add(pid)
+
+
+def note_all_segments() -> None:
+    """Remember what this process and all its descendants map now."""
+    for pid in (os.getpid(), *our_processes()):
+        note_segments(pid)
+
+
+def remove_segments_of(pid: int) -> None:
+    """Remove what a killed process mapped, as far as no living process maps it."""
+    alive = _mapped_by_the_living()
+    for name in [name for name, pids in _seen.items() if pid in pids]:
+        if name not in alive:
+            for path in _files(name):
+                path.unlink(missing_ok=True)
+
+
+def left_segments(domain: int, before: set[str]) -> list[str]:
+    """Files of our segments that still exist, that no living process maps and that are new."""
+    first = 7400 + PORTS_PER_DOMAIN * domain
+    ports = {f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)}
+    names = (set(_seen) | ports) - _mapped_by_the_living()
+    return sorted(path.name for name in names for path in _files(name) if path.name not in before)
+
+
+def all_files() -> set[str]:
+    """Names of all files of the middleware in /dev/shm."""
+    return {path.name for path in SHM.glob("*fastrtps_*")} if SHM.is_dir() else set()
+
+
+def _files(name: str) -> list[Path]:
+    candidates = (SHM / name, SHM / f"{name}_el", SHM / f"sem.{name}_mutex")
+    return [path for path in candidates if path.exists()]
+
+
+def _mapped_by_the_living() -> set[str]:
+    return set().union(*(segments(folder.name) for folder in Path("/proc").glob("[0-9]*")))

@@ -1,0 +1,189 @@
+"""The rules of conftest.py, each shown on a small session of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TEST_FOLDER = Path(__file__).resolve().parents[1]
+Session = Callable[[str], "tuple[int, str]"]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    """Run a test file under our conftest in a session of its own: exit code and output."""
+
+    def run(text: str) -> tuple[int, str]:
+        (tmp_path / "test_inner.py").write_text(text)
+        env = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID", "PYTEST_TIMEOUT")}
+        env["PYTHONPATH"] = os.pathsep.join([str(TEST_FOLDER), env.get("PYTHONPATH", "")])
+        argv = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*argv, f"--rootdir={tmp_path}", "-c", os.devnull, "test_inner.py"],
+            cwd=tmp_path,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_a_process_left_behind_fails_the_session(session: Session) -> None:
+    code, output = session("""
+import subprocess, sys
+def test_leaves_one():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6)"], start_new_session=True)
+""")
+    assert code == 1
+    assert "1 passed" in output
+    assert "session failed: left behind: process" in output
+    assert "time.sleep(6)" in output
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_spawned_children_end_with_their_test_and_hear_signals(
+    session: Session, number: str
+) -> None:
+    code, output = session(f"""
+import signal
+import children
+# As under `make &` in a script: the parent ignores SIGINT, its children must not.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sleeper = ["python", "-c", "import time; print('up'); time.sleep(60)"]
+def test_signal(spawn, wait_until):
+    child = spawn(sleeper)
+    wait_until(lambda: "up" in child.stdout)
+    child.send(signal.{number})
+    assert child.wait(5) != 0
+def test_left_to_the_fixture(spawn, wait_until):
+    child = spawn(sleeper)
+    wait_until(lambda: "up" in child.stdout)
+""")
+    assert (code, "2 passed" in output) == (0, True), output
+
+
+def test_a_child_that_only_sigkill_ends_is_an_error(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, output = session("""
+import children
+children.Child.stop.__defaults__ = (0.3,)
+DEAF = "import signal, time\\n" \\
+    "for n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\\n" \\
+    "print('deaf', flush=True); time.sleep(60)"
+def test_deaf(spawn, wait_until):
+    child = spawn(["python", "-c", DEAF])
+    wait_until(lambda: "deaf" in child.stdout)
+""")
+    assert code == 1
+    assert "ended only by SIGKILL" in output
+    assert "left behind" not in output
+
+
+def test_a_failure_quotes_the_stderr_of_the_children(session: Session) -> None:
+    code, output = session("""
+def test_fails(spawn):
+    child = spawn(["python", "-c", "import sys; sys.exit('the reason is here')"])
+    assert child.wait() == 0
+""")
+    assert code == 1
+    assert "the reason is here" in output
+    assert "exit code 1" in output
+
+
+def test_skips_are_named_with_their_reason(session: Session) -> None:
+    code, output = session("""
+import pytest
+@pytest.mark.skipif(True, reason="no such device")
+def test_skipped(): ...
+""")
+    assert code == 0
+    assert "not run here: 1 test(s): no such device" in output
+
+
+def test_each_session_has_its_own_domain_on_this_machine_only(session: Session) -> None:
+    code, output = session("""
+import os, subprocess, sys, textwrap
+def test_domain(ros_domain, tmp_path):
+    assert os.environ["ROS_DOMAIN_ID"] == str(ros_domain) and 1 <= ros_domain <= 101
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert os.environ["ROS_PYTHON_CHECK_FIELDS"] == "1"
+    env = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
+    other = subprocess.run([sys.executable, "-c", "import conftest; print(conftest.DOMAIN)"],
+                           env=env, capture_output=True, text=True)
+    assert other.stdout.strip() not in ("", str(ros_domain)), other.stderr
+""")
+    assert code == 0, output
+
+
+def test_a_hanging_test_fails(session: Session) -> None:
+    pytest.importorskip("pytest_timeout", reason="pytest-timeout is not installed")
+    code, output = session("""
+import time, pytest
+def test_default(request):
+    import os
+    assert os.environ["PYTEST_TIMEOUT"] == "120"
+@pytest.mark.timeout(0.5)
+def test_hangs():
+    time.sleep(30)
+""")
+    assert code == 1
+    assert "Timeout" in output
+    assert "1 failed, 1 passed" in output
+
+
+def test_a_field_of_the_wrong_type_is_refused(session: Session) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    code, output = session("""
+import pytest
+def test_wrong_scalar():
+    from std_msgs.msg import Float32
+    with pytest.raises(AssertionError):
+        Float32().data = 3
+""")
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    "end", ["os.kill(os.getpid(), 9)", "node.destroy_node(); rclpy.shutdown()"]
+)
+def test_shared_memory_of_a_killed_child_fails_the_session(session: Session, end: str) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    code, output = session(f"""
+import leftovers
+CODE = '''
+import os, rclpy, sys, time
+rclpy.init()
+node = rclpy.create_node("short")
+print("up", flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+{end}
+'''
+def test_killed(spawn, wait_until, tmp_path):
+    child = spawn(["python", "-c", CODE, tmp_path / "go"])
+    wait_until(lambda: "up" in child.stdout)
+    leftovers.note_all_segments()
+    assert any("fastrtps_" in name for name in leftovers.segments(child.pid))
+    (tmp_path / "go").touch()
+    child.wait()
+def test_killed_through_the_child(spawn, wait_until, tmp_path):
+    child = spawn(["python", "-c", CODE, tmp_path / "never"])
+    wait_until(lambda: "up" in child.stdout)
+    child.kill()
+""")
+    killed = "kill" in end
+    left = [line.split()[-1] for line in output.splitlines() if "left behind: /dev/shm" in line]
+    for name in left:
+        Path(name).unlink(missing_ok=True)
+    assert code == (1 if killed else 0), output
+    assert bool(left) == killed, output
