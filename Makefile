@@ -1,0 +1,38 @@
+# `make demo` and `make test` install what they need into .venv; nothing else is touched.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+# A Python of another wheel-made ROS environment may have leaked its library path to this shell;
+# ours sets its own, but only where it finds no such guard.
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+endif
+
+.PHONY: help demo test lint format clean setup-demo setup-test setup-lint
+
+help: ## Show this help
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+demo: setup-demo ## Balance the simulated robot with the shipped policy; options: make demo ARGS="--help"
+	@$(BIN)/policy-runner demo $(ARGS)
+
+test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-lint ## Check style and types: ruff, mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup-lint ## Write the code as `make lint` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-demo setup-test setup-lint: setup-%:
+	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)" $*
