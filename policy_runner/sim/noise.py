@@ -1,0 +1,42 @@
+"""Sensor noise of the simulated robot: what training and, on request, the demo add to readings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from policy_runner.sim.balancer import Reading
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviations, white, per reading (100 Hz)."""
+
+    gyro: float = 0.02  # rad/s
+    orientation: float = 0.005  # rad, about each base axis
+    linear_acceleration: float = 0.1  # m/s^2
+    wheel_velocity: float = 0.05  # rad/s
+
+
+def with_noise(reading: Reading, noise: Noise, rng: np.random.Generator) -> Reading:
+    """The reading with noise drawn from `rng`; the wheels' positions stay exact."""
+    x, y, z, w = reading.orientation_xyzw
+    a, b, c = rng.normal(0.0, noise.orientation / 2, 3)
+    # q * (1, a, b, c): a small rotation about the base's axes, then unit length again.
+    turned = np.array(
+        [
+            x + w * a + y * c - z * b,
+            y + w * b + z * a - x * c,
+            z + w * c + x * b - y * a,
+            w - x * a - y * b - z * c,
+        ]
+    )
+    return replace(
+        reading,
+        gyro=reading.gyro + rng.normal(0.0, noise.gyro, 3),
+        orientation_xyzw=turned / np.linalg.norm(turned),
+        linear_acceleration=reading.linear_acceleration
+        + rng.normal(0.0, noise.linear_acceleration, 3),
+        wheel_velocity=reading.wheel_velocity + rng.normal(0.0, noise.wheel_velocity, 2),
+    )
