@@ -1,0 +1,203 @@
+"""The demo's scenario: seeded commands and pushes, falls counted, standing up, and the score.
+
+Pure simulation, 100 Hz unless told otherwise: no clock, no ROS. The node and the plain loop of
+the tests drive the same class, so that both are judged by the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from policy_runner.sim.balancer import Array, Balancer
+
+RATE_HZ = 100
+FORWARD_LIMIT = 0.6  # m/s, commands are drawn from -limit to limit
+YAW_LIMIT = 1.0  # rad/s
+COMMAND_HOLD_S = (3.0, 6.0)
+PUSH_PAUSE_S = (4.0, 8.0)
+PUSH_FORCE_N = (13.0, 17.0)
+PUSH_DURATION_S = 0.1
+SETTLING_S = 1.5  # after a push or a change of command no velocity error is counted
+LYING_S = 1.0  # how long the robot lies after a fall
+WATCHDOG_S = 0.2  # without a command for so long, the motors' targets are zero
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a run came to. Velocity errors are None when nothing was counted."""
+
+    simulated_s: float
+    commands: int  # ticks that were answered by a command
+    falls: int
+    first_fall_s: float | None
+    upright_share: float  # of the simulated time, not fallen and not lying
+    counted_s: float  # time over which the velocity error was taken
+    velocity_rmse_forward: float | None  # m/s
+    velocity_rmse_yaw: float | None  # rad/s
+
+    def as_json(self) -> dict[str, Any]:
+        """For reports; the two velocity errors under `velocity_rmse`."""
+        values = asdict(self)
+        values["velocity_rmse"] = {
+            "forward": values.pop("velocity_rmse_forward"),
+            "yaw": values.pop("velocity_rmse_yaw"),
+        }
+        return values
+
+
+class Scenario:
+    """One run of one robot. `tick` is the only thing that lets time pass, 1 / `rate_hz` a call.
+
+    Commands and pushes come from generators of their own, so that switching one off leaves the
+    other as it was. `commands` False means that somebody else commands: no velocity error then.
+    Raises ValueError when a tick is no whole number of physics steps.
+    """
+
+    def __init__(
+        self,
+        balancer: Balancer,
+        seed: int,
+        commands: bool = True,
+        pushes: bool = True,
+        rate_hz: int = RATE_HZ,
+    ) -> None:
+        self.balancer = balancer
+        self.tick_s = 1.0 / rate_hz
+        self._steps = round(self.tick_s / balancer.timestep_s)
+        if self._steps < 1 or abs(self._steps * balancer.timestep_s - self.tick_s) > 1e-9:
+            raise ValueError(
+                f"rate: expected a divisor of {1 / balancer.timestep_s:g} Hz, the rate of the "
+                f"physics, got {rate_hz}"
+            )
+        streams = np.random.SeedSequence(seed).spawn(3)
+        self._rng_stand, self._rng_commands, self._rng_pushes = map(np.random.default_rng, streams)
+        self._with_commands, self._with_pushes = commands, pushes
+        self.command = (0.0, 0.0)  # forward m/s, yaw rad/s: in force from this tick on
+        self.ticks = 0
+        self.answered = 0
+        self.falls = 0
+        self.first_fall_s: float | None = None
+        self.last_fall_tick: int | None = None
+        self._lies_until: int | None = None
+        self._upright_ticks = 0
+        self._target: Array = np.zeros(2)
+        self._target_until = 0
+        self._settled_from = 0
+        self._squares = np.zeros(2)
+        self._counted = 0
+        self._next_command = 0
+        self._next_push = self._in_ticks(self._rng_pushes.uniform(*PUSH_PAUSE_S))
+        balancer.reset(self._rng_stand)
+        self._draw_command()
+
+    @property
+    def time_s(self) -> float:
+        """Simulated seconds."""
+        return self.ticks * self.tick_s
+
+    @property
+    def lying(self) -> bool:
+        """Whether the robot has fallen and not stood up again yet."""
+        return self._lies_until is not None
+
+    @property
+    def upright_s(self) -> float:
+        """Seconds since the last standing up after a fall (or since the start); 0 while lying."""
+        if self.lying:
+            return 0.0
+        since = 0 if self.last_fall_tick is None else self.last_fall_tick + self._in_ticks(LYING_S)
+        return (self.ticks - since) * self.tick_s
+
+    def tick(self, target: Sequence[float] | Array | None) -> None:
+        """Apply wheel velocity targets (left, right; rad/s) and let one tick pass.
+
+        None means that no command came: the last one holds, for `WATCHDOG_S` at most.
+        While the robot lies its motors are off.
+        """
+        if target is not None:
+            self._target = np.array(target, dtype=np.float64)
+            self._target_until = self.ticks + self._in_ticks(WATCHDOG_S)
+            self.answered += 1
+        off = self.lying or self.ticks >= self._target_until
+        self.balancer.advance(np.zeros(2) if off else self._target, self._steps)
+        self.ticks += 1
+        self._judge()
+        self._draw_command()
+        self._draw_push()
+
+    def _judge(self) -> None:
+        """Falls and velocity error at the time just reached, under the command still in force.
+
+        The error compared is instantaneous: velocity of the axle's midpoint along the horizontal
+        heading, and rate about the vertical, each minus its command, squared, at every tick that
+        is upright and at least `SETTLING_S` after the last change of command, the last push's end
+        and the last standing up. No average, no filter.
+        """
+        balancer = self.balancer
+        if self._lies_until is not None:
+            if self.ticks >= self._lies_until:
+                self._lies_until = None
+                balancer.stand_up(self._rng_stand)
+                self._settle()
+            return
+        if balancer.fallen:
+            self.falls += 1
+            self.last_fall_tick = self.ticks
+            if self.first_fall_s is None:
+                self.first_fall_s = self.time_s
+            self._lies_until = self.ticks + self._in_ticks(LYING_S)
+            return
+        self._upright_ticks += 1
+        if self._with_commands and self.ticks >= self._settled_from:
+            measured = (balancer.forward_velocity, balancer.yaw_rate)
+            self._squares += np.subtract(measured, self.command) ** 2
+            self._counted += 1
+
+    def _settle(self, after_s: float = 0.0) -> None:
+        self._settled_from = max(
+            self._settled_from, self.ticks + self._in_ticks(after_s + SETTLING_S)
+        )
+
+    def _draw_command(self) -> None:
+        if not self._with_commands or self.ticks < self._next_command:
+            return
+        rng = self._rng_commands
+        forward, yaw = rng.uniform(-1.0, 1.0, 2) * (FORWARD_LIMIT, YAW_LIMIT)
+        self.command = (float(forward), float(yaw))
+        self._next_command = self.ticks + self._in_ticks(rng.uniform(*COMMAND_HOLD_S))
+        self._settle()
+
+    def _draw_push(self) -> None:
+        if not self._with_pushes or self.ticks < self._next_push:
+            return
+        rng = self._rng_pushes
+        force, direction = rng.uniform(*PUSH_FORCE_N), rng.uniform(-math.pi, math.pi)
+        self._next_push = self.ticks + self._in_ticks(rng.uniform(*PUSH_PAUSE_S))
+        if not self.lying:
+            self.balancer.push(force, PUSH_DURATION_S, direction)
+            self._settle(PUSH_DURATION_S)
+
+    def score(self) -> Score:
+        """The score so far."""
+        rmse: list[float | None] = [None, None]
+        if self._counted:
+            rmse = [math.sqrt(s / self._counted) for s in self._squares]
+        share = self._upright_ticks / self.ticks if self.ticks else 1.0
+        return Score(
+            simulated_s=round(self.time_s, 6),
+            commands=self.answered,
+            falls=self.falls,
+            first_fall_s=self.first_fall_s,
+            upright_share=share,
+            counted_s=self._counted * self.tick_s,
+            velocity_rmse_forward=rmse[0],
+            velocity_rmse_yaw=rmse[1],
+        )
+
+    def _in_ticks(self, seconds: float) -> int:
+        return max(1, round(seconds / self.tick_s))
