@@ -18,6 +18,8 @@ _MILLI = 1e-3
 _COLDEST, _HOTTEST = -100.0, 250.0
 # Touch-temperature notices of Jetson boards: 70 °C passive, bound to `hot-surface-alert` only.
 _HOT_SURFACE = 75.0
+# Reads between two looks for sensors.
+_LOOK_AGAIN = 10
 # Constant values, not measurements.
 _NOT_SENSORS = {"pmic-die", "pmic"}
 
@@ -83,24 +85,29 @@ class _Place:
 
 
 class ThermalReader:
-    """Finds sensors and trips once (and again when one vanishes), then reads temperatures."""
+    """Finds sensors and trips, then reads temperatures.
+
+    Looks again every now and then and when a sensor vanishes: drivers load late, and hwmon
+    numbers move. A sensor once seen keeps its name, so that the keys stay the same.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._places: list[_Place] = []
+        self._places: dict[str, _Place] = {}
+        self._reads_left = 0
 
     def read(self, now_ns: int) -> ThermalReading:
         """One sample."""
-        if not self._places:
-            self._places = _find(self._tree)
+        if self._reads_left <= 0:
+            self._places.update((place.name, place) for place in _find(self._tree))
+            self._reads_left = _LOOK_AGAIN
+        self._reads_left -= 1
         sensors = []
-        gone = False
-        for place in self._places:
+        for place in self._places.values():
             value = temperature(self._tree, place.file)
-            gone = gone or value.reason in ("not there", "device gone")
+            if value.reason in ("not there", "device gone"):
+                self._reads_left = 0
             sensors.append(Temperature(place.name, value, place.limits))
-        if gone:
-            self._places = []
         return ThermalReading(tuple(sensors), "" if sensors else "no temperature sensor")
 
 

@@ -117,17 +117,26 @@ def test_pc_sensors_from_hwmon_not_twice(tmp_path):
     assert got.sensors[1].limits.critical == 100.0
 
 
-def test_a_zone_that_vanishes_has_a_reason_and_comes_back(tmp_path):
+def test_a_zone_that_vanishes_keeps_its_keys_and_is_found_at_its_new_number(tmp_path):
     write_board(tmp_path, ORIN)
     reader = ThermalReader(Tree(str(tmp_path), read_gated))
     verdict = ThermalVerdict()
     before = verdict.judge(reader.read(0), ThermalThresholds())
     shutil.rmtree(tmp_path / f"{ZONE}2")
-    got = verdict.judge(reader.read(1), ThermalThresholds())
-    assert got.values["tj [C]"] == "n/a: not there"
-    assert list(before.values) == list(got.values)
-    write_board(tmp_path, ORIN)
-    assert verdict.judge(reader.read(2), ThermalThresholds()).values["tj [C]"] == 63.781
+    for _ in range(2):
+        got = verdict.judge(reader.read(1), ThermalThresholds())
+        assert got.values["tj [C]"] == "n/a: not there"
+        assert list(before.values) == list(got.values)
+    write_board(tmp_path, zone(7, "tj-thermal", 50000))
+    assert verdict.judge(reader.read(2), ThermalThresholds()).values["tj [C]"] == 50.0
+
+
+def test_a_sensor_whose_driver_loads_late_appears(tmp_path):
+    write_board(tmp_path, zone(0, "cpu-thermal", 40000))
+    reader = ThermalReader(Tree(str(tmp_path)))
+    assert len(reader.read(0).sensors) == 1
+    write_board(tmp_path, zone(1, "gpu-thermal", 41000))
+    assert [len(reader.read(i).sensors) for i in range(12)][-1] == 2
 
 
 def test_no_sensor_at_all_is_ok_and_said(tmp_path):
