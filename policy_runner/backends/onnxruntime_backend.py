@@ -29,8 +29,8 @@ DTYPES: dict[str, Any] = {
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> None:
-    """Refuse what is no ONNX model before a runtime tries to read it.
+def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
+    """Refuse what is no ONNX model before a runtime tries to read it; returns its sha256.
 
     Raises:
         Refusal: no file, an empty file, a Git LFS pointer, or another sha256 than stated.
@@ -52,12 +52,14 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> None:
     if sha256 is not None and found != sha256:
         remedy = "the model is not the one that the spec was written for"
         raise refuse(str(path), "sha256", sha256, found, remedy)
+    return found
 
 
 class OnnxRuntimeModel:
     """A loaded model with preallocated tensors, batch 1."""
 
     provider = "CPUExecutionProvider"
+    sha256 = ""  # of the file, for diagnostics
 
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort

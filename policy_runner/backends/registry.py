@@ -23,7 +23,8 @@ def load_model(backend: str, path: Path, sha256: str | None, spec_path: Path) ->
         raise refuse("", "backend", f"one of {', '.join(BACKENDS)}", backend)
     from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel, check_model_file
 
-    check_model_file(path, sha256, spec_path)
+    found = check_model_file(path, sha256, spec_path)
     model = OnnxRuntimeModel(path)
+    model.sha256 = found
     model.warm_up()
     return model

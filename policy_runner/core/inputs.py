@@ -30,6 +30,7 @@ class InputSlot:
         self.paths: dict[str, tuple[str, ...]] = {}
         self.joints: JointSamples | None = None
         self.joint_kinds: list[str] = []
+        self.arriving_ns = NEVER  # of the message being read, for joints merged one by one
         self.arrived_ns = NEVER
         self.stamp_ns = NEVER
         self.count = 0

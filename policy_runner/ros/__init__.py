@@ -1,1 +1,1 @@
-"""The thin ROS side: parameters, messages to numpy, the lifecycle node, the control thread, the sidecar."""
+"""The thin ROS side: parameters, messages to numpy, the nodes and the control thread."""

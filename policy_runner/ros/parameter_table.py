@@ -57,14 +57,14 @@ def expected(row: Parameter) -> str:
 
 def _element_problem(row: Parameter, value: Any) -> str:
     base = row.kind.removesuffix("[]")
-    types = {"bool": bool, "int": int, "float": float, "str": str}
+    types: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
     if type(value) is not types[base]:
         if base == "float" and type(value) is int:
-            return f"the integer {value} (write {value}.0)"
+            return _element_problem(row, float(value)) or f"the integer {value} (write {value}.0)"
         return f"{value!r}"
     if row.choices and value not in row.choices:
         return f"{value!r}"
-    if base in ("int", "float"):
+    if isinstance(value, (int, float)) and base in ("int", "float"):
         if not math.isfinite(value):
             return f"{value}"
         if (row.low is not None and value < row.low) or (row.high is not None and value > row.high):
@@ -197,7 +197,8 @@ class DeclaredParameters:
             row = self._rows.get(parameter.name)
             if row is None:
                 continue  # rclpy's own, such as use_sim_time
-            reason = problem(row, parameter.value)
+            unset = parameter.value is None and (row.default is None or row.kind.endswith("[]"))
+            reason = "" if unset else problem(row, parameter.value)
             if not reason and not row.live and not self._may_change():
                 reason = (
                     f"parameter {row.name}: read while configuring; "

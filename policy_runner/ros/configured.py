@@ -1,0 +1,253 @@
+"""Everything that `configure` makes, and makes all of or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from policy_runner.backends.registry import load_model
+from policy_runner.core.action import action_elements
+from policy_runner.core.build import build_pipeline
+from policy_runner.core.pipeline import Pipeline
+from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.ros.command_publisher import CommandPublisher
+from policy_runner.ros.control_loop import ControlLoop
+from policy_runner.ros.message_readers import build_reader, message_class
+from policy_runner.ros.parameter_overrides import unknown_keys
+from policy_runner.ros.parameter_table import DeclaredParameters
+from policy_runner.ros.polling import PolledInput, PolledSubscription
+from policy_runner.ros.runner_parameters import build_settings, policy_rows, robot_joints
+from policy_runner.ros.status_publisher import StatusPublisher
+from policy_runner.ros.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
+
+COMMAND_TOPIC = "joint_commands"
+DRY_RUN_TOPIC = "~/dry_run"
+
+
+def input_qos(lockstep: bool) -> QoSProfile:
+    """Best effort matches every publisher; lockstep may lose nothing."""
+    return QoSProfile(
+        depth=10,
+        history=HistoryPolicy.KEEP_LAST,
+        reliability=ReliabilityPolicy.RELIABLE if lockstep else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+@dataclass
+class Configured:
+    """A policy bound to this robot: pipeline, inputs, outputs. `destroy` gives all of it back."""
+
+    node: Any
+    spec: PolicySpec
+    model: Any
+    pipeline: Pipeline
+    values: dict[str, Any]
+    simulated: bool
+    warnings: list[str]
+    description: dict[str, object]
+    inputs: list[PolledInput] = field(default_factory=list)
+    clock: PolledSubscription | None = None
+    commands: CommandPublisher | None = None
+    status: StatusPublisher | None = None
+    command_topic: str = ""
+    _ticker: Ticker | None = None
+
+    def make_loop(self, prepare_thread: Callable[[], None]) -> ControlLoop:
+        """A control loop that has not started yet."""
+        assert self.commands is not None
+        assert self.status is not None
+        period_ns = self.pipeline.settings.period_ns
+        lockstep = self.values["lockstep"]
+        box: list[ControlLoop] = []
+        if self.clock is None:
+            self._ticker = WallTicker(period_ns)
+        elif lockstep:
+            self._ticker = LockstepTicker(
+                self.node, period_ns, self.clock, self.inputs, lambda: box[0].answer_again()
+            )
+        else:
+            self._ticker = SimTimeTicker(self.node, period_ns, self.clock)
+        loop = ControlLoop(
+            self.pipeline,
+            self._ticker,
+            self.inputs,
+            self.commands,
+            self.status,
+            prepare_thread,
+            stamp_clock=None if self.simulated else time.time_ns,
+            answers=lockstep,
+            window=self.values["diagnostics.window"],
+            dry_run=self.values["dry_run"],
+        )
+        box.append(loop)
+        return loop
+
+    def loop_clock_ns(self, monotonic_ns: int) -> int:
+        """Now, on the clock that ages are counted on."""
+        return int(getattr(self._ticker, "now_ns", monotonic_ns))
+
+    def destroy(self) -> None:
+        """Give topics back; the control thread must be gone."""
+        for one in self.inputs:
+            one.polled.destroy()
+        for made in (self.clock, self.commands, self.status):
+            if made is not None:
+                made.destroy()
+        self.inputs, self.clock, self.commands, self.status = [], None, None, None
+
+
+def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -> Configured:
+    """Read, check, load, warm up and connect.
+
+    Raises:
+        Refusal: with every problem that could be found, and nothing left behind.
+    """
+    problems: list[Problem | str] = []
+    spec_file = _read_policy(parameters, problems)
+    warnings = _declare(node, parameters, spec_file, arguments, problems)
+    values = parameters.values()
+    model = settings = joints = None
+    if spec_file is not None:
+        spec_file = _with_robot_types(spec_file, values)
+        spec = spec_file.spec
+        # Each part is tried, so that one attempt finds all that is wrong.
+        with _collect(problems):
+            settings = build_settings(values, spec, action_elements(spec, str(spec_file.path)))
+        with _collect(problems):
+            joints = robot_joints(values, spec)
+        with _collect(problems):
+            path = spec_file.beside(spec.model.file, "model.file")
+            model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
+    simulated = bool(node.get_parameter("use_sim_time").value)
+    if values["lockstep"] and not simulated:
+        problems.append("parameter lockstep: expected use_sim_time to be true as well, got false")
+    if values["lockstep"] and values["command.type"] == "float64_multi_array":
+        expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
+        problems.append(Problem("", "parameter command.type", expected, "float64_multi_array"))
+    pipeline = None
+    if spec_file is not None and model is not None and settings is not None and joints is not None:
+        with _collect(problems):
+            pipeline = build_pipeline(spec_file, model, settings, joints, time.perf_counter_ns)
+    if problems or pipeline is None or spec_file is None or joints is None:
+        raise Refusal(problems)
+    made = Configured(
+        node, spec_file.spec, model, pipeline, values, simulated, warnings,
+        {
+            "policy": spec_file.spec.name,
+            "spec": str(spec_file.path),
+            "sha256": model.sha256 if model else "",
+            "backend": values["backend"],
+            "joints": ", ".join(spec_file.spec.joint_names),
+            "control_dt [s]": spec_file.spec.control_dt,
+            "decimation": values["decimation"],
+        },
+    )  # fmt: skip
+    try:
+        _connect(made, joints)
+    except BaseException:
+        made.destroy()
+        raise
+    return made
+
+
+def _read_policy(parameters: DeclaredParameters, problems: list[Problem | str]) -> SpecFile | None:
+    path = parameters.value("policy")
+    if not path:
+        expected = "the path of a policy.yaml or of its folder"
+        problems.append(Problem("", "parameter policy", expected, "nothing"))
+        return None
+    with _collect(problems):
+        return read_spec(Path(path))
+    return None
+
+
+def _declare(
+    node: Any,
+    parameters: DeclaredParameters,
+    spec_file: SpecFile | None,
+    arguments: list[str],
+    problems: list[Problem | str],
+) -> list[str]:
+    """Declare what this policy adds, find misspelt keys; returns warnings."""
+    overrides = set(node._parameter_overrides)
+    if spec_file is not None:
+        elements = []
+        with _collect(problems):
+            elements = action_elements(spec_file.spec, str(spec_file.path))
+        rows = policy_rows(spec_file.spec, elements)
+        wanted = {row.name for row in rows}
+        stale = [
+            name
+            for name in parameters.names
+            if name.startswith(("inputs.", "joints.")) and name not in wanted
+        ]
+        parameters.forget(stale)
+        parameters.declare(rows)
+    else:
+        # Without the policy nobody can say which inputs and joints there are.
+        overrides = {name for name in overrides if not name.startswith(("inputs.", "joints."))}
+    refused, warned = unknown_keys(overrides, parameters.names, arguments)
+    problems += [*parameters.problems, *refused]
+    return warned
+
+
+def _with_robot_types(spec_file: SpecFile, values: dict[str, Any]) -> SpecFile:
+    inputs = {
+        name: given.model_copy(update={"type": values[f"inputs.{name}.type"]})
+        for name, given in spec_file.spec.inputs.items()
+    }
+    return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
+
+
+def _connect(made: Configured, joints: Any) -> None:
+    node, values, pipeline = made.node, made.values, made.pipeline
+    lockstep = values["lockstep"]
+    problems: list[Problem | str] = []
+    for name, slot in pipeline.slots.items():
+        with _collect(problems):
+            message_type = message_class(slot.spec.type, f"inputs.{name}.type")
+            reader = build_reader(slot, message_type)
+            polled = PolledSubscription(node, message_type, slot.spec.topic, input_qos(lockstep))
+            made.inputs.append(PolledInput(polled, slot, reader))
+    if made.simulated:
+        clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
+        made.clock = PolledSubscription(node, clock, "/clock", input_qos(lockstep))
+    period_ns = pipeline.settings.period_ns
+    made.command_topic = DRY_RUN_TOPIC if values["dry_run"] else COMMAND_TOPIC
+    with _collect(problems):
+        made.commands = CommandPublisher(
+            node,
+            made.command_topic,
+            values["command.type"],
+            pipeline.elements,
+            joints,
+            values["command.joint_names"],
+            period_ns,
+        )
+    if problems:
+        raise Refusal(problems)
+    made.status = StatusPublisher(node, period_ns)
+
+
+class _collect:
+    """Catches a Refusal and adds its problems to the list."""
+
+    def __init__(self, problems: list[Problem | str]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Refusal):
+            self._problems += error.problems
+            return True
+        return False

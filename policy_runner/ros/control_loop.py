@@ -1,0 +1,172 @@
+"""The control thread: wait, take, step, publish, account; at the end the defined last command.
+
+It never logs and never waits for another thread: it counts, and the executor reports.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.pipeline import Pipeline, Step
+from policy_runner.core.settings import Settings
+from policy_runner.core.timing import Window
+from policy_runner.ros.command_publisher import CommandPublisher
+from policy_runner.ros.polling import PolledInput
+from policy_runner.ros.status_publisher import StatusPublisher
+from policy_runner.ros.ticker import Ticker
+
+_WINDOWS = ("wake_up", "period", "observation", "inference", "publish", "step")
+
+
+class ControlLoop:
+    """Runs a pipeline in its own thread, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        ticker: Ticker,
+        inputs: Sequence[PolledInput],
+        commands: CommandPublisher,
+        status: StatusPublisher,
+        prepare_thread: Callable[[], None],
+        stamp_clock: Callable[[], int] | None,
+        answers: bool,
+        window: int,
+        dry_run: bool,
+    ) -> None:
+        """`stamp_clock` gives stamps [ns]; None: the tick's own time (simulation time).
+
+        `answers`: say something in every tick, a status where there is no command (lockstep).
+        `dry_run`: the commands go to nobody, so there is no last one to send either.
+        """
+        self.pipeline = pipeline
+        self.windows = {name: Window(window) for name in _WINDOWS}
+        self.ticks = 0
+        self.late_inferences = 0
+        self.error: BaseException | None = None
+        self.last_command_acknowledged: bool | None = None
+        self._ticker = ticker
+        self._inputs = inputs
+        self._commands = commands
+        self._status = status
+        self._prepare_thread = prepare_thread
+        self._stamp_clock = stamp_clock
+        self._answers = answers
+        self._dry_run = dry_run
+        self._stopping = threading.Event()
+        self._settings: Settings | None = None
+        self._calls: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._last_tick_ns = 0
+        self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
+
+    @property
+    def missed(self) -> int:
+        """Deadlines that were skipped."""
+        return self._ticker.missed
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ask for the end and wait for it, at most so long; True when the thread is gone."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def swap_settings(self, settings: Settings) -> None:
+        """Use these from the next tick on (one reference, written by the executor)."""
+        self._settings = settings
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the control thread call this between two ticks (arm, reset)."""
+        self._calls.append(function)
+
+    def answer_again(self) -> None:
+        """Say once more what the last tick said."""
+        command, stamp_ns = self._last
+        if command is not None:
+            self._commands.publish(command, stamp_ns)
+        else:
+            self._status.publish(self.pipeline.safety, self.ticks, self._ticker_now(stamp_ns))
+
+    def _ticker_now(self, otherwise: int) -> int:
+        now: Any = getattr(self._ticker, "now_ns", otherwise)
+        return int(now)
+
+    def _run(self) -> None:
+        try:
+            self._prepare_thread()
+            self.pipeline.activate()
+            self._ticker.start()
+            wait, stopping = self._ticker.wait, self._stopping.is_set
+            while not stopping():
+                now_ns = wait()
+                if now_ns is not None and not stopping():
+                    self._tick(now_ns)
+        except BaseException as error:  # noqa: BLE001 - kept for the executor, which reports it
+            self.error = error
+        finally:
+            self._finish()
+
+    def _tick(self, now_ns: int) -> None:
+        if self._settings is not None:
+            self.pipeline.settings, self._settings = self._settings, None
+        while self._calls:
+            self._calls.pop(0)()
+        if self._ticker.jumped:
+            self._ticker.jumped = False
+            self.pipeline.reset()
+        on_wall_time = self._stamp_clock is not None
+        for one in self._inputs:
+            one.drain(now_ns, waited=on_wall_time)
+        step = self.pipeline.step(now_ns)
+        stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
+        if step.command is not None:
+            self._commands.publish(step.command, stamp_ns)
+        quiet = step.command is None or self._dry_run
+        self._last = (None if quiet else step.command, stamp_ns)
+        self._status.tick(self.pipeline.safety, self.ticks, stamp_ns, self._answers and quiet)
+        self._account(step, now_ns)
+
+    def _account(self, step: Step, now_ns: int) -> None:
+        published_ns = time.perf_counter_ns()
+        windows = self.windows
+        windows["wake_up"].add(self._ticker.wake_up_error_ns)
+        if self._last_tick_ns:
+            error = now_ns - self._last_tick_ns - self.pipeline.settings.period_ns
+            windows["period"].add(error)
+        self._last_tick_ns = now_ns
+        windows["observation"].add(step.observed_ns - step.started_ns)
+        if step.inferred:
+            inference_ns = step.inferred_ns - step.observed_ns
+            windows["inference"].add(inference_ns)
+            self.late_inferences += inference_ns > self.pipeline.settings.period_ns
+        windows["publish"].add(published_ns - step.decided_ns)
+        windows["step"].add(step.decided_ns - step.started_ns)
+        self.ticks += 1
+
+    def _finish(self) -> None:
+        """The defined last command: exempt from the rate limit, waited for until it has left."""
+        try:
+            command = self.pipeline.stop_command()
+            if command is None or self._dry_run:
+                return
+            stamp_ns = self._stamp_clock() if self._stamp_clock is not None else self._last[1]
+            self._commands.publish(command, stamp_ns)
+            self.last_command_acknowledged = self._commands.wait_for_acknowledgement(0.5)
+        except BaseException as error:  # noqa: BLE001 - the thread ends either way
+            self.error = self.error or error

@@ -1,0 +1,128 @@
+"""Messages to numpy: one function per input that writes just the numbers the policy reads."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from policy_runner.core.inputs import InputSlot
+from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
+
+Reader = Callable[[Any], str]  # '' or why the message is unusable
+_ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")
+
+
+def message_class(type_name: str, key: str) -> Any:
+    """The class of a message type such as `sensor_msgs/msg/Imu`.
+
+    Raises:
+        Refusal: the package is not installed or has no such message.
+    """
+    package, _, name = type_name.partition("/msg/")
+    try:
+        module = __import__(f"{package}.msg", fromlist=[name])
+        return getattr(module, name)
+    except (ImportError, AttributeError) as error:
+        remedy = f"install the package {package}, or correct the type"
+        raise refuse("", key, "a message type that is installed", type_name, remedy) from error
+
+
+def stamp_ns(message: Any) -> int:
+    """Header stamp in ns; 0 for a message without a header."""
+    header = getattr(message, "header", None)
+    if header is None:
+        return 0
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def build_reader(slot: InputSlot, message_type: Any) -> Reader:
+    """A reader for the fields that the policy's terms asked this slot for.
+
+    Raises:
+        Refusal: the message type has no such field.
+    """
+    if slot.joints is not None:
+        return _joint_reader(slot)
+    reads: list[Reader] = []
+    problems = []
+    example = message_type()
+    for path, leaves in slot.paths.items():
+        try:
+            reads.append(_field_reader(slot, path, leaves, example))
+        except AttributeError as error:
+            fields = list(message_type.get_fields_and_field_types())
+            hint = did_you_mean(path.split(".")[0], fields)
+            where = f"inputs.{slot.name}"
+            expected = f"a field of {slot.spec.type} ({', '.join(fields)})"
+            problems.append(Problem("", where, expected, f"'{path}' ({error})", hint))
+    if problems:
+        raise Refusal(problems)
+    if slot.spec.type == "sensor_msgs/msg/Imu" and "orientation" in slot.paths:
+        reads.insert(0, _has_orientation)
+
+    def read(message: Any) -> str:
+        for one in reads:
+            fault = one(message)
+            if fault:
+                return fault
+        return ""
+
+    return read
+
+
+def _has_orientation(message: Any) -> str:
+    # sensor_msgs/Imu: "If ... no orientation estimate, set element 0 of the matrix to -1".
+    if message.orientation_covariance[0] == -1.0:
+        return "no orientation (orientation_covariance[0] is -1)"
+    return ""
+
+
+def _field_reader(slot: InputSlot, path: str, leaves: tuple[str, ...], example: Any) -> Reader:
+    array = slot.arrays[path]
+    match = _ELEMENT.match(leaves[0])
+    if match is None:
+        get = operator.attrgetter(*leaves)
+        get(example)
+        if len(leaves) == 1:
+
+            def read_one(message: Any) -> str:
+                array[0] = get(message)
+                return ""
+
+            return read_one
+
+        def read_many(message: Any) -> str:
+            array[:] = get(message)
+            return ""
+
+        return read_many
+    sequence = operator.attrgetter(match["path"])
+    sequence(example)
+    first = int(match["index"])
+    last = first + len(leaves)
+
+    def read_slice(message: Any) -> str:
+        values = sequence(message)
+        if len(values) < last:
+            return f"{len(values)} elements in {match['path']}, {last} needed"
+        array[:] = np.asarray(values[first:last], dtype=np.float64)
+        return ""
+
+    return read_slice
+
+
+def _joint_reader(slot: InputSlot) -> Reader:
+    joints = slot.joints
+    assert joints is not None
+    kinds = [(kind, operator.attrgetter(kind)) for kind in slot.joint_kinds]
+
+    def read(message: Any) -> str:
+        # arrived_ns is filled in by the taker: it knows how long the message waited.
+        values = {kind: get(message) for kind, get in kinds}
+        return joints.merge(message.name, values, slot.arriving_ns)
+
+    return read

@@ -1,0 +1,68 @@
+"""The process of the `policy_runner` node: what comes before ROS, and how it ends.
+
+rclpy's own signal handlers shut the context down first, and the last command is lost. Here
+the main thread waits for a signal; then the control thread sends the defined last command
+and waits for its acknowledgement; then executor, node and context go, in under 2 s.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+from policy_runner.ros.parameter_overrides import early_value
+from policy_runner.ros.private_stderr import PrivateStderr
+from policy_runner.ros.realtime import prepare_process
+
+NODE_NAME = "policy_runner"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; 0, or 1 when the control thread failed or did not end."""
+    arguments = sys.argv if args is None else ["policy_runner", *args]
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    stderr = PrivateStderr()
+    try:
+        return _run(arguments, ended)
+    finally:
+        stderr.close()
+
+
+def _run(arguments: list[str], ended: threading.Event) -> int:
+    def early(key: str, default: object) -> object:
+        return early_value(arguments, NODE_NAME, key, default)
+
+    # Before rclpy.init: its threads inherit scheduling and cores. A value of a wrong type is
+    # left to the node, which says so.
+    priority = early("realtime.priority", 0)
+    affinity = early("realtime.cpu_affinity", [])
+    granted = prepare_process(
+        priority if isinstance(priority, int) and 0 <= priority <= 98 else 0,
+        [cpu for cpu in affinity if isinstance(cpu, int)] if isinstance(affinity, list) else [],
+        early("realtime.lock_memory", False) is True,
+    )
+
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from policy_runner.ros.executor_thread import ExecutorThread
+    from policy_runner.ros.policy_runner_node import PolicyRunner
+
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    node = PolicyRunner(granted, arguments)
+    executor = ExecutorThread(node)
+    executor.start()
+    ended.wait()
+    stopped = node.end(timeout_s=1.0)
+    served = executor.stop(timeout_s=0.4)
+    if served:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    return 0 if stopped and served else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""The lifecycle node: configure loads and checks, activate starts the loop, deactivate ends it.
+
+The node serves; the control thread (`control_loop`) works. Nothing here runs in a tick.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import Trigger
+
+from policy_runner.core.problems import Refusal
+from policy_runner.ros.configured import Configured, configure
+from policy_runner.ros.control_loop import ControlLoop
+from policy_runner.ros.input_graph import explain_silence
+from policy_runner.ros.parameter_table import DeclaredParameters
+from policy_runner.ros.realtime import Granted, prepare_control_thread
+from policy_runner.ros.runner_diagnostics import RunnerDiagnostics
+from policy_runner.ros.runner_parameters import TABLE, build_settings
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_STOP_TIMEOUT_S = 1.5
+
+
+class PolicyRunner(LifecycleNode):
+    """`policy_runner`: see the README for topics, services and parameters."""
+
+    def __init__(
+        self, granted: Granted | None = None, arguments: list[str] | None = None, **options: Any
+    ) -> None:
+        super().__init__("policy_runner", **options)
+        self._granted = granted or Granted()
+        self._arguments = arguments or []
+        self._configured: Configured | None = None
+        self._loop: ControlLoop | None = None
+        self._problems: list[str] = []
+        self._late_before = 0
+        self.parameters = DeclaredParameters(
+            self, TABLE, may_change=lambda: self._loop is None, check=self._take_live
+        )
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._texts = RunnerDiagnostics(
+            self.get_name(), self.get_fully_qualified_name(), self._granted
+        )
+        # Steady time: with use_sim_time and a paused simulator diagnostics go on.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        period = self.parameters.value("diagnostics.period")
+        self.create_timer(period, self._publish_diagnostics, clock=steady)
+        self.create_service(Trigger, "~/arm", self._on_arm)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        for refusal in self._granted.refusals:
+            self.get_logger().warning(refusal)
+        self._start_timer = None
+        if self.parameters.value("autostart"):
+            self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+
+    # --- lifecycle: every callback catches everything, says one sentence, and frees ---
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Load, check and warm up; refuse with all problems at once."""
+        return self._guarded("configure", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the control loop."""
+
+        def activate() -> None:
+            super(PolicyRunner, self).on_activate(state)
+            self._activate()
+
+        return self._guarded("activate", activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Send the defined last command and stop the loop."""
+
+        def deactivate() -> None:
+            self._stop_loop(_STOP_TIMEOUT_S)
+            super(PolicyRunner, self).on_deactivate(state)
+
+        return self._guarded("deactivate", deactivate)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the topics."""
+        return self._guarded("clean up", self._free)
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, from any state."""
+        return self._guarded("shut down", lambda: self.end(_STOP_TIMEOUT_S))
+
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        return self._guarded("recover from an error", lambda: self.end(_STOP_TIMEOUT_S))
+
+    def _guarded(self, verb: str, work: Callable[[], object]) -> TransitionCallbackReturn:
+        try:
+            work()
+        except Refusal as refusal:
+            self._problems = [str(problem) for problem in refusal.problems]
+            for problem in self._problems:
+                self.get_logger().error(problem)
+            self.get_logger().error(f"could not {verb}: {len(self._problems)} problem(s), above")
+        except Exception as error:  # noqa: BLE001 - raising here would be swallowed without a word
+            self._problems = [f"could not {verb}: {type(error).__name__}: {error}"]
+            self.get_logger().error(self._problems[0])
+        else:
+            return SUCCESS
+        if verb == "configure":
+            self._free()
+        return FAILURE
+
+    def _configure(self) -> None:
+        self._free()
+        self._problems = []
+        self._configured = configure(self, self.parameters, self._arguments)
+        made = self._configured
+        for warning in made.warnings:
+            self.get_logger().warning(warning)
+        rate = 1e9 / made.pipeline.settings.period_ns
+        self.get_logger().info(
+            f"configured: {made.spec.name} at {rate:g} Hz on {made.model.provider}, "
+            f"inputs {', '.join(made.spec.inputs)}, commands {made.command_topic}"
+        )
+
+    def _activate(self) -> None:
+        made = self._configured
+        if made is None:
+            raise Refusal(["activate: expected a configured node, got none; configure first"])
+        priority = self.parameters.value("realtime.priority")
+        self._loop = made.make_loop(lambda: prepare_control_thread(priority, self._granted))
+        self._late_before = 0
+        self._loop.start()
+
+    def _stop_loop(self, timeout_s: float) -> bool:
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return True
+        if not loop.stop(timeout_s):
+            # The thread still polls and publishes: nothing it uses may be freed.
+            self._loop = loop
+            raise Refusal([f"the control thread did not end within {timeout_s:g} s"])
+        if loop.last_command_acknowledged is False:
+            self.get_logger().warning("the last command was not acknowledged by every receiver")
+        return True
+
+    def _free(self) -> None:
+        self._stop_loop(_STOP_TIMEOUT_S)
+        made, self._configured = self._configured, None
+        if made is not None:
+            made.destroy()
+
+    def end(self, timeout_s: float) -> bool:
+        """Before the process ends: last command, stop, free; whether all went as it should."""
+        loop = self._loop
+        try:
+            self._stop_loop(timeout_s)
+            self._free()
+        except Refusal as refusal:
+            self.get_logger().error(str(refusal))
+            return False
+        return loop is None or loop.error is None
+
+    def _autostart(self) -> None:
+        if self._start_timer is not None:
+            self.destroy_timer(self._start_timer)
+            self._start_timer = None
+        if self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    # --- live parameters and services ---
+
+    def _take_live(self, changed: Mapping[str, Any]) -> str:
+        """Check a change against the rest, and hand new settings to the loop; '' or why not."""
+        made = self._configured
+        if made is None or self._loop is None:
+            return ""
+        try:
+            values = {**self.parameters.values(), **changed}
+            settings = build_settings(values, made.spec, made.pipeline.elements)
+        except Refusal as refusal:
+            return str(refusal)
+        self._loop.swap_settings(settings)
+        return ""
+
+    def _ask_loop(self, response: Any, what: Callable[[Any], Callable[[], None]], done: str) -> Any:
+        loop, made = self._loop, self._configured
+        response.success = loop is not None and made is not None
+        response.message = done if response.success else "the node is not active"
+        if loop is not None and made is not None:
+            loop.call(what(made.pipeline))
+        return response
+
+    def _on_arm(self, _request: Any, response: Any) -> Any:
+        return self._ask_loop(response, lambda p: p.safety.arm, "SAFE_STOP ends once all is well")
+
+    def _on_reset(self, _request: Any, response: Any) -> Any:
+        return self._ask_loop(response, lambda p: p.reset, "histories and states start anew")
+
+    # --- diagnostics ---
+
+    def _publish_diagnostics(self) -> None:
+        message = DiagnosticArray(status=self._statuses())
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _statuses(self) -> list[Any]:
+        made, loop, texts = self._configured, self._loop, self._texts
+        if made is None:
+            return [texts.not_configured(self._problems)]
+        now_ns = time.monotonic_ns()
+        dry_run = self.parameters.value("dry_run")
+        statuses = [
+            texts.model(made.description),
+            texts.safety(made.pipeline, loop is not None, dry_run),
+        ]
+        if loop is None:
+            return statuses
+        if loop.error is not None:
+            self.get_logger().error(
+                f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
+                throttle_duration_sec=self.parameters.value("diagnostics.log_interval"),
+            )
+        late, self._late_before = loop.late_inferences - self._late_before, loop.late_inferences
+        if late:
+            self.get_logger().warning(
+                f"{late} inferences took longer than the control period of "
+                f"{made.pipeline.settings.period_ns / 1e6:g} ms",
+                throttle_duration_sec=self.parameters.value("diagnostics.log_interval"),
+            )
+        missed_warn = self.parameters.value("diagnostics.missed_warn")
+        statuses.append(texts.loop(loop, now_ns, missed_warn))
+        statuses.append(
+            texts.inputs(made.pipeline, now_ns, self._explain, made.loop_clock_ns(now_ns))
+        )
+        statuses.append(texts.inference(loop, made.model.provider))
+        return statuses
+
+    def _explain(self, name: str) -> str:
+        made = self._configured
+        if made is None:
+            return ""
+        polled = next(one for one in made.inputs if one.slot.name == name)
+        return explain_silence(self, polled.polled.subscription, polled.slot.spec.type)

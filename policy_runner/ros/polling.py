@@ -1,0 +1,119 @@
+"""Subscriptions that no executor ever touches: the control thread takes the messages itself.
+
+The one module that reaches below rclpy's public surface. What it relies on is the same
+binding in Humble, Jazzy and Kilted (rclpy's own `wait_for_message` uses it) and is checked
+once per subscription when it is made.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:  # Humble calls the module otherwise
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:
+    from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
+
+from policy_runner.core.inputs import InputSlot
+from policy_runner.core.problems import refuse
+from policy_runner.ros.message_readers import Reader, stamp_ns
+
+# A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.
+MOST_TAKES = 16
+_PLAUSIBLE_WAIT_NS = 1_000_000_000
+
+
+class PolledGroup(CallbackGroup):
+    """A callback group that refuses every entity, so that it stays out of the wait set.
+
+    It must refuse all of them: one QoS event handler left in the executor makes it spin.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Nothing began."""
+
+
+class PolledSubscription:
+    """One subscription, taken from by whoever calls `take`; one thread at a time."""
+
+    def __init__(self, node: Any, message_type: Any, topic: str, qos: QoSProfile) -> None:
+        self.subscription = node.create_subscription(
+            message_type,
+            topic,
+            _never_called,
+            qos,
+            callback_group=PolledGroup(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._node = node
+        handle = getattr(self.subscription, "handle", None)
+        if not hasattr(handle, "take_message"):
+            expected = "an rclpy whose subscription handles have take_message"
+            raise refuse("", "rclpy", expected, "one without", "report the ROS distribution")
+        self._handle: Any = handle
+        self._type = message_type
+
+    def take(self) -> tuple[Any, Any] | None:
+        """The next message and its info, or None; never blocks."""
+        with self._handle:
+            taken: tuple[Any, Any] | None = self._handle.take_message(self._type, False)
+        return taken
+
+    def destroy(self) -> None:
+        """Give it back; only after the taking thread has stopped."""
+        self._node.destroy_subscription(self.subscription)
+
+
+class PolledInput:
+    """One input of the policy: drains its subscription into its slot, once per tick."""
+
+    def __init__(self, polled: PolledSubscription, slot: InputSlot, reader: Reader) -> None:
+        self.polled = polled
+        self.slot = slot
+        self._read = reader
+
+    def drain(self, now_ns: int, waited: bool = True) -> None:
+        """Take all that is there; `now_ns` is on the loop's clock.
+
+        With `waited` the time in the middleware counts as age, where it tells it plausibly:
+        a message may have lain there for most of a period. (It is wall time, and 0 on some
+        middlewares.) On simulation time wall time means nothing.
+        """
+        slot = self.slot
+        for _ in range(MOST_TAKES):
+            taken = self.polled.take()
+            if taken is None:
+                return
+            message, info = taken
+            arrived_ns = now_ns
+            if waited:
+                wait_ns = time.time_ns() - info["received_timestamp"]
+                if 0 < wait_ns < _PLAUSIBLE_WAIT_NS:
+                    arrived_ns -= wait_ns
+            slot.arriving_ns = arrived_ns
+            try:
+                fault = self._read(message)
+            except (TypeError, ValueError, IndexError, AttributeError) as error:
+                fault = f"{type(error).__name__}: {error}"
+            if fault:
+                slot.refused(fault)
+            else:
+                slot.received(arrived_ns, stamp_ns(message))
+
+
+def _never_called(_message: Any) -> None:
+    raise AssertionError("a polled subscription was executed")

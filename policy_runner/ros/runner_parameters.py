@@ -1,0 +1,323 @@
+"""The runner's parameters: what this robot does with the policy, and how it becomes settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from policy_runner.backends.registry import BACKENDS
+from policy_runner.core.action import UNIT, ActionElement
+from policy_runner.core.joints import RobotJoint
+from policy_runner.core.limits import CommandLimits
+from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.settings import InputRule, Settings
+from policy_runner.core.spec import Input, PolicySpec
+from policy_runner.ros.parameter_table import Parameter
+
+COMMAND_TYPES = ("joint_state", "joint_trajectory", "float64_multi_array")
+
+TABLE: tuple[Parameter, ...] = (
+    Parameter("policy", "", "policy spec: a policy.yaml, or the folder that holds one"),
+    Parameter("autostart", False, "configure and activate by itself after the start"),
+    Parameter(
+        "rate",
+        None,
+        "control rate; not set: decimation / control_dt of the policy",
+        unit="Hz",
+        low=1.0,
+        high=1000.0,
+        kind="float",
+    ),
+    Parameter("decimation", 1, "control ticks per inference", low=1, high=100),
+    Parameter(
+        "allow_rate_mismatch", False, "accept a rate other than the one the policy was trained at"
+    ),
+    Parameter("backend", "auto", "what runs the model", choices=BACKENDS),
+    Parameter("dry_run", False, "do everything but command: commands go to ~/dry_run"),
+    Parameter(
+        "lockstep",
+        False,
+        "with use_sim_time: step when /clock and every input carry the same stamp, answer with it",
+    ),
+    Parameter("command.type", "joint_state", "message of the command", choices=COMMAND_TYPES),
+    Parameter(
+        "command.joint_names",
+        (),
+        "the receiver's joint order (robot names); empty: the policy's order",
+        kind="str[]",
+    ),
+    Parameter(
+        "safety.max_tilt",
+        0.0,
+        "angle of the measured gravity to upright that means SAFE_STOP; 0: not watched",
+        unit="rad",
+        low=0.0,
+        high=3.15,
+        live=True,
+    ),
+    Parameter(
+        "safety.hold_recover",
+        0.2,
+        "time without a fault after which HOLD becomes RUN again",
+        unit="s",
+        low=0.0,
+        high=60.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.safe_stop_after",
+        0.0,
+        "HOLD for longer than this becomes SAFE_STOP; 0: never",
+        unit="s",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.recover",
+        "armed",
+        "SAFE_STOP ends when ~/arm is called (armed), or by itself (auto; for demonstrations)",
+        choices=("armed", "auto"),
+        live=True,
+    ),
+    Parameter(
+        "safety.reset_after",
+        0.5,
+        "histories and recurrent state start anew after a gap without inference of this length",
+        unit="s",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    ),
+    Parameter(
+        "realtime.priority",
+        0,
+        "SCHED_FIFO priority of the control thread; the rest of the process runs below; 0: none",
+        low=0,
+        high=98,
+    ),
+    Parameter(
+        "realtime.cpu_affinity",
+        (),
+        "cores the process may use; empty: all",
+        kind="int[]",
+        low=0,
+        high=1023,
+    ),
+    Parameter("realtime.lock_memory", False, "keep the process's memory from being paged out"),
+    Parameter(
+        "diagnostics.period",
+        1.0,
+        "time between two messages on /diagnostics",
+        unit="s",
+        low=0.1,
+        high=10.0,
+    ),
+    Parameter(
+        "diagnostics.window",
+        10_000,
+        "samples that the latency percentiles look back on",
+        low=100,
+        high=10_000,
+    ),
+    Parameter(
+        "diagnostics.missed_warn",
+        0.01,
+        "share of deadlines missed in a diagnostics period that is a warning",
+        low=0.0,
+        high=1.0,
+        live=True,
+    ),
+    Parameter(
+        "diagnostics.log_interval",
+        5.0,
+        "least time between two log lines about the same trouble",
+        unit="s",
+        low=0.1,
+        high=3600.0,
+        live=True,
+    ),
+)
+
+
+def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
+    """Rows of one input of the policy; a velocity command that falls silent means zero."""
+    is_command = given.type.endswith(("/Twist", "/TwistStamped"))
+    return (
+        Parameter(
+            f"inputs.{name}.type",
+            given.type,
+            f"message type of {name}, where the robot's differs from the policy spec's",
+        ),
+        Parameter(
+            f"inputs.{name}.max_age",
+            0.5 if is_command else 0.1,
+            f"age at which {name} is stale",
+            unit="s",
+            low=0.001,
+            high=60.0,
+            live=True,
+        ),
+        Parameter(
+            f"inputs.{name}.on_stale",
+            "zero" if is_command else "hold",
+            f"what a stale {name} leads to",
+            choices=("hold", "safe_stop", "zero"),
+            live=True,
+        ),
+    )
+
+
+def joint_rows(name: str, kind: str) -> tuple[Parameter, ...]:
+    """Rows of one joint of the policy; limits are in the unit of its command."""
+    unit = UNIT[kind]
+    return (
+        Parameter(f"joints.{name}.name", name, f"what the robot calls {name}"),
+        Parameter(
+            f"joints.{name}.sign",
+            1.0,
+            f"robot value of {name} = sign * policy value + offset; 1.0 or -1.0",
+            low=-1.0,
+            high=1.0,
+        ),
+        Parameter(f"joints.{name}.offset", 0.0, f"see joints.{name}.sign", unit="rad"),
+        Parameter(
+            f"joints.{name}.lower",
+            None,
+            f"least command of {name}, in the policy's sense of the joint; not set: none",
+            unit=unit,
+            kind="float",
+            live=True,
+        ),
+        Parameter(
+            f"joints.{name}.upper",
+            None,
+            f"largest command of {name}, in the policy's sense of the joint; not set: none",
+            unit=unit,
+            kind="float",
+            live=True,
+        ),
+        Parameter(
+            f"joints.{name}.max_rate",
+            None,
+            f"largest change of the command of {name} per second; not set: none",
+            unit=f"{unit}/s",
+            low=1e-6,
+            kind="float",
+            live=True,
+        ),
+    )
+
+
+def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
+    """The rows that exist because of this policy: its inputs' and its joints'."""
+    kinds = {element.joint: element.kind for element in elements}
+    rows: list[Parameter] = []
+    for name, given in spec.inputs.items():
+        rows += input_rows(name, given)
+    for joint in spec.joint_names:
+        rows += joint_rows(joint, kinds.get(joint, "position"))
+    return tuple(rows)
+
+
+def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, RobotJoint]:
+    """How the robot calls and turns every joint of the policy.
+
+    Raises:
+        Refusal: a sign that is not 1 or -1, or two joints with one robot name.
+    """
+    joints = {
+        name: RobotJoint(
+            values[f"joints.{name}.name"],
+            values[f"joints.{name}.sign"],
+            values[f"joints.{name}.offset"],
+        )
+        for name in spec.joint_names
+    }
+    problems = [
+        Problem("", f"parameter joints.{name}.sign", "1.0 or -1.0", f"{joint.sign}")
+        for name, joint in joints.items()
+        if joint.sign not in (1.0, -1.0)
+    ]
+    names = [joint.name for joint in joints.values()]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(
+            Problem("", "parameters joints.*.name", "different names", f"'{name}' twice")
+        )
+    if problems:
+        raise Refusal(problems)
+    return joints
+
+
+def control_rate(values: Mapping[str, Any], spec: PolicySpec) -> float:
+    """Control rate in Hz.
+
+    Raises:
+        Refusal: it is not the trained one and `allow_rate_mismatch` is false, or out of range.
+    """
+    trained = values["decimation"] / spec.control_dt
+    rate = values["rate"] if values["rate"] is not None else trained
+    if not 1.0 <= rate <= 1000.0:
+        got = f"{rate:g} (decimation {values['decimation']} / control_dt {spec.control_dt:g} s)"
+        raise Refusal([Problem("", "parameter rate", "1 to 1000 Hz", got)])
+    if abs(rate - trained) > 1e-6 * trained and not values["allow_rate_mismatch"]:
+        raise Refusal(
+            [
+                Problem(
+                    "",
+                    "parameter rate",
+                    f"{trained:g} Hz, as trained (decimation / control_dt)",
+                    f"{rate:g} Hz",
+                    "correct it, or set allow_rate_mismatch",
+                )
+            ]
+        )
+    return float(rate)
+
+
+def build_settings(
+    values: Mapping[str, Any], spec: PolicySpec, elements: Sequence[ActionElement]
+) -> Settings:
+    """Frozen settings from parameter values.
+
+    Raises:
+        Refusal: values that contradict each other, all of them.
+    """
+    problems: list[Problem | str] = []
+    period_ns = round(1e9 / control_rate(values, spec))
+
+    def limit(element: ActionElement, key: str, without: float) -> float:
+        value = values.get(f"joints.{element.joint}.{key}")
+        return without if value is None else float(value)
+
+    low = np.array([limit(e, "lower", -np.inf) for e in elements])
+    high = np.array([limit(e, "upper", np.inf) for e in elements])
+    step = np.array([limit(e, "max_rate", np.inf) for e in elements]) * period_ns / 1e9
+    for k in np.flatnonzero(low > high).tolist():
+        key = f"parameter joints.{elements[k].joint}.lower"
+        problems.append(Problem("", key, f"at most upper ({high[k]:g})", f"{low[k]:g}"))
+    for k, element in enumerate(elements):
+        if element.kind != "position" and not low[k] <= 0.0 <= high[k]:
+            key = f"parameters joints.{element.joint}.lower, upper"
+            expected = f"bounds around 0, since a {element.kind} must be able to stop"
+            problems.append(Problem("", key, expected, f"[{low[k]:g}, {high[k]:g}]"))
+    if problems:
+        raise Refusal(problems)
+    return Settings(
+        period_ns=period_ns,
+        decimation=values["decimation"],
+        inputs={
+            name: InputRule(
+                round(values[f"inputs.{name}.max_age"] * 1e9), values[f"inputs.{name}.on_stale"]
+            )
+            for name in spec.inputs
+        },
+        limits=CommandLimits(low, high, step),
+        max_tilt_rad=values["safety.max_tilt"],
+        hold_recover_ns=round(values["safety.hold_recover"] * 1e9),
+        safe_stop_after_ns=round(values["safety.safe_stop_after"] * 1e9),
+        recover=values["safety.recover"],
+        reset_after_ns=round(values["safety.reset_after"] * 1e9),
+    )

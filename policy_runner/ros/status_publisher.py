@@ -1,0 +1,58 @@
+"""The heartbeat `~/status`: what the loop decides, at 20 Hz, from the loop itself.
+
+A controller downstream can stop by itself when it falls silent, whatever killed it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.qos import QoSProfile
+
+from policy_runner.core.safety import Decision, Safety
+
+_RATE_HZ = 20
+LEVELS = {
+    Decision.STARTING: DiagnosticStatus.WARN,
+    Decision.RUN: DiagnosticStatus.OK,
+    Decision.HOLD: DiagnosticStatus.WARN,
+    Decision.SAFE_STOP: DiagnosticStatus.ERROR,
+}
+
+
+class StatusPublisher:
+    """One preallocated DiagnosticArray with one status; published from the control thread."""
+
+    def __init__(self, node: Any, period_ns: int) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(DiagnosticArray, "~/status", QoSProfile(depth=10))
+        self._sequence = KeyValue(key="sequence", value="0")
+        self._decision = KeyValue(key="decision")
+        self._reason = KeyValue(key="reason")
+        self._detail = KeyValue(key="detail")
+        values = [self._sequence, self._decision, self._reason, self._detail]
+        self._status = DiagnosticStatus(name=f"{node.get_name()}: status", values=values)
+        self._message = DiagnosticArray(status=[self._status])
+        self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
+
+    def tick(self, safety: Safety, sequence: int, stamp_ns: int, now: bool) -> None:
+        """Publish when it is time, or `now`."""
+        if now or sequence % self._every == 0:
+            self.publish(safety, sequence, stamp_ns)
+
+    def publish(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
+        """Publish the state of the loop."""
+        stamp = self._message.header.stamp
+        stamp.sec, stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        self._status.level = LEVELS[safety.decision]
+        self._status.message = safety.decision.value
+        self._sequence.value = str(sequence)
+        self._decision.value = safety.decision.value
+        self._reason.value = safety.reason.value
+        self._detail.value = safety.detail
+        self._publisher.publish(self._message)
+
+    def destroy(self) -> None:
+        """Give the publisher back."""
+        self._node.destroy_publisher(self._publisher)
