@@ -48,7 +48,6 @@ setup(
         "PyYAML>=5.4",
         "rich>=12",
     ],
-    tests_require=TEST,
     extras_require={
         "sim": ["mujoco>=3.1"],
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],

@@ -28,8 +28,11 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
 }
 MESSAGES = "ros"  # the only room that may import *_msgs, *_srvs and *_interfaces
-# Converters that run where the trainer is installed: allowed in one file, inside functions only.
-LAZY_ONLY = {"formats/sb3.py": {"torch", "stable_baselines3", "gymnasium", "onnx"}}
+# What is not installed everywhere: allowed in one file, inside functions only.
+LAZY_ONLY = {
+    "formats/sb3.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},  # the trainer's machine
+    "telemetry/nvml.py": {"pynvml"},  # machines with a discrete GPU
+}
 
 
 def imported(tree: ast.AST, module: str) -> Iterator[tuple[int, str, bool]]:

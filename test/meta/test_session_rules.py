@@ -20,7 +20,9 @@ def session(tmp_path: Path) -> Session:
 
     def run(text: str) -> tuple[int, str]:
         (tmp_path / "test_inner.py").write_text(text)
-        env = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID", "PYTEST_TIMEOUT")}
+        # colcon gives its options to pytest in PYTEST_ADDOPTS: not meant for the inner session.
+        ours = ("ROS_DOMAIN_ID", "PYTEST_")
+        env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         env["PYTHONPATH"] = os.pathsep.join([str(TEST_FOLDER), env.get("PYTHONPATH", "")])
         argv = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider"]
         done = subprocess.run(
