@@ -1,0 +1,50 @@
+"""MuJoCo's own window on the simulated robot, where there is a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from policy_runner.sim.balancer import Balancer
+
+FRAME_S = 1.0 / 30.0
+
+
+class Window:
+    """Opens the window at once; `problem` says in one sentence why there is none, if so."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self.problem = ""
+        self._viewer: Any = None
+        self._next_frame = 0.0
+        if sys.platform.startswith("linux") and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        ):
+            self.problem = "viewer: there is no screen (DISPLAY is not set); carrying on without"
+            return
+        try:
+            from mujoco import viewer
+
+            self._viewer = viewer.launch_passive(
+                balancer.model, balancer.data, show_left_ui=False, show_right_ui=False
+            )
+            self._viewer.cam.type = 1  # tracking
+            self._viewer.cam.trackbodyid = balancer.model.body("base").id
+            self._viewer.cam.distance = 2.5
+        except Exception as error:  # noqa: BLE001 - no window is no reason to stop the robot
+            self.problem = f"viewer: could not be opened ({error}); carrying on without"
+            self._viewer = None
+
+    def show(self) -> None:
+        """Draw the present state, at most 30 times a second."""
+        now = time.monotonic()
+        if self._viewer is not None and now >= self._next_frame and self._viewer.is_running():
+            self._next_frame = now + FRAME_S
+            self._viewer.sync()
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._viewer is not None:
+            self._viewer.close()
