@@ -41,7 +41,7 @@ class JetsonDiagnostics(Node):
             self.get_logger().warning(f"{problem}; the default stands in")
         tree = Tree(values["root"], read)
         self._identity = read_identity(tree)
-        self._groups = make_groups(tree, values)
+        self._groups = make_groups(tree, values, self._identity)
         self._book = RunnerBook(values["policy.runner"])
         self._silent = False
         self._host: dict[str, Verdict] = {}

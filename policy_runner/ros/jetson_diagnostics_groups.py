@@ -6,13 +6,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from policy_runner.telemetry.board_verdicts import (
+    BoardState,
+    BoardVerdict,
+    judge_fan,
+    judge_gpu,
+)
 from policy_runner.telemetry.cpu import CpuReader
 from policy_runner.telemetry.disk import DiskReader
+from policy_runner.telemetry.fan import FanReader
+from policy_runner.telemetry.gpu import GpuReader
 from policy_runner.telemetry.host_verdicts import CpuVerdict, DiskVerdict, MemoryVerdict
+from policy_runner.telemetry.identity import Identity, uptime
+from policy_runner.telemetry.jetson_identity import read_jetson
 from policy_runner.telemetry.memory import MemoryReader
+from policy_runner.telemetry.power import PowerReader
+from policy_runner.telemetry.power_mode import PowerModeReader, nvpmodel_query
+from policy_runner.telemetry.power_verdict import PowerState, PowerVerdict
 from policy_runner.telemetry.sampler import Read, Sample
 from policy_runner.telemetry.thermal import ThermalReader
 from policy_runner.telemetry.thermal_verdict import ThermalThresholds, ThermalVerdict
+from policy_runner.telemetry.throttling import ThrottlingReader
+from policy_runner.telemetry.throttling_verdict import ThrottlingVerdict
 from policy_runner.telemetry.tree import Tree
 from policy_runner.telemetry.verdict import STALE, Verdict
 
@@ -36,8 +51,12 @@ class Group:
         return verdict
 
 
-def make_groups(tree: Tree, parameters: Mapping[str, Any]) -> dict[str, Group]:
+def make_groups(tree: Tree, parameters: Mapping[str, Any], identity: Identity) -> dict[str, Group]:
     """The groups by name, in the order of the published statuses."""
+    return {**_host_groups(tree, parameters), **_board_groups(tree, identity)}
+
+
+def _host_groups(tree: Tree, parameters: Mapping[str, Any]) -> dict[str, Group]:
     cpu, memory, disk, thermal = (
         CpuVerdict(),
         MemoryVerdict(),
@@ -62,6 +81,32 @@ def make_groups(tree: Tree, parameters: Mapping[str, Any]) -> dict[str, Group]:
         "disk": Group(
             DiskReader(tree, parameters["disk.paths"]).read,
             lambda r, p: disk.judge(r, p["disk.warn_used"], p["disk.error_used"], p["disk.clear"]),
+        ),
+    }
+
+
+def _board_groups(tree: Tree, identity: Identity) -> dict[str, Group]:
+    # Only this machine's own nvpmodel may be asked, not that of a tree in a folder.
+    query = nvpmodel_query if tree.root == "/" else lambda: ""
+    rails, modes = PowerReader(tree), PowerModeReader(tree, query)
+    throttling, power = ThrottlingVerdict(), PowerVerdict()
+    board = BoardVerdict(identity, read_jetson(tree, identity))
+    # Two readers of the mode: each group's thread has its own.
+    board_modes = PowerModeReader(tree, query)
+    return {
+        "power": Group(
+            lambda now: PowerState(rails.read(now), modes.read(now)),
+            lambda r, p: power.judge(r, p["power.budget"], p["power.warn_share"], p["power.clear"]),
+        ),
+        "throttling": Group(
+            ThrottlingReader(tree).read,
+            lambda r, p: throttling.judge(r, p["throttling.oc_rate"], p["throttling.hold"]),
+        ),
+        "gpu": Group(GpuReader(tree).read, lambda r, p: judge_gpu(r)),
+        "fan": Group(FanReader(tree).read, lambda r, p: judge_fan(r)),
+        "board": Group(
+            lambda now: BoardState(board_modes.read(now), uptime(tree), now),
+            lambda r, p: board.judge(r),
         ),
     }
 

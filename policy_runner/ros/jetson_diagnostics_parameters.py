@@ -89,6 +89,39 @@ PARAMETERS: tuple[Parameter, ...] = (
         150.0,
         live=True,
     ),
+    Parameter(
+        "throttling.oc_rate",
+        50.0,
+        "Instantaneous over-current events are WARN from this rate; some are normal at full power",
+        "1/s",
+        0.1,
+        100000.0,
+        live=True,
+    ),
+    Parameter(
+        "throttling.hold",
+        5.0,
+        "Throttling stays in the status this long after its end",
+        "s",
+        0.0,
+        600.0,
+        live=True,
+    ),
+    Parameter(
+        "power.budget",
+        0.0,
+        "Power that the board may take; 0 takes the watts in the power mode's name",
+        "W",
+        0.0,
+        10000.0,
+        live=True,
+    ),
+    Parameter(
+        "power.warn_share", 105.0, "Power is WARN from here", "% of budget", 1.0, 1000.0, live=True
+    ),
+    Parameter(
+        "power.clear", 5.0, "Power is OK again this far below", "% of budget", 0.0, 50.0, live=True
+    ),
     Parameter("disk.paths", ["/"], "Paths whose file systems are watched", kind="str[]"),
     Parameter("disk.warn_used", 90.0, "A disk is WARN from here", "%", 1.0, 101.0, live=True),
     Parameter("disk.error_used", 97.0, "A disk is ERROR from here", "%", 1.0, 101.0, live=True),

@@ -40,6 +40,14 @@ class CpuReading:
         return Reading(max(loads)) if loads else self.load
 
     @property
+    def clock(self) -> Reading:
+        """Clock of the fastest core [MHz]."""
+        clocks = [core.clock.value for core in self.cores if core.clock.value is not None]
+        if clocks:
+            return Reading(max(clocks))
+        return self.cores[0].clock if self.cores else missing("no core")
+
+    @property
     def online(self) -> int:
         """Cores that are on line."""
         return sum(core.load.reason != "offline" for core in self.cores)

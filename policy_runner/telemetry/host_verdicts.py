@@ -29,6 +29,7 @@ class CpuVerdict:
             "load average 1 min": reading.load_average.shown,
             "cores": len(reading.cores),
             "cores online": reading.online,
+            "clock [MHz]": reading.clock.shown,
             "clock limit [MHz]": reading.clock_limit.shown,
             "hardware clock limit [MHz]": reading.hardware_limit.shown,
         }
@@ -61,6 +62,9 @@ class MemoryVerdict:
             "swap total [MB]": reading.swap_total.shown,
             "GPU mapped [MB]": reading.gpu_mapped.shown,
             "oom kills": reading.oom_kills.shown,
+            "EMC clock [MHz]": reading.emc.clock.shown,
+            "EMC load [%]": reading.emc.load.shown,
+            "EMC clock limit [MHz]": reading.emc.cap.shown,
         }
         kills = reading.oom_kills.value
         last, self._kills = self._kills, kills

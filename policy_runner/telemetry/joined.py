@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from policy_runner.telemetry.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
 _STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")
@@ -19,6 +20,8 @@ _LATE_SHARE = 0.98
 # A miss stays in the sentence this long, so that it can be read.
 _LATE_HOLD_NS = 3_000_000_000
 
+# Groups of the host that can make a loop late.
+_CAUSES = ("throttling", "cpu", "memory", "temperature", "gpu", "power")
 # Keys of the joined status: (key, part of the runner, key there).
 _FROM_RUNNER = (
     ("rate [Hz]", "loop", "rate [Hz]"),
@@ -60,6 +63,7 @@ class Runner:
     ticked_ns: int = 0  # when `ticks` last moved
     missed_ns: int | None = None  # when `missed deadlines` last moved
     missed: int = 0  # by how much
+    watch: SlowdownWatch = field(default_factory=SlowdownWatch)
 
     def part(self, name: str) -> Part:
         """The part, or an empty one."""
@@ -134,7 +138,12 @@ def _one(runner: Runner, host: Mapping[str, Verdict], now_ns: int, silence_ns: i
     late = _late(runner, now_ns)
     sentence = f"loop late: {late}{_cause(host)}" if late else _loop_words(loop)
     inference = runner.part("inference").number("inference p99 [us]")
-    words = [sentence]
+    slower = runner.watch.sentence(
+        runner.part("inference").values.get("provider", ""),
+        runner.part("inference").number("inference p50 [us]"),
+        host,
+    )
+    words = [sentence, slower]
     if inference is not None:
         words.append(f"inference p99 {inference / 1e3:.2f} ms")
     if decision:
@@ -146,7 +155,7 @@ def _one(runner: Runner, host: Mapping[str, Verdict], now_ns: int, silence_ns: i
     message = ", ".join(word for word in words if word)
     if not late:
         message += _host_words(host)
-    return Verdict(max(level, WARN if late else OK), message, values)
+    return Verdict(max(level, WARN if late or slower else OK), message, values)
 
 
 def _late(runner: Runner, now_ns: int) -> str:
@@ -174,7 +183,7 @@ def _cause(host: Mapping[str, Verdict]) -> str:
     causes = [
         f"{name} {verdict.message}"
         for name, verdict in sorted(host.items(), key=lambda item: -item[1].level)
-        if name in ("cpu", "memory", "temperature") and WARN <= verdict.level <= ERROR
+        if name in _CAUSES and WARN <= verdict.level <= ERROR
     ]
     if causes:
         return " while " + " and ".join(causes)
@@ -199,6 +208,10 @@ def _values(
         ("cpu load [%]", "cpu", "load [%]"),
         ("memory used [%]", "memory", "used [%]"),
         ("hottest [C]", "temperature", "hottest [C]"),
+        ("gpu clock [MHz]", "gpu", "clock [MHz]"),
+        ("active alerts", "throttling", "active alerts"),
+        ("total [W]", "power", "total [W]"),
+        ("power mode", "board", "power mode"),
     ):
         verdict = host.get(group)
         values[key] = verdict.values.get(there) if verdict else None

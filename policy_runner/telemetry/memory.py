@@ -1,9 +1,10 @@
-"""Memory and swap from `/proc/meminfo`."""
+"""Memory and swap from `/proc/meminfo`, the memory clock from the board."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from policy_runner.telemetry.emc import EmcReading, read_emc
 from policy_runner.telemetry.tree import Reading, Tree, Unreadable, missing
 
 _KB_TO_MB = 1024 / 1e6
@@ -19,6 +20,7 @@ class MemoryReading:
     swap_used: Reading
     gpu_mapped: Reading
     oom_kills: Reading
+    emc: EmcReading = field(default_factory=EmcReading)
 
     @property
     def used_share(self) -> Reading:
@@ -62,6 +64,7 @@ class MemoryReader:
             swap_used=swap_used,
             gpu_mapped=found.get("NvMapMemUsed", none),
             oom_kills=self._oom_kills(),
+            emc=read_emc(self._tree),
         )
 
     def _oom_kills(self) -> Reading:

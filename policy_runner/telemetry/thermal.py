@@ -138,7 +138,7 @@ def _find(tree: Tree) -> list[_Place]:
     )
     if board.known:
         zones = [z if z.limits.known else replace(z, limits=board) for z in zones]
-    places = zones + _hwmon(tree)
+    places = zones + _hwmon(tree, {place.name for place in zones})
     seen: dict[str, int] = {}
     unique = []
     for place in places:
@@ -202,12 +202,12 @@ def _is_jetson(tree: Tree) -> bool:
     return "nvidia,tegra" in compatible or tree.exists("etc/nv_tegra_release")
 
 
-def _hwmon(tree: Tree) -> list[_Place]:
-    """hwmon sensors, without those that only mirror a thermal zone."""
+def _hwmon(tree: Tree, zones: set[str]) -> list[_Place]:
+    """hwmon sensors, without those that only mirror a thermal zone (named or linked so)."""
     places = []
     for base in tree.glob(f"{_HWMON}/hwmon*"):
         chip = tree.text_or(f"{base}/name")
-        if not chip or tree.exists(f"{base}/device/trip_point_0_temp"):
+        if not chip or zone_name(chip) in zones:
             continue
         if tree.exists(f"{base}/device/type") and tree.exists(f"{base}/device/temp"):
             continue

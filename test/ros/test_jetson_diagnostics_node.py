@@ -29,7 +29,8 @@ BOARD = {
     f"{ZONE}/trip_point_0_temp": 99000,
     f"{ZONE}/trip_point_0_type": "passive",
 }
-GROUPS = ["cpu", "memory", "temperature", "disk", "policy"]
+GROUPS = ["cpu", "memory", "temperature", "disk"]
+GROUPS += ["power", "throttling", "gpu", "fan", "board", "policy"]
 
 
 class Graph:

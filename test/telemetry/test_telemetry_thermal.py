@@ -109,8 +109,10 @@ def test_pc_sensors_from_hwmon_not_twice(tmp_path):
         f"{hwmon}0/temp1_crit": 100000,
         f"{hwmon}1/name": "acpitz",
         f"{hwmon}1/temp1_input": 40000,
-        f"{hwmon}1/device/type": "acpitz",
-        f"{hwmon}1/device/temp": 40000,
+        f"{hwmon}2/name": "odd_name",
+        f"{hwmon}2/temp1_input": 40000,
+        f"{hwmon}2/device/type": "acpitz",
+        f"{hwmon}2/device/temp": 40000,
     }
     got = read(tmp_path, files)
     assert [s.name for s in got.sensors] == ["acpitz", "coretemp Package id 0"]

@@ -1,0 +1,71 @@
+"""Fan: how hard it is driven and how fast it turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy_runner.telemetry.tree import Reading, Tree, missing
+
+_OLD = "sys/devices/pwm-fan"
+# Chips without a fan output are not looked at; these names drive one.
+_STALL_S = 10.0
+_FULL = 255.0
+_LOOK_AGAIN = 30
+
+
+@dataclass(frozen=True)
+class FanReading:
+    """Drive [%] and speed [1/min]; `stalled_s` counts from when it was driven but stood still."""
+
+    drive: Reading
+    rpm: Reading
+    enabled: Reading
+    stalled_s: float = 0.0
+
+    @property
+    def stalled(self) -> bool:
+        """The speed lags the drive by seconds, hence ten of them before it counts."""
+        return self.stalled_s > _STALL_S
+
+
+class FanReader:
+    """Finds drive and tachometer (separate hwmon chips on a Jetson) and watches for a stall."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._drive = self._rpm = self._enable = ""
+        self._reads_left = 0
+        self._still_ns: int | None = None
+
+    def read(self, now_ns: int) -> FanReading:
+        """One sample."""
+        if self._reads_left <= 0:
+            self._find()
+            self._reads_left = _LOOK_AGAIN
+        self._reads_left -= 1
+        number = self._tree.number
+        drive = number(self._drive, 100.0 / _FULL) if self._drive else missing("no fan output")
+        rpm = number(self._rpm) if self._rpm else missing("no tachometer")
+        enabled = number(self._enable) if self._enable else missing("not told")
+        # pwm1_enable 0 means that the output is off, whatever pwm1 says.
+        if drive.value and rpm.value == 0 and enabled.value != 0:
+            self._still_ns = now_ns if self._still_ns is None else self._still_ns
+        else:
+            self._still_ns = None
+        still = 0.0 if self._still_ns is None else (now_ns - self._still_ns) / 1e9
+        return FanReading(drive, rpm, enabled, still)
+
+    def _find(self) -> None:
+        tree = self._tree
+        for base in tree.glob("sys/class/hwmon/hwmon*"):
+            if not self._drive and tree.exists(f"{base}/pwm1"):
+                self._drive = f"{base}/pwm1"
+                if tree.exists(f"{base}/pwm1_enable"):
+                    self._enable = f"{base}/pwm1_enable"
+            for name in ("rpm", "fan1_input"):
+                if not self._rpm and tree.exists(f"{base}/{name}"):
+                    self._rpm = f"{base}/{name}"
+        if not self._drive and tree.exists(f"{_OLD}/cur_pwm"):
+            self._drive = f"{_OLD}/cur_pwm"
+        if not self._rpm and tree.exists(f"{_OLD}/rpm_measured"):
+            self._rpm = f"{_OLD}/rpm_measured"

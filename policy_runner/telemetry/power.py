@@ -1,0 +1,160 @@
+"""Power rails of INA3221 and INA238 monitors (hwmon, old IIO), and the right total per board."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from policy_runner.telemetry.tree import Reading, Tree, missing
+
+_CHIPS = {"ina3221", "ina238", "ina226", "ina219"}
+_PLACES = (
+    "sys/class/hwmon/hwmon*",
+    "sys/bus/i2c/drivers/ina*/*/hwmon/hwmon*",
+    "sys/bus/i2c/devices/*/hwmon/hwmon*",
+)
+_IIO = "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"
+# Rails that carry the whole module or the whole carrier: the total is this rail alone.
+_WHOLE = {
+    "VIN": "carrier input",
+    "VDD_IN": "whole module",
+    "POM_5V_IN": "whole module",
+}
+# Rails that together feed the module where no rail carries it all (AGX Orin, AGX Xavier).
+_SUMS = (
+    ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
+    ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
+)
+_LOOK_AGAIN = 30
+
+
+@dataclass(frozen=True)
+class Rail:
+    """One rail: power [W], voltage [V], current [A]; `alarm` when the monitor's limit is hit."""
+
+    name: str
+    power: Reading
+    voltage: Reading
+    current: Reading
+    alarm: bool = False
+
+
+@dataclass(frozen=True)
+class PowerReading:
+    """The rails, the total [W] and what it covers."""
+
+    rails: tuple[Rail, ...]
+    total: Reading
+    total_is: str
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Files of one rail; `power` has its own file, or is voltage times current."""
+
+    name: str
+    voltage: str
+    current: str
+    power: str
+    power_scale: float
+    alarms: tuple[str, ...]
+
+
+class PowerReader:
+    """Finds the rails once (again every now and then), then reads them.
+
+    One register costs half a millisecond of bus time on a board, hence nothing is read that
+    is not shown.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._places: dict[str, _Place] = {}
+        self._reads_left = 0
+
+    def read(self, now_ns: int) -> PowerReading:
+        """One sample."""
+        if self._reads_left <= 0:
+            self._places.update((place.name, place) for place in find_rails(self._tree))
+            self._reads_left = _LOOK_AGAIN
+        self._reads_left -= 1
+        rails = tuple(self._rail(place) for place in self._places.values())
+        if any(rail.power.reason in ("not there", "device gone") for rail in rails):
+            self._reads_left = 0
+        return PowerReading(rails, *total(rails))
+
+    def _rail(self, place: _Place) -> Rail:
+        voltage = self._tree.number(place.voltage, 1e-3)
+        current = self._tree.number(place.current, 1e-3)
+        if place.power:
+            power = self._tree.number(place.power, place.power_scale)
+        elif voltage.value is None or current.value is None:
+            power = missing(voltage.reason or current.reason)
+        else:
+            power = Reading(voltage.value * current.value)
+        alarm = any(self._tree.number(file).value for file in place.alarms)
+        return Rail(place.name, power, voltage, current, alarm)
+
+
+def total(rails: tuple[Rail, ...]) -> tuple[Reading, str]:
+    """The board's total [W] and what it covers. Sub-rails are never added to a whole rail."""
+    by_name = {rail.name: rail for rail in rails}
+    for name, meaning in _WHOLE.items():
+        if name in by_name:
+            return by_name[name].power, f"{name} ({meaning})"
+    for names in _SUMS:
+        if all(name in by_name for name in names):
+            powers = [by_name[name].power for name in names]
+            words = f"sum of {' + '.join(names)}, without the carrier"
+            bad = next((power for power in powers if power.value is None), None)
+            return bad or Reading(sum(power.value or 0.0 for power in powers)), words
+    reason = "no rail carries the whole board" if rails else "no power monitor on this host"
+    return missing(reason), "n/a"
+
+
+def find_rails(tree: Tree) -> list[_Place]:
+    """Rails of all monitors, each chip once although sysfs shows it in several places."""
+    chips: dict[str, str] = {}
+    for pattern in _PLACES:
+        for base in tree.glob(pattern):
+            if tree.text_or(f"{base}/name") in _CHIPS:
+                chips.setdefault(os.path.realpath(tree.path(base)), base)
+    places = [place for base in chips.values() for place in _chip_rails(tree, base)]
+    return places + [_iio_rail(file, tree.text_or(file)) for file in tree.glob(_IIO)]
+
+
+def _chip_rails(tree: Tree, base: str) -> list[_Place]:
+    if tree.text_or(f"{base}/name") != "ina3221":
+        return [_single_rail(tree, base)]
+    places = []
+    for channel in (1, 2, 3):  # 4 to 6 are shunt voltages, 7 their sum
+        label = tree.text_or(f"{base}/in{channel}_label")
+        current = f"{base}/curr{channel}_input"
+        if not label or "NC" in label.split() or "sum of shunt" in label:
+            continue
+        if tree.exists(current):
+            alarms = [f"{base}/curr{channel}_{kind}_alarm" for kind in ("crit", "max")]
+            known = tuple(file for file in alarms if tree.exists(file))
+            places.append(_Place(label, f"{base}/in{channel}_input", current, "", 1.0, known))
+    return places
+
+
+def _single_rail(tree: Tree, base: str) -> _Place:
+    """INA238 and relatives: one rail with its own power register in microwatts."""
+    label = tree.text_or(f"{base}/label") or tree.text_or(f"{base}/in1_label") or "VIN"
+    power = f"{base}/power1_input"
+    own = power if tree.exists(power) else ""
+    return _Place(label, f"{base}/in1_input", f"{base}/curr1_input", own, 1e-6, ())
+
+
+def _iio_rail(file: str, name: str) -> _Place:
+    """Kernel 4.9 (JetPack 4): milliwatts, millivolts and milliamperes of their own."""
+    base, number = file.rsplit("/", 1)[0], file.rsplit("_", 1)[1]
+    return _Place(
+        name,
+        f"{base}/in_voltage{number}_input",
+        f"{base}/in_current{number}_input",
+        f"{base}/in_power{number}_input",
+        1e-3,
+        (),
+    )

@@ -1,0 +1,134 @@
+"""What slows the board down now: throttle alerts, frequency caps, over-current events.
+
+Counts as throttling: a cooling device `<zone>-throttle-alert` that is active, a frequency
+cap of a thermal cooling device, over-current events of the kinds that matter, rising
+counters of an Intel processor. Does not: the touch-temperature notice, the fan, the
+`throt_en` files (enabled, not active), the cap of the power mode.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from policy_runner.telemetry.tree import Reading, Tree, missing
+
+_COOLING = "sys/class/thermal/cooling_device*"
+_INTEL = "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"
+_CAP = re.compile(r"(cpufreq|devfreq)-(.+)|Processor|thermal-cpufreq-\d+|thermal-devfreq-\d+")
+_COUNTER = re.compile(r"oc(\d)_(event|irq)_cnt$")
+_LOOK_AGAIN = 30
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter since boot and its rate [1/s] since the last sample."""
+
+    name: str
+    count: Reading
+    rate: Reading
+
+
+@dataclass(frozen=True)
+class Cap:
+    """A frequency cap: step now and the highest step (0 is no cap)."""
+
+    name: str
+    step: Reading
+    steps: Reading
+
+
+@dataclass(frozen=True)
+class ThrottlingReading:
+    """Alerts by short zone name (0 is inactive), caps, counters, and the touch notice."""
+
+    alerts: tuple[tuple[str, Reading], ...]
+    caps: tuple[Cap, ...]
+    counters: tuple[Counter, ...]
+    hot_surface: Reading
+    taken_ns: int = 0
+
+    @property
+    def active_alerts(self) -> list[str]:
+        """Zones whose throttle alert is active now."""
+        return [name for name, state in self.alerts if state.value]
+
+    @property
+    def active_caps(self) -> list[Cap]:
+        """Caps that hold a frequency down now."""
+        return [cap for cap in self.caps if cap.step.value]
+
+
+class ThrottlingReader:
+    """Finds the devices once (again every now and then), then reads states and counters."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._alerts: dict[str, str] = {}
+        self._caps: dict[str, list[str]] = {}
+        self._counters: dict[str, list[str]] = {}
+        self._surface = ""
+        self._reads_left = 0
+        self._last: dict[str, tuple[int, float]] = {}
+
+    def read(self, now_ns: int) -> ThrottlingReading:
+        """One sample; rates are per second between samples, n/a on the first."""
+        if self._reads_left <= 0:
+            self._find()
+            self._reads_left = _LOOK_AGAIN
+        self._reads_left -= 1
+        number = self._tree.number
+        return ThrottlingReading(
+            alerts=tuple((n, number(f"{base}/cur_state")) for n, base in self._alerts.items()),
+            caps=tuple(
+                Cap(name, self._highest(bases, "cur_state"), self._highest(bases, "max_state"))
+                for name, bases in self._caps.items()
+            ),
+            taken_ns=now_ns,
+            counters=tuple(
+                self._counter(name, files, now_ns) for name, files in self._counters.items()
+            ),
+            hot_surface=number(f"{self._surface}/cur_state")
+            if self._surface
+            else missing("no such notice on this board"),
+        )
+
+    def _find(self) -> None:
+        caps: dict[str, list[str]] = {}
+        for base in self._tree.glob(_COOLING):
+            kind = self._tree.text_or(f"{base}/type")
+            if kind == "hot-surface-alert":
+                self._surface = base
+            elif kind.endswith("-throttle-alert"):
+                self._alerts[kind.removesuffix("-throttle-alert")] = base
+            elif _CAP.fullmatch(kind):
+                caps.setdefault(kind, []).append(base)  # processors of a PC share one type
+        self._caps.update(caps)
+        found: dict[str, list[str]] = {}
+        for file in self._tree.glob("sys/class/hwmon/hwmon*/oc*_cnt"):
+            match = _COUNTER.search(file)
+            if match and self._tree.text_or(f"{file.rsplit('/', 1)[0]}/name") == "soctherm_oc":
+                found[f"oc{match[1]}"] = [file]
+        for file in self._tree.glob(_INTEL):
+            found.setdefault(file.rsplit("/", 1)[1].removesuffix("_count"), []).append(file)
+        self._counters.update(found)
+
+    def _highest(self, bases: list[str], file: str) -> Reading:
+        readings = [self._tree.number(f"{base}/{file}") for base in bases]
+        known = [reading.value for reading in readings if reading.value is not None]
+        return Reading(max(known)) if known else readings[0]
+
+    def _counter(self, name: str, files: list[str], now_ns: int) -> Counter:
+        readings = [self._tree.number(file) for file in files]
+        bad = next((reading for reading in readings if reading.value is None), None)
+        if bad:
+            self._last.pop(name, None)
+            return Counter(name, bad, bad)
+        count = sum(reading.value or 0.0 for reading in readings)
+        last = self._last.get(name)
+        self._last[name] = (now_ns, count)
+        if last is None or now_ns <= last[0]:
+            return Counter(name, Reading(count), missing("first sample"))
+        # A counter that runs backwards was set to zero by a reload of its driver.
+        events = count - last[1] if count >= last[1] else count
+        return Counter(name, Reading(count), Reading(events * 1e9 / (now_ns - last[0])))
