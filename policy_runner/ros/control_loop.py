@@ -59,6 +59,7 @@ class ControlLoop:
         self._stamp_clock = stamp_clock
         self._answers = answers
         self._dry_run = dry_run
+        self._arrival = "stamp" if answers else "waited" if stamp_clock else "now"
         self._stopping = threading.Event()
         self._settings: Settings | None = None
         self._calls: list[Callable[[], None]] = []
@@ -130,16 +131,19 @@ class ControlLoop:
         if self._ticker.jumped:
             self._ticker.jumped = False
             self.pipeline.reset()
-        on_wall_time = self._stamp_clock is not None
         for one in self._inputs:
-            one.drain(now_ns, waited=on_wall_time)
+            one.drain(now_ns, self._arrival)
         step = self.pipeline.step(now_ns)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if step.command is not None:
             self._commands.publish(step.command, stamp_ns)
         quiet = step.command is None or self._dry_run
         self._last = (None if quiet else step.command, stamp_ns)
-        self._status.tick(self.pipeline.safety, self.ticks, stamp_ns, self._answers and quiet)
+        if not self._answers:
+            self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
+        elif quiet:
+            # In lockstep a status says "no command for this stamp", so it stays away otherwise.
+            self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
         self._account(step, now_ns)
 
     def _account(self, step: Step, now_ns: int) -> None:

@@ -135,15 +135,17 @@ class PolicyRunner(LifecycleNode):
         self._loop.start()
 
     def _stop_loop(self, timeout_s: float) -> bool:
-        loop, self._loop = self._loop, None
+        loop = self._loop
         if loop is None:
             return True
         if not loop.stop(timeout_s):
             # The thread still polls and publishes: nothing it uses may be freed.
-            self._loop = loop
             raise Refusal([f"the control thread did not end within {timeout_s:g} s"])
+        # The last figures, while there is a loop to tell of.
+        self._publish_diagnostics()
         if loop.last_command_acknowledged is False:
             self.get_logger().warning("the last command was not acknowledged by every receiver")
+        self._loop = None
         return True
 
     def _free(self) -> None:

@@ -86,12 +86,13 @@ class PolledInput:
         self.slot = slot
         self._read = reader
 
-    def drain(self, now_ns: int, waited: bool = True) -> None:
-        """Take all that is there; `now_ns` is on the loop's clock.
+    def drain(self, now_ns: int, arrival: str = "waited") -> None:
+        """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
 
-        With `waited` the time in the middleware counts as age, where it tells it plausibly:
-        a message may have lain there for most of a period. (It is wall time, and 0 on some
-        middlewares.) On simulation time wall time means nothing.
+        "waited": now, less its time in the middleware, where that tells it plausibly: it may
+        have lain there for most of a period. (It is wall time, and 0 on some middlewares.)
+        "now": simulation time, where wall time means nothing.
+        "stamp": lockstep, where a message belongs to the step it is stamped with.
         """
         slot = self.slot
         for _ in range(MOST_TAKES):
@@ -99,8 +100,9 @@ class PolledInput:
             if taken is None:
                 return
             message, info = taken
-            arrived_ns = now_ns
-            if waited:
+            stamp = stamp_ns(message)
+            arrived_ns = stamp if arrival == "stamp" else now_ns
+            if arrival == "waited":
                 wait_ns = time.time_ns() - info["received_timestamp"]
                 if 0 < wait_ns < _PLAUSIBLE_WAIT_NS:
                     arrived_ns -= wait_ns
@@ -112,7 +114,7 @@ class PolledInput:
             if fault:
                 slot.refused(fault)
             else:
-                slot.received(arrived_ns, stamp_ns(message))
+                slot.received(arrived_ns, stamp)
 
 
 def _never_called(_message: Any) -> None:

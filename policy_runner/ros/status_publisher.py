@@ -36,9 +36,9 @@ class StatusPublisher:
         self._message = DiagnosticArray(status=[self._status])
         self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
 
-    def tick(self, safety: Safety, sequence: int, stamp_ns: int, now: bool) -> None:
-        """Publish when it is time, or `now`."""
-        if now or sequence % self._every == 0:
+    def tick(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
+        """Publish when it is time."""
+        if sequence % self._every == 0:
             self.publish(safety, sequence, stamp_ns)
 
     def publish(self, safety: Safety, sequence: int, stamp_ns: int) -> None:

@@ -173,7 +173,7 @@ class LockstepTicker(_ClockTicker):
         self._sleep()
         clock_came = self._take_clock()
         for one in self._inputs:
-            one.drain(self.now_ns, waited=False)
+            one.drain(self.now_ns, arrival="stamp")
         if self.now_ns == NEVER or any(o.slot.stamp_ns != self.now_ns for o in self._inputs):
             return None
         if self.now_ns == self._stepped_ns:

@@ -1,0 +1,60 @@
+"""`ros2 launch policy_runner jetson.launch.py`: the runner and its sidecar, from one table."""
+
+from __future__ import annotations
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+from launch import LaunchDescription
+from policy_runner.ros.processes import LAUNCH_ARGUMENTS, PACKAGE, Arguments, processes
+
+
+def _nodes(context, *_args):  # type: ignore[no-untyped-def]
+    said = {name: LaunchConfiguration(name).perform(context) for name, _, _ in LAUNCH_ARGUMENTS}
+
+    def yes(name: str) -> bool:
+        if said[name].lower() not in ("true", "false"):
+            raise ValueError(f"{name}: expected true or false, got {said[name]}")
+        return said[name].lower() == "true"
+
+    rows = processes(
+        Arguments(
+            params_file=said["params_file"],
+            policy=said["policy"],
+            backend=said["backend"],
+            simulated_robot=yes("simulated_robot"),
+            dry_run=yes("dry_run"),
+            use_sim_time=yes("use_sim_time"),
+            lockstep=yes("lockstep"),
+            sidecar=yes("sidecar"),
+            autostart=yes("autostart"),
+        )
+    )
+    # The runner configures and activates itself (`autostart`): the same on every distribution,
+    # and a refused configure leaves a node that can be mended and configured again.
+    return [
+        (LifecycleNode if row.is_lifecycle else Node)(
+            package=PACKAGE,
+            executable=row.executable,
+            name=row.node_name,
+            namespace=said["namespace"],
+            parameters=[str(row.params_file), dict(row.parameters)],
+            ros_arguments=["--log-level", said["log_level"]],
+            output="screen",
+        )
+        for row in rows
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments with descriptions (`ros2 launch ... --show-args`), then the nodes."""
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in LAUNCH_ARGUMENTS
+            ),
+            OpaqueFunction(function=_nodes),
+        ]
+    )

@@ -1,0 +1,101 @@
+"""Which processes run, with which parameters: read by the launch file and by `policy-runner demo`.
+
+Data only, no ROS: a launch file turns rows into actions, the demo into child processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from policy_runner.share import share_path
+
+PACKAGE = "policy_runner"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a user may say; '' means: as the parameter file or the node's default has it."""
+
+    params_file: str = ""
+    policy: str = ""
+    backend: str = ""
+    simulated_robot: bool = False
+    dry_run: bool = False
+    use_sim_time: bool = False
+    lockstep: bool = False
+    sidecar: bool = True
+    autostart: bool = True
+    robot: Mapping[str, Any] = field(default_factory=dict)  # parameters of the simulated robot
+
+
+# Name, default and description of the launch arguments; the launch file declares just these.
+LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
+    ("params_file", "", "YAML file with the parameters of all nodes; empty: the shipped one"),
+    ("policy", "", "policy.yaml or its folder; empty: as the parameter file says"),
+    ("backend", "", "auto, onnxruntime; empty: as the parameter file says"),
+    ("simulated_robot", "false", "true: run the simulated balancing robot and its policy"),
+    ("dry_run", "false", "true: do everything but command; commands go to ~/dry_run"),
+    ("use_sim_time", "false", "true: take the time from /clock"),
+    ("lockstep", "false", "true: with the simulated robot, step by step on simulated time"),
+    ("sidecar", "true", "true: run jetson_diagnostics as well"),
+    ("autostart", "true", "true: configure and activate the runner by itself"),
+    ("namespace", "", "namespace of all nodes"),
+    ("log_level", "info", "debug, info, warn, error"),
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One node in one process."""
+
+    executable: str
+    module: str  # for `python -m`, where no ROS environment knows the executable
+    node_name: str
+    params_file: Path
+    parameters: Mapping[str, Any]  # over the file's
+    is_lifecycle: bool = False
+
+
+def processes(arguments: Arguments) -> list[Process]:
+    """The rows to start, in order.
+
+    Raises:
+        FileNotFoundError: a shared file is missing, or the parameter file is not there.
+    """
+    simulated = arguments.simulated_robot
+    shipped = "balancer.yaml" if simulated else "policy_runner.yaml"
+    params = Path(arguments.params_file).expanduser() if arguments.params_file else None
+    if params is not None and not params.is_file():
+        raise FileNotFoundError(f"params_file: expected a YAML file, got {params}: no such file")
+    params = params.resolve() if params is not None else share_path("config", shipped)
+    policy = arguments.policy
+    if not policy and simulated:
+        policy = str(share_path("models", "balancer"))
+    on_simulated_time = arguments.use_sim_time or arguments.lockstep
+    runner: dict[str, Any] = {
+        "autostart": arguments.autostart,
+        "use_sim_time": on_simulated_time,
+        "lockstep": arguments.lockstep,
+        "dry_run": arguments.dry_run,
+    }
+    runner.update({"policy": policy} if policy else {})
+    runner.update({"backend": arguments.backend} if arguments.backend else {})
+    rows = []
+    if simulated:
+        mode = "lockstep" if arguments.lockstep else "realtime"
+        robot = {"mode": mode, "publish_clock": on_simulated_time, **arguments.robot}
+        rows.append(_row("simulated_robot", params, robot))
+    rows.append(_row("policy_runner", params, runner, is_lifecycle=True))
+    if arguments.sidecar:
+        rows.append(_row("jetson_diagnostics", params, {}))
+    return rows
+
+
+def _row(
+    name: str, params_file: Path, parameters: Mapping[str, Any], is_lifecycle: bool = False
+) -> Process:
+    module = f"policy_runner.ros.{name}_main"
+    return Process(name, module, name, params_file, parameters, is_lifecycle)
