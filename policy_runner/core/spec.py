@@ -18,6 +18,7 @@ Numbers = FiniteFloat | list[FiniteFloat]  # one for all elements, or one per el
 Bound = float | None
 Range = Annotated[list[Bound], Field(min_length=2, max_length=2)]  # [low, high], null = open
 Ranges = Range | list[Range]  # one for all elements, or one per element
+Names = Annotated[list[Name], Field(min_length=1)]
 JointNumbers = FiniteFloat | list[FiniteFloat] | dict[str, FiniteFloat]
 
 
@@ -59,7 +60,7 @@ class FieldTerm(TermArithmetic):
     term: Literal["field"]
     input: Name
     field: Name | None = None
-    fields: list[Name] | None = None
+    fields: Names | None = None
     size: PositiveInt | None = Field(None, description="needed where the type is not known here")
 
 
@@ -68,8 +69,9 @@ class VelocityCommandTerm(TermArithmetic):
 
     term: Literal["velocity_command"]
     input: Name
-    axes: list[
-        Literal["linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z"]
+    axes: Annotated[
+        list[Literal["linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z"]],
+        Field(min_length=1),
     ] = ["linear.x", "linear.y", "angular.z"]
     dead_band: Annotated[float, Field(ge=0)] = 0.0
 
@@ -87,7 +89,7 @@ class JointTerm(TermArithmetic):
 
     term: Literal["joint_position", "joint_velocity", "joint_effort"]
     input: Name
-    joints: list[Name] | None = None
+    joints: Names | None = None
     relative_to: Literal["zero", "default_joint_pos"] = "zero"
 
 
@@ -95,14 +97,14 @@ class LastActionTerm(TermArithmetic):
     """The previous inference's action, of the kind the spec's `last_action` says; 0 at reset."""
 
     term: Literal["last_action"]
-    joints: list[Name] | None = None
+    joints: Names | None = None
 
 
 class ConstantTerm(TermArithmetic):
     """Numbers that never change."""
 
     term: Literal["constant"]
-    value: list[FiniteFloat]
+    value: Annotated[list[FiniteFloat], Field(min_length=1)]
 
 
 Term = Annotated[
@@ -161,7 +163,7 @@ class ActionGroup(Strict):
     """Consecutive elements of one kind: see `action` for the order."""
 
     kind: Literal["position", "velocity", "effort"]
-    joints: Annotated[list[Name], Field(min_length=1)]
+    joints: Names
     slice: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
     squash: Literal["none", "tanh"] = "none"
     clip_raw: Ranges | None = None
@@ -192,7 +194,7 @@ class PolicySpec(Strict):
     description: str = ""
     model: Model
     control_dt: PositiveFloat = Field(description="s between two inferences in training")
-    joint_names: Annotated[list[Name], Field(min_length=1)]
+    joint_names: Names
     default_joint_pos: list[FiniteFloat] | None = None
     stiffness: list[FiniteFloat] | None = None
     damping: list[FiniteFloat] | None = None

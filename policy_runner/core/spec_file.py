@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
+from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec_problems import spec_problems
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,22 @@ class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
     """Safe loading, and a key given twice is an error instead of the last one winning."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        # `<<`, which merges another mapping into this one, is no key.
+        nodes = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key in nodes]
         for k, key in enumerate(keys):
             if key in keys[:k]:
-                line = node.value[k][0].start_mark.line + 1
+                line = nodes[k].start_mark.line + 1
                 raise yaml.YAMLError(f"key '{key}' twice (line {line})")
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return mapping
+
+
+# Beside its own errors PyYAML lets those of its constructors through (a date such as 2026-13-45).
+_NOT_YAML = (
+    *(OSError, yaml.YAMLError, RecursionError, ValueError),
+    *(TypeError, KeyError, AttributeError, OverflowError),
+)
 
 
 def read_spec(path: Path) -> SpecFile:
@@ -66,81 +74,20 @@ def read_spec(path: Path) -> SpecFile:
         raise refuse(str(path), "", "a policy spec (policy.yaml)", "no such file")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except _NOT_YAML as error:
         text = " ".join(str(error).split())
         raise refuse(str(path), "", "YAML", text) from error
     if not isinstance(content, dict):
-        raise refuse(str(path), "", "a mapping of keys", type(content).__name__)
+        got = "an empty file" if content is None else type(content).__name__
+        raise refuse(str(path), "", "a mapping of keys", got)
     try:
         spec = PolicySpec.model_validate(content)
     except ValidationError as error:
-        raise Refusal(_problem(str(path), item) for item in error.errors()) from error
+        raise Refusal(spec_problems(content, error.errors(), str(path))) from error
     problems = _cross_checks(spec, str(path))
     if problems:
         raise Refusal(problems)
     return SpecFile(spec, path)
-
-
-def _problem(file: str, error: Any) -> Problem:
-    kind, context = error["type"], error.get("ctx", {})
-    key = _key(error["loc"])
-    if kind == "extra_forbidden":
-        last = str(error["loc"][-1])
-        return Problem(file, key, "a known key", f"'{last}'", did_you_mean(last, _known_keys()))
-    if kind == "missing":
-        return Problem(file, key, "this key", "nothing")
-    got = repr(error["input"])
-    if len(got) > 80:
-        got = got[:77] + "..."
-    expected = {
-        "literal_error": context.get("expected", ""),
-        "union_tag_invalid": f"one of {context.get('expected_tags', '')}",
-        "string_pattern_mismatch": f"text like {context.get('pattern', '')}",
-    }.get(kind) or error["msg"].removeprefix("Input should be ")
-    return Problem(file, key, expected, got)
-
-
-def _key(location: tuple[Any, ...]) -> str:
-    """`observation[0].terms[2].joints`: pydantic's union tags are no keys of the file."""
-    text = ""
-    for k, part in enumerate(location):
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif k and isinstance(location[k - 1], int) and part in _tags():
-            continue
-        elif part not in _UNION_BRANCHES and "[" not in part:
-            text += f".{part}" if text else part
-    return text
-
-
-_UNION_BRANCHES = {"float", "int", "str", "Normalization", "literal['none','in_model']"}
-
-
-def _tags() -> set[str]:
-    return {
-        *("field", "velocity_command", "projected_gravity", "joint_position", "joint_velocity"),
-        *("joint_effort", "last_action", "constant"),
-    }
-
-
-def _known_keys() -> set[str]:
-    keys: set[str] = set()
-    seen: set[type] = set()
-
-    def visit(annotation: Any) -> None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if annotation in seen:
-                return
-            seen.add(annotation)
-            for name, info in annotation.model_fields.items():
-                keys.add(info.alias or name)
-                visit(info.annotation)
-        elif typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
-            for part in typing.get_args(annotation):
-                visit(part)
-
-    visit(PolicySpec)
-    return keys
 
 
 def _cross_checks(spec: PolicySpec, file: str) -> list[Problem]:
@@ -153,6 +100,9 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem]:
         if values is not None and len(values) != len(names):
             expected = f"{len(names)} numbers, one per joint of joint_names"
             problems.append(Problem(file, key, expected, f"{len(values)}"))
+    outputs = [tensor.tensor for tensor in spec.action]
+    for name in sorted({name for name in outputs if outputs.count(name) > 1}):
+        problems.append(Problem(file, "action", "every tensor once", f"'{name}' twice"))
     tensors = [tensor.tensor for tensor in spec.observation] + [s.input for s in spec.state]
     for name in sorted({name for name in tensors if tensors.count(name) > 1}):
         problems.append(Problem(file, "observation", "every tensor once", f"'{name}' twice"))
