@@ -1,0 +1,55 @@
+"""The README's parameter tables, from the tables that the nodes declare.
+
+`python -m policy_runner.ros.parameter_docs README.md` rewrites them; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from policy_runner.core.spec import Input
+from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS as SIDECAR
+from policy_runner.ros.parameter_table import markdown
+from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows
+from policy_runner.ros.simulated_robot_parameters import PARAMETERS as ROBOT
+
+
+def tables() -> dict[str, str]:
+    """Markdown tables by the name that marks their place in the README."""
+    anything = Input.model_construct(type="the policy spec's", topic="")
+    return {
+        "policy_runner": markdown(TABLE),
+        "policy_runner inputs": markdown(input_rows("<input>", anything)),
+        "policy_runner joints": markdown(joint_rows("<joint>", "position")),
+        "jetson_diagnostics": markdown(SIDECAR),
+        "simulated_robot": markdown(ROBOT),
+    }
+
+
+def with_tables(text: str) -> str:
+    """The document with every marked table replaced by the present one.
+
+    Raises:
+        ValueError: a table has no place in the document.
+    """
+    for name, table in tables().items():
+        begin, end = f"<!-- parameters of {name} -->", "<!-- end -->"
+        pattern = re.compile(re.escape(begin) + r"\n.*?" + re.escape(end), re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"expected the mark '{begin}' in the document, got none")
+        block = f"{begin}\n{table}{end}"
+        text = pattern.sub(lambda _match, block=block: block, text)
+    return text
+
+
+def main(paths: list[str]) -> int:
+    """Rewrite the tables of these documents."""
+    for path in map(Path, paths):
+        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
