@@ -81,6 +81,8 @@ class SimulatedRobot(Node):
         self._statuses_only = 0
         self._other_stamps = 0
         self._late_ticks = 0
+        self._held = values["hold"] and not self.lockstep
+        self._held_ticks = 0
         self._wall_s = 0.0
         self.error = ""  # one sentence when the run ended as an error
 
@@ -92,7 +94,7 @@ class SimulatedRobot(Node):
     def stamp_ns(self) -> int:
         """Time that the present state carries: simulated time from one tick on (0 is "not set")."""
         if self._simulated_time:
-            return (self.scenario.ticks + 1) * self._tick_ns
+            return (self.scenario.ticks + self._held_ticks + 1) * self._tick_ns
         return time.time_ns()
 
     def run(self) -> None:
@@ -129,7 +131,20 @@ class SimulatedRobot(Node):
                 self._late_ticks += -left // self._tick_ns
                 deadline -= left
             commands = self.topics.take_commands()
-            self._tick(commands[-1][1] if commands else None)
+            target = commands[-1][1] if commands else None
+            if self._held and not (target and any(target)):
+                self._held_ticks += 1
+                limit_s = self._values["first_answer_timeout"]
+                if self._last_tick and self._held_ticks * self._tick_ns > limit_s * NS_PER_S:
+                    self.error = (
+                        f"realtime: no command other than zero on {COMMAND_TOPIC} within "
+                        f"{limit_s:g} s ({self.topics.publisher_counts()[0]} publishers)"
+                    )
+                    return
+                self._tell()
+                continue
+            self._held = False
+            self._tick(target)
 
     # -- lockstep ----------------------------------------------------------------------------
 
@@ -193,6 +208,9 @@ class SimulatedRobot(Node):
 
     def _tick(self, target: list[float] | None) -> None:
         self.scenario.tick(target)
+        self._tell()
+
+    def _tell(self) -> None:
         if self._window is not None:
             self._window.show()
         now = time.monotonic()
@@ -205,7 +223,9 @@ class SimulatedRobot(Node):
         score, balancer = scenario.score(), scenario.balancer
         recent = scenario.falls > 0 and scenario.upright_s < RECENT_FALL_S
         message = "balancing"
-        if scenario.lying:
+        if self._held:
+            message = "held until the first command"
+        elif scenario.lying:
             message = "fallen"
         elif recent:
             message = "fell a moment ago"

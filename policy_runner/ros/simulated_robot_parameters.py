@@ -28,6 +28,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         choices=("random", "none"),
     ),
     Parameter("pushes", True, "Push the robot now and then"),
+    Parameter(
+        "hold",
+        True,
+        "Realtime: hold the robot, and its time, until the first command that is not zero",
+    ),
     Parameter("noise", False, "Add sensor noise to the readings"),
     Parameter(
         "command_delay",
@@ -67,7 +72,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "first_answer_timeout",
         30.0,
-        "Lockstep: the same for the first tick, while the runner starts and is discovered",
+        "The same for the first answer, while the runner starts and is discovered; in realtime "
+        "with a duration: for the first command that lets go of the robot",
         unit="s",
         low=0.05,
         high=3600.0,

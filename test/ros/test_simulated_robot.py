@@ -244,21 +244,36 @@ def test_real_time_ends_on_a_signal_with_its_report(
     assert (last - first) / 49 == pytest.approx(TICK_NS, rel=0.2)
     assert abs(time.time_ns() - last) < 2e9  # wall time, without /clock
     assert not answerer.heard["/clock"]
+    # Held until a command that moves a wheel: neither silence nor zeros let it fall.
+    answerer.command(0)
+    answerer.spin_until(lambda: len(answerer.heard["odom"]) >= 150)
+    assert answerer.heard["odom"][0].pose == answerer.heard["odom"][-1].pose
     answerer.command(0, 1.0, -1.0)
     answerer.spin_until(lambda: answerer.heard["joint_states"][-1].velocity[1] > 0.5)
+    answerer.spin_until(lambda: abs(answerer.heard["imu/data"][-1].orientation.y) > 0.38)
     start_s = time.monotonic()
     child.send(number)
     got = finish(child, report)
     assert time.monotonic() - start_s < 2.0
     assert got["mode"] == "realtime"
     assert got["commands"] == 1
-    assert got["simulated_s"] > 0.4
+    assert got["simulated_s"] > 0.3
+    assert got["falls"] == 1  # it was let go, and after 0.2 s without a command its wheels stop
+
+
+def test_real_time_with_a_duration_does_not_wait_for_ever(spawn: Any, tmp_path: Path) -> None:
+    report = tmp_path / "out.json"
+    child = start(spawn, report, duration=1.0, first_answer_timeout=0.3)
+    got = finish(child, report, code=1)
+    assert "no command other than zero on joint_commands within 0.3 s (0 publ" in got["error"]
+    assert got["simulated_s"] == 0.0
 
 
 def test_no_screen_is_one_sentence_and_no_reason_to_stop(spawn: Any, tmp_path: Path) -> None:
     report = tmp_path / "out.json"
     child = spawn(
-        [*MAIN, "--viewer", "--ros-args", "-p", "duration:=0.1", "-p", f"report:={report}"],
+        [*MAIN, "--viewer", "--ros-args", "-p", "duration:=0.1", "-p", "hold:=false"]
+        + ["-p", f"report:={report}"],
         env={"DISPLAY": "", "WAYLAND_DISPLAY": ""},
     )
     assert finish(child, report)["simulated_s"] == 0.1

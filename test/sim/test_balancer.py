@@ -120,6 +120,15 @@ def test_variation_changes_the_model_and_nominal_restores_it(balancer: Any) -> N
         assert np.array_equal(getattr(balancer.model, name), getattr(nominal.model, name)), name
 
 
+def test_variation_leaves_the_robot_where_it_is(balancer: Any) -> None:
+    from policy_runner.sim.balancer import Variation
+
+    balancer.stand(pitch_rad=0.1, x=1.0, y=-2.0, yaw=2.5)
+    balancer.vary(Variation(body_mass=1.5))
+    assert balancer.pose == pytest.approx((1.0, -2.0, 2.5))
+    assert balancer.tilt == pytest.approx(0.1)
+
+
 def test_the_same_seed_gives_the_same_motion() -> None:
     from policy_runner.sim.balancer import Balancer
 
