@@ -60,12 +60,12 @@ for each in "${levels[@]}"; do
     [ "$each" = "$level" ] && break
 done
 
-echo "policy_runner: installing into $venv for '$level' (Python $version, ROS 2: $ros)"
+echo "policy_runner: installing into $venv for '$level' (once, about a minute; Python $version, ROS 2: $ros)"
 [ -x "$venv/bin/python" ] || "$python" -m venv "${options[@]}" "$venv" ||
     stop "no virtual environment could be made in $venv: sudo apt install python3-venv"
 echo "$made_for" >"$venv/.made-for"
 install() {
-    "$venv/bin/python" -m pip --disable-pip-version-check install "$@" >"$venv/pip.log" 2>&1 && return
+    "$venv/bin/python" -m pip --disable-pip-version-check install --progress-bar off "$@" >"$venv/pip.log" 2>&1 && return
     tail -n 25 "$venv/pip.log" >&2
     stop "pip failed (above: the end of $venv/pip.log): mend the cause and run again"
 }
