@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.frame_arithmetic import bounds
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec import Normalization
 
@@ -81,8 +82,7 @@ def resolve_formula(spec: Normalization, file: str, key: str) -> Formula:
             raise Refusal([Problem(file, key, expected, f"no {', '.join(missing)}")])
     low, high = (base.low, base.high) if base else (-np.inf, np.inf)
     if spec.clip is not None:
-        low = -np.inf if spec.clip[0] is None else spec.clip[0]
-        high = np.inf if spec.clip[1] is None else spec.clip[1]
+        low, high = (float(side[0]) for side in bounds(spec.clip, 1, file, f"{key}.clip"))
     return Formula(
         spec.formula or (base.kind if base else "mean_std"),
         spec.eps if spec.eps is not None else (base.eps if base else 0.0),
@@ -113,15 +113,16 @@ def build_normalizer(
     for key in ("mean", spread_key):
         name = names.get(key, key)
         # std and var say the same; which of the two a file stores is no matter of the formula.
-        if key == spread_key and name not in statistics and names.get(other, other) in statistics:
-            stored = statistics[names.get(other, other)]
-            values = np.sqrt(stored) if other == "var" else np.square(stored)
-        elif name in statistics:
-            values = statistics[name]
+        converted = key == spread_key and name not in statistics and key not in names
+        if converted and names.get(other, other) in statistics:
+            name = names.get(other, other)
         else:
+            converted = False
+        if name not in statistics:
             have = ", ".join(statistics) or "nothing"
             problems.append(Problem(file, name, "this statistic", f"only {have}"))
             continue
+        values = statistics[name]
         if values.shape != (size,):
             wanted = f"{size} numbers, one per element of the observation"
             problems.append(Problem(file, name, wanted, f"{values.size}"))
@@ -131,6 +132,8 @@ def build_normalizer(
         elif key == spread_key and np.any(values < 0):
             bad = int(np.flatnonzero(values < 0)[0])
             problems.append(Problem(file, f"{name}[{bad}]", "0 or more", f"{values[bad]}"))
+        elif converted:
+            found[key] = np.sqrt(values) if other == "var" else np.square(values)
         else:
             found[key] = values
     if problems:

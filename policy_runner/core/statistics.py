@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile
@@ -24,24 +26,38 @@ def read_statistics(path: Path, sha256: str | None = None) -> dict[str, Array]:
     """
     if not path.is_file():
         raise refuse(str(path), "", "a statistics file (.npz or .json)", "no such file")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise refuse(str(path), "", "a readable file", str(error)) from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         found = hashlib.sha256(content).hexdigest()
         raise refuse(str(path), "sha256", sha256, found, "the file is not the one the spec names")
     if path.suffix == ".npz":
-        return _read_npz(path)
+        return _read_npz(path, content)
     if path.suffix == ".json":
         return _read_json(path, content)
     raise refuse(str(path), "", "a file ending in .npz or .json", f"'{path.suffix}'")
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
+# What zipfile, zlib and numpy raise on damaged bytes; MemoryError is a huge shape in a header.
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error, TypeError),
+    *(NotImplementedError, RuntimeError, MemoryError, OverflowError, AttributeError),
+)
+
+
+def _read_npz(path: Path, content: bytes) -> dict[str, Array]:
+    expected, remedy = "an .npz of plain arrays (no pickled objects)", "export the statistics again"
+    if not content.startswith(b"PK"):
+        got = "an empty file" if not content else "a file that is no .npz"
+        raise refuse(str(path), "", expected, got, remedy)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return {key: _numbers(path, key, stored[key]) for key in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        expected = "an .npz of plain arrays (no pickled objects)"
-        raise refuse(str(path), "", expected, str(error), "export the statistics again") from error
+    except _DAMAGED as error:
+        text = str(error) or type(error).__name__
+        raise refuse(str(path), "", expected, text, remedy) from error
 
 
 def _read_json(path: Path, content: bytes) -> dict[str, Array]:
@@ -57,5 +73,5 @@ def _read_json(path: Path, content: bytes) -> dict[str, Array]:
 def _numbers(path: Path, key: str, value: object) -> Array:
     try:
         return np.asarray(value, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refuse(str(path), key, "numbers", str(error)) from error
