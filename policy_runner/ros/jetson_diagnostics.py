@@ -12,17 +12,20 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from policy_runner.ros.diagnostic_status import LEVEL_WARN, level_number, make_status
+from policy_runner.ros.jetson_diagnostics_command import CommandWatch
 from policy_runner.ros.jetson_diagnostics_groups import make_groups
 from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS
 from policy_runner.ros.parameter_table import declare_table
 from policy_runner.telemetry.identity import read_identity
-from policy_runner.telemetry.joined import RunnerBook, join
+from policy_runner.telemetry.joined import join
+from policy_runner.telemetry.runner_book import RunnerBook
 from policy_runner.telemetry.sampler import Sampler
 from policy_runner.telemetry.tree import Tree, read_bytes
 from policy_runner.telemetry.verdict import ERROR, Verdict
 
 # The runner's silence is looked for more often than messages go out: found within 2 s.
 _WATCH_S = 0.25
+_DRAIN_S = 0.5
 
 
 class JetsonDiagnostics(Node):
@@ -62,6 +65,10 @@ class JetsonDiagnostics(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(values["period"], self.publish_all, clock=steady)
         self.create_timer(_WATCH_S, self._watch, clock=steady)
+        self._command: CommandWatch | None = None
+        if values["policy.command_topic"]:
+            self._command = CommandWatch(self, values["policy.command_topic"])
+            self.create_timer(_DRAIN_S, self._command.drain, clock=steady)
 
     def start(self) -> None:
         """Begin to read the host."""
@@ -89,7 +96,9 @@ class JetsonDiagnostics(Node):
         self._silent = silent
 
     def _joined(self, silence_s: float) -> Verdict:
-        joined = join(self._book, self._host, time.monotonic_ns(), int(silence_s * 1e9))
+        command = self._command.reading() if self._command else None
+        now_ns = time.monotonic_ns()
+        joined = join(self._book, self._host, now_ns, int(silence_s * 1e9), command)
         problems = self._table.problems
         values = {**joined.values, "parameter problems": "; ".join(problems) or "none"}
         if not problems:

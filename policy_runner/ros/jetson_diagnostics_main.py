@@ -6,49 +6,43 @@ import signal
 import sys
 import threading
 
-import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
+from policy_runner.ros.private_stderr import PrivateStderr
 
-from policy_runner.ros.jetson_diagnostics import JetsonDiagnostics
-
-_JOIN_S = 1.0
-
-
-def spin(executor: Executor, stop: threading.Event, node: JetsonDiagnostics) -> None:
-    """Spin until `stop`; a callback that raises is logged and the executor goes on."""
-    while not stop.is_set():
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-        except Exception as error:  # noqa: BLE001 - one bad callback must not end diagnostics
-            node.get_logger().error(
-                f"callback failed: {type(error).__name__}: {error}",
-                throttle_duration_sec=10.0,
-            )
+_END_S = 1.0
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; returns 0."""
-    stop = threading.Event()
+    """Run until SIGINT or SIGTERM; 0, or 1 when a callback did not end in time."""
+    ended = threading.Event()
     # rclpy's own handlers would shut the context down below the executor's feet.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda _number, _frame: ended.set())
+    stderr = PrivateStderr()
+    try:
+        return _run(args, ended)
+    finally:
+        stderr.close()
+
+
+def _run(args: list[str] | None, ended: threading.Event) -> int:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from policy_runner.ros.executor_thread import ExecutorThread
+    from policy_runner.ros.jetson_diagnostics import JetsonDiagnostics
+
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = JetsonDiagnostics()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=spin, args=(executor, stop, node), name="executor")
+    executor = ExecutorThread(node)
     node.start()
-    thread.start()
-    stop.wait()
-    executor.shutdown(_JOIN_S)
-    thread.join(_JOIN_S)
+    executor.start()
+    ended.wait()
+    served = executor.stop(_END_S)
     node.stop()
-    node.destroy_node()
+    if served:
+        node.destroy_node()
     rclpy.try_shutdown()
-    return 0
+    return 0 if served else 1
 
 
 if __name__ == "__main__":

@@ -132,6 +132,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Beginning of the node name of the runner whose statuses are joined, in any namespace",
     ),
     Parameter(
+        "policy.command_topic",
+        "joint_commands",
+        "Command topic whose rate and jitter are measured from outside; empty: not measured",
+    ),
+    Parameter(
         "policy.silence",
         2.0,
         "A runner that says nothing for longer is ERROR",

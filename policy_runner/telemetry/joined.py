@@ -1,25 +1,23 @@
 """The joined view: what the runner says of itself beside what the host is going through.
 
-Fed with the runner's statuses as they arrive and with the host's verdicts; gives one verdict
-whose message is a sentence for the operator. No ROS in here: a status is its name, level,
-message and a mapping of texts.
+Gives one verdict whose message is a sentence for the operator. No ROS in here.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from policy_runner.telemetry.slowdown import SlowdownWatch
+from policy_runner.telemetry.command_window import CommandReading, command_values
+from policy_runner.telemetry.runner_book import Part, Runner, RunnerBook
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
-_STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")
 # A loop below this share of its rate is late, even if no single deadline was missed.
 _LATE_SHARE = 0.98
-# A miss stays in the sentence this long, so that it can be read.
+# Messages after a start until the rate covers a whole interval between messages.
+_STEADY = 2
+# Misses stay in the sentence this long, so that they can be read.
 _LATE_HOLD_NS = 3_000_000_000
-
 # Groups of the host that can make a loop late.
 _CAUSES = ("throttling", "cpu", "memory", "temperature", "gpu", "power")
 # Keys of the joined status: (key, part of the runner, key there).
@@ -37,90 +35,42 @@ _FROM_RUNNER = (
 )
 
 
-@dataclass(frozen=True)
-class Part:
-    """One status of the runner as it came."""
-
-    level: int
-    message: str
-    values: Mapping[str, str]
-
-    def number(self, key: str) -> float | None:
-        """Value as a number, or None."""
-        try:
-            return float(self.values.get(key, ""))
-        except ValueError:
-            return None
-
-
-@dataclass
-class Runner:
-    """What one runner said last and when; times are the caller's monotonic ns."""
-
-    node: str
-    heard_ns: int = 0
-    parts: dict[str, Part] = field(default_factory=dict)
-    ticked_ns: int = 0  # when `ticks` last moved
-    missed_ns: int | None = None  # when `missed deadlines` last moved
-    missed: int = 0  # by how much
-    watch: SlowdownWatch = field(default_factory=SlowdownWatch)
-
-    def part(self, name: str) -> Part:
-        """The part, or an empty one."""
-        return self.parts.get(name, Part(OK, "", {}))
-
-
-class RunnerBook:
-    """Collects the statuses of every node whose name begins with `prefix`, in any namespace."""
-
-    def __init__(self, prefix: str = "policy_runner") -> None:
-        self.prefix = prefix
-        self.runners: dict[str, Runner] = {}
-
-    def take(
-        self,
-        name: str,
-        level: int,
-        message: str,
-        values: Mapping[str, str],
-        now_ns: int,
-    ) -> bool:
-        """Note one status; False when it is not a runner's."""
-        found = _STATUS_NAME.fullmatch(name)
-        if found is None:
-            return False
-        node = found["node"]
-        if not node.rsplit("/", 1)[-1].strip().startswith(self.prefix):
-            return False
-        runner = self.runners.setdefault(node, Runner(node, ticked_ns=now_ns))
-        part = Part(level, message, dict(values))
-        if found["part"] == "loop":
-            _note_progress(runner, part, now_ns)
-        runner.parts[found["part"]] = part
-        runner.heard_ns = now_ns
-        return True
-
-
-def _note_progress(runner: Runner, part: Part, now_ns: int) -> None:
-    last = runner.part("loop")
-    if part.number("ticks") != last.number("ticks"):
-        runner.ticked_ns = now_ns
-    before, after = last.number("missed deadlines"), part.number("missed deadlines")
-    if before is not None and after is not None and after > before:
-        runner.missed_ns, runner.missed = now_ns, int(after - before)
-
-
-def join(book: RunnerBook, host: Mapping[str, Verdict], now_ns: int, silence_ns: int) -> Verdict:
+def join(
+    book: RunnerBook,
+    host: Mapping[str, Verdict],
+    now_ns: int,
+    silence_ns: int,
+    command: CommandReading | None = None,
+) -> Verdict:
     """The verdict on the worst runner heard of, with the host's part in it.
 
     `host` holds the host's verdicts by group name; `silence_ns` after which a runner that
-    was heard before counts as hung or gone.
+    was heard before counts as hung or gone; `command` what its command topic carries, seen
+    from outside.
     """
-    if not book.runners:
+    if book.runners:
+        verdicts = [_one(runner, host, now_ns, silence_ns) for runner in book.runners.values()]
+        worst = max(verdicts, key=lambda verdict: verdict.level)
+    else:
         values = _values(Runner("n/a: never seen"), host, None)
-        return Verdict(STALE, f"no {book.prefix} seen on /diagnostics yet", values)
-    verdicts = [_one(runner, host, now_ns, silence_ns) for runner in book.runners.values()]
-    return max(verdicts, key=lambda verdict: verdict.level)
+        worst = Verdict(STALE, f"no {book.prefix} seen on /diagnostics yet", values)
+    worst = replace(worst, values={**worst.values, **command_values(command)})
+    stopped = _commands_stopped(book, command, silence_ns)
+    if stopped and worst.level < ERROR:
+        return replace(worst, level=ERROR, message=stopped)
+    return worst
+
+
+def _commands_stopped(book: RunnerBook, command: CommandReading | None, silence_ns: int) -> str:
+    """Commands were seen and stopped although the runners say RUN, or ''."""
+    age = None if command is None else command.age.value
+    if age is None or age * 1e9 <= silence_ns or not book.runners:
+        return ""
+    for runner in book.runners.values():
+        values = runner.part("safety").values
+        if values.get("decision") != "RUN" or values.get("dry run") == "true":
+            return ""
+    return f"no command for {age:.0f} s although the runner says RUN"
 
 
 def _one(runner: Runner, host: Mapping[str, Verdict], now_ns: int, silence_ns: int) -> Verdict:
@@ -163,8 +113,8 @@ def _late(runner: Runner, now_ns: int) -> str:
     rate = runner.part("loop").number("rate [Hz]")
     target = runner.part("loop").number("target rate [Hz]")
     words = []
-    running = runner.part("safety").values.get("decision", "RUN") in ("RUN", "HOLD")
-    if running and rate is not None and target is not None and rate < _LATE_SHARE * target:
+    steady = runner.steady >= _STEADY
+    if steady and rate is not None and target is not None and rate < _LATE_SHARE * target:
         words.append(f"{rate:.1f} of {target:g} Hz")
     if runner.missed_ns is not None and now_ns - runner.missed_ns < _LATE_HOLD_NS:
         words.append(f"{runner.missed} deadlines missed")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from policy_runner.telemetry.joined import RunnerBook, join
+from policy_runner.telemetry.command_window import CommandReading, CommandWindow
+from policy_runner.telemetry.joined import join
+from policy_runner.telemetry.runner_book import RunnerBook
+from policy_runner.telemetry.tree import Reading
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
 S = 1_000_000_000
@@ -27,9 +30,11 @@ def speak(book, now_ns, node="policy_runner", rate=100.0, missed=0, ticks=1, **o
         "ticks": f"{ticks}",
     }
     level = other.get("level", OK)
+    times = {"inference p99 [us]": "110.4", "provider": "TensorrtExecutionProvider"}
+    times["inference p50 [us]"] = str(other.get("p50", 100.0))
     book.take(f"{node}: loop", level, "loop says", loop, now_ns)
     book.take(f"{node}: inputs", other.get("inputs", OK), "imu too old", {}, now_ns)
-    book.take(f"{node}: inference", OK, "", {"inference p99 [us]": "110.4"}, now_ns)
+    book.take(f"{node}: inference", OK, "", times, now_ns)
     values = {"decision": decision, "reason": other.get("reason", "")}
     book.take(f"{node}: safety", other.get("safety", OK), "", values, now_ns)
 
@@ -56,20 +61,67 @@ def test_fine_in_one_sentence():
 )
 def test_late_loop_names_what_the_host_goes_through(host, words):
     book = RunnerBook()
-    speak(book, 0, rate=87.2)
+    for second in range(3):
+        speak(book, second, rate=87.2, ticks=87 * second)
     got = join(book, host, 0, SILENCE)
     assert got.level == WARN
     assert got.message.startswith(words)
 
 
+def test_rate_of_the_first_messages_after_a_start_is_no_verdict():
+    book = RunnerBook()
+    speak(book, 0, rate=0.0, ticks=5)
+    speak(book, 0, rate=40.0, ticks=45)
+    assert "late" not in join(book, COOL, 0, SILENCE).message
+    speak(book, 0, rate=80.0, ticks=125)
+    assert "late" in join(book, COOL, 0, SILENCE).message
+    speak(book, 0, rate=-900.0, ticks=3)  # configured anew: the counter begins again
+    assert "late" not in join(book, COOL, 0, SILENCE).message
+
+
 def test_missed_deadlines_are_told_for_a_while_and_then_forgotten():
     book = RunnerBook()
-    speak(book, 0, missed=5)
+    speak(book, 0, missed=5, ticks=100)
     assert "late" not in join(book, COOL, 0, SILENCE).message
-    speak(book, S, missed=18, ticks=2)
+    speak(book, S, missed=18, ticks=200)
     assert "loop late: 13 deadlines missed" in join(book, COOL, S, SILENCE).message
-    speak(book, 4 * S, missed=18, ticks=3)
+    speak(book, 4 * S, missed=18, ticks=300)
     assert "late" not in join(book, COOL, 4 * S + 1, SILENCE).message
+
+
+def test_a_single_miss_among_hundreds_is_not_late():
+    book = RunnerBook()
+    speak(book, 0, missed=0, ticks=100)
+    speak(book, S, missed=1, ticks=300)
+    assert join(book, COOL, S, SILENCE).level == OK
+
+
+def test_throttling_and_late_is_one_sentence():
+    book = RunnerBook()
+    for second in range(3):
+        speak(book, second, rate=87.2, ticks=87 * second)
+    throttled = Verdict(WARN, "gpu-throttle-alert is active", {})
+    got = join(book, COOL | {"throttling": throttled}, 0, SILENCE)
+    assert got.message.startswith(
+        "loop late: 87.2 of 100 Hz while throttling gpu-throttle-alert is active"
+    )
+
+
+def test_inference_slower_after_the_clock_dropped_while_idle():
+    book = RunnerBook()
+
+    def host(clock):
+        return COOL | {"gpu": Verdict(OK, "", {"clock [MHz]": clock, "load [%]": 9.0})}
+
+    speak(book, 0, p50=110.0)
+    join(book, host(1020.0), 0, SILENCE)
+    speak(book, S, p50=310.0, ticks=2)
+    got = join(book, host(306.0), S, SILENCE)
+    assert got.level == WARN
+    assert (
+        "inference slower (0.11 to 0.31 ms) since the GPU clock went from 1020 to 306 MHz "
+        "while idle"
+    ) in got.message
 
 
 def test_silent_runner_is_an_error_and_never_seen_is_stale():
@@ -120,3 +172,34 @@ def test_values_that_are_no_numbers_do_not_raise():
     book = RunnerBook()
     book.take("policy_runner: loop", OK, "starting", {"rate [Hz]": "n/a"}, 0)
     assert join(book, {}, 0, SILENCE).message == "starting"
+
+
+def test_command_topic_seen_from_outside():
+    window = CommandWindow()
+    assert window.reading(0, 0).rate.reason == "no command seen"
+    stamps = [i * 10_000_000 for i in range(100)]
+    stamps[50] += 400_000  # one message 0.4 ms late: two periods off
+    window.add(stamps[:50], S)
+    window.add(stamps[50:], S + 500_000_000)
+    got = window.reading(1, S + 600_000_000)
+    assert got.rate.value == pytest.approx(100.0, rel=1e-3)
+    assert got.jitter.value == pytest.approx(400.0)
+    assert got.age.value == pytest.approx(0.1)
+    window.add([5 * S + i for i in range(3)], 5 * S)  # after a pause: its gap is no period
+    assert window.reading(1, 5 * S).rate.reason == "too few commands"
+    window.add([0] * 10, 5 * S + 1)
+    assert "no source timestamps" in window.reading(1, 5 * S + 1).rate.reason
+
+
+def test_commands_that_stop_while_the_runner_says_run_are_an_error():
+    book = RunnerBook()
+    speak(book, 0)
+    old = CommandReading(1, Reading(None), Reading(None), Reading(3.2))
+    got = join(book, COOL, 0, SILENCE, old)
+    assert (got.level, got.message) == (
+        ERROR,
+        "no command for 3 s although the runner says RUN",
+    )
+    assert join(book, COOL, 0, SILENCE, None).level == OK
+    speak(book, 0, decision="HOLD", reason="imu")
+    assert join(book, COOL, 0, SILENCE, old).level == OK

@@ -1,0 +1,91 @@
+"""What the runners said of themselves last: their statuses, by node and part. No ROS in here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from policy_runner.telemetry.slowdown import SlowdownWatch
+from policy_runner.telemetry.verdict import OK
+
+_STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")
+# Share of missed deadlines between two messages from which a loop counts as late.
+_MISSED_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Part:
+    """One status of the runner as it came."""
+
+    level: int
+    message: str
+    values: Mapping[str, str]
+
+    def number(self, key: str) -> float | None:
+        """Value as a number, or None."""
+        try:
+            return float(self.values.get(key, ""))
+        except ValueError:
+            return None
+
+
+@dataclass
+class Runner:
+    """What one runner said last and when; times are the caller's monotonic ns."""
+
+    node: str
+    heard_ns: int = 0
+    parts: dict[str, Part] = field(default_factory=dict)
+    ticked_ns: int = 0  # when `ticks` last moved
+    steady: int = 0  # messages in a row with the loop ticking on: the rate means something
+    missed_ns: int | None = None  # when too many deadlines were last missed
+    missed: int = 0  # how many then
+    watch: SlowdownWatch = field(default_factory=SlowdownWatch)
+
+    def part(self, name: str) -> Part:
+        """The part, or an empty one."""
+        return self.parts.get(name, Part(OK, "", {}))
+
+    def note_loop(self, part: Part, now_ns: int) -> None:
+        """Take a loop status: has it ticked on, has it missed deadlines?"""
+        last, self.parts["loop"] = self.part("loop"), part
+        ticks, ticks_before = part.number("ticks"), last.number("ticks")
+        if ticks != ticks_before:
+            self.ticked_ns = now_ns
+        if ticks is None or ticks_before is None or ticks <= ticks_before:
+            self.steady = 0
+            return
+        self.steady += 1
+        before, after = last.number("missed deadlines"), part.number("missed deadlines")
+        if before is None or after is None:
+            return
+        missed = after - before
+        if missed > _MISSED_SHARE * (missed + ticks - ticks_before):
+            self.missed_ns, self.missed = now_ns, int(missed)
+
+
+class RunnerBook:
+    """Collects the statuses of every node whose name begins with `prefix`, in any namespace."""
+
+    def __init__(self, prefix: str = "policy_runner") -> None:
+        self.prefix = prefix
+        self.runners: dict[str, Runner] = {}
+
+    def take(
+        self, name: str, level: int, message: str, values: Mapping[str, str], now_ns: int
+    ) -> bool:
+        """Note one status; False when it is not a runner's."""
+        found = _STATUS_NAME.fullmatch(name)
+        if found is None:
+            return False
+        node = found["node"]
+        if not node.rsplit("/", 1)[-1].strip().startswith(self.prefix):
+            return False
+        runner = self.runners.setdefault(node, Runner(node, ticked_ns=now_ns))
+        part = Part(level, message, dict(values))
+        if found["part"] == "loop":
+            runner.note_loop(part, now_ns)
+        runner.parts[found["part"]] = part
+        runner.heard_ns = now_ns
+        return True

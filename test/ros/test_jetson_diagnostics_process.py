@@ -1,0 +1,32 @@
+"""The process of the sidecar: how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from importlib.util import find_spec
+
+import pytest
+from sidecar_graph import BOARD, ZONE
+
+from policy_runner.telemetry.fake_board import write_board
+
+pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_process_ends_cleanly_even_while_a_read_hangs(tmp_path, spawn, number):
+    write_board(tmp_path, BOARD)
+    (tmp_path / ZONE / "temp").unlink()
+    os.mkfifo(tmp_path / ZONE / "temp")
+    command = ["python", "-m", "policy_runner.ros.jetson_diagnostics_main"]
+    command += ["--ros-args", "-p", f"root:={tmp_path}", "-p", "period:=0.1"]
+    for _ in range(3):
+        child = spawn(command)
+        time.sleep(2.0)
+        assert child.poll() is None
+        begin = time.monotonic()
+        child.send(number)
+        assert child.wait(5.0) == 0
+        assert time.monotonic() - begin < 2.0
