@@ -11,9 +11,11 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "backends", "formats", "telemetry", "sim", "ros", "system", "meta")
 LONGEST = 250
 # path: why it may be longer. A table is one thing; a second thing is a second file.
-LONGER: dict[str, str] = {}
+LONGER: dict[str, str] = {
+    "policy_runner/ros/runner_parameters.py": "the parameter table: a row per parameter",
+}
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "manager"}
-EMPTY_VERBS = {"handle", "process", "manage", "do"}  # a process of the system may be named so
+EMPTY_VERBS = {"handle", "process", "manage", "do"}  # for functions: nouns may be called so
 MINIMUM_TEST_FUNCTIONS = 100
 
 
@@ -42,14 +44,13 @@ def test_no_file_is_longer_than_agreed() -> None:
 def test_no_name_is_an_empty_word() -> None:
     found = []
     for path in _python_files("policy_runner", "launch", "test"):
-        names = [path.stem]
+        found += [_name(path)] if set(_words(path.stem)) & EMPTY_WORDS else []
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                names.append(node.name)
-        for name in names:
-            words = _words(name)
-            if set(words) & EMPTY_WORDS or (words[:1] and words[0] in EMPTY_VERBS):
-                found.append(f"{_name(path)}: {name}")
+                words = _words(node.name)
+                verb = words[:1] if not isinstance(node, ast.ClassDef) else []
+                if set(words) & EMPTY_WORDS or set(verb) & EMPTY_VERBS:
+                    found.append(f"{_name(path)}: {node.name}")
     assert not found, "\n".join(found)
 
 
@@ -76,7 +77,7 @@ def test_no_test_module_skips_itself_on_import() -> None:
 
 
 def test_test_files_have_unique_names_and_no_packages() -> None:
-    files = _python_files("test")
+    files = [path for path in _python_files("test") if path.name != "conftest.py"]
     assert not [_name(path) for path in files if path.name == "__init__.py"]
     assert [name for name, count in Counter(p.name for p in files).items() if count > 1] == []
 
@@ -84,7 +85,7 @@ def test_test_files_have_unique_names_and_no_packages() -> None:
 def test_every_room_has_tests_and_none_got_lost() -> None:
     counts: Counter[str] = Counter()
     for path in _python_files("test"):
-        if path.name.startswith("test_"):
+        if path.name.startswith("test_") and path.parent.name != "test":
             room = path.relative_to(ROOT / "test").parts[0]
             counts[room] += sum(
                 isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
