@@ -81,8 +81,8 @@ def by_joint(value: object, joints: Sequence[str], file: str, key: str) -> Array
 class ActionDecoder:
     """Decodes one inference's output tensors into targets, float64 [elements].
 
-    `raw`, `clipped` and `target` keep the newest values of those stages, which is what
-    `last_action` terms read; `reset` sets them to zero.
+    `raw`, `clipped` and `target` are the newest values of those stages, which is what
+    `last_action` terms read; each `decode` may exchange the arrays; `reset` sets them to zero.
     """
 
     def __init__(
@@ -90,14 +90,16 @@ class ActionDecoder:
         spec: PolicySpec,
         outputs: Mapping[str, npt.NDArray[np.generic]],
         normalizers: Mapping[str, Normalizer],
-        measured: Callable[[str], Array | None],
+        measured: Callable[[int], Array | None],
         file: str,
     ) -> None:
+        """`measured` gives, for an index in joint_names, the positions that hold that joint's."""
         self.elements = action_elements(spec, file)
         size = len(self.elements)
         self.raw, self.clipped, self.target = np.zeros(size), np.zeros(size), np.zeros(size)
+        self._next_raw, self._next_clipped, self._next_target = (np.zeros(size) for _ in range(3))
         self._zeros = np.zeros(size)
-        self._reads: list[tuple[Array, npt.NDArray[np.generic]]] = []
+        self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
         columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
         start = 0
         for t, tensor in enumerate(spec.action):
@@ -121,6 +123,9 @@ class ActionDecoder:
         self._from_previous = np.flatnonzero(column["previous"])
         self._from_measured = np.flatnonzero(column["measured"])
         self._measured = self._measured_positions(spec, measured, file)
+        # float32 cannot grow beyond float64 here, so the common case needs no second look.
+        doubles = any(source.dtype == np.float64 for _, source in self._reads)
+        self._target_may_be_non_finite = doubles or bool(self._measured)
 
     def _bind_groups(
         self,
@@ -131,6 +136,10 @@ class ActionDecoder:
         key: str,
     ) -> int:
         flat = output.reshape(-1)
+        sliced = sum(group.slice is not None for group in tensor.groups)
+        if sliced not in (0, len(tensor.groups)):
+            expected = "a slice in every group of the tensor, or in none"
+            raise refuse(file, f"{key}.groups", expected, f"{sliced} of {len(tensor.groups)}")
         at = 0
         for g, group in enumerate(tensor.groups):
             first, last = group.slice or (at, at + len(group.joints))
@@ -140,9 +149,9 @@ class ActionDecoder:
             if not 0 <= first < last <= flat.size:
                 expected = f"elements within output '{tensor.tensor}' of {flat.size}"
                 raise refuse(file, f"{key}.groups[{g}]", expected, f"[{first}, {last}]")
-            self._reads.append((self.raw[start + at : start + at + last - first], flat[first:last]))
+            self._reads.append((slice(start + at, start + at + last - first), flat[first:last]))
             at += last - first
-        if all(group.slice is None for group in tensor.groups) and at != flat.size:
+        if not sliced and at != flat.size:
             expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
             raise refuse(file, f"{key}.groups", expected, f"{at}", "name a slice to leave some out")
         return at
@@ -181,43 +190,54 @@ class ActionDecoder:
             columns[name].append(part)
 
     def _measured_positions(
-        self, spec: PolicySpec, measured: Callable[[str], Array | None], file: str
-    ) -> tuple[Array, npt.NDArray[np.intp]] | None:
-        if self._from_measured.size == 0:
-            return None
-        source = measured("position")
-        if source is None:
-            raise refuse(file, "action", "a joint_position term for relative_to measured", "none")
-        index = [spec.joint_names.index(self.elements[k].joint) for k in self._from_measured]
-        return source, np.array(index, dtype=np.intp)
+        self, spec: PolicySpec, measured: Callable[[int], Array | None], file: str
+    ) -> list[tuple[npt.NDArray[np.intp], Array, npt.NDArray[np.intp]]]:
+        """(elements, positions, joints) per message that the joints are read from."""
+        found: dict[int, tuple[list[int], Array, list[int]]] = {}
+        for element in self._from_measured.tolist():
+            name = self.elements[element].joint
+            joint = spec.joint_names.index(name)
+            source = measured(joint)
+            if source is None:
+                expected = f"a joint_position term of '{name}' for relative_to measured"
+                raise refuse(file, "action", expected, "none")
+            into = found.setdefault(id(source), ([], source, []))
+            into[0].append(element)
+            into[2].append(joint)
+        return [
+            (np.array(elements, dtype=np.intp), source, np.array(joints, dtype=np.intp))
+            for elements, source, joints in found.values()
+        ]
 
     def decode(self) -> bool:
-        """Read the outputs and compute `target`; False when the raw output is not finite.
+        """Read the outputs and compute `target`; False when raw or target is not finite.
 
         On False nothing advances: `raw`, `clipped` and `target` keep the last good values.
         """
-        kept = self.raw.copy()
-        for out, source in self._reads:
-            np.copyto(out, source, casting="same_kind")
-        if self.raw.dot(self._zeros) != 0.0:
-            self.raw[:] = kept
+        raw, clipped, target = self._next_raw, self._next_clipped, self._next_target
+        for where, source in self._reads:
+            raw[where] = source
+        if raw.dot(self._zeros) != 0.0:
             return False
-        clipped = self.clipped
-        np.copyto(clipped, self.raw)
+        np.copyto(clipped, raw)
         if self._squash.size:
             clipped[self._squash] = np.tanh(clipped[self._squash])
         _run(self._clip_raw, clipped)
-        previous = self.target.copy() if self._ema is not None or self._from_previous.size else None
-        target = self.target
+        previous = self.target
         np.multiply(clipped, self._scale, out=target)
         np.add(target, self._offset, out=target)
-        if previous is not None:
+        if self._from_previous.size:
             target[self._from_previous] += previous[self._from_previous]
-        if self._measured is not None:
-            target[self._from_measured] += self._measured[0][self._measured[1]]
+        for elements, positions, joints in self._measured:
+            target[elements] += positions[joints]
         _run(self._clip, target)
-        if self._ema is not None and previous is not None and not self._first:
+        if self._ema is not None and not self._first:
             np.add(previous, self._ema * (target - previous), out=target)
+        if self._target_may_be_non_finite and target.dot(self._zeros) != 0.0:
+            return False
+        self.raw, self._next_raw = raw, self.raw
+        self.clipped, self._next_clipped = clipped, self.clipped
+        self.target, self._next_target = target, self.target
         self._first = False
         return True
 

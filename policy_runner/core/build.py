@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.action import ActionDecoder, action_elements
+from policy_runner.core.action import ActionDecoder, ActionElement, action_elements
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.normalization import Normalizer, build_normalizer, resolve_formula
@@ -15,7 +15,7 @@ from policy_runner.core.observation import TensorBuilder
 from policy_runner.core.pipeline import Buffer, Model, Pipeline
 from policy_runner.core.problems import Problem, Refusal, did_you_mean
 from policy_runner.core.settings import Settings
-from policy_runner.core.spec import Normalization
+from policy_runner.core.spec import Normalization, PolicySpec, ProjectedGravityTerm
 from policy_runner.core.spec_file import SpecFile
 from policy_runner.core.statistics import read_statistics
 from policy_runner.core.terms import Sources
@@ -36,7 +36,13 @@ def build_pipeline(
     spec, file = spec_file.spec, str(spec_file.path)
     slots = {name: InputSlot(name, given) for name, given in spec.inputs.items()}
     problems: list[Problem | str] = []
-    elements = action_elements(spec, file)
+    try:
+        elements = action_elements(spec, file)
+    except Refusal as refusal:
+        problems += refusal.problems
+        elements = [
+            ActionElement(j, g.kind) for t in spec.action for g in t.groups for j in g.joints
+        ]
     last_action = np.zeros(len(elements))
     sources = Sources(
         spec=spec,
@@ -66,17 +72,26 @@ def build_pipeline(
         except Refusal as refusal:
             problems += refusal.problems
     problems += _uncovered(spec_file, model)
+    decoder: ActionDecoder | None = None
+    try:
+        if all(tensor.tensor in model.outputs for tensor in spec.action):
+            normalizers = _action_normalizers(spec_file)
+            decoder = ActionDecoder(spec, model.outputs, normalizers, _measured(slots), file)
+    except Refusal as refusal:
+        problems += [problem for problem in refusal.problems if problem not in problems]
+    if settings.max_tilt_rad and not _reads_gravity(spec):
+        expected = "0, or a policy with a projected_gravity term"
+        problems.append(
+            Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")
+        )
     problems += [
         Problem(file, f"inputs.{name}", "an input that some term reads", "none", "remove it")
         for name, slot in slots.items()
         if not slot.arrays and slot.joints is None and not problems
     ]
-    if problems:
+    if problems or decoder is None:
         raise Refusal(problems)
     states = [(model.inputs[s.input], model.outputs[s.output]) for s in spec.state]
-    decoder = ActionDecoder(
-        spec, model.outputs, _action_normalizers(spec_file), _measured(slots), file
-    )
     return Pipeline(
         slots, builders, states, model, decoder, (spec.last_action, last_action), sources.gravity,
         settings, clock_ns,
@@ -160,16 +175,30 @@ def _uncovered(spec_file: SpecFile, model: Model) -> list[Problem | str]:
         if given is not None and kept is not None and given.shape != kept.shape:
             expected = f"the shape of '{state.input}' {kept.shape}"
             problems.append(Problem(file, f"state[{k}].output", expected, f"{given.shape}"))
+        elif given is not None and kept is not None and given.dtype != kept.dtype:
+            expected = f"the type of '{state.input}' {kept.dtype}"
+            problems.append(Problem(file, f"state[{k}].output", expected, f"{given.dtype}"))
+    for k, name in enumerate(spec.ignored_outputs):
+        if name not in model.outputs:
+            problems.append(_unknown(file, f"ignored_outputs[{k}]", name, model.outputs))
     return problems
+
+
+def _reads_gravity(spec: PolicySpec) -> bool:
+    return any(
+        isinstance(term, ProjectedGravityTerm)
+        for tensor in spec.observation
+        for term in tensor.terms
+    )
 
 
 def _measured(
     slots: Mapping[str, InputSlot],
-) -> Callable[[str], npt.NDArray[np.float64] | None]:
-    def find(kind: str) -> npt.NDArray[np.float64] | None:
+) -> Callable[[int], npt.NDArray[np.float64] | None]:
+    def find(joint: int) -> npt.NDArray[np.float64] | None:
         for slot in slots.values():
-            if slot.joints is not None and kind in slot.joint_kinds:
-                return slot.joints.values[kind]
+            if slot.joints is not None and joint in slot.used("position"):
+                return slot.joints.values["position"]
         return None
 
     return find

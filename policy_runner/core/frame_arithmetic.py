@@ -2,7 +2,8 @@
 
 minus relative_to -> wrap -> replace non-finite -> clip -> scale (or scale -> clip) -> offset.
 All terms' settings are laid side by side, so each stage is one array operation for the whole
-frame, and a stage that no term asks for costs nothing.
+frame, and a stage that no term asks for costs nothing. A value that is still not finite before
+the clip is a fault: a clip would turn an infinity into a plausible number.
 """
 
 from __future__ import annotations
@@ -67,8 +68,12 @@ def _ignore(_result: object) -> None:
     return None
 
 
-def frame_stages(terms: Sequence[tuple[TermArithmetic, Array, int, str]], file: str) -> list[Stage]:
+def frame_stages(
+    terms: Sequence[tuple[TermArithmetic, Array, int, str]], file: str
+) -> tuple[list[Stage], list[Stage]]:
     """The stages for a frame of terms, each given as (settings, relative, size, key).
+
+    Two lists: those before the frame is checked to be finite, and those after.
 
     Raises:
         Refusal: lengths that do not fit a term.
@@ -94,20 +99,20 @@ def frame_stages(terms: Sequence[tuple[TermArithmetic, Array, int, str]], file: 
             stated = (term.nonfinite or {}).get(which)  # type: ignore[call-overload]
             fill.append(np.full(size, np.nan if stated is None else stated))
     column = {name: np.concatenate(parts) for name, parts in columns.items()}
-    stages: list[Stage] = []
+    before: list[Stage] = []
     if np.any(column["relative"] != 0):
-        stages.append(lambda x: _ignore(np.subtract(x, column["relative"], out=x)))
+        before.append(lambda x: _ignore(np.subtract(x, column["relative"], out=x)))
     if np.any(column["period"] > 0):
-        stages.append(_wrap_stage(column["period"]))
+        before.append(_wrap_stage(column["period"]))
     if any(np.any(np.isfinite(part)) for fill in fills.values() for part in fill):
-        stages.append(_replace_stage({k: np.concatenate(parts) for k, parts in fills.items()}))
-    stages += clip_stage(column["low1"], column["high1"])
+        before.append(_replace_stage({k: np.concatenate(parts) for k, parts in fills.items()}))
+    stages = clip_stage(column["low1"], column["high1"])
     if np.any(column["scale"] != 1):
         stages.append(lambda x: _ignore(np.multiply(x, column["scale"], out=x)))
     stages += clip_stage(column["low2"], column["high2"])
     if np.any(column["offset"] != 0):
         stages.append(lambda x: _ignore(np.add(x, column["offset"], out=x)))
-    return stages
+    return before, stages
 
 
 def _wrap_stage(period: Array) -> Stage:
@@ -116,7 +121,9 @@ def _wrap_stage(period: Array) -> Stage:
     half = span / 2
 
     def wrap(x: Array) -> None:
-        x[where] = np.mod(x[where] + half, span) - half
+        values = x[where]
+        # An infinity has no place in a period, and is left to the non-finite rule by its name.
+        x[where] = np.where(np.isinf(values), values, np.mod(values + half, span) - half)
 
     return wrap
 

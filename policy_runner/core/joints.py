@@ -57,10 +57,11 @@ class JointSamples:
         if self._fault:
             return self._fault
         for kind, given in values.items():
+            if len(given) not in (0, len(names)):
+                return f"{len(given)} values of {kind} for {len(names)} names"
+        for kind, given in values.items():
             if len(given) == 0:
                 continue
-            if len(given) != len(names):
-                return f"{len(given)} values of {kind} for {len(names)} names"
             chosen = np.asarray(given)[self._from]
             if not self._plain:
                 if kind == "position":
@@ -77,7 +78,3 @@ class JointSamples:
         self._to = np.array([slot for _, slot in ours], dtype=np.intp)
         self._fault = "" if len(set(names)) == len(names) else "a joint name twice in one message"
         self._names = list(names)
-
-    def unseen(self, kind: str) -> list[str]:
-        """Policy joints whose `kind` no message has said yet."""
-        return [n for n, t in zip(self.joint_names, self.seen_ns[kind], strict=True) if t == NEVER]

@@ -44,7 +44,7 @@ class TensorBuilder:
             term.bind(self.frame[start : start + term.size])
             for term, start in zip(self.terms, starts, strict=False)
         ]
-        self._stages = frame_stages(
+        self._before_check, self._stages = frame_stages(
             [
                 (settings, term.relative, term.size, f"{key}.terms[{k}]")
                 for k, (settings, term) in enumerate(zip(spec.terms, self.terms, strict=True))
@@ -84,12 +84,14 @@ class TensorBuilder:
             if fault:
                 return fault
         frame = self.frame
-        for stage in self._stages:
+        for stage in self._before_check:
             stage(frame)
         # x . 0 is 0 exactly when every x is finite (NaN and inf give NaN): one call, no mask.
         if frame.dot(self._zeros) != 0.0:
             bad = int(np.flatnonzero(~np.isfinite(frame))[0])
             return f"{self.elements[bad]} is {frame[bad]}"
+        for stage in self._stages:
+            stage(frame)
         return ""
 
     def advance(self, out: npt.NDArray[np.generic]) -> None:

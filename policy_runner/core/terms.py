@@ -127,6 +127,9 @@ def _field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     name = term.name or term.field or "field"
     if term.field is not None:
         array = _request(slot, term.field, term.size, sources.file, f"{key}.field")
+        if term.size not in (None, array.size):
+            expected = f"{array.size}, the numbers of '{term.field}'"
+            raise refuse(sources.file, f"{key}.size", expected, f"{term.size}")
         return _copy(name, slot.paths[term.field], array)
     arrays = [_request(slot, p, 1, sources.file, f"{key}.fields") for p in term.fields or []]
     elements = tuple(leaf for p in term.fields or [] for leaf in slot.paths[p])
@@ -180,8 +183,9 @@ def _projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) -
             # Written so that NaN is refused, too: every comparison with NaN is false.
             if not 0.98 < norm < 1.02:
                 return f"a quaternion of squared norm {norm:.3g}"
-            # Minus the third row of R(q), which is R^T (0, 0, -1).
-            down = (2.0 * (w * y - x * z), -2.0 * (y * z + w * x), 2.0 * (x * x + y * y) - 1.0)
+            # Minus the third row of R(q), which is R^T (0, 0, -1), for a q of any length.
+            s = 2.0 / norm
+            down = (s * (w * y - x * z), -s * (y * z + w * x), s * (x * x + y * y) - 1.0)
             gravity[:] = out[:] = down
             return ""
 
@@ -216,7 +220,7 @@ def _joints(term: JointTerm, sources: Sources, key: str) -> CompiledTerm:
     wanted = list(term.joints) if term.joints is not None else list(names)
     index = joint_index(names, wanted, sources.file, f"{key}.joints")
     kind = term.term.removeprefix("joint_")
-    source = slot.joint_values(kind, names, sources.robot_joints)
+    source = slot.joint_values(kind, names, sources.robot_joints, index)
     compiled = _gather(term.name or term.term, tuple(wanted), source, index)
     if term.relative_to == "zero":
         return compiled
@@ -232,13 +236,10 @@ def _joints(term: JointTerm, sources: Sources, key: str) -> CompiledTerm:
 def _last_action(term: LastActionTerm, sources: Sources, key: str) -> CompiledTerm:
     names = sources.action_joints
     wanted = list(term.joints) if term.joints is not None else list(names)
-    index = joint_index(names, wanted, sources.file, f"{key}.joints") if term.joints else None
-    return _gather(
-        term.name or "last_action",
-        tuple(wanted),
-        sources.last_action,
-        index if index is not None else list(range(len(names))),
-    )
+    index = list(range(len(names)))
+    if term.joints is not None:
+        index = joint_index(names, wanted, sources.file, f"{key}.joints")
+    return _gather(term.name or "last_action", tuple(wanted), sources.last_action, index)
 
 
 def _constant(term: ConstantTerm) -> CompiledTerm:
