@@ -70,11 +70,10 @@ class Pipeline:
         settings: Settings,
         clock_ns: Callable[[], int],
     ) -> None:
-        self.settings = settings
         self.slots = slots
+        self.settings = settings
         self.elements: Sequence[ActionElement] = decoder.elements
         self.safety = Safety()
-        self._slot_list = [(slot, settings.inputs[name], name) for name, slot in slots.items()]
         self._builders = builders
         self._states = states
         self._model = model
@@ -86,40 +85,59 @@ class Pipeline:
         self._command = np.zeros(size)
         self._previous = np.zeros(size)
         self._holds_position = np.array([e.kind == "position" for e in decoder.elements])
+        self._zeroed_on_stop = np.flatnonzero(~self._holds_position)
         self._commanded = False
-        self._tick = 0
+        self._phase = 0  # ticks since the last inference; one is due at 0
         self._inferred_at_ns = NEVER
         self.limit_hits = np.zeros(size, dtype=np.int64)
         self.inferences = 0
+
+    @property
+    def settings(self) -> Settings:
+        """What this robot does with the policy; assign between two ticks to change it."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        rules = [(slot, settings.inputs[name], name) for name, slot in self.slots.items()]
+        self._settings, self._slot_list = settings, rules
 
     def step(self, now_ns: int) -> Step:
         """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk."""
         clock = self._clock_ns
         started = clock()
-        settings = self.settings
-        due = self._tick % settings.decimation == 0
-        self._tick += 1
+        settings = self._settings
+        due = self._phase == 0
         # 1. May we? Inputs there and young enough, the observation finite, the robot upright.
         fault = self._input_fault(now_ns)
-        if fault is None and (due or self.safety.decision is not Decision.RUN):
+        if fault is None and due:
             fault = self._observe()
+        before = self.safety.decision
         decision = self.safety.judge(now_ns, fault, settings)
         observed = inferred = clock()
         # 2. The policy, once every `decimation` ticks; only here does its state advance.
         infer = decision is Decision.RUN and due
         if infer:
-            if now_ns - self._inferred_at_ns > settings.reset_after_ns:
+            if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
                 self.reset()
+                self._observe()  # the frame still has the last action of before
             fault = self._infer(now_ns)
             inferred = clock()
             if fault is not None:
                 decision = self.safety.judge(now_ns, fault, settings)
+        # Whatever interrupts RUN, the next RUN begins with an inference, never with a target
+        # of before.
+        self._phase = (self._phase + 1) % settings.decimation if decision is Decision.RUN else 0
         # 3. The command: the limited target, or the stop that fits the kind of command.
-        command = self._decide(decision)
+        command = self._decide(decision, infer)
         return Step(decision, command, infer, started, observed, inferred, clock())
 
+    def _gap_since_inference(self, now_ns: int) -> bool:
+        last = self._inferred_at_ns
+        return last != NEVER and now_ns - last > self._settings.reset_after_ns
+
     def _input_fault(self, now_ns: int) -> Fault | None:
-        """The first input that forbids RUN; every input's age is noted on the way."""
+        """The gravest fault of an input, of equals the first; notes every input's age."""
         first: Fault | None = None
         for slot, rule, name in self._slot_list:
             oldest = slot.oldest_ns
@@ -134,24 +152,32 @@ class Pipeline:
             if age > rule.max_age_ns:
                 if rule.on_stale == "zero":
                     self._zero(slot)
+                elif rule.on_stale == "safe_stop":
+                    if first is None or first.decision is not Decision.SAFE_STOP:
+                        first = self._stale(Decision.SAFE_STOP, slot, age)
                 elif first is None:
-                    stop = rule.on_stale == "safe_stop"
-                    decision = Decision.SAFE_STOP if stop else Decision.HOLD
-                    why = slot.fault or f"{age / 1e9:.3f} s old"
-                    first = Fault(decision, Reason.INPUT_STALE, f"{name}: {why}")
+                    first = self._stale(Decision.HOLD, slot, age)
         return first
+
+    @staticmethod
+    def _stale(decision: Decision, slot: InputSlot, age_ns: int) -> Fault:
+        why = slot.fault or f"{age_ns / 1e9:.3f} s old"
+        return Fault(decision, Reason.INPUT_STALE, f"{slot.name}: {why}")
 
     @staticmethod
     def _zero(slot: InputSlot) -> None:
         for array in slot.arrays.values():
             array.fill(0.0)
+        if slot.joints is not None:
+            for array in slot.joints.values.values():
+                array.fill(0.0)
 
     def _observe(self) -> Fault | None:
         for builder, _ in self._builders:
             why = builder.read()
             if why:
                 return Fault(Decision.HOLD, Reason.OBSERVATION_NOT_FINITE, f"{builder.name}: {why}")
-        limit = self.settings.max_tilt_rad
+        limit = self._settings.max_tilt_rad
         if limit:
             # Gravity points along -z when upright; NaN (no such term) compares false.
             tilt = math.acos(max(-1.0, min(1.0, -float(self._gravity[2]))))
@@ -173,24 +199,24 @@ class Pipeline:
             np.copyto(self._last_action, getattr(self._decoder, self._last_action_kind))
         return None
 
-    def _decide(self, decision: Decision) -> Array | None:
+    def _decide(self, decision: Decision, inferred: bool) -> Array | None:
         command = self._command
         if decision is Decision.RUN:
             np.copyto(self._previous, command)
             previous = self._previous if self._commanded else self._start_command()
-            self.settings.limits.apply(self._decoder.target, previous, command, self.limit_hits)
+            self._settings.limits.apply(self._decoder.target, previous, command, self.limit_hits)
             self._commanded = True
-            if self._last_action_kind == "limited":
+            if inferred and self._last_action_kind == "limited":
                 np.copyto(self._last_action, command)
             return command
         if decision is Decision.STARTING:
             return None
         return self.stop_command()
 
-    def _start_command(self) -> Array | None:
+    def _start_command(self) -> Array:
         # Velocity and effort start from standstill. A position starts where the policy says:
         # moving there gently is the start-pose move's task, not the rate limit's.
-        return None if self._holds_position.any() else self._previous * 0.0
+        return np.where(self._holds_position, self._decoder.target, 0.0)
 
     def stop_command(self) -> Array | None:
         """The command that stops: position holds the last one, velocity and effort are zero.
@@ -199,7 +225,7 @@ class Pipeline:
         """
         if not self._commanded and self._holds_position.any():
             return None
-        self._command *= self._holds_position
+        self._command[self._zeroed_on_stop] = 0.0
         self._commanded = True
         return self._command
 
@@ -212,6 +238,7 @@ class Pipeline:
         self._decoder.reset()
         self._last_action.fill(0.0)
         self._inferred_at_ns = NEVER
+        self._phase = 0
 
     def activate(self) -> None:
         """As if just configured: nothing seen, nothing commanded, nothing latched."""
@@ -222,4 +249,3 @@ class Pipeline:
             slot.ages.clear()
         self._commanded = False
         self._command.fill(0.0)
-        self._tick = 0

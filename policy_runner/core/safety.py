@@ -59,7 +59,10 @@ class Safety:
         self._armed_again = False
 
     def arm(self) -> None:
-        """Let go of a latched SAFE_STOP at the next tick without a fault."""
+        """Let go of a latched SAFE_STOP; a fault that is still there keeps it, and asks anew.
+
+        An arming that waited would start the robot by itself, whenever it is put right.
+        """
         self._armed_again = True
 
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
@@ -82,6 +85,7 @@ class Safety:
 
     def _refuse(self, now_ns: int, fault: Fault, settings: Settings) -> Decision:
         if self.decision is Decision.SAFE_STOP:
+            self._armed_again = False
             return self.decision
         if fault.decision is Decision.SAFE_STOP:
             return self._set(*fault)
