@@ -20,7 +20,7 @@ def explain_silence(node: Any, subscription: Any, type_name: str) -> str:
     reasons = []
     for info in matching:
         compatibility, reason = qos_check_compatible(info.qos_profile, subscription.qos_profile)
-        if compatibility is not QoSCompatibility.ERROR:
+        if compatibility != QoSCompatibility.ERROR:  # a new object each time: not "is"
             return ""
         reasons.append(reason)
     return f"incompatible QoS on {topic}: {reasons[0].strip()}"
