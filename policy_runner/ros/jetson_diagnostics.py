@@ -85,20 +85,22 @@ class JetsonDiagnostics(Node):
             name: group.verdict(self._sampler.sample(name), parameters)
             for name, group in self._groups.items()
         }
-        self._publish({**self._host, "policy": self._joined(parameters["policy.silence"])})
+        self._publish({**self._host, "policy": self._joined()})
 
     def _watch(self) -> None:
         """Publish the joined view at once when the runner falls silent."""
-        joined = self._joined(self._table.value("policy.silence"))
+        joined = self._joined()
         silent = joined.level == ERROR
         if silent and not self._silent:
             self._publish({"policy": joined})
         self._silent = silent
 
-    def _joined(self, silence_s: float) -> Verdict:
+    def _joined(self) -> Verdict:
         command = self._command.reading() if self._command else None
         now_ns = time.monotonic_ns()
-        joined = join(self._book, self._host, now_ns, int(silence_s * 1e9), command)
+        silences = (self._table.value(f"policy.{name}silence") for name in ("", "command_"))
+        silence_ns, command_silence_ns = (int(silence * 1e9) for silence in silences)
+        joined = join(self._book, self._host, now_ns, silence_ns, command, command_silence_ns)
         problems = self._table.problems
         values = {**joined.values, "parameter problems": "; ".join(problems) or "none"}
         if not problems:

@@ -42,7 +42,8 @@ class CommandWatch:
         if self._subscription is None:
             return
         stamps = []
-        with self._subscription.handle as handle:
+        handle = self._subscription.handle
+        with handle:
             for _ in range(_DEPTH):
                 taken = handle.take_message(self._type, True)
                 if taken is None:

@@ -137,6 +137,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Command topic whose rate and jitter are measured from outside; empty: not measured",
     ),
     Parameter(
+        "policy.command_silence",
+        1.0,
+        "Commands that stop for longer while the runner says RUN are an ERROR",
+        "s",
+        0.2,
+        60.0,
+        live=True,
+    ),
+    Parameter(
         "policy.silence",
         2.0,
         "A runner that says nothing for longer is ERROR",

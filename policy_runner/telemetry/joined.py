@@ -41,12 +41,13 @@ def join(
     now_ns: int,
     silence_ns: int,
     command: CommandReading | None = None,
+    command_silence_ns: int = 1_000_000_000,
 ) -> Verdict:
     """The verdict on the worst runner heard of, with the host's part in it.
 
     `host` holds the host's verdicts by group name; `silence_ns` after which a runner that
     was heard before counts as hung or gone; `command` what its command topic carries, seen
-    from outside.
+    from outside, and `command_silence_ns` after which that is silent.
     """
     if book.runners:
         verdicts = [_one(runner, host, now_ns, silence_ns) for runner in book.runners.values()]
@@ -55,7 +56,7 @@ def join(
         values = _values(Runner("n/a: never seen"), host, None)
         worst = Verdict(STALE, f"no {book.prefix} seen on /diagnostics yet", values)
     worst = replace(worst, values={**worst.values, **command_values(command)})
-    stopped = _commands_stopped(book, command, silence_ns)
+    stopped = _commands_stopped(book, command, command_silence_ns)
     if stopped and worst.level < ERROR:
         return replace(worst, level=ERROR, message=stopped)
     return worst
