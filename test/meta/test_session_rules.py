@@ -120,8 +120,9 @@ def test_domain(ros_domain, tmp_path):
     assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert os.environ["ROS_PYTHON_CHECK_FIELDS"] == "1"
     env = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
-    other = subprocess.run([sys.executable, "-c", "import conftest; print(conftest.DOMAIN)"],
-                           env=env, capture_output=True, text=True)
+    # Another session that would take the same number, counted from its pid.
+    code = f"import os; os.getpid = lambda: {os.getpid()}; import conftest; print(conftest.DOMAIN)"
+    other = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert other.stdout.strip() not in ("", str(ros_domain)), other.stderr
 """)
     assert code == 0, output
