@@ -37,7 +37,10 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
     """
     if not path.is_file():
         raise refuse(str(spec_path), "model.file", "an ONNX file", f"no file {path}")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise refuse(str(path), "", "a readable file", str(error)) from error
     if content.startswith(LFS_POINTER):
         raise refuse(
             str(path),
@@ -97,6 +100,7 @@ class OnnxRuntimeModel:
                 value = ort.OrtValue.ortvalue_from_numpy(array)
                 self._values.append(value)
                 bind(name, value)
+        self._path = path
         self._run = self._session._sess.run_with_iobinding
         self._io = self._binding._iobinding
 
@@ -115,11 +119,20 @@ class OnnxRuntimeModel:
         self._run(self._io, None)
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run on zeros and look at shapes only: good models may well give NaN on zeros."""
+        """Run on zeros and look at shapes only: good models may well give NaN on zeros.
+
+        Raises:
+            Refusal: the model does not run with the shapes that it states.
+        """
         for array in self._inputs.values():
             array.fill(0)
-        for _ in range(runs):
-            self.run()
+        try:
+            for _ in range(runs):
+                self.run()
+        except Exception as error:  # ORT raises its own pybind types, one per status code
+            text = " ".join(str(error).split())
+            expected = "a model that runs with the shapes that it states"
+            raise refuse(str(self._path), "", expected, text, "export the model again") from error
         for array in self._outputs.values():
             array.fill(0)
 
