@@ -146,8 +146,6 @@ class DeclaredParameters:
             bad = ""
             if row.name in overrides:
                 bad = problem(row, overrides[row.name].value)
-                if bad:
-                    self._problems[row.name] = bad
             declared: Any = row.default
             if row.default is None or row.kind.endswith("[]"):
                 # By type: rclpy would infer BYTE_ARRAY from an empty list.
@@ -156,6 +154,9 @@ class DeclaredParameters:
             self._node.declare_parameter(
                 row.name, declared, _descriptor(row), ignore_override=bool(bad) or empty
             )
+            if bad:
+                # After declaring, which sets the default: that set would count as mending.
+                self._problems[row.name] = bad
 
     def forget(self, names: Iterable[str]) -> None:
         """Undeclare rows, such as those of an input that the newly loaded policy does not have."""
@@ -182,7 +183,8 @@ class DeclaredParameters:
         row = self._rows[name]
         got = self._node.get_parameter_or(name).value
         if got is None:
-            return list(row.default) if row.kind.endswith("[]") and row.default else row.default
+            has_list = row.kind.endswith("[]") and row.default is not None
+            return list(row.default) if has_list else row.default
         return list(got) if row.kind.endswith("[]") else got
 
     def values(self) -> dict[str, Any]:
