@@ -143,14 +143,16 @@ class DeclaredParameters:
             if row.name in self._rows:
                 continue
             self._rows[row.name] = row
-            bad = ""
+            bad, empty = "", False
             if row.name in overrides:
-                bad = problem(row, overrides[row.name].value)
+                # rcl gives an empty YAML list, which has no type, as no value at all.
+                given = overrides[row.name].value
+                empty = given is None or (not isinstance(given, str) and given in ([], ()))
+                bad = problem(row, [] if empty else given)
             declared: Any = row.default
             if row.default is None or row.kind.endswith("[]"):
                 # By type: rclpy would infer BYTE_ARRAY from an empty list.
                 declared = getattr(RosParameter.Type, _ROS_TYPES[row.kind])
-            empty = row.name in overrides and overrides[row.name].value in ([], ())
             self._node.declare_parameter(
                 row.name, declared, _descriptor(row), ignore_override=bool(bad) or empty
             )
