@@ -12,6 +12,7 @@ from policy_runner.core.problems import Refusal
 
 # Subcommand, module, one line. A module has add_arguments(parser) and run(arguments) -> int.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
     ("demo", "demo", "balance the simulated robot with the shipped policy"),
 )
 

@@ -1,0 +1,86 @@
+"""Reads what a model file says about itself: tensors, metadata, and its data files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_runner.backends.onnxruntime_backend import DTYPES, check_model_file
+from policy_runner.core.model_facts import ModelFacts, TensorFacts
+from policy_runner.core.problems import Problem, Refusal, refuse
+
+# In ONNX's protobuf an external tensor has an entry {1: "location", 2: file}, whose bytes are
+# these. The onnx package would say the same, but a robot needs no second library for one string.
+_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
+
+
+def data_files(model: Path) -> tuple[Path, ...]:
+    """The files beside an ONNX model that hold its weights.
+
+    Raises:
+        Refusal: one is missing, or lies outside the model's folder.
+    """
+    content = model.read_bytes()
+    names = {
+        content[match.end() : match.end() + match[1][0]].decode("utf-8", "replace")
+        for match in _LOCATION.finditer(content)
+    }
+    problems = []
+    found = []
+    folder = model.parent.resolve()
+    for name in sorted(names):
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder):
+            expected = "external data beside the model"
+            problems.append(Problem(str(model), "external data", expected, f"'{name}'"))
+        elif not path.is_file():
+            problems.append(
+                Problem(
+                    str(model), "external data", f"the file '{name}' beside it", "no such file",
+                    "copy it from where the model is from",
+                )
+            )  # fmt: skip
+        else:
+            found.append(path)
+    if problems:
+        raise Refusal(problems)
+    return tuple(found)
+
+
+def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
+    """Open the model without optimizing it, and read what it states.
+
+    Raises:
+        Refusal: no ONNX model, or one whose data files are not there.
+    """
+    sha256 = check_model_file(path, None, named_by or path)
+    files = data_files(path)
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ORT raises its own pybind types, one per status code
+        text = " ".join(str(error).split())
+        expected = "an ONNX model that ONNX Runtime can load"
+        raise refuse(str(path), "", expected, text, "export the model again") from error
+    return ModelFacts(
+        path=path,
+        sha256=sha256,
+        inputs=tuple(_tensor(one) for one in session.get_inputs()),
+        outputs=tuple(_tensor(one) for one in session.get_outputs()),
+        metadata=dict(session.get_modelmeta().custom_metadata_map),
+        data_files=files,
+    )
+
+
+def _tensor(given: Any) -> TensorFacts:
+    dtype = DTYPES.get(given.type)
+    name = np.dtype(dtype).name if dtype is not None else str(given.type)
+    shape = tuple(d if isinstance(d, int) and d > 0 else None for d in given.shape)
+    return TensorFacts(given.name, name, shape)

@@ -1,0 +1,93 @@
+"""`policy-runner import`: somebody else's files, as a policy spec to read and correct."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from policy_runner.backends.model_facts import read_model_facts
+from policy_runner.core.model_facts import ModelFacts
+from policy_runner.core.problems import refuse
+from policy_runner.formats.detect import FORMATS, find_reader, model_in
+from policy_runner.formats.draft import Draft, spec_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """SOURCE, --model, -o, --name."""
+    parser.epilog = f"SOURCE: {FORMATS}; or a folder that holds one."
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="the .onnx model")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                        help="new folder for policy.yaml, model and statistics")  # fmt: skip
+    parser.add_argument("--name", help="of the policy; default: from the source")
+    parser.add_argument("--force", action="store_true", help="write over an existing policy.yaml")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the draft; 0 also when there are TODOs, which `check` refuses."""
+    spec_path = arguments.output / "policy.yaml"
+    if spec_path.exists() and not arguments.force:
+        raise refuse(str(spec_path), "", "no policy.yaml yet", "one", "remove it, or use --force")
+    read, model_path = find_reader(arguments.source)
+    folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
+    model = read_model_facts(arguments.model or model_path or model_in(folder), arguments.source)
+    draft = read(model)
+    if arguments.name:
+        draft.spec["name"] = arguments.name
+    write(draft, model, arguments.output)
+    report(draft, spec_path)
+    return 0
+
+
+def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
+    """`policy.yaml`, the model with its data files, and the statistics that the draft names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (model.path, *model.data_files, *_statistics(draft)):
+        # Data files keep their place relative to the model, which names them so.
+        inside = path.is_relative_to(model.path.parent)
+        target = folder / (path.relative_to(model.path.parent) if inside else path.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.resolve() != target.resolve():
+            shutil.copyfile(path, target)
+    (folder / "policy.yaml").write_text(spec_text(draft), encoding="utf-8")
+
+
+def _statistics(draft: Draft) -> list[Path]:
+    names: set[str] = set()
+
+    def visit(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("statistics"), str):
+                names.add(value["statistics"])
+            for one in value.values():
+                visit(one)
+        elif isinstance(value, list):
+            for one in value:
+                visit(one)
+
+    visit(draft.spec)
+    folder = draft.sources[0].parent
+    missing = [name for name in sorted(names) if not (folder / name).is_file()]
+    if missing:
+        raise refuse(str(folder), "", f"the statistics file {missing[0]}", "no such file")
+    return [folder / name for name in sorted(names)]
+
+
+def report(draft: Draft, spec_path: Path) -> None:
+    """What was read, and what is left to do."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"[bold]{escape(str(spec_path))}[/] from {escape(draft.dialect)}")
+    unknown = draft.unknown
+    if unknown:
+        console.print(f"Not said by the source: {len(unknown)}, each a TODO in the file")
+        for key, what in unknown:
+            console.print(f"  [yellow]TODO[/] {escape(key)}: {escape(what)}")
+    for title, items in (("Taken from the format", draft.assumed), ("Look at", draft.notes)):
+        for item in items:
+            console.print(f"  [dim]{title}:[/] {escape(item)}")
+    console.print(f"Next: policy-runner check {escape(str(spec_path))}")

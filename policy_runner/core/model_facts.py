@@ -1,0 +1,47 @@
+"""What a model file says about itself, whatever library read it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """One input or output. `dtype` is numpy's name; an axis without a fixed size is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    @property
+    def size(self) -> int | None:
+        """Elements for a batch of 1; None where an axis after the first is open."""
+        fixed = [1 if k == 0 and d is None else d for k, d in enumerate(self.shape)]
+        return None if None in fixed else math.prod(d for d in fixed if d is not None)
+
+    def __str__(self) -> str:
+        shape = ", ".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name} {self.dtype} [{shape}]"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Tensors in the file's order, the exporter's metadata, and files that belong to it."""
+
+    path: Path
+    sha256: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    data_files: tuple[Path, ...] = ()
+
+    def input(self, name: str) -> TensorFacts | None:
+        """The input of that name."""
+        return next((tensor for tensor in self.inputs if tensor.name == name), None)
+
+    def output(self, name: str) -> TensorFacts | None:
+        """The first output of that name."""
+        return next((tensor for tensor in self.outputs if tensor.name == name), None)

@@ -1,0 +1,119 @@
+"""Which format a file or folder is of, and its draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from policy_runner.core.model_facts import ModelFacts
+from policy_runner.core.problems import Refusal, refuse
+from policy_runner.formats.deploy_yaml import draft_deploy_yaml, is_deploy_yaml
+from policy_runner.formats.draft import Draft
+from policy_runner.formats.foreign_yaml import read_yaml
+from policy_runner.formats.io_descriptors import draft_io_descriptors, is_io_descriptors
+from policy_runner.formats.json_metadata import (
+    draft_exploy,
+    draft_holosoma,
+    is_exploy,
+    is_holosoma,
+)
+from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
+from policy_runner.formats.mjlab_metadata import draft_mjlab, is_mjlab
+from policy_runner.formats.plain_onnx import draft_plain
+from policy_runner.formats.rl_sar import draft_rl_sar, is_rl_sar
+
+FORMATS = (
+    "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, LeRobot "
+    "policy_preprocessor.json or stats.json, or an .onnx model with or without metadata"
+)
+Read = Callable[[ModelFacts], Draft]
+
+
+def model_in(folder: Path) -> Path:
+    """The one ONNX model of a folder.
+
+    Raises:
+        Refusal: none, or several.
+    """
+    for place in (folder, folder / "exported", folder.parent / "exported"):
+        models = sorted(place.glob("*.onnx")) if place.is_dir() else []
+        if len(models) == 1:
+            return models[0]
+        if models:
+            names = ", ".join(path.name for path in models)
+            raise refuse(str(place), "", "one .onnx model", names, "name one with --model")
+    raise refuse(str(folder), "", "an .onnx model", "none", "name one with --model")
+
+
+def find_reader(source: Path) -> tuple[Read, Path | None]:
+    """What drafts the source once the model is known; and the model, where the source names it.
+
+    Raises:
+        Refusal: nothing that any format claims.
+    """
+    if source.is_dir():
+        return _of_folder(source), None
+    if not source.is_file():
+        raise refuse(str(source), "", "a file or folder", "no such file")
+    if source.suffix == ".onnx":
+        return draft_model, source
+    if source.suffix in (".yaml", ".yml"):
+        read = _of_yaml(source)
+    elif source.name in (PRE, "policy_postprocessor.json"):
+        return lambda model: draft_processors(source.parent, model), None
+    elif source.suffix == ".json" and is_stats(read_json(source)):
+        return lambda model: draft_stats(source, model), None
+    else:
+        read = None
+    if read is None:
+        raise refuse(str(source), "", FORMATS, "something else")
+    return read, None
+
+
+def draft_model(model: ModelFacts) -> Draft:
+    """The draft of a model by its own metadata."""
+    if is_mjlab(model.metadata):
+        return draft_mjlab(model)
+    if is_exploy(model.metadata):
+        return draft_exploy(model)
+    if is_holosoma(model.metadata):
+        return draft_holosoma(model)
+    draft = draft_plain(model)
+    if model.metadata:
+        draft.notes.append(f"metadata that is not known here: {', '.join(sorted(model.metadata))}")
+    return draft
+
+
+def _of_yaml(path: Path) -> Read | None:
+    content = read_yaml(path)
+    if is_io_descriptors(content):
+        return lambda model: draft_io_descriptors(path, model)
+    if is_deploy_yaml(content):
+        return lambda model: draft_deploy_yaml(path, model)
+    if is_rl_sar(content):
+        return lambda model: draft_rl_sar(path, model)
+    return None
+
+
+def _of_folder(folder: Path) -> Read:
+    places = [folder, folder / "params", folder / "io_descriptors"]
+    files = [path for place in places if place.is_dir() for path in sorted(place.glob("*.y*ml"))]
+    readers: list[tuple[Path, Read]] = []
+    for path in files:
+        try:
+            read = _of_yaml(path)
+        except Refusal:  # somebody else's YAML
+            continue
+        if read is not None:
+            readers.append((path, read))
+    if (folder / PRE).is_file():
+        readers.append((folder / PRE, lambda model: draft_processors(folder, model)))
+    if len(readers) > 1:
+        names = ", ".join(path.name for path, _ in readers)
+        raise refuse(str(folder), "", "files of one format", names, "name one of them as SOURCE")
+    if readers:
+        return readers[0][1]
+    stats = folder / "stats.json"
+    if stats.is_file() and is_stats(read_json(stats)):
+        return lambda model: draft_stats(stats, model)
+    return draft_model

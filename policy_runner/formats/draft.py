@@ -1,0 +1,124 @@
+"""A draft of a policy spec, made from somebody else's files, for a person to read and correct."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from policy_runner.core.model_facts import ModelFacts
+from policy_runner.core.spec import SCHEMA
+from policy_runner.core.todos import TODO, todo_problems
+
+INPUTS: dict[str, dict[str, str]] = {
+    "imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu/data"},
+    "joint_states": {"type": "sensor_msgs/msg/JointState", "topic": "joint_states"},
+    "cmd_vel": {"type": "geometry_msgs/msg/TwistStamped", "topic": "cmd_vel"},
+    "odom": {"type": "nav_msgs/msg/Odometry", "topic": "odom"},
+}
+
+
+def todo(text: str) -> str:
+    """What stands in a draft for a value that the source does not say."""
+    return f"{TODO}: {text}"
+
+
+@dataclass
+class Draft:
+    """The spec in its own keys, and what its reader should know about where it is from.
+
+    `assumed`: taken from the format's own deployment code or documentation, not from the files.
+    `notes`: what is suspicious, or lost.
+    """
+
+    dialect: str
+    sources: list[Path]
+    spec: dict[str, Any] = field(default_factory=dict)
+    assumed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def unknown(self) -> list[tuple[str, str]]:
+        """(key, what is asked for) of every TODO."""
+        return [(problem.key, problem.expected) for problem in todo_problems(self.spec, "")]
+
+
+def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | str:
+    """The inputs that drafted terms read, with their usual topics; a TODO when there are none."""
+    names: list[str] = []
+    for tensor in observation:
+        terms = tensor.get("terms")
+        for term in terms if isinstance(terms, list) else []:
+            if isinstance(term, dict) and term.get("input") in INPUTS:
+                names.append(str(term["input"]))
+    if not names:
+        return todo("name: {type: package/msg/Name, topic: ...} of every message the terms read")
+    return {name: dict(INPUTS[name]) for name in INPUTS if name in names}
+
+
+def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
+    """The first keys of every spec."""
+    file = {"file": model.path.name, "sha256": model.sha256}
+    return {"schema": SCHEMA, "name": name, "model": file}
+
+
+def rounded(values: Sequence[float], decimals: int) -> bool:
+    """Whether all of several values look as if they were written with that many decimals."""
+    odd = [v for v in values if abs(v * 10 - round(v * 10)) > 1e-9]
+    return len(odd) > 1 and all(abs(v - round(v, decimals)) < 1e-12 for v in odd)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Short lists on one line, terms as one line each; aliases only where the draft repeats."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return not (isinstance(data, str) and data.startswith(TODO))
+
+    def generate_anchor(self, node: yaml.Node) -> str:
+        """What `&` and `*` call a TODO that stands in two places."""
+        self._anchors = getattr(self, "_anchors", 0) + 1
+        return f"same_{self._anchors}"
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = '"' if value.startswith(TODO) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(round(value, 12))  # 0.05 * 4 is 0.2, whatever the last bit says
+    # YAML 1.1 reads 1e-08 as text: its floats have a point.
+    text = re.sub(r"^(-?\d+)e", r"\1.0e", text)
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(float, _number)
+
+
+def spec_text(draft: Draft) -> str:
+    """The draft as `policy.yaml`: what to know and to do on top, then the keys."""
+    lines = [
+        f"# Imported from {', '.join(path.name for path in draft.sources)} ({draft.dialect}).",
+        "# Read it, correct it, then: policy-runner check policy.yaml",
+    ]
+    for title, items in (
+        ("Not said by the source; replace every TODO:", [f"{k}: {w}" for k, w in draft.unknown]),
+        ("Taken from the format, not from the files; correct it where it is wrong:", draft.assumed),
+        ("Look at:", draft.notes),
+    ):
+        if items:
+            lines += [f"# {title}", *(f"#   - {item}" for item in items)]
+    return "\n".join(lines) + "\n" + _keys(draft.spec)
+
+
+def _keys(spec: Mapping[str, Any]) -> str:
+    text = yaml.dump(
+        dict(spec), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100,
+        allow_unicode=True,
+    )  # fmt: skip
+    return str(text)

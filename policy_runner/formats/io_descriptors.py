@@ -1,0 +1,162 @@
+"""Isaac Lab's `IO_descriptors.yaml`: actions, articulations, observations, scene.
+
+Terms without a descriptor are silently left out of the file, so the sum of the terms is
+compared with the model's input. Terms are clipped, then scaled; histories are oldest first and
+filled with the first value; the control period is `scene.dt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from policy_runner.core.model_facts import ModelFacts
+from policy_runner.core.problems import refuse
+from policy_runner.formats.deploy_yaml import history_of
+from policy_runner.formats.draft import Draft, model_keys, todo, used_inputs
+from policy_runner.formats.foreign_yaml import read_yaml
+from policy_runner.formats.plain_onnx import state_pairs
+from policy_runner.formats.term_names import SAYS, open_range, short, term_for, with_arithmetic
+
+
+def is_io_descriptors(content: Mapping[str, Any]) -> bool:
+    """Whether a YAML file is of this format."""
+    return {"actions", "articulations", "observations", "scene"} <= set(content)
+
+
+def draft_io_descriptors(path: Path, model: ModelFacts) -> Draft:
+    """The draft of one file.
+
+    Raises:
+        Refusal: a key of the format is missing or holds something else.
+    """
+    content = read_yaml(path)
+    draft = Draft("Isaac Lab IO descriptors", [path])
+    try:
+        _fill(draft, content, model)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise refuse(str(path), "", "the keys of IO_descriptors.yaml", got) from error
+    return draft
+
+
+def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
+    articulations = content["articulations"]
+    robot = articulations.get("robot") or next(iter(articulations.values()))
+    joints = [str(name) for name in robot["joint_names"]]
+    scene = content["scene"]
+    spec = draft.spec
+    spec.update(model_keys(model, model.path.parent.name))
+    spec["control_dt"] = round(float(scene["dt"]), 9)
+    product = float(scene["physics_dt"]) * int(scene["decimation"])
+    if abs(product - float(scene["dt"])) > 1e-9:
+        draft.notes.append(f"scene.dt {scene['dt']} is not physics_dt * decimation ({product:g})")
+    spec["joint_names"] = joints
+    spec["default_joint_pos"] = [float(q) for q in robot["default_joint_pos"]]
+    for key in ("stiffness", "damping"):
+        values = [float(one) for one in robot.get(f"default_joint_{key}") or []]
+        if values:
+            spec[key] = values
+            if not any(values):
+                draft.notes.append(f"{key} is 0 for all joints, as for explicit actuators: ask")
+    pairs = state_pairs(model)
+    fed = [one for one in model.inputs if one.name not in {pair[0] for pair in pairs}]
+    groups = content["observations"]
+    observation = []
+    for name, terms in groups.items():
+        if name not in ("policy", "actor") and len(groups) > 1:
+            if name not in {one.name for one in fed}:
+                draft.notes.append(f"observation group '{name}' is no input of the model")
+                continue
+            tensor = next(one for one in fed if one.name == name)
+        else:
+            tensor = fed[0]
+        observation.append(_tensor(draft, tensor.name, tensor.size, terms, spec))
+    spec["inputs"] = used_inputs(observation)
+    spec["observation"] = observation
+    if pairs:
+        spec["state"] = [{"input": one, "output": other} for one, other in pairs]
+    action_groups = [_group(one, spec) for one in content["actions"]]
+    spec["action"] = [{"tensor": model.outputs[0].name, "groups": action_groups}]
+    spec["last_action"] = "raw"
+    draft.assumed += [SAYS, "last_action is the network's raw output, zero after a reset"]
+
+
+def _tensor(
+    draft: Draft, tensor: str, size: int | None, terms: list[Any], spec: Mapping[str, Any]
+) -> dict[str, Any]:
+    drafted: list[Any] = []
+    lengths: dict[str, int] = {}
+    total = 0
+    for given in terms:
+        overloads = given.get("overloads") or {}
+        name = str(given["name"])
+        label = name if name not in lengths else f"{name}_{len(lengths)}"
+        term = term_for(name)
+        if isinstance(term, dict):
+            term["name"] = label
+            _joints(term, given, spec)
+        drafted.append(with_arithmetic(term, overloads.get("clip"), overloads.get("scale")))
+        lengths[label] = max(1, int(overloads.get("history_length") or 1))
+        count = 1
+        for d in given["shape"] if isinstance(given["shape"], list) else [given["shape"]]:
+            count *= int(d)
+        total += count * lengths[label]
+    if size is not None and total != size:
+        drafted.append(
+            todo(
+                f"{size - total} numbers more, to the {size} of '{tensor}', and their place among "
+                "the terms: Isaac Lab leaves out terms without a descriptor, such as height_scan"
+            )
+        )
+    result: dict[str, Any] = {"tensor": tensor, "terms": drafted}
+    history = history_of(lengths, "term")
+    if history:
+        result["history"] = history
+        draft.assumed.append("histories: per term, oldest first, filled with the first value")
+    result["normalization"] = todo("in_model, or none: is a normalizer inside the model?")
+    return result
+
+
+def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    if not term["term"].startswith("joint_"):
+        return
+    names = [str(one) for one in given.get("joint_names") or []]
+    if names and names != spec["joint_names"]:
+        term["joints"] = names
+    offsets = given.get("joint_pos_offsets")
+    if term["term"] != "joint_position":
+        return
+    if offsets is None:
+        term.pop("relative_to", None)
+        if str(given["name"]).endswith("_rel"):
+            term["relative_to"] = "default_joint_pos"
+        return
+    default = dict(zip(spec["joint_names"], spec["default_joint_pos"], strict=True))
+    if [float(q) for q in offsets] != [default.get(name) for name in names or default]:
+        term["relative_to"] = [float(q) for q in offsets]
+
+
+def _group(given: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    name = f"{given.get('action_type', '')} {given.get('mdp_type', '')} {given['name']}".lower()
+    kind = next((kind for kind in ("position", "velocity", "effort") if kind in name), "")
+    joints = [str(one) for one in given["joint_names"]]
+    group: dict[str, Any] = {
+        "kind": kind or todo(f"position, velocity or effort: what action '{given['name']}' is"),
+        "joints": joints,
+        "scale": short(given.get("scale", 1.0)),
+    }
+    offset = given.get("offset")
+    values = [float(q) for q in offset] if isinstance(offset, list) else None
+    default = dict(zip(spec["joint_names"], spec["default_joint_pos"], strict=True))
+    if kind == "position" and values == [default.get(joint) for joint in joints]:
+        group["relative_to"] = "default_joint_pos"
+    elif offset:
+        group["offset"] = short(offset)
+    if "relative" in name:
+        group["relative_to"] = "measured"
+    limits = open_range(given.get("clip"))
+    if limits is not None:
+        group["clip"] = limits
+    return group

@@ -1,0 +1,179 @@
+"""LeRobot: a policy folder with processors, or a data set's `stats.json`.
+
+A folder has policy_preprocessor.json and policy_postprocessor.json, {name, steps: [{registry_name,
+config, state_file}]}; the normalizer's config says features, norm_map and eps, its state file
+(safetensors) holds `<feature>.<statistic>`. `stats.json` is {feature: {mean, std, ...}} and does
+not say which of them the policy was trained with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from policy_runner.core.model_facts import ModelFacts, TensorFacts
+from policy_runner.core.problems import refuse
+from policy_runner.formats.draft import Draft, todo
+from policy_runner.formats.plain_onnx import draft_plain
+
+PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
+PRESETS = {
+    "MEAN_STD": "lerobot_mean_std",
+    "MIN_MAX": "lerobot_min_max",
+    "QUANTILES": "lerobot_quantiles",
+    "QUANTILE10": "lerobot_quantile10",
+    "IDENTITY": "lerobot_identity",
+}
+STATISTICS = {
+    "MEAN_STD": ("mean", "std"),
+    "MIN_MAX": ("min", "max"),
+    "QUANTILES": ("q01", "q99"),
+    "QUANTILE10": ("q10", "q90"),
+}
+
+
+def is_stats(content: object) -> bool:
+    """Whether a JSON file is a data set's statistics."""
+    return isinstance(content, Mapping) and any(
+        isinstance(one, Mapping) and {"mean", "std"} & set(one) for one in content.values()
+    )
+
+
+def read_json(path: Path) -> Any:
+    """The file's content.
+
+    Raises:
+        Refusal: no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise refuse(str(path), "", "JSON", " ".join(str(error).split())) from error
+
+
+def draft_stats(path: Path, model: ModelFacts) -> Draft:
+    """The draft of a model and a data set's `stats.json`."""
+    stats = read_json(path)
+    draft = draft_plain(model)
+    draft.dialect, draft.sources = "LeRobot stats.json", [path]
+    shapes = {name: _shape(one) for name, one in stats.items() if isinstance(one, Mapping)}
+    modes = "lerobot_mean_std, lerobot_min_max, lerobot_quantiles, lerobot_quantile10"
+    mode = todo(f"{modes}: which did the policy train with?")
+
+    def normalization(feature: str) -> dict[str, Any]:
+        return {"preset": mode, "statistics": path.name, "group": feature}
+
+    _fill(draft, model, shapes, normalization)
+    return draft
+
+
+def draft_processors(folder: Path, model: ModelFacts) -> Draft:
+    """The draft of a model and the processors beside it.
+
+    Raises:
+        Refusal: a processor without a normalizer's keys.
+    """
+    draft = draft_plain(model)
+    draft.dialect, draft.sources = "LeRobot processors", [folder / PRE, folder / POST]
+    known: dict[str, tuple[str, dict[str, str], str, Any]] = {}
+    shapes: dict[str, list[int]] = {}
+    for file, registry in ((PRE, "normalizer"), (POST, "unnormalizer")):
+        path = folder / file
+        steps = read_json(path).get("steps") or []
+        for step in steps:
+            if str(step.get("registry_name", "")).split("_processor")[0] != registry:
+                continue
+            config = step.get("config") or {}
+            for name, feature in (config.get("features") or {}).items():
+                mode = (config.get("norm_map") or {}).get(feature.get("type"), "IDENTITY")
+                if mode not in PRESETS:
+                    expected = f"one of {', '.join(PRESETS)}"
+                    raise refuse(str(path), f"norm_map.{feature.get('type')}", expected, str(mode))
+                if (name == "action") != (registry == "unnormalizer"):
+                    continue
+                shapes[name] = [int(d) for d in feature.get("shape") or []]
+                keys = {one: f"{name}.{one}" for one in STATISTICS.get(mode, ())}
+                known[name] = (mode, keys, str(step.get("state_file") or ""), config.get("eps"))
+    if not known:
+        raise refuse(str(folder / PRE), "steps", "a normalizer_processor", "none")
+
+    def normalization(feature: str) -> dict[str, Any] | str:
+        mode, keys, file, eps = known[feature]
+        if mode == "IDENTITY":
+            return "none"
+        result: dict[str, Any] = {"preset": PRESETS[mode], "statistics": file, "keys": keys}
+        if eps is not None and float(eps) != 1e-8:
+            result["eps"] = float(eps)
+        return result
+
+    _fill(draft, model, shapes, normalization)
+    return draft
+
+
+def _shape(statistics: Mapping[str, Any]) -> list[int]:
+    value: Any = statistics.get("mean", statistics.get("min", []))
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return shape
+
+
+def _match(
+    features: Mapping[str, list[int]], tensors: tuple[TensorFacts, ...], draft: Draft
+) -> dict[str, str]:
+    """tensor -> feature: by the same name, else by kind and size where only one fits."""
+    found: dict[str, str] = {}
+    for tensor in tensors:
+        plain = tensor.name.replace("/", ".")
+        if plain in features:
+            found[tensor.name] = plain
+            continue
+        is_image = len(tensor.shape) >= 4
+        fits = [
+            name
+            for name, shape in features.items()
+            if ("image" in name) == is_image and (is_image or math.prod(shape) == tensor.size)
+        ]
+        if len(fits) == 1:
+            found[tensor.name] = fits[0]
+            draft.assumed.append(
+                f"'{fits[0]}' is the model's {tensor.name}, since nothing else fits"
+            )
+    return found
+
+
+def _fill(
+    draft: Draft, model: ModelFacts, features: Mapping[str, list[int]], normalization: Any
+) -> None:
+    observed = {name: shape for name, shape in features.items() if name.startswith("observation")}
+    matched = _match(observed, model.inputs, draft)
+    for tensor in draft.spec["observation"]:
+        feature = matched.get(tensor["tensor"])
+        if feature is None:
+            continue
+        if "image" in feature:
+            tensor.pop("normalization")
+            tensor.pop("terms")
+            facts = model.input(tensor["tensor"])
+            asked = f"an image term for '{feature}', {facts}: input, resize, scale, mean and std"
+            tensor["whole"] = todo(asked)
+        else:
+            tensor["normalization"] = normalization(feature)
+    if "action" not in features or not isinstance(draft.spec["action"], list):
+        return
+    action = draft.spec["action"][0]
+    group = action["groups"][0]
+    size = math.prod(features["action"])
+    output = model.output(action["tensor"])
+    for key in ("scale", "offset"):
+        group.pop(key)  # the statistics give the robot's own units
+    if output is not None and output.size not in (None, size):
+        group["slice"] = [0, size]
+        draft.assumed.append(f"of every chunk ({output}) the first action is carried out")
+    denormalization = normalization("action")
+    if denormalization != "none":
+        action["denormalization"] = denormalization

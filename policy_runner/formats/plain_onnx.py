@@ -1,0 +1,80 @@
+"""An ONNX model that says nothing but names and shapes: everything else is a TODO.
+
+Known by name are the tensors of rsl_rl's exports: `obs` -> `actions`, and the recurrent
+state `h_in`, `c_in` -> `h_out`, `c_out`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policy_runner.core.model_facts import ModelFacts, TensorFacts
+from policy_runner.formats.draft import Draft, model_keys, todo
+
+NORMALIZATION = "none, in_model, or the preset and statistics: is the input normalized outside?"
+LAST_ACTION = "raw, clipped, target or limited: what the policy saw as its last action"
+
+
+def state_pairs(model: ModelFacts) -> list[tuple[str, str]]:
+    """(input, output) of a recurrent state, by their names and equal shapes."""
+    outputs = {(one.name, one.shape): one.name for one in model.outputs}
+    pairs = []
+    for one in model.inputs:
+        if one.name.endswith("_in"):
+            name = outputs.get((one.name.removesuffix("in") + "out", one.shape))
+            if name is not None:
+                pairs.append((one.name, name))
+    return pairs
+
+
+def draft_plain(model: ModelFacts) -> Draft:
+    """The draft of a model alone."""
+    draft = Draft("ONNX without metadata", [model.path])
+    pairs = state_pairs(model)
+    fed = [one for one in model.inputs if one.name not in {pair[0] for pair in pairs}]
+    given = [one for one in model.outputs if one.name not in {pair[1] for pair in pairs}]
+    spec = draft.spec
+    spec.update(model_keys(model, model.path.parent.name))
+    spec["control_dt"] = todo("seconds between two inferences in training")
+    names = todo("the joint names in the policy's order")
+    spec["joint_names"] = names
+    spec["inputs"] = todo(
+        "name: {type: package/msg/Name, topic: ...} of every message the terms read"
+    )
+    spec["observation"] = [observation(one) for one in fed]
+    if pairs:
+        spec["state"] = [{"input": one, "output": other} for one, other in pairs]
+        draft.assumed.append("recurrent state: *_in takes *_out, zero after a reset")
+    spec["action"] = [action(given[0], names)] if given else todo("the outputs that command")
+    if len(given) > 1:
+        others = ", ".join(str(one) for one in given[1:])
+        spec["ignored_outputs"] = todo(f"which of {others} command nothing; the others: action")
+    spec["last_action"] = todo(LAST_ACTION)
+    draft.notes.append("stiffness, damping and default_joint_pos: add them where you know them")
+    return draft
+
+
+def observation(tensor: TensorFacts) -> dict[str, Any]:
+    """An input of which only name and shape are known."""
+    size = f"{tensor.size} numbers" if tensor.size is not None else "numbers"
+    return {
+        "tensor": tensor.name,
+        "terms": todo(f"the terms, in order, that give the {size} of {tensor}"),
+        "normalization": todo(NORMALIZATION),
+    }
+
+
+def action(tensor: TensorFacts, names: object) -> dict[str, Any]:
+    """An output of which only name and shape are known."""
+    size = f"{tensor.size} " if tensor.size is not None else ""
+    return {
+        "tensor": tensor.name,
+        "groups": [
+            {
+                "kind": todo(f"position, velocity, effort, twist or value: what {tensor} commands"),
+                "joints": names,
+                "scale": todo(f"target = raw * scale + offset: one number, or {size}of them"),
+                "offset": todo("see scale; for positions usually relative_to: default_joint_pos"),
+            }
+        ],
+    }

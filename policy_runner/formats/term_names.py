@@ -1,0 +1,120 @@
+"""What trainers call their observation terms, and the term of the spec that reads the same.
+
+Names of Isaac Lab, mjlab and legged_gym style frameworks; a name that is not here becomes a
+TODO, since a wrong guess would run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from policy_runner.formats.draft import todo
+
+Term = dict[str, Any]
+
+ANGULAR_VELOCITY = {
+    *("base_ang_vel", "ang_vel", "ang_vel_body", "imu_ang_vel", "base_angular_velocity"),
+    *("base_ang_vel_b", "angular_velocity", "robot_base_ang_vel"),
+}
+LINEAR_VELOCITY = {"base_lin_vel", "lin_vel", "base_linear_velocity", "linear_velocity"}
+GRAVITY = {"projected_gravity", "gravity_vec", "gravity_orientation", "robot_projected_gravity"}
+COMMAND = {
+    *("velocity_commands", "velocity_command", "generated_commands", "commands", "command"),
+    *("base_velocity", "vel_command", "twist"),
+}
+JOINT_POSITION = {"joint_pos", "joint_pos_rel", "dof_pos", "joint_positions", "joint_position"}
+JOINT_VELOCITY = {"joint_vel", "joint_vel_rel", "dof_vel", "joint_velocities", "joint_velocity"}
+LAST_ACTION = {"last_action", "actions", "action", "prev_actions", "last_actions", "prev_action"}
+
+SAYS = (
+    "terms by their trainer's names: angular velocity from the IMU in the body frame, linear "
+    "velocity from odometry in the body frame, joint positions minus default_joint_pos, last action as put "
+    "out by the network"
+)
+
+
+def term_for(name: str, ranges: Sequence[Sequence[float]] | None = None) -> Term | str:
+    """The spec's term of that name without scale and clip, or a TODO.
+
+    `ranges`: [low, high] of vx, vy [m/s] and wz [rad/s] that commands are clamped to.
+    """
+    plain = name.rsplit(".", 1)[-1].lower()
+    if plain in ANGULAR_VELOCITY:
+        return {"term": "field", "name": name, "input": "imu", "field": "angular_velocity"}
+    if plain in LINEAR_VELOCITY:
+        return {"term": "field", "name": name, "input": "odom", "field": "twist.twist.linear"}
+    if plain in GRAVITY:
+        return {"term": "projected_gravity", "name": name, "input": "imu"}
+    if plain in COMMAND:
+        term = {"term": "velocity_command", "name": name, "input": "cmd_vel"}
+        return {**term, **({"range": [list(pair) for pair in ranges]} if ranges else {})}
+    if plain in JOINT_POSITION:
+        term = {"term": "joint_position", "name": name, "input": "joint_states"}
+        return {**term, "relative_to": "default_joint_pos"}
+    if plain in JOINT_VELOCITY:
+        return {"term": "joint_velocity", "name": name, "input": "joint_states"}
+    if plain in LAST_ACTION:
+        return {"term": "last_action", "name": name}
+    return todo(f"a term that reads '{name}' (this name is not known here)")
+
+
+def with_arithmetic(
+    term: Term | str,
+    clip: Any = None,
+    scale: Any = None,
+    scale_first: bool = False,
+) -> Term | str:
+    """The term with the trainer's clip and scale, left out where they change nothing."""
+    if isinstance(term, str):
+        said = [f"{key} {value}" for key, value in (("clip", clip), ("scale", scale)) if value]
+        return f"{term}; the source says {', '.join(said)}" if said else term
+    result = dict(term)
+    limits = open_range(clip)
+    if limits is not None:
+        result["clip"] = limits
+    factor = short(scale)
+    if factor not in (None, 1.0):
+        result["scale"] = factor
+    if scale_first and "clip" in result and "scale" in result:
+        result["order"] = "scale_clip"
+    return result
+
+
+def open_range(clip: Any) -> Any:
+    """[low, high] or a list of them with null for infinities; None when nothing is bounded."""
+    if clip is None:
+        return None
+    if isinstance(clip, (int, float)):
+        clip = [-abs(clip), abs(clip)]
+    if clip and isinstance(clip[0], (list, tuple)):
+        each = [_side(pair) for pair in clip]
+        if all(pair == [None, None] for pair in each):
+            return None
+        return each[0] if all(pair == each[0] for pair in each) else each
+    pair = _side(clip)
+    return None if pair == [None, None] else pair
+
+
+def _side(pair: Sequence[float]) -> list[float | None]:
+    infinite = (float("inf"), float("-inf"), None)
+    return [None if end in infinite else float(end) for end in pair]
+
+
+def short(value: Any) -> Any:
+    """One number where a list repeats it; floats throughout."""
+    if isinstance(value, (list, tuple)):
+        numbers = [float(one) for one in value]
+        return numbers[0] if numbers and all(n == numbers[0] for n in numbers) else numbers
+    return None if value is None else float(value)
+
+
+def ranges_of(commands: Mapping[str, Any]) -> list[list[float]] | None:
+    """[[vx], [vy], [wz]] of a `commands.base_velocity.ranges` mapping."""
+    for command in commands.values():
+        ranges = command.get("ranges") if isinstance(command, Mapping) else None
+        if isinstance(ranges, Mapping):
+            found = [ranges.get(key) for key in ("lin_vel_x", "lin_vel_y", "ang_vel_z")]
+            if all(isinstance(pair, Sequence) and len(pair) == 2 for pair in found):
+                return [[float(end) for end in pair] for pair in found if pair is not None]
+    return None
