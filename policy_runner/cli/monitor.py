@@ -1,0 +1,82 @@
+"""`policy-runner monitor`: `/diagnostics` in the terminal, for a robot without a screen."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_runner.core.problems import refuse
+
+if TYPE_CHECKING:
+    from policy_runner.ros.jetson_diagnostics_listener import DiagnosticsListener
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `monitor`."""
+    parser.add_argument(
+        "--once",
+        type=float,
+        metavar="SECONDS",
+        help="listen this long, print once, and exit with the worst level (0 OK to 3 STALE)",
+    )
+    parser.add_argument("--only", default="", metavar="TEXT", help="statuses whose name has TEXT")
+    parser.add_argument("--values", action="store_true", help="show all values as well")
+    parser.add_argument("--record", type=Path, metavar="FILE.mcap", help="keep every message")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show until Ctrl-C, or once."""
+    if find_spec("rclpy") is None:
+        raise refuse("", "monitor", "the Python module rclpy", "none", "source a ROS 2 environment")
+    from policy_runner.ros.jetson_diagnostics_listener import DiagnosticsListener
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    with ExitStack() as stack:
+        on_raw = None
+        if options.record is not None:
+            from policy_runner.telemetry.recording import Recorder
+
+            recorder = Recorder(options.record)
+            stack.callback(recorder.close)
+            on_raw = recorder.add
+        listener = DiagnosticsListener(on_raw)
+        stack.callback(listener.close)
+        if options.once is not None:
+            return _once(options, listener, ended)
+        _live(options, listener, ended)
+    return 0
+
+
+def _once(
+    options: argparse.Namespace, listener: DiagnosticsListener, ended: threading.Event
+) -> int:
+    from rich.console import Console
+
+    from policy_runner.cli.monitor_view import chosen, view
+
+    ended.wait(options.once)
+    rows = chosen(listener.rows(), options.only)
+    Console().print(view(rows, options.values))
+    return max((row.level for row in rows.values()), default=3)
+
+
+def _live(
+    options: argparse.Namespace, listener: DiagnosticsListener, ended: threading.Event
+) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from policy_runner.cli.monitor_view import chosen, view
+
+    with Live(console=Console(), auto_refresh=False, screen=False) as live:
+        while not ended.is_set():
+            rows = chosen(listener.rows(), options.only)
+            live.update(view(rows, options.values), refresh=True)
+            ended.wait(0.5)

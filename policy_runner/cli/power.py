@@ -1,0 +1,151 @@
+"""`policy-runner power`: power mode and clocks of a Jetson, by an explicit, privileged command.
+
+No node ever calls this: changing the power mode under a moving robot is a person's decision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from policy_runner.core.problems import did_you_mean, refuse
+from policy_runner.telemetry.power_mode import (
+    PowerMode,
+    PowerModes,
+    nvpmodel_query,
+    parse_query,
+    read_power_modes,
+)
+from policy_runner.telemetry.tree import Tree
+
+_STORE = Path("var/lib/policy_runner/clocks.conf")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `power`."""
+    below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    below.add_parser("list", help="the board's power modes, and the one that is set")
+    setting = below.add_parser("set", help="set a power mode by its name or its id (root)")
+    setting.add_argument("mode", metavar="MODE", help="name or id, as `power list` prints them")
+    clocks = below.add_parser("clocks", help="hold all clocks at their maximum, or not (root)")
+    clocks.add_argument("state", choices=("on", "off"))
+    for sub in (setting, clocks):
+        sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--root", default="/", help="root of the file tree with the configuration")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it; refusals are one sentence each."""
+    if options.action == "list":
+        return _list(_modes(options.root))
+    if options.action == "set":
+        return _set(options)
+    return _clocks(options)
+
+
+def _modes(root: str) -> PowerModes:
+    modes = read_power_modes(Tree(root))
+    if not modes.modes:
+        remedy = "run it on the Jetson itself, or mount the file into the container"
+        raise refuse("/etc/nvpmodel.conf", "power modes", "POWER_MODEL entries", "none", remedy)
+    return modes
+
+
+def _list(modes: PowerModes) -> int:
+    for mode in modes.modes:
+        marks = ["set now"] if mode == modes.current else []
+        marks += ["the default"] if mode.number == modes.default else []
+        budget = "" if mode.budget is None else f"{mode.budget:g} W"
+        print(f"{mode.number:3d}  {mode.name:20s} {budget:8s}{', '.join(marks)}".rstrip())
+    if modes.current is None:
+        print(f"set now: unknown ({modes.reason})")
+    return 0
+
+
+def find_mode(modes: PowerModes, text: str) -> PowerMode:
+    """The mode of that name (in any case) or id; refuses what the board does not have."""
+    for mode in modes.modes:
+        if text.lower() == mode.name.lower() or text == str(mode.number):
+            return mode
+    names = [mode.name for mode in modes.modes]
+    known = ", ".join(f"{mode.number} {mode.name}" for mode in modes.modes)
+    near = did_you_mean(text, names)
+    raise refuse("/etc/nvpmodel.conf", "power mode", f"one of {known}", text, near)
+
+
+def _set(options: argparse.Namespace) -> int:
+    modes = _modes(options.root)
+    mode = find_mode(modes, options.mode)
+    if mode == modes.current:
+        print(f"{mode.name} (id {mode.number}) is set already")
+        return 0
+    before = modes.current.name if modes.current else "unknown"
+    print(f"power mode {before} -> {mode.name} (id {mode.number})")
+    print("some modes need a reboot; this command declines one, the mode then waits for yours")
+    # `no` answers the question whether to reboot now: never under a running robot.
+    output = _command(options, ["nvpmodel", "-m", str(mode.number)], answer="no\n")
+    if output is None:
+        return 0
+    if "reboot" in output.lower():
+        print(f"{mode.name} is set for the next boot: reboot when the robot is at rest")
+        return 0
+    after = parse_query(nvpmodel_query())
+    if after is not None and after.number != mode.number:
+        raise refuse("", "power mode", mode.name, after.name, "see the output above")
+    print(f"{mode.name} is set")
+    return 0
+
+
+def _clocks(options: argparse.Namespace) -> int:
+    store = Path(options.root) / _STORE
+    if options.state == "on":
+        print("all clocks to their maximum; the present limits are kept for `clocks off`")
+        if not store.exists():  # a second `on` must not store the maxima
+            if not options.dry_run:
+                _need_root("clocks on")
+                store.parent.mkdir(parents=True, exist_ok=True)
+            _command(options, ["jetson_clocks", "--store", str(store)])
+        _command(options, ["jetson_clocks"])
+        return 0
+    if not store.exists():
+        remedy = "a reboot, or setting the power mode again, gives the usual clocks"
+        raise refuse(str(store), "stored clocks", "those of `clocks on`", "no file", remedy)
+    print("clocks back to the limits from before `clocks on`")
+    if _command(options, ["jetson_clocks", "--restore", str(store)]) is not None:
+        store.unlink()
+    return 0
+
+
+def _need_root(what: str) -> None:
+    if os.geteuid() != 0:
+        remedy = f"sudo policy-runner power {what}"
+        raise refuse("", f"power {what}", "root", f"user id {os.geteuid()}", remedy)
+
+
+def _command(options: argparse.Namespace, words: list[str], answer: str = "") -> str | None:
+    """Run one privileged command and return its output; only say it with --dry-run."""
+    print(f"  {'would run' if options.dry_run else 'runs'}: {' '.join(words)}", flush=True)
+    if options.dry_run:
+        return None
+    _need_root(f"{options.action} {getattr(options, 'mode', '') or options.state}")
+    program = shutil.which(words[0])
+    if program is None:
+        raise refuse("", words[0], "the tool of L4T on the PATH", "none", "is this a Jetson?")
+    done = subprocess.run(
+        [program, *words[1:]],
+        input=answer,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60.0,
+        check=False,
+    )
+    if done.stdout.strip():
+        print(done.stdout.rstrip())
+    asks = "reboot" in done.stdout.lower()  # a declined reboot may end with a status of its own
+    if done.returncode != 0 and not asks:
+        raise refuse("", words[0], "exit status 0", f"{done.returncode}", "see the output above")
+    return done.stdout

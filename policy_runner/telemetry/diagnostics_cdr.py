@@ -1,0 +1,74 @@
+"""Reads a serialized diagnostic_msgs/DiagnosticArray (CDR), without ROS.
+
+A recording is looked at on a laptop as well. Little and big endian, as the first bytes tell.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+_HEADER = 4
+
+
+@dataclass(frozen=True)
+class Status:
+    """One status of the message."""
+
+    level: int
+    name: str
+    message: str
+    hardware_id: str
+    values: dict[str, str]
+
+
+def read_diagnostics(data: bytes) -> tuple[int, list[Status]]:
+    """(header stamp in ns, statuses). Raises ValueError where the bytes are no such message."""
+    reader = _Reader(data)
+    try:
+        stamp_ns = reader.number("i") * 1_000_000_000 + reader.number("I")
+        reader.text()  # frame_id
+        statuses = []
+        for _ in range(reader.count()):
+            level = reader.byte()
+            name, message, hardware = reader.text(), reader.text(), reader.text()
+            values = {}
+            for _ in range(reader.count()):
+                key = reader.text()
+                values[key] = reader.text()
+            statuses.append(Status(level, name, message, hardware, values))
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"no DiagnosticArray: {error}") from None
+    return stamp_ns, statuses
+
+
+class _Reader:
+    """Alignment counts from behind the four bytes that tell the encoding."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = _HEADER
+        self._order = "<" if data[1:2] == b"\x01" else ">"
+
+    def byte(self) -> int:
+        self._at += 1
+        return self._data[self._at - 1]
+
+    def number(self, kind: str) -> int:
+        self._at += -(self._at - _HEADER) % 4
+        (value,) = struct.unpack_from(f"{self._order}{kind}", self._data, self._at)
+        self._at += 4
+        return int(value)
+
+    def count(self) -> int:
+        number = self.number("I")
+        if number > len(self._data):
+            raise IndexError(f"a sequence of {number} in {len(self._data)} bytes")
+        return number
+
+    def text(self) -> str:
+        length = self.count()
+        end = self._at + length
+        text = self._data[self._at : end - 1].decode("utf-8", "replace")  # NUL at the end
+        self._at = end
+        return text

@@ -1,0 +1,83 @@
+"""The terminal view and the recorder beside a running sidecar."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+from sidecar_graph import BOARD
+
+from policy_runner.telemetry.fake_board import write_board
+
+pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
+
+MONITOR = """
+import argparse, sys
+from policy_runner.cli import monitor
+parser = argparse.ArgumentParser()
+monitor.add_arguments(parser)
+sys.exit(monitor.run(parser.parse_args(sys.argv[1:])))
+"""
+
+
+@pytest.fixture
+def sidecar(tmp_path, spawn):
+    write_board(tmp_path, BOARD)
+    module = "policy_runner.ros.jetson_diagnostics_main"
+    arguments = ["--ros-args", "-p", f"root:={tmp_path}", "-p", "period:=0.2"]
+    return spawn(["python", "-m", module, *arguments])
+
+
+def test_one_look_exits_with_the_worst_level(sidecar, spawn):
+    look = spawn(["python", "-c", MONITOR, "--once", "6", "--only", "temperature", "--values"])
+    assert look.wait(20.0) == 0, look.quote()
+    assert "cpu 61.2 °C, 37.8 °C below throttling at 99 °C" in " ".join(look.stdout.split())
+    assert "Test Board 42" in look.stdout
+    assert "cpu margin [C]" in look.stdout
+    everything = spawn(["python", "-c", MONITOR, "--once", "6"])
+    assert everything.wait(20.0) == 3  # no runner: the joined view is stale
+    assert "no policy_runner seen on /diagnostics yet" in everything.stdout
+
+
+def test_nothing_heard_is_said_and_is_no_success(spawn):
+    look = spawn(["python", "-c", MONITOR, "--once", "0.5"])
+    assert look.wait(20.0) == 3
+    assert "nothing heard on /diagnostics yet" in look.stdout
+
+
+@pytest.mark.skipif(find_spec("mcap") is None, reason="mcap is not installed")
+def test_record_until_ctrl_c_and_read_it_back(sidecar, spawn, tmp_path, wait_until):
+    import signal
+
+    from policy_runner.telemetry.recording import read_recording
+    from policy_runner.telemetry.run_report import build_report
+
+    file = tmp_path / "run.mcap"
+    live = spawn(["python", "-c", MONITOR, "--record", str(file)])
+    # Chunks reach the file while it records: a power cut costs seconds.
+    wait_until(lambda: file.exists() and file.stat().st_size > 60_000, 30.0)
+    assert live.poll() is None, live.quote()
+    live.send(signal.SIGINT)
+    assert live.wait(5.0) == 0, live.quote()
+    report = build_report(read_recording(file))
+    (hottest, _) = report.panels["temperature [°C]"]
+    assert set(hottest.values) == {61.2}
+
+
+def test_view_shows_silent_publishers_and_the_sentence_first():
+    from rich.console import Console
+
+    from policy_runner.cli.monitor_view import chosen, view
+    from policy_runner.ros.jetson_diagnostics_listener import Row
+
+    rows = {
+        "jetson_diagnostics: policy": Row(1, "loop late: 81 of 100 Hz", {}, "board", 0),
+        "policy_runner: loop": Row(0, "81.0 Hz", {}, "", -9_000_000_000),
+    }
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(view(chosen(rows, ""), False, now_ns=0))
+    words = console.export_text()
+    assert words.index("loop late") < words.index("policy_runner")
+    assert "SILENT" in words
+    assert "for 9 s; last: 81.0 Hz" in words
+    assert chosen(rows, "loop").keys() == {"policy_runner: loop"}

@@ -1,0 +1,142 @@
+"""Recordings: what was put in comes out, and the report says what happened."""
+
+from __future__ import annotations
+
+import struct
+from importlib.util import find_spec
+
+import pytest
+
+from policy_runner.telemetry.diagnostics_cdr import Status, read_diagnostics
+from policy_runner.telemetry.recording import Recorder, Unrecordable, read_recording
+from policy_runner.telemetry.run_report import build_report, text
+
+needs_mcap = pytest.mark.skipif(find_spec("mcap") is None, reason="mcap is not installed")
+S = 1_000_000_000
+
+
+def cdr(level, name, message, values, order="<"):
+    """A DiagnosticArray of one status, written by the rules of CDR."""
+    data = bytearray()
+
+    def number(value):
+        data.extend(b"\0" * (-len(data) % 4))
+        data.extend(struct.pack(f"{order}I", value))
+
+    def string(value):
+        raw = value.encode() + b"\0"
+        number(len(raw))
+        data.extend(raw)
+
+    number(7)
+    number(500)
+    string("")
+    number(1)
+    data.append(level)
+    for word in (name, message, "board 1"):
+        string(word)
+    number(len(values))
+    for key, value in values.items():
+        string(key)
+        string(value)
+    return (b"\0\1\0\0" if order == "<" else b"\0\0\0\0") + bytes(data)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_cdr_of_both_byte_orders(order):
+    stamp, statuses = read_diagnostics(cdr(2, "a: b", "es ist 95 °C", {"k [C]": "1.5"}, order))
+    assert stamp == 7 * S + 500
+    assert statuses == [Status(2, "a: b", "es ist 95 °C", "board 1", {"k [C]": "1.5"})]
+
+
+@pytest.mark.parametrize("cut", [3, 8, 15, 30])
+def test_cut_bytes_are_refused(cut):
+    with pytest.raises(ValueError, match="no DiagnosticArray"):
+        read_diagnostics(cdr(0, "a: b", "m", {"k": "v"})[:cut])
+
+
+def test_bytes_as_rclpy_writes_them():
+    if find_spec("rclpy") is None:
+        pytest.skip("rclpy is not installed")
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.serialization import serialize_message
+
+    from policy_runner.ros.diagnostic_status import make_status
+
+    message = DiagnosticArray()
+    message.header.stamp.sec = 12
+    message.header.frame_id = "x"
+    message.status = [
+        make_status(f"node: {i}", i, "m" * i, {f"key {k}": 1.5 for k in range(i)}, "hw")
+        for i in range(4)
+    ]
+    stamp, statuses = read_diagnostics(serialize_message(message))
+    assert stamp == 12 * S
+    assert [(s.level, s.name, len(s.message)) for s in statuses] == [
+        (i, f"node: {i}", i) for i in range(4)
+    ]
+    assert statuses[3].values == {"key 0": "1.5", "key 1": "1.5", "key 2": "1.5"}
+
+
+def record(path):
+    recorder = Recorder(path)
+    for second, (watts, level) in enumerate([(10.0, 0), (20.0, 0), (30.0, 1), (12.0, 0)]):
+        values = {"total [W]": str(watts), "budget [W]": "n/a: none"}
+        recorder.add(cdr(level, "jetson_diagnostics: power", f"{watts} W", values), second * S)
+        joined = cdr(level, "jetson_diagnostics: policy", "sentence", {})
+        recorder.add(joined, second * S + 1)
+    recorder.close()
+    recorder.add(b"", 0)  # a late message of another thread is let go
+
+
+@needs_mcap
+def test_recorded_and_reported(tmp_path):
+    record(tmp_path / "run.mcap")
+    report = build_report(read_recording(tmp_path / "run.mcap"))
+    assert report.duration == pytest.approx(3.0)
+    (series,) = report.panels["power [W]"]
+    assert series.values == [10.0, 20.0, 30.0, 12.0]
+    assert series.times == pytest.approx([0.0, 1.0, 2.0, 3.0])
+    words = text(report)
+    assert "10.0       18.0       30.0" in words
+    assert "2.0 s  WARN   jetson_diagnostics: power: 30.0 W" in words
+    assert words.count("jetson_diagnostics: power:") == 3  # changes only
+
+
+@needs_mcap
+def test_other_files_are_refused_in_a_sentence(tmp_path):
+    record(tmp_path / "run.mcap")
+    with pytest.raises(Unrecordable, match="exists already"):
+        Recorder(tmp_path / "run.mcap")
+    (tmp_path / "no.mcap").write_bytes(b"something else")
+    with pytest.raises(Unrecordable, match="expected an MCAP recording"):
+        list(read_recording(tmp_path / "no.mcap"))
+    Recorder(tmp_path / "empty.mcap").close()
+    with pytest.raises(Unrecordable, match="expected messages on /diagnostics, got none"):
+        list(read_recording(tmp_path / "empty.mcap"))
+
+
+@needs_mcap
+def test_picture(tmp_path, capsys):
+    if find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    import argparse
+
+    from policy_runner.cli import report
+
+    record(tmp_path / "run.mcap")
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    picture = tmp_path / "run.png"
+    words = [str(tmp_path / "run.mcap"), "--picture", str(picture)]
+    assert report.run(parser.parse_args(words)) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "lowest" in capsys.readouterr().out
+
+
+def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
+    from policy_runner.telemetry import recording
+
+    monkeypatch.setattr(recording, "find_spec", lambda name: None)
+    with pytest.raises(Unrecordable, match="pip install mcap"):
+        Recorder(tmp_path / "run.mcap")
