@@ -65,7 +65,7 @@ class Recorder:
         from mcap.writer import CompressionType, Writer
 
         try:
-            self._stream = path.open("xb", buffering=0)
+            self._stream = path.open("xb")
         except FileExistsError:
             raise Unrecordable(f"{path}: exists already; give another name") from None
         self._writer: Any = Writer(
@@ -85,6 +85,7 @@ class Recorder:
                 return
             self._sequence += 1
             self._writer.add_message(self._channel, wall_ns, bytes(data), wall_ns, self._sequence)
+            self._stream.flush()
 
     def close(self) -> None:
         """Write the file's end; without it a reader has to search."""
@@ -112,6 +113,7 @@ def read_recording(path: Path) -> Iterator[tuple[int, list[Status]]]:
                     found = True
                     yield message.log_time, read_diagnostics(message.data)[1]
     except (McapError, ValueError) as error:
-        raise Unrecordable(f"{path}: expected an MCAP recording, got {error}") from None
+        got = str(error) or type(error).__name__
+        raise Unrecordable(f"{path}: expected an MCAP recording, got {got}") from None
     if not found:
         raise Unrecordable(f"{path}: expected messages on /diagnostics, got none")
