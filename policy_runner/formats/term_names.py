@@ -29,8 +29,8 @@ LAST_ACTION = {"last_action", "actions", "action", "prev_actions", "last_actions
 
 SAYS = (
     "terms by their trainer's names: angular velocity from the IMU in the body frame, linear "
-    "velocity from odometry in the body frame, joint positions minus default_joint_pos, last action as put "
-    "out by the network"
+    "velocity from odometry in the body frame, joint positions minus default_joint_pos, last "
+    "action as put out by the network"
 )
 
 

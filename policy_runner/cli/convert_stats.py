@@ -1,0 +1,77 @@
+"""`policy-runner convert-stats`: an SB3 VecNormalize pickle as .npz, which a robot may read."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.formats import vecnormalize_pickle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """PICKLE, -o."""
+    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert; says the keys that go into the policy spec."""
+    if not arguments.pickle.is_file():
+        raise refuse(str(arguments.pickle), "", "a VecNormalize pickle", "no such file")
+    if arguments.output.suffix != ".npz":
+        raise refuse(str(arguments.output), "", "a file ending in .npz", arguments.output.suffix)
+    found = read_pickle(arguments.pickle)
+    epsilon, clip = float(found.pop("epsilon")), float(found.pop("clip_obs"))
+    _check(arguments.pickle, found)
+    with arguments.output.open("wb") as file:
+        np.savez(file, **found)  # type: ignore[arg-type,unused-ignore]
+    for name, values in found.items():
+        print(f"{name}: {values.size} numbers, {values.min():g} to {values.max():g}")
+    keys = f"preset: sb3, statistics: {arguments.output.name}"
+    if epsilon != 1e-8:
+        keys += f", eps: {epsilon!r}"
+    if clip != 10.0:
+        keys += f", clip: [{-clip}, {clip}]"
+    for group in sorted({name.rpartition(".")[0] for name in found}):
+        print(f"normalization: {{{keys}{f', group: {group}' if group else ''}}}")
+    return 0
+
+
+def read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of the pickle, read by a process of its own that knows nothing but arrays.
+
+    Raises:
+        Refusal: the process refused the pickle, or died of it.
+    """
+    script = vecnormalize_pickle.__file__
+    done = subprocess.run(
+        [sys.executable, "-I", script, str(path.resolve())],
+        capture_output=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        why = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        got = why[-1] if why else f"a reader that ended with {done.returncode}"
+        remedy = "only numbers, Stable-Baselines3's and gym's classes are read"
+        raise refuse(str(path), "", "a pickled VecNormalize", got, remedy)
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _check(path: Path, found: dict[str, np.ndarray]) -> None:
+    problems = []
+    for name, values in found.items():
+        if values.ndim != 1:
+            got = f"shape {values.shape}"
+            problems.append(Problem(str(path), name, "one number per observation", got))
+        elif not np.isfinite(values).all():
+            problems.append(Problem(str(path), name, "finite numbers", "NaN or infinity"))
+        elif name.endswith("var") and (values < 0).any():
+            problems.append(Problem(str(path), name, "0 or more", f"{values.min():g}"))
+    if problems:
+        raise Refusal(problems)
