@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policy_runner.telemetry.tree import Reading, Tree, missing
 
@@ -120,7 +120,13 @@ def find_rails(tree: Tree) -> list[_Place]:
             if tree.text_or(f"{base}/name") in _CHIPS:
                 chips.setdefault(os.path.realpath(tree.path(base)), base)
     places = [place for base in chips.values() for place in _chip_rails(tree, base)]
-    return places + [_iio_rail(file, tree.text_or(file)) for file in tree.glob(_IIO)]
+    places += [_iio_rail(file, tree.text_or(file)) for file in tree.glob(_IIO)]
+    seen: dict[str, int] = {}
+    unique = []
+    for place in places:  # two monitors with one label are two rails
+        count = seen[place.name] = seen.get(place.name, 0) + 1
+        unique.append(place if count == 1 else replace(place, name=f"{place.name} {count}"))
+    return unique
 
 
 def _chip_rails(tree: Tree, base: str) -> list[_Place]:

@@ -58,6 +58,22 @@ def test_one_chip_seen_in_two_places_is_one_rail(tmp_path):
     assert len(PowerReader(Tree(str(tmp_path))).read(0).rails) == 1
 
 
+def test_what_is_not_connected_and_the_sum_of_shunts_are_no_rails(tmp_path):
+    more = {"in2_label": "NC", "in2_input": 0, "curr2_input": 0}
+    more |= {"in3_label": "sum of shunt voltages", "in3_input": 7, "curr3_input": 7}
+    reading = PowerReader(nano(tmp_path, **more)).read(0)
+    assert [rail.name for rail in reading.rails] == ["VDD_IN"]
+
+
+def test_two_monitors_with_one_label_are_two_rails(tmp_path):
+    for number in (1, 2):
+        chip = f"sys/class/hwmon/hwmon{number}"
+        files = {f"{chip}/name": "ina238", f"{chip}/power1_input": number * 10**6}
+        write_board(tmp_path, files)
+    rails = PowerReader(Tree(str(tmp_path))).read(0).rails
+    assert [(rail.name, rail.power.value) for rail in rails] == [("VIN", 1.0), ("VIN 2", 2.0)]
+
+
 def test_ina238_without_label_and_without_power_register(tmp_path):
     files = {f"{CHIP}/name": "ina238", f"{CHIP}/in1_input": 12000, f"{CHIP}/curr1_input": 1500}
     reading = PowerReader(Tree(str(write_board(tmp_path, files)))).read(0)
@@ -111,6 +127,15 @@ def test_no_budget_at_maxn_and_none_for_a_carrier_input(tmp_path):
         "n/a: the power mode names none for this total",
     )
     assert judged(PowerVerdict(), tree, budget=30.0).level == WARN
+
+
+def test_a_modes_watts_are_no_budget_for_the_carrier(tmp_path):
+    tree = nano(tmp_path)
+    write_board(tmp_path, {f"{CHIP}/name": "ina238", f"{CHIP}/power1_input": 40 * 10**6})
+    (tmp_path / CHIP / "in1_label").unlink()
+    got = judged(PowerVerdict(), tree)
+    assert (got.level, got.values["total [W]"]) == (OK, 40.0)
+    assert str(got.values["budget [W]"]).startswith("n/a")
 
 
 def test_alarm_of_the_monitor_is_a_warning(tmp_path):

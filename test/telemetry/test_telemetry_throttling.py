@@ -60,6 +60,11 @@ def test_flickering_alert_is_one_warning(tmp_path):
     assert levels == [OK] + [WARN] * 19
 
 
+def test_touch_temperature_notice_is_shown_as_information(tmp_path):
+    got = Watched(tmp_path).step(device(0, "hot-surface-alert", 1, 2))
+    assert (got.level, got.values["hot surface notice"]) == (OK, 1.0)
+
+
 @pytest.mark.parametrize(
     "files",
     [
