@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.action import ActionDecoder, ActionElement
+from policy_runner.core.clocks import Clock
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import NEVER
 from policy_runner.core.observation import TensorBuilder
@@ -62,14 +63,20 @@ class Pipeline:
         self,
         slots: Mapping[str, InputSlot],
         builders: Sequence[tuple[TensorBuilder, Buffer]],
-        states: Sequence[tuple[Buffer, Buffer]],
+        states: Sequence[tuple[Buffer, Buffer, Buffer]],
         model: Model,
         decoder: ActionDecoder,
         last_action: tuple[str, Array],
         gravity: Array,
         settings: Settings,
         clock_ns: Callable[[], int],
+        clocks: Sequence[Clock] = (),
+        previous_target: Array | None = None,
     ) -> None:
+        """States are (input, output, initial value); clocks advance once per inference.
+
+        `previous_target` receives the decoder's target where a term reads it.
+        """
         self.slots = slots
         self.settings = settings
         self.elements: Sequence[ActionElement] = decoder.elements
@@ -81,6 +88,8 @@ class Pipeline:
         self._last_action_kind, self._last_action = last_action
         self._gravity = gravity
         self._clock_ns = clock_ns
+        self._clocks = clocks
+        self._previous_target = previous_target
         size = len(decoder.elements)
         self._command = np.zeros(size)
         self._previous = np.zeros(size)
@@ -91,6 +100,7 @@ class Pipeline:
         self._inferred_at_ns = NEVER
         self.limit_hits = np.zeros(size, dtype=np.int64)
         self.inferences = 0
+        self.worst_age_ns = 0  # of the oldest value that the last step used
 
     @property
     def settings(self) -> Settings:
@@ -139,6 +149,7 @@ class Pipeline:
     def _input_fault(self, now_ns: int) -> Fault | None:
         """The gravest fault of an input, of equals the first; notes every input's age."""
         first: Fault | None = None
+        worst_ns = 0
         for slot, rule, name in self._slot_list:
             oldest = slot.oldest_ns
             if oldest == NEVER:
@@ -149,6 +160,8 @@ class Pipeline:
                 continue
             age = now_ns - oldest
             slot.ages.add(age)
+            if age > worst_ns:
+                worst_ns = age
             if age > rule.max_age_ns:
                 if rule.on_stale == "zero":
                     self._zero(slot)
@@ -157,6 +170,7 @@ class Pipeline:
                         first = self._stale(Decision.SAFE_STOP, slot, age)
                 elif first is None:
                     first = self._stale(Decision.HOLD, slot, age)
+        self.worst_age_ns = worst_ns
         return first
 
     @staticmethod
@@ -168,6 +182,8 @@ class Pipeline:
     def _zero(slot: InputSlot) -> None:
         for array in slot.arrays.values():
             array.fill(0.0)
+        for taker in slot.takers.values():
+            taker.zero()
         if slot.joints is not None:
             for array in slot.joints.values.values():
                 array.fill(0.0)
@@ -191,12 +207,16 @@ class Pipeline:
         self._model.run()
         if not self._decoder.decode():
             return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, "the model's output")
-        for state, following in self._states:
+        for state, following, _ in self._states:
             np.copyto(state, following)
+        for counting in self._clocks:
+            counting.advance()
         self._inferred_at_ns = now_ns
         self.inferences += 1
         if self._last_action_kind != "limited":
             np.copyto(self._last_action, getattr(self._decoder, self._last_action_kind))
+        if self._previous_target is not None:
+            np.copyto(self._previous_target, self._decoder.target)
         return None
 
     def _decide(self, decision: Decision, inferred: bool) -> Array | None:
@@ -233,12 +253,29 @@ class Pipeline:
         """Start histories, recurrent state and the last action anew."""
         for builder, _ in self._builders:
             builder.reset()
-        for state, _ in self._states:
-            state.fill(0)
+        for state, _, initial in self._states:
+            np.copyto(state, initial)
+        for counting in self._clocks:
+            counting.reset()
         self._decoder.reset()
+        if self._previous_target is not None:
+            self._previous_target.fill(0.0)
         self._last_action.fill(0.0)
         self._inferred_at_ns = NEVER
         self._phase = 0
+
+    def time_jumped(self, forget_inputs: bool) -> None:
+        """Simulation time went back or leapt: phase, histories and ages mean nothing any more.
+
+        With `forget_inputs` the next run waits for new messages; a latched SAFE_STOP stays.
+        """
+        self.reset()
+        self._phase = 0
+        if self.safety.decision is not Decision.SAFE_STOP:
+            self.safety.reset()
+        if forget_inputs:
+            for slot in self.slots.values():
+                slot.forget()
 
     def activate(self) -> None:
         """As if just configured: nothing seen, nothing commanded, nothing latched."""

@@ -19,10 +19,11 @@ from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_file import SpecFile, read_spec
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.control_loop import ControlLoop
-from policy_runner.ros.message_readers import build_reader, message_class
+from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.polling import PolledInput, PolledSubscription
+from policy_runner.ros.raw_reader import SlotReader
 from policy_runner.ros.runner_parameters import build_settings, policy_rows, robot_joints
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
@@ -129,9 +130,9 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
     simulated = bool(node.get_parameter("use_sim_time").value)
     if values["lockstep"] and not simulated:
         problems.append("parameter lockstep: expected use_sim_time to be true as well, got false")
-    if values["lockstep"] and values["command.type"] == "float64_multi_array":
+    if values["lockstep"] and values["command.type"].startswith("float64"):
         expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
-        problems.append(Problem("", "parameter command.type", expected, "float64_multi_array"))
+        problems.append(Problem("", "parameter command.type", expected, values["command.type"]))
     pipeline = None
     if spec_file is not None and model is not None and settings is not None and joints is not None:
         with _collect(problems):
@@ -214,9 +215,9 @@ def _connect(made: Configured, joints: Any) -> None:
     for name, slot in pipeline.slots.items():
         with _collect(problems):
             message_type = message_class(slot.spec.type, f"inputs.{name}.type")
-            reader = build_reader(slot, message_type)
+            reader = SlotReader(slot, message_type)
             polled = PolledSubscription(node, message_type, slot.spec.topic, input_qos(lockstep))
-            made.inputs.append(PolledInput(polled, slot, reader))
+            made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))
     if made.simulated:
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
         made.clock = PolledSubscription(node, clock, "/clock", input_qos(lockstep))
@@ -227,6 +228,7 @@ def _connect(made: Configured, joints: Any) -> None:
             node,
             made.command_topic,
             values["command.type"],
+            values["command.twist_type"],
             pipeline.elements,
             joints,
             values["command.joint_names"],

@@ -21,7 +21,10 @@ from policy_runner.ros.polling import PolledInput
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import Ticker
 
-_WINDOWS = ("wake_up", "period", "observation", "inference", "publish", "step")
+_WINDOWS = (
+    *("wake_up", "period", "observation", "inference", "publish", "step"),
+    "input_to_action",  # age of the oldest input used, until its command was published
+)
 
 
 class ControlLoop:
@@ -130,7 +133,8 @@ class ControlLoop:
             self._calls.pop(0)()
         if self._ticker.jumped:
             self._ticker.jumped = False
-            self.pipeline.reset()
+            # In lockstep the inputs of the new time are there already, by their stamps.
+            self.pipeline.time_jumped(forget_inputs=self._arrival == "now")
         for one in self._inputs:
             one.drain(now_ns, self._arrival)
         step = self.pipeline.step(now_ns)
@@ -161,6 +165,9 @@ class ControlLoop:
             self.late_inferences += inference_ns > self.pipeline.settings.period_ns
         windows["publish"].add(published_ns - step.decided_ns)
         windows["step"].add(step.decided_ns - step.started_ns)
+        if step.command is not None and self._arrival == "waited":
+            since_tick_ns = time.monotonic_ns() - now_ns
+            windows["input_to_action"].add(self.pipeline.worst_age_ns + since_tick_ns)
         self.ticks += 1
 
     def _finish(self) -> None:

@@ -39,8 +39,8 @@ def with_tables(text: str) -> str:
         pattern = re.compile(re.escape(begin) + r"\n.*?" + re.escape(end), re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"expected the mark '{begin}' in the document, got none")
-        block = f"{begin}\n{table}{end}"
-        text = pattern.sub(lambda _match, block=block: block, text)
+        block = f"{begin}\n{table}{end}".replace("\\", r"\\")
+        text = pattern.sub(block, text)
     return text
 
 

@@ -58,7 +58,8 @@ def _run(arguments: list[str], ended: threading.Event) -> int:
     ended.wait()
     stopped = node.end(timeout_s=1.0)
     served = executor.stop(timeout_s=0.4)
-    if served:
+    if stopped and served:
+        node.free()
         node.destroy_node()
     rclpy.try_shutdown()
     return 0 if stopped and served else 1

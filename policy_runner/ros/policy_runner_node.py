@@ -5,6 +5,7 @@ The node serves; the control thread (`control_loop`) works. Nothing here runs in
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,11 +54,21 @@ class PolicyRunner(LifecycleNode):
         self.create_timer(period, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/arm", self._on_arm)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        for refusal in self._granted.refusals:
-            self.get_logger().warning(refusal)
+        self._refusals_told = 0
+        self._tell_refusals()
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+
+    @property
+    def configured(self) -> Configured | None:
+        """What configure made; None before it, and after cleanup."""
+        return self._configured
+
+    @property
+    def loop(self) -> ControlLoop | None:
+        """The control loop; None while the node is not active."""
+        return self._loop
 
     # --- lifecycle: every callback catches everything, says one sentence, and frees ---
 
@@ -85,15 +96,15 @@ class PolicyRunner(LifecycleNode):
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and the topics."""
-        return self._guarded("clean up", self._free)
+        return self._guarded("clean up", self.free)
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free, from any state."""
-        return self._guarded("shut down", lambda: self.end(_STOP_TIMEOUT_S))
+        return self._guarded("shut down", self.free)
 
     def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured."""
-        return self._guarded("recover from an error", lambda: self.end(_STOP_TIMEOUT_S))
+        return self._guarded("recover from an error", self.free)
 
     def _guarded(self, verb: str, work: Callable[[], object]) -> TransitionCallbackReturn:
         try:
@@ -109,11 +120,11 @@ class PolicyRunner(LifecycleNode):
         else:
             return SUCCESS
         if verb == "configure":
-            self._free()
+            self.free()
         return FAILURE
 
     def _configure(self) -> None:
-        self._free()
+        self.free()
         self._problems = []
         self._configured = configure(self, self.parameters, self._arguments)
         made = self._configured
@@ -125,6 +136,12 @@ class PolicyRunner(LifecycleNode):
             f"inputs {', '.join(made.spec.inputs)}, commands {made.command_topic}"
         )
 
+    def _tell_refusals(self) -> None:
+        """What the system did not grant, once each; the control thread's, too, which never logs."""
+        for refusal in self._granted.refusals[self._refusals_told :]:
+            self._refusals_told += 1
+            self.get_logger().warning(refusal)
+
     def _activate(self) -> None:
         made = self._configured
         if made is None:
@@ -132,6 +149,9 @@ class PolicyRunner(LifecycleNode):
         priority = self.parameters.value("realtime.priority")
         self._loop = made.make_loop(lambda: prepare_control_thread(priority, self._granted))
         self._late_before = 0
+        # What configure made stays: the collector need not walk through it in a tick.
+        gc.collect()
+        gc.freeze()
         self._loop.start()
 
     def _stop_loop(self, timeout_s: float) -> bool:
@@ -148,18 +168,21 @@ class PolicyRunner(LifecycleNode):
         self._loop = None
         return True
 
-    def _free(self) -> None:
+    def free(self) -> None:
+        """Stop the loop if it runs, and give back what configure made."""
         self._stop_loop(_STOP_TIMEOUT_S)
         made, self._configured = self._configured, None
         if made is not None:
             made.destroy()
 
     def end(self, timeout_s: float) -> bool:
-        """Before the process ends: last command, stop, free; whether all went as it should."""
+        """Before the process ends: last command, then stop; whether all went as it should.
+
+        What configure made is freed after the executor has ended (`free`).
+        """
         loop = self._loop
         try:
             self._stop_loop(timeout_s)
-            self._free()
         except Refusal as refusal:
             self.get_logger().error(str(refusal))
             return False
@@ -220,6 +243,7 @@ class PolicyRunner(LifecycleNode):
         ]
         if loop is None:
             return statuses
+        self._tell_refusals()
         if loop.error is not None:
             self.get_logger().error(
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",

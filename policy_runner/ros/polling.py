@@ -21,7 +21,7 @@ except ImportError:
 
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.problems import refuse
-from policy_runner.ros.message_readers import Reader, stamp_ns
+from policy_runner.ros.raw_reader import RawReader, header_stamp_ns
 
 # A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.
 MOST_TAKES = 16
@@ -73,6 +73,12 @@ class PolledSubscription:
             taken: tuple[Any, Any] | None = self._handle.take_message(self._type, False)
         return taken
 
+    def take_raw(self) -> tuple[bytes, Any] | None:
+        """The next message as it came over the wire, and its info, or None; never blocks."""
+        with self._handle:
+            taken: tuple[bytes, Any] | None = self._handle.take_message(self._type, True)
+        return taken
+
     def destroy(self) -> None:
         """Give it back; only after the taking thread has stopped."""
         self._node.destroy_subscription(self.subscription)
@@ -81,10 +87,13 @@ class PolledSubscription:
 class PolledInput:
     """One input of the policy: drains its subscription into its slot, once per tick."""
 
-    def __init__(self, polled: PolledSubscription, slot: InputSlot, reader: Reader) -> None:
+    def __init__(
+        self, polled: PolledSubscription, slot: InputSlot, reader: RawReader, max_bytes: int
+    ) -> None:
         self.polled = polled
         self.slot = slot
         self._read = reader
+        self._max_bytes = max_bytes
 
     def drain(self, now_ns: int, arrival: str = "waited") -> None:
         """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
@@ -96,21 +105,27 @@ class PolledInput:
         """
         slot = self.slot
         for _ in range(MOST_TAKES):
-            taken = self.polled.take()
+            taken = self.polled.take_raw()
             if taken is None:
                 return
-            message, info = taken
-            stamp = stamp_ns(message)
-            arrived_ns = stamp if arrival == "stamp" else now_ns
+            raw, info = taken
+            if len(raw) > self._max_bytes:
+                slot.refused(
+                    f"a message of {len(raw)} bytes, max_message_bytes is {self._max_bytes}"
+                )
+                continue
+            arrived_ns = now_ns
             if arrival == "waited":
                 wait_ns = time.time_ns() - info["received_timestamp"]
                 if 0 < wait_ns < _PLAUSIBLE_WAIT_NS:
                     arrived_ns -= wait_ns
+            elif arrival == "stamp":
+                arrived_ns = header_stamp_ns(raw)
             slot.arriving_ns = arrived_ns
             try:
-                fault = self._read(message)
-            except (TypeError, ValueError, IndexError, AttributeError) as error:
-                fault = f"{type(error).__name__}: {error}"
+                fault, stamp = self._read(raw)
+            except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
+                fault, stamp = f"{type(error).__name__}: {error}", 0
             if fault:
                 slot.refused(fault)
             else:

@@ -80,6 +80,7 @@ class RunnerDiagnostics:
                 **_percentiles("observation", windows["observation"]),
                 **_percentiles("publish", windows["publish"]),
                 **_percentiles("step", windows["step"]),
+                **_percentiles("input to action", windows["input_to_action"]),
                 "priority": self._granted.priority,
                 "cpu affinity": self._granted.cpu_affinity,
                 "locked memory": self._granted.lock_memory,

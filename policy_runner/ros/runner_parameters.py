@@ -16,7 +16,15 @@ from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec import Input, PolicySpec
 from policy_runner.ros.parameter_table import Parameter
 
-COMMAND_TYPES = ("joint_state", "joint_trajectory", "float64_multi_array")
+# Parameter command.type -> what it can carry. A twist has message types of its own.
+JOINT_KINDS = ("position", "velocity", "effort")
+COMMAND_TYPES = {
+    "joint_state": JOINT_KINDS,
+    "joint_trajectory": JOINT_KINDS,
+    "float64_multi_array": (*JOINT_KINDS, "value"),
+    "float64": (*JOINT_KINDS, "value"),
+}
+TWIST_TYPES = ("twist_stamped", "twist")
 
 TABLE: tuple[Parameter, ...] = (
     Parameter("policy", "", "policy spec: a policy.yaml, or the folder that holds one"),
@@ -41,7 +49,23 @@ TABLE: tuple[Parameter, ...] = (
         False,
         "with use_sim_time: step when /clock and every input carry the same stamp, answer with it",
     ),
-    Parameter("command.type", "joint_state", "message of the command", choices=COMMAND_TYPES),
+    Parameter(
+        "max_message_bytes",
+        1_048_576,
+        "input messages larger than this are refused before they are decoded",
+        unit="B",
+        low=64,
+        high=268_435_456,
+    ),
+    Parameter(
+        "command.type", "joint_state", "message of the command", choices=tuple(COMMAND_TYPES)
+    ),
+    Parameter(
+        "command.twist_type",
+        "twist_stamped",
+        "message of a twist command",
+        choices=TWIST_TYPES,
+    ),
     Parameter(
         "command.joint_names",
         (),

@@ -1,0 +1,78 @@
+"""What a benchmarked process writes down: when it ticked, how old its input was, what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def resident_kib() -> int:
+    """Resident memory of this process [KiB]."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Recorder:
+    """Preallocated arrays of tick times and input ages [ns], after a settling time.
+
+    `tick` is called in the benchmarked loop: two numbers stored, nothing else.
+    """
+
+    def __init__(self, seconds: float, rate_hz: float, settle_s: float = 2.0) -> None:
+        size = int(seconds * rate_hz * 1.2) + 100
+        self._ticks = np.zeros(size, dtype=np.int64)
+        self._ages = np.zeros(size, dtype=np.int64)
+        self._count = 0
+        self._size = size
+        now = time.monotonic_ns()
+        self._begin_ns = now + int(settle_s * 1e9)
+        self._end_ns = self._begin_ns + int(seconds * 1e9)
+        self._begun: tuple[float, int, int] | None = None
+        self._ended: tuple[float, int, int] | None = None
+
+    def tick(self, now_ns: int, age_ns: int) -> None:
+        """Note one tick, its time on the monotonic clock and the age of the input it used."""
+        if now_ns < self._begin_ns or self._ended is not None:
+            return
+        if self._begun is None:
+            self._begun = (_cpu_s(), time.monotonic_ns(), resident_kib())
+        if now_ns >= self._end_ns or self._count == self._size:
+            self._ended = (_cpu_s(), time.monotonic_ns(), resident_kib())
+            return
+        self._ticks[self._count] = now_ns
+        self._ages[self._count] = age_ns
+        self._count += 1
+
+    @property
+    def done(self) -> bool:
+        """Whether the time is over."""
+        return self._ended is not None
+
+    def write(self, path: Path, **facts: Any) -> None:
+        """Save ticks, ages and facts as .npz."""
+        begun = self._begun or (0.0, 0, 0)
+        ended = self._ended or (_cpu_s(), time.monotonic_ns(), resident_kib())
+        wall_s = max(1e-9, (ended[1] - begun[1]) / 1e9)
+        facts = {
+            "cpu_share": (ended[0] - begun[0]) / wall_s,
+            "resident_mib": ended[2] / 1024,
+            "resident_growth_kib": ended[2] - begun[2],
+            **facts,
+        }
+        np.savez(
+            path,
+            ticks_ns=self._ticks[: self._count],
+            ages_ns=self._ages[: self._count],
+            facts=np.array(json.dumps(facts)),
+        )
