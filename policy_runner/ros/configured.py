@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -16,15 +15,19 @@ from policy_runner.core.build import build_pipeline
 from policy_runner.core.pipeline import Pipeline
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec_file import SpecFile, read_spec
 from policy_runner.ros.command_publisher import CommandPublisher
+from policy_runner.ros.configure_checks import (
+    collect,
+    declare_for_policy,
+    read_policy,
+    with_robot_types,
+)
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.message_readers import message_class
-from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.polling import PolledInput, PolledSubscription
 from policy_runner.ros.raw_reader import SlotReader
-from policy_runner.ros.runner_parameters import build_settings, policy_rows, robot_joints
+from policy_runner.ros.runner_parameters import build_settings, robot_joints
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
 
@@ -112,19 +115,19 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
         Refusal: with every problem that could be found, and nothing left behind.
     """
     problems: list[Problem | str] = []
-    spec_file = _read_policy(parameters, problems)
-    warnings = _declare(node, parameters, spec_file, arguments, problems)
+    spec_file = read_policy(parameters, problems)
+    warnings = declare_for_policy(node, parameters, spec_file, arguments, problems)
     values = parameters.values()
     model = settings = joints = None
     if spec_file is not None:
-        spec_file = _with_robot_types(spec_file, values)
+        spec_file = with_robot_types(spec_file, values)
         spec = spec_file.spec
         # Each part is tried, so that one attempt finds all that is wrong.
-        with _collect(problems):
+        with collect(problems):
             settings = build_settings(values, spec, action_elements(spec, str(spec_file.path)))
-        with _collect(problems):
+        with collect(problems):
             joints = robot_joints(values, spec)
-        with _collect(problems):
+        with collect(problems):
             path = spec_file.beside(spec.model.file, "model.file")
             model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
     simulated = bool(node.get_parameter("use_sim_time").value)
@@ -135,7 +138,7 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
         problems.append(Problem("", "parameter command.type", expected, values["command.type"]))
     pipeline = None
     if spec_file is not None and model is not None and settings is not None and joints is not None:
-        with _collect(problems):
+        with collect(problems):
             pipeline = build_pipeline(spec_file, model, settings, joints, time.perf_counter_ns)
     if problems or pipeline is None or spec_file is None or joints is None:
         raise Refusal(problems)
@@ -159,61 +162,12 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
     return made
 
 
-def _read_policy(parameters: DeclaredParameters, problems: list[Problem | str]) -> SpecFile | None:
-    path = parameters.value("policy")
-    if not path:
-        expected = "the path of a policy.yaml or of its folder"
-        problems.append(Problem("", "parameter policy", expected, "nothing"))
-        return None
-    with _collect(problems):
-        return read_spec(Path(path))
-    return None
-
-
-def _declare(
-    node: Any,
-    parameters: DeclaredParameters,
-    spec_file: SpecFile | None,
-    arguments: list[str],
-    problems: list[Problem | str],
-) -> list[str]:
-    """Declare what this policy adds, find misspelt keys; returns warnings."""
-    overrides = set(node._parameter_overrides)
-    if spec_file is not None:
-        elements = []
-        with _collect(problems):
-            elements = action_elements(spec_file.spec, str(spec_file.path))
-        rows = policy_rows(spec_file.spec, elements)
-        wanted = {row.name for row in rows}
-        stale = [
-            name
-            for name in parameters.names
-            if name.startswith(("inputs.", "joints.")) and name not in wanted
-        ]
-        parameters.forget(stale)
-        parameters.declare(rows)
-    else:
-        # Without the policy nobody can say which inputs and joints there are.
-        overrides = {name for name in overrides if not name.startswith(("inputs.", "joints."))}
-    refused, warned = unknown_keys(overrides, parameters.names, arguments)
-    problems += [*parameters.problems, *refused]
-    return warned
-
-
-def _with_robot_types(spec_file: SpecFile, values: dict[str, Any]) -> SpecFile:
-    inputs = {
-        name: given.model_copy(update={"type": values[f"inputs.{name}.type"]})
-        for name, given in spec_file.spec.inputs.items()
-    }
-    return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
-
-
 def _connect(made: Configured, joints: Any) -> None:
     node, values, pipeline = made.node, made.values, made.pipeline
     lockstep = values["lockstep"]
     problems: list[Problem | str] = []
     for name, slot in pipeline.slots.items():
-        with _collect(problems):
+        with collect(problems):
             message_type = message_class(slot.spec.type, f"inputs.{name}.type")
             reader = SlotReader(slot, message_type)
             polled = PolledSubscription(node, message_type, slot.spec.topic, input_qos(lockstep))
@@ -223,7 +177,7 @@ def _connect(made: Configured, joints: Any) -> None:
         made.clock = PolledSubscription(node, clock, "/clock", input_qos(lockstep))
     period_ns = pipeline.settings.period_ns
     made.command_topic = DRY_RUN_TOPIC if values["dry_run"] else COMMAND_TOPIC
-    with _collect(problems):
+    with collect(problems):
         made.commands = CommandPublisher(
             node,
             made.command_topic,
@@ -237,19 +191,3 @@ def _connect(made: Configured, joints: Any) -> None:
     if problems:
         raise Refusal(problems)
     made.status = StatusPublisher(node, period_ns)
-
-
-class _collect:
-    """Catches a Refusal and adds its problems to the list."""
-
-    def __init__(self, problems: list[Problem | str]) -> None:
-        self._problems = problems
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, Refusal):
-            self._problems += error.problems
-            return True
-        return False

@@ -7,13 +7,42 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from policy_runner.core.spec import Input
 from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS as SIDECAR
-from policy_runner.ros.parameter_table import markdown
+from policy_runner.ros.parameter_table import Parameter
 from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows
 from policy_runner.ros.simulated_robot_parameters import PARAMETERS as ROBOT
+
+
+def markdown(table: Sequence[Parameter]) -> str:
+    """The table as the README shows it; a test compares the two."""
+    lines = [
+        "| parameter | type | default | range | unit | live | meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table:
+        if row.choices:
+            span = ", ".join(f"`{c}`" for c in row.choices)
+        elif row.low is None and row.high is None:
+            span = ""
+        else:
+            ends = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
+            span = " to ".join(ends)
+        default = "not set" if row.default is None else f"`{_yaml(row.default)}`"
+        live = "yes" if row.live else ""
+        cells = (f"`{row.name}`", row.kind, default, span, row.unit, live, row.description)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '""' if value == "" else str(value)
 
 
 def tables() -> dict[str, str]:

@@ -85,33 +85,6 @@ def problem(row: Parameter, value: Any) -> str:
     return f"parameter {row.name}: expected {expected(row)}, got {got}" if got else ""
 
 
-def markdown(table: Sequence[Parameter]) -> str:
-    """The table as the README shows it; a test compares the two."""
-    lines = [
-        "| parameter | type | default | range | unit | live | meaning |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in table:
-        if row.choices:
-            span = ", ".join(f"`{c}`" for c in row.choices)
-        elif row.low is None and row.high is None:
-            span = ""
-        else:
-            ends = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
-            span = " to ".join(ends)
-        default = "not set" if row.default is None else f"`{_yaml(row.default)}`"
-        live = "yes" if row.live else ""
-        cells = (f"`{row.name}`", row.kind, default, span, row.unit, live, row.description)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return '""' if value == "" else str(value)
-
-
 class DeclaredParameters:
     """The rows declared on one node: their values, their problems, their checks of every set.
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.backends.registry import BACKENDS
 from policy_runner.core.action import UNIT, ActionElement
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.limits import CommandLimits
@@ -15,155 +14,9 @@ from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec import Input, PolicySpec
 from policy_runner.ros.parameter_table import Parameter
+from policy_runner.ros.runner_table import COMMAND_TYPES, JOINT_KINDS, TABLE, TWIST_TYPES
 
-# Parameter command.type -> what it can carry. A twist has message types of its own.
-JOINT_KINDS = ("position", "velocity", "effort")
-COMMAND_TYPES = {
-    "joint_state": JOINT_KINDS,
-    "joint_trajectory": JOINT_KINDS,
-    "float64_multi_array": (*JOINT_KINDS, "value"),
-    "float64": (*JOINT_KINDS, "value"),
-}
-TWIST_TYPES = ("twist_stamped", "twist")
-
-TABLE: tuple[Parameter, ...] = (
-    Parameter("policy", "", "policy spec: a policy.yaml, or the folder that holds one"),
-    Parameter("autostart", False, "configure and activate by itself after the start"),
-    Parameter(
-        "rate",
-        None,
-        "control rate; not set: decimation / control_dt of the policy",
-        unit="Hz",
-        low=1.0,
-        high=1000.0,
-        kind="float",
-    ),
-    Parameter("decimation", 1, "control ticks per inference", low=1, high=100),
-    Parameter(
-        "allow_rate_mismatch", False, "accept a rate other than the one the policy was trained at"
-    ),
-    Parameter("backend", "auto", "what runs the model", choices=BACKENDS),
-    Parameter("dry_run", False, "do everything but command: commands go to ~/dry_run"),
-    Parameter(
-        "lockstep",
-        False,
-        "with use_sim_time: step when /clock and every input carry the same stamp, answer with it",
-    ),
-    Parameter(
-        "max_message_bytes",
-        1_048_576,
-        "input messages larger than this are refused before they are decoded",
-        unit="B",
-        low=64,
-        high=268_435_456,
-    ),
-    Parameter(
-        "command.type", "joint_state", "message of the command", choices=tuple(COMMAND_TYPES)
-    ),
-    Parameter(
-        "command.twist_type",
-        "twist_stamped",
-        "message of a twist command",
-        choices=TWIST_TYPES,
-    ),
-    Parameter(
-        "command.joint_names",
-        (),
-        "the receiver's joint order (robot names); empty: the policy's order",
-        kind="str[]",
-    ),
-    Parameter(
-        "safety.max_tilt",
-        0.0,
-        "angle of the measured gravity to upright that means SAFE_STOP; 0: not watched",
-        unit="rad",
-        low=0.0,
-        high=3.15,
-        live=True,
-    ),
-    Parameter(
-        "safety.hold_recover",
-        0.2,
-        "time without a fault after which HOLD becomes RUN again",
-        unit="s",
-        low=0.0,
-        high=60.0,
-        live=True,
-    ),
-    Parameter(
-        "safety.safe_stop_after",
-        0.0,
-        "HOLD for longer than this becomes SAFE_STOP; 0: never",
-        unit="s",
-        low=0.0,
-        high=3600.0,
-        live=True,
-    ),
-    Parameter(
-        "safety.recover",
-        "armed",
-        "SAFE_STOP ends when ~/arm is called (armed), or by itself (auto; for demonstrations)",
-        choices=("armed", "auto"),
-        live=True,
-    ),
-    Parameter(
-        "safety.reset_after",
-        0.5,
-        "histories and recurrent state start anew after a gap without inference of this length",
-        unit="s",
-        low=0.0,
-        high=3600.0,
-        live=True,
-    ),
-    Parameter(
-        "realtime.priority",
-        0,
-        "SCHED_FIFO priority of the control thread; the rest of the process runs below; 0: none",
-        low=0,
-        high=98,
-    ),
-    Parameter(
-        "realtime.cpu_affinity",
-        (),
-        "cores the process may use; empty: all",
-        kind="int[]",
-        low=0,
-        high=1023,
-    ),
-    Parameter("realtime.lock_memory", False, "keep the process's memory from being paged out"),
-    Parameter(
-        "diagnostics.period",
-        1.0,
-        "time between two messages on /diagnostics",
-        unit="s",
-        low=0.1,
-        high=10.0,
-    ),
-    Parameter(
-        "diagnostics.window",
-        10_000,
-        "samples that the latency percentiles look back on",
-        low=100,
-        high=10_000,
-    ),
-    Parameter(
-        "diagnostics.missed_warn",
-        0.01,
-        "share of deadlines missed in a diagnostics period that is a warning",
-        low=0.0,
-        high=1.0,
-        live=True,
-    ),
-    Parameter(
-        "diagnostics.log_interval",
-        5.0,
-        "least time between two log lines about the same trouble",
-        unit="s",
-        low=0.1,
-        high=3600.0,
-        live=True,
-    ),
-)
+__all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES"]
 
 
 def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:

@@ -1,0 +1,78 @@
+"""The checks of `configure` that look at parameters: each part is tried, every problem kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from policy_runner.core.action import action_elements
+from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.ros.parameter_overrides import unknown_keys
+from policy_runner.ros.parameter_table import DeclaredParameters
+from policy_runner.ros.runner_parameters import policy_rows
+
+
+class collect:
+    """Catches a Refusal and adds its problems to the list."""
+
+    def __init__(self, problems: list[Problem | str]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Refusal):
+            self._problems += error.problems
+            return True
+        return False
+
+
+def read_policy(parameters: DeclaredParameters, problems: list[Problem | str]) -> SpecFile | None:
+    path = parameters.value("policy")
+    if not path:
+        expected = "the path of a policy.yaml or of its folder"
+        problems.append(Problem("", "parameter policy", expected, "nothing"))
+        return None
+    with collect(problems):
+        return read_spec(Path(path))
+    return None
+
+
+def declare_for_policy(
+    node: Any,
+    parameters: DeclaredParameters,
+    spec_file: SpecFile | None,
+    arguments: list[str],
+    problems: list[Problem | str],
+) -> list[str]:
+    """Declare what this policy adds, find misspelt keys; returns warnings."""
+    overrides = set(node._parameter_overrides)
+    if spec_file is not None:
+        elements = []
+        with collect(problems):
+            elements = action_elements(spec_file.spec, str(spec_file.path))
+        rows = policy_rows(spec_file.spec, elements)
+        wanted = {row.name for row in rows}
+        stale = [
+            name
+            for name in parameters.names
+            if name.startswith(("inputs.", "joints.")) and name not in wanted
+        ]
+        parameters.forget(stale)
+        parameters.declare(rows)
+    else:
+        # Without the policy nobody can say which inputs and joints there are.
+        overrides = {name for name in overrides if not name.startswith(("inputs.", "joints."))}
+    refused, warned = unknown_keys(overrides, parameters.names, arguments)
+    problems += [*parameters.problems, *refused]
+    return warned
+
+
+def with_robot_types(spec_file: SpecFile, values: dict[str, Any]) -> SpecFile:
+    inputs = {
+        name: given.model_copy(update={"type": values[f"inputs.{name}.type"]})
+        for name, given in spec_file.spec.inputs.items()
+    }
+    return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
