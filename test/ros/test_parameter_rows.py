@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from policy_runner.core.spec import Input
-from policy_runner.ros import parameter_table
+from policy_runner.ros import parameter_docs, parameter_table
 from policy_runner.ros.parameter_table import KINDS, Parameter
 from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows
 
@@ -89,7 +89,7 @@ def test_legal_values(name: str, value: Any) -> None:
 
 
 def test_the_markdown_has_every_row_once() -> None:
-    text = parameter_table.markdown(KINDS_TABLE)
+    text = parameter_docs.markdown(KINDS_TABLE)
     lines = text.splitlines()
     assert len(lines) == 2 + len(KINDS_TABLE)
     assert all(line.count("|") == 8 for line in lines)
