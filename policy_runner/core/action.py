@@ -1,32 +1,40 @@
 """From the model's raw output to targets, in one fixed order, element by element.
 
-raw -> squash -> clip_raw -> denormalize -> * scale + offset + relative_to -> clip -> ema.
+output (or the table's row that argmax chose) = raw -> squash -> clip_raw -> denormalize
+-> * scale + offset + relative_to -> clip -> ema.
 The robot's own limits come after this, in `limits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.frame_arithmetic import Stage, bounds, clip_stage
+from policy_runner.core.frame_arithmetic import Stage, clip_stage
+from policy_runner.core.named_numbers import bounds_by_name, by_name
 from policy_runner.core.normalization import Normalizer
 from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
-from policy_runner.core.spec import ActionGroup, ActionTensor, PolicySpec
+from policy_runner.core.spec import ActionGroup, ActionTensor, Argmax, PolicySpec
 
 Array = npt.NDArray[np.float64]
-UNIT = {"position": "rad", "velocity": "rad/s", "effort": "N m"}
+UNIT = {
+    "position": "rad",
+    "velocity": "rad/s",
+    "effort": "N m",
+    "twist": "m/s, rad/s",
+    "value": "the policy's unit",
+}
 
 
 @dataclass(frozen=True)
 class ActionElement:
     """What one element of the action commands."""
 
-    joint: str
-    kind: str  # position | velocity | effort
+    joint: str  # of a twist: its axis, such as linear.x; of a value: its name
+    kind: str  # position | velocity | effort | twist | value
 
 
 def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
@@ -39,15 +47,23 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
     problems: list[Problem | str] = []
     for t, tensor in enumerate(spec.action):
         for g, group in enumerate(tensor.groups):
-            for k, joint in enumerate(group.joints):
-                key = f"action[{t}].groups[{g}].joints[{k}]"
+            which = {"twist": "axes", "value": "elements"}.get(group.kind, "joints")
+            where = f"action[{t}].groups[{g}]"
+            for other in ("joints", "axes", "elements"):
+                if (getattr(group, other) is None) == (other == which):
+                    got = "none" if other == which else f"`{other}`"
+                    expected = f"`{which}` alone, for kind {group.kind}"
+                    problems.append(Problem(file, where, expected, got))
+            for k, joint in enumerate(group.names):
+                key = f"{where}.{which}[{k}]"
                 element = ActionElement(joint, group.kind)
-                if joint not in spec.joint_names:
+                if which == "joints" and joint not in spec.joint_names:
                     expected = f"a joint of joint_names ({', '.join(spec.joint_names)})"
                     hint = did_you_mean(joint, spec.joint_names)
                     problems.append(Problem(file, key, expected, f"'{joint}'", hint))
                 elif element in elements:
-                    expected = f"each joint's {group.kind} commanded once"
+                    whose = "joint's " if which == "joints" else ""
+                    expected = f"each {whose}{group.kind} commanded once"
                     problems.append(Problem(file, key, expected, f"'{joint}' again"))
                 elements.append(element)
     if problems:
@@ -55,27 +71,36 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
     return elements
 
 
-def by_joint(value: object, joints: Sequence[str], file: str, key: str) -> Array:
-    """A number for all joints, a list in their order, or a mapping by joint name: float64 [n].
+def default_pose(spec: PolicySpec, joints: Sequence[str], file: str) -> Array:
+    """`default_joint_pos` of these joints [rad]; there must be one."""
+    assert spec.default_joint_pos is not None
+    pose = by_name(spec.default_joint_pos, spec.joint_names, file, "default_joint_pos")
+    return pose[[spec.joint_names.index(joint) for joint in joints]]
 
-    Raises:
-        Refusal: a list of another length, an unknown or a forgotten joint.
-    """
-    if isinstance(value, Mapping):
-        for name in value:
-            if name not in joints:
-                expected = f"joints of this group ({', '.join(joints)})"
-                raise refuse(file, key, expected, f"'{name}'", did_you_mean(name, joints))
-        missing = [joint for joint in joints if joint not in value]
-        if missing:
-            raise refuse(file, key, "a number for every joint of the group", f"none for {missing}")
-        return np.array([value[joint] for joint in joints], dtype=np.float64)
-    if isinstance(value, list):
-        if len(value) != len(joints):
-            raise refuse(file, key, f"one number or {len(joints)} numbers", f"{len(value)}")
-        return np.array(value, dtype=np.float64)
-    assert isinstance(value, (int, float))
-    return np.full(len(joints), float(value))
+
+class Choice:
+    """The row of a table that the model chose, by its largest output or by its number."""
+
+    def __init__(
+        self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
+    ) -> None:
+        for k, row in enumerate(spec.table):
+            if len(row) != size:
+                expected = f"{size} numbers, one per element of the group"
+                raise refuse(file, f"{key}.table[{k}]", expected, f"{len(row)}")
+        self._table = np.array(spec.table, dtype=np.float64)
+        self._output = output
+        self._by_index = spec.by == "index"
+
+    def read(self, out: Array) -> bool:
+        """Write the row to out; False when the output is not finite, or no row's number."""
+        if not np.all(np.isfinite(self._output)):
+            return False
+        row = int(self._output[0]) if self._by_index else int(np.argmax(self._output))
+        if not 0 <= row < len(self._table):
+            return False
+        np.copyto(out, self._table[row])
+        return True
 
 
 class ActionDecoder:
@@ -88,30 +113,34 @@ class ActionDecoder:
     def __init__(
         self,
         spec: PolicySpec,
-        outputs: Mapping[str, npt.NDArray[np.generic]],
-        normalizers: Mapping[str, Normalizer],
+        outputs: Sequence[npt.NDArray[np.generic]],
+        normalizers: Sequence[Normalizer | None],
         measured: Callable[[int], Array | None],
         file: str,
     ) -> None:
-        """`measured` gives, for an index in joint_names, the positions that hold that joint's."""
+        """Outputs and normalizers are those of spec.action, one by one.
+
+        `measured` gives, for an index in joint_names, the positions that hold that joint's.
+        """
         self.elements = action_elements(spec, file)
         size = len(self.elements)
         self.raw, self.clipped, self.target = np.zeros(size), np.zeros(size), np.zeros(size)
         self._next_raw, self._next_clipped, self._next_target = (np.zeros(size) for _ in range(3))
         self._zeros = np.zeros(size)
         self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
+        self._choices: list[tuple[slice, Choice]] = []
         columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
         start = 0
         for t, tensor in enumerate(spec.action):
             key = f"action[{t}]"
-            used = self._bind_groups(tensor, outputs[tensor.tensor], start, file, key)
-            normalizer = normalizers.get(tensor.tensor)
-            count = sum(len(group.joints) for group in tensor.groups)
-            columns["spread"].append(normalizer.denominator if normalizer else np.ones(count))
+            self._bind_groups(tensor, outputs[t], start, file, key)
+            normalizer = normalizers[t]
+            count = sum(len(group.names) for group in tensor.groups)
+            columns["spread"].append(normalizer.spread if normalizer else np.ones(count))
             columns["mean"].append(normalizer.mean if normalizer else np.zeros(count))
             for g, group in enumerate(tensor.groups):
                 self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]")
-            start += used
+            start += count
         column = {name: np.concatenate(parts) for name, parts in columns.items()}
         self._squash = np.flatnonzero(column["tanh"])
         self._clip_raw = clip_stage(column["raw_low"], column["raw_high"])
@@ -123,6 +152,8 @@ class ActionDecoder:
         self._from_previous = np.flatnonzero(column["previous"])
         self._from_measured = np.flatnonzero(column["measured"])
         self._measured = self._measured_positions(spec, measured, file)
+        self._start = self._start_target(spec, file)
+        self.reset()
         # float32 cannot grow beyond float64 here, so the common case needs no second look.
         doubles = any(source.dtype == np.float64 for _, source in self._reads)
         self._target_may_be_non_finite = doubles or bool(self._measured)
@@ -134,34 +165,43 @@ class ActionDecoder:
         start: int,
         file: str,
         key: str,
-    ) -> int:
+    ) -> None:
         flat = output.reshape(-1)
         sliced = sum(group.slice is not None for group in tensor.groups)
         if sliced not in (0, len(tensor.groups)):
             expected = "a slice in every group of the tensor, or in none"
             raise refuse(file, f"{key}.groups", expected, f"{sliced} of {len(tensor.groups)}")
-        at = 0
+        at = 0  # in the output
         for g, group in enumerate(tensor.groups):
-            first, last = group.slice or (at, at + len(group.joints))
-            if last - first != len(group.joints):
-                expected = f"{len(group.joints)} elements, one per joint"
-                raise refuse(file, f"{key}.groups[{g}].slice", expected, f"[{first}, {last}]")
+            where = f"{key}.groups[{g}]"
+            size, taken = len(group.names), len(group.names)
+            if group.argmax is not None:
+                taken = 1 if group.argmax.by == "index" else len(group.argmax.table)
+            first, last = group.slice or (at, at + taken)
+            if last - first != taken:
+                expected = f"{taken} elements, one per {'row' if group.argmax else 'joint'}"
+                raise refuse(file, f"{where}.slice", expected, f"[{first}, {last}]")
             if not 0 <= first < last <= flat.size:
                 expected = f"elements within output '{tensor.tensor}' of {flat.size}"
-                raise refuse(file, f"{key}.groups[{g}]", expected, f"[{first}, {last}]")
-            self._reads.append((slice(start + at, start + at + last - first), flat[first:last]))
-            at += last - first
+                raise refuse(file, where, expected, f"[{first}, {last}]")
+            into = slice(start, start + size)
+            if group.argmax is not None:
+                choice = Choice(group.argmax, flat[first:last], size, file, f"{where}.argmax")
+                self._choices.append((into, choice))
+            else:
+                self._reads.append((into, flat[first:last]))
+            start += size
+            at += taken
         if not sliced and at != flat.size:
             expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
             raise refuse(file, f"{key}.groups", expected, f"{at}", "name a slice to leave some out")
-        return at
 
     @staticmethod
     def _group_columns(
         columns: dict[str, list[Array]], spec: PolicySpec, group: ActionGroup, file: str, key: str
     ) -> None:
-        joints, size = group.joints, len(group.joints)
-        offset = by_joint(group.offset, joints, file, f"{key}.offset")
+        names, size = group.names, len(group.names)
+        offset = by_name(group.offset, names, file, f"{key}.offset")
         if group.relative_to != "zero" and group.kind != "position":
             expected = "zero: a velocity or an effort has no pose to be relative to"
             raise refuse(file, f"{key}.relative_to", expected, group.relative_to)
@@ -169,16 +209,14 @@ class ActionDecoder:
             if spec.default_joint_pos is None:
                 expected = "`default_joint_pos` in the spec"
                 raise refuse(file, f"{key}.relative_to", expected, "none")
-            offset = offset + np.array(
-                [spec.default_joint_pos[spec.joint_names.index(joint)] for joint in joints]
-            )
-        raw_low, raw_high = bounds(group.clip_raw, size, file, f"{key}.clip_raw")
-        low, high = bounds(group.clip, size, file, f"{key}.clip")
+            offset = offset + default_pose(spec, names, file)
+        raw_low, raw_high = bounds_by_name(group.clip_raw, names, file, f"{key}.clip_raw")
+        low, high = bounds_by_name(group.clip, names, file, f"{key}.clip")
         parts = {
             "tanh": np.full(size, float(group.squash == "tanh")),
             "raw_low": raw_low,
             "raw_high": raw_high,
-            "scale": by_joint(group.scale, joints, file, f"{key}.scale"),
+            "scale": by_name(group.scale, names, file, f"{key}.scale"),
             "offset": offset,
             "previous": np.full(size, float(group.relative_to == "previous_target")),
             "measured": np.full(size, float(group.relative_to == "measured")),
@@ -188,6 +226,14 @@ class ActionDecoder:
         }
         for name, part in parts.items():
             columns[name].append(part)
+
+    def _start_target(self, spec: PolicySpec, file: str) -> Array:
+        """What the first inference's relative_to previous_target adds to: the default pose."""
+        start = np.zeros(len(self.elements))
+        if spec.default_joint_pos is not None and self._from_previous.size:
+            joints = [self.elements[k].joint for k in self._from_previous.tolist()]
+            start[self._from_previous] = default_pose(spec, joints, file)
+        return start
 
     def _measured_positions(
         self, spec: PolicySpec, measured: Callable[[int], Array | None], file: str
@@ -217,6 +263,9 @@ class ActionDecoder:
         raw, clipped, target = self._next_raw, self._next_clipped, self._next_target
         for where, source in self._reads:
             raw[where] = source
+        for where, choice in self._choices:
+            if not choice.read(raw[where]):
+                return False
         if raw.dot(self._zeros) != 0.0:
             return False
         np.copyto(clipped, raw)
@@ -242,9 +291,13 @@ class ActionDecoder:
         return True
 
     def reset(self) -> None:
-        """Before the first inference of a run: every stage is zero."""
-        for stage in (self.raw, self.clipped, self.target):
+        """Before the first inference of a run: every stage is zero.
+
+        But for the target that `relative_to: previous_target` adds to: the default pose.
+        """
+        for stage in (self.raw, self.clipped):
             stage.fill(0.0)
+        np.copyto(self.target, self._start)
         self._first = True
 
 

@@ -8,17 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.action import ActionDecoder, ActionElement, action_elements
+from policy_runner.core.build_normalizers import action_normalizers, set_normalizer
+from policy_runner.core.build_tensors import (
+    Problems,
+    bind_states,
+    fill_constant,
+    tensor_name,
+    uncovered,
+    unknown,
+)
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import RobotJoint
-from policy_runner.core.normalization import Normalizer, build_normalizer, resolve_formula
 from policy_runner.core.observation import TensorBuilder
 from policy_runner.core.pipeline import Buffer, Model, Pipeline
-from policy_runner.core.problems import Problem, Refusal, did_you_mean
+from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.rotation import Quaternion, from_euler
 from policy_runner.core.settings import Settings
-from policy_runner.core.spec import Normalization, PolicySpec, ProjectedGravityTerm
+from policy_runner.core.spec import PolicySpec, ProjectedGravityTerm
 from policy_runner.core.spec_file import SpecFile
-from policy_runner.core.statistics import read_statistics
-from policy_runner.core.terms import Sources
+from policy_runner.core.term_sources import IMU, Sources
+
+Angles = tuple[float, float, float]
 
 
 def build_pipeline(
@@ -27,56 +37,50 @@ def build_pipeline(
     settings: Settings,
     robot_joints: Mapping[str, RobotJoint],
     clock_ns: Callable[[], int],
+    mountings: Mapping[str, Angles] | None = None,
 ) -> Pipeline:
     """Bind the spec to the model's tensors.
+
+    `mountings` says for an Imu by its input's name how it is turned against the body: roll,
+    pitch, yaw [rad] of its axes, R(body, sensor) = Rz(yaw) Ry(pitch) Rx(roll).
 
     Raises:
         Refusal: names, sizes, joints or statistics that do not fit, all of them.
     """
     spec, file = spec_file.spec, str(spec_file.path)
     slots = {name: InputSlot(name, given) for name, given in spec.inputs.items()}
-    problems: list[Problem | str] = []
+    problems: Problems = []
     try:
         elements = action_elements(spec, file)
     except Refusal as refusal:
         problems += refusal.problems
         elements = [
-            ActionElement(j, g.kind) for t in spec.action for g in t.groups for j in g.joints
+            ActionElement(j, g.kind) for t in spec.action for g in t.groups for j in g.names
         ]
-    last_action = np.zeros(len(elements))
+    size = len(elements)
+    previous_target = np.zeros(size) if _reads_previous_target(spec) else None
     sources = Sources(
         spec=spec,
         file=file,
         slots=slots,
         robot_joints=robot_joints,
-        last_action=last_action,
+        last_action=np.zeros(size),
         action_joints=tuple(element.joint for element in elements),
         gravity=np.full(3, np.nan),
+        action_kinds=tuple(element.kind for element in elements),
+        previous_target=previous_target if previous_target is not None else np.zeros(size),
+        mountings=_turned(mountings or {}, spec, problems),
+        beside=spec_file.beside,
     )
-    builders: list[tuple[TensorBuilder, Buffer]] = []
-    for k, tensor in enumerate(spec.observation):
-        try:
-            builder = TensorBuilder(tensor, sources, f"observation[{k}]")
-            problems += _normalize(builder, tensor.normalization, spec_file, f"observation[{k}]")
-            into = model.inputs.get(tensor.tensor)
-            if into is None:
-                problems.append(
-                    _unknown(file, f"observation[{k}].tensor", tensor.tensor, model.inputs)
-                )
-            elif into.size != builder.size:
-                expected = f"terms that add up to the {into.size} elements of '{tensor.tensor}'"
-                got = f"{builder.size} ({_sizes(builder)})"
-                problems.append(Problem(file, f"observation[{k}].terms", expected, got))
-            else:
-                builders.append((builder, into.reshape(-1)))
-        except Refusal as refusal:
-            problems += refusal.problems
-    problems += _uncovered(spec_file, model)
+    builders = _tensor_builders(spec_file, model, sources, problems)
+    problems += uncovered(spec_file, model)
     decoder: ActionDecoder | None = None
     try:
-        if all(tensor.tensor in model.outputs for tensor in spec.action):
-            normalizers = _action_normalizers(spec_file)
-            decoder = ActionDecoder(spec, model.outputs, normalizers, _measured(slots), file)
+        outputs = [tensor_name(tensor.tensor, model.outputs) for tensor in spec.action]
+        if None not in outputs:
+            buffers = [model.outputs[str(name)] for name in outputs]
+            normalizers = action_normalizers(spec_file)
+            decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file)
     except Refusal as refusal:
         problems += [problem for problem in refusal.problems if problem not in problems]
     if settings.max_tilt_rad and not _reads_gravity(spec):
@@ -84,111 +88,96 @@ def build_pipeline(
         problems.append(
             Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")
         )
-    problems += [
-        Problem(file, f"inputs.{name}", "an input that some term reads", "none", "remove it")
-        for name, slot in slots.items()
-        if not slot.arrays and slot.joints is None and not problems
-    ]
+    problems += [] if problems else _unused(spec, file, slots, sources)
     if problems or decoder is None:
         raise Refusal(problems)
-    states = [(model.inputs[s.input], model.outputs[s.output]) for s in spec.state]
     return Pipeline(
-        slots, builders, states, model, decoder, (spec.last_action, last_action), sources.gravity,
-        settings, clock_ns,
+        slots, builders, bind_states(spec_file, model), model, decoder,
+        (spec.last_action, sources.last_action), sources.gravity, settings, clock_ns,
+        sources.clocks, previous_target,
     )  # fmt: skip
+
+
+def _tensor_builders(
+    spec_file: SpecFile, model: Model, sources: Sources, problems: Problems
+) -> list[tuple[TensorBuilder, Buffer]]:
+    """Builders of the tensors that have terms; constant ones are filled here, once."""
+    builders: list[tuple[TensorBuilder, Buffer]] = []
+    for k, tensor in enumerate(spec_file.spec.observation):
+        key = f"observation[{k}]"
+        name = tensor_name(tensor.tensor, model.inputs)
+        into = model.inputs[name] if name is not None else None
+        if into is None:
+            problems.append(unknown(sources.file, f"{key}.tensor", tensor.tensor, model.inputs))
+        try:
+            if tensor.constant is not None:
+                if into is not None:
+                    fill_constant(spec_file, tensor.constant, into, f"{key}.constant")
+                continue
+            builder = TensorBuilder(tensor, sources, key)
+            problems += set_normalizer(builder, tensor.normalization, spec_file, key)
+            if into is not None and into.size != builder.size:
+                expected = f"terms that add up to the {into.size} elements of '{tensor.tensor}'"
+                got = f"{builder.size} ({_sizes(builder)})"
+                which = "whole" if tensor.whole is not None else "terms"
+                problems.append(Problem(sources.file, f"{key}.{which}", expected, got))
+            elif into is not None:
+                builders.append((builder, into.reshape(-1)))
+        except Refusal as refusal:
+            problems += refusal.problems
+    return builders
 
 
 def _sizes(builder: TensorBuilder) -> str:
     return ", ".join(f"{term.name} {term.size}" for term in builder.terms)
 
 
-def _unknown(file: str, key: str, name: str, known: Mapping[str, object]) -> Problem:
-    return Problem(
-        file, key, f"a tensor of the model ({', '.join(known)})", f"'{name}'",
-        did_you_mean(name, known),
-    )  # fmt: skip
+def _turned(
+    mountings: Mapping[str, Angles], spec: PolicySpec, problems: Problems
+) -> dict[str, Quaternion]:
+    turned = {}
+    for name, angles in mountings.items():
+        if not any(angles):
+            continue
+        if name not in spec.inputs or spec.inputs[name].type != IMU:
+            got = spec.inputs[name].type if name in spec.inputs else "no such input"
+            expected = f"zeros, since only an input of type {IMU} has a mounting"
+            problems.append(Problem("", f"parameter inputs.{name}.mounting", expected, got))
+        turned[name] = from_euler(*angles)
+    return turned
 
 
-def _stored(spec_file: SpecFile, given: Normalization, size: int, key: str) -> Normalizer:
-    formula = resolve_formula(given, str(spec_file.path), key)
-    if isinstance(given.statistics, str):
-        path = spec_file.beside(given.statistics, f"{key}.statistics")
-        statistics = read_statistics(path, given.sha256)
-        where = str(path)
-    else:
-        statistics = {k: np.asarray(v, dtype=np.float64) for k, v in given.statistics.items()}
-        where = f"{spec_file.path}: {key}.statistics"
-    names = {str(k): v for k, v in given.keys.items()}
-    return build_normalizer(formula, statistics, names, size, where)
+def _unused(
+    spec: PolicySpec, file: str, slots: Mapping[str, InputSlot], sources: Sources
+) -> Problems:
+    unread = [
+        Problem(file, f"inputs.{name}", "an input that some term reads", "none", "remove it")
+        for name, slot in slots.items()
+        if not slot.arrays and slot.joints is None and not slot.takers
+    ]
+    return [
+        *unread,
+        *(
+            Problem(file, f"motions.{name}", "a motion that some term follows", "none")
+            for name in spec.motions
+            if name not in sources.motions
+        ),
+    ]
 
 
-def _normalize(
-    builder: TensorBuilder, given: object, spec_file: SpecFile, key: str
-) -> list[Problem | str]:
-    if isinstance(given, Normalization):
-        try:
-            size = builder.normalized_size
-            builder.set_normalizer(_stored(spec_file, given, size, f"{key}.normalization"))
-        except Refusal as refusal:
-            return list(refusal.problems)
-    return []
-
-
-def _action_normalizers(spec_file: SpecFile) -> dict[str, Normalizer]:
-    return {
-        tensor.tensor: _stored(
-            spec_file,
-            tensor.denormalization,
-            sum(len(group.joints) for group in tensor.groups),
-            f"action[{k}].denormalization",
-        )
-        for k, tensor in enumerate(spec_file.spec.action)
-        if tensor.denormalization is not None
-    }
-
-
-def _uncovered(spec_file: SpecFile, model: Model) -> list[Problem | str]:
-    """Tensors of the model that the spec does not name, and the other way round."""
-    spec, file = spec_file.spec, str(spec_file.path)
-    problems: list[Problem | str] = []
-    fed = {t.tensor for t in spec.observation} | {s.input for s in spec.state}
-    for name in model.inputs:
-        if name not in fed:
-            expected = f"the model's input '{name}' in observation or state"
-            problems.append(Problem(file, "observation", expected, "no tensor of that name"))
-    read = {t.tensor for t in spec.action} | {s.output for s in spec.state}
-    for k, tensor in enumerate(spec.action):
-        if tensor.tensor not in model.outputs:
-            problems.append(_unknown(file, f"action[{k}].tensor", tensor.tensor, model.outputs))
-    for name in model.outputs:
-        if name not in read and name not in spec.ignored_outputs:
-            expected = f"the model's output '{name}' in action, state or ignored_outputs"
-            problems.append(Problem(file, "action", expected, "no tensor of that name"))
-    for k, state in enumerate(spec.state):
-        for key, name, tensors in (
-            ("input", state.input, model.inputs),
-            ("output", state.output, model.outputs),
-        ):
-            if name not in tensors:
-                problems.append(_unknown(file, f"state[{k}].{key}", name, tensors))
-        given, kept = model.outputs.get(state.output), model.inputs.get(state.input)
-        if given is not None and kept is not None and given.shape != kept.shape:
-            expected = f"the shape of '{state.input}' {kept.shape}"
-            problems.append(Problem(file, f"state[{k}].output", expected, f"{given.shape}"))
-        elif given is not None and kept is not None and given.dtype != kept.dtype:
-            expected = f"the type of '{state.input}' {kept.dtype}"
-            problems.append(Problem(file, f"state[{k}].output", expected, f"{given.dtype}"))
-    for k, name in enumerate(spec.ignored_outputs):
-        if name not in model.outputs:
-            problems.append(_unknown(file, f"ignored_outputs[{k}]", name, model.outputs))
-    return problems
+def _reads_previous_target(spec: PolicySpec) -> bool:
+    return any(
+        getattr(term, "relative_to", None) == "previous_target"
+        for tensor in spec.observation
+        for term in tensor.every_term
+    )
 
 
 def _reads_gravity(spec: PolicySpec) -> bool:
     return any(
         isinstance(term, ProjectedGravityTerm)
         for tensor in spec.observation
-        for term in tensor.terms
+        for term in tensor.every_term
     )
 
 

@@ -13,45 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.named_numbers import bounds_by_name, by_name
 from policy_runner.core.problems import refuse
-from policy_runner.core.spec import TermArithmetic
+from policy_runner.core.spec import TermArithmetic, VelocityCommandTerm
 
 Array = npt.NDArray[np.float64]
 Stage = Callable[[Array], None]
-
-
-def per_element(value: float | list[float], size: int, file: str, key: str) -> Array:
-    """One number for all elements, or one per element: float64 [size].
-
-    Raises:
-        Refusal: a list of another length.
-    """
-    if isinstance(value, list):
-        if len(value) != size:
-            raise refuse(file, key, f"one number or {size} numbers", f"{len(value)}")
-        return np.array(value, dtype=np.float64)
-    return np.full(size, float(value))
-
-
-def bounds(ranges: object, size: int, file: str, key: str) -> tuple[Array, Array]:
-    """[low, high] for all or per element, null = open: two float64 [size].
-
-    Raises:
-        Refusal: a list of another length, or low above high.
-    """
-    low, high = np.full(size, -np.inf), np.full(size, np.inf)
-    if ranges is None:
-        return low, high
-    assert isinstance(ranges, list)
-    per = ranges if ranges and isinstance(ranges[0], list) else [ranges] * size
-    if len(per) != size:
-        raise refuse(file, key, f"[low, high] or {size} of them", f"{len(per)}")
-    for k, (lower, upper) in enumerate(per):
-        low[k] = -np.inf if lower is None else lower
-        high[k] = np.inf if upper is None else upper
-        if not low[k] <= high[k]:
-            raise refuse(file, f"{key}[{k}]", "low at most high", f"[{lower}, {upper}]")
-    return low, high
 
 
 def clip_stage(low: Array, high: Array) -> list[Stage]:
@@ -69,9 +36,11 @@ def _ignore(_result: object) -> None:
 
 
 def frame_stages(
-    terms: Sequence[tuple[TermArithmetic, Array, int, str]], file: str
+    terms: Sequence[tuple[TermArithmetic, Array, Sequence[str] | int, str]], file: str
 ) -> tuple[list[Stage], list[Stage]]:
-    """The stages for a frame of terms, each given as (settings, relative, size, key).
+    """The stages for a frame of terms, each given as (settings, relative, elements, key).
+
+    Elements are the names of the term's numbers, or just how many there are.
 
     Two lists: those before the frame is checked to be finite, and those after.
 
@@ -83,18 +52,25 @@ def frame_stages(
         for name in ("relative", "period", "low1", "high1", "scale", "low2", "high2", "offset")
     }
     fills: dict[str, list[Array]] = {"nan": [], "inf": [], "-inf": []}
-    for term, relative, size, key in terms:
-        low, high = bounds(term.clip, size, file, f"{key}.clip")
+    for term, relative, elements, key in terms:
+        names = numbered(elements) if isinstance(elements, int) else elements
+        size = len(names)
+        low, high = bounds_by_name(term.clip, names, file, f"{key}.clip")
         open_low, open_high = np.full(size, -np.inf), np.full(size, np.inf)
         first = term.order == "clip_scale"
         columns["relative"].append(relative)
-        columns["period"].append(np.full(size, term.wrap or 0.0))
-        columns["low1"].append(low if first else open_low)
-        columns["high1"].append(high if first else open_high)
-        columns["scale"].append(per_element(term.scale, size, file, f"{key}.scale"))
+        columns["period"].append(_period(term, names, file, key))
+        low1, high1 = (low, high) if first else (open_low, open_high)
+        if isinstance(term, VelocityCommandTerm) and term.range is not None:
+            # Clamped before the clip: one clip after the other is one clip, too.
+            bottom, top = bounds_by_name(term.range, names, file, f"{key}.range")
+            low1, high1 = (np.minimum(np.maximum(b, low1), high1) for b in (bottom, top))
+        columns["low1"].append(low1)
+        columns["high1"].append(high1)
+        columns["scale"].append(by_name(term.scale, names, file, f"{key}.scale"))
         columns["low2"].append(open_low if first else low)
         columns["high2"].append(open_high if first else high)
-        columns["offset"].append(per_element(term.offset, size, file, f"{key}.offset"))
+        columns["offset"].append(by_name(term.offset, names, file, f"{key}.offset"))
         for which, fill in fills.items():
             stated = (term.nonfinite or {}).get(which)  # type: ignore[call-overload]
             fill.append(np.full(size, np.nan if stated is None else stated))
@@ -113,6 +89,18 @@ def frame_stages(
     if np.any(column["offset"] != 0):
         stages.append(lambda x: _ignore(np.add(x, column["offset"], out=x)))
     return before, stages
+
+
+def numbered(size: int) -> list[str]:
+    """Names for elements that have none: [0], [1], ..."""
+    return [f"[{k}]" for k in range(size)]
+
+
+def _period(term: TermArithmetic, names: Sequence[str], file: str, key: str) -> Array:
+    period = by_name(0.0 if term.wrap is None else term.wrap, names, file, f"{key}.wrap")
+    if np.any(period < 0):
+        raise refuse(file, f"{key}.wrap", "periods above 0, or 0 for no wrap", f"{period.min():g}")
+    return period
 
 
 def _wrap_stage(period: Array) -> Stage:

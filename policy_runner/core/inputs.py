@@ -10,6 +10,7 @@ import numpy.typing as npt
 from policy_runner.core.joints import NEVER, JointSamples, RobotJoint
 from policy_runner.core.message_fields import leaves
 from policy_runner.core.spec import Input
+from policy_runner.core.takers import MessageTaker, SequenceTaker, Taker
 from policy_runner.core.timing import Window
 
 Array = npt.NDArray[np.float64]
@@ -19,8 +20,9 @@ class InputSlot:
     """Newest values of one input, their arrival and stamp on their clocks [ns].
 
     `arrays` maps a field path to a float64 array of its leaves; `joints` is there for a
-    JointState. Arrival is on the loop's clock and already counts the time that the message
-    waited in the middleware.
+    JointState; `takers` keep what is no fixed set of numbers, by path ("": the message).
+    Arrival is on the loop's clock and already counts the time that the message waited in the
+    middleware.
     """
 
     def __init__(self, name: str, spec: Input) -> None:
@@ -28,6 +30,7 @@ class InputSlot:
         self.spec = spec
         self.arrays: dict[str, Array] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
+        self.takers: dict[str, Taker] = {}
         self.joints: JointSamples | None = None
         self.joint_kinds: list[str] = []
         self._used: dict[str, npt.NDArray[np.intp]] = {}  # kind -> policy joints that terms read
@@ -49,6 +52,18 @@ class InputSlot:
             self.paths[path] = leaves(self.spec.type, path, size)
             self.arrays[path] = np.full(len(self.paths[path]), np.nan)
         return self.arrays[path]
+
+    def sequence(self, path: str) -> SequenceTaker:
+        """What keeps the sequence at `path`, whatever its length."""
+        taker = self.takers.setdefault(path, SequenceTaker())
+        assert isinstance(taker, SequenceTaker)
+        return taker
+
+    def whole_message(self) -> MessageTaker:
+        """What keeps the newest message itself."""
+        taker = self.takers.setdefault("", MessageTaker())
+        assert isinstance(taker, MessageTaker)
+        return taker
 
     def joint_values(
         self,
@@ -97,6 +112,8 @@ class InputSlot:
         self.fault = ""
         for array in self.arrays.values():
             array.fill(np.nan)
+        for taker in self.takers.values():
+            taker.forget()
         if self.joints is not None:
             for kind, seen in self.joints.seen_ns.items():
                 seen.fill(NEVER)

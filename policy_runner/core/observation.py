@@ -9,12 +9,20 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.frame_arithmetic import bounds, clip_stage, frame_stages
+from policy_runner.core.frame_arithmetic import clip_stage, frame_stages
 from policy_runner.core.history import FrameHistory
+from policy_runner.core.named_numbers import bounds_by_name
 from policy_runner.core.normalization import Normalizer
 from policy_runner.core.problems import Problem, Refusal, refuse
-from policy_runner.core.spec import Normalization, ObservationTensor
-from policy_runner.core.terms import CompiledTerm, Sources, compile_term
+from policy_runner.core.spec import (
+    ImageTerm,
+    Normalization,
+    ObservationTensor,
+    PerTermNormalization,
+    TermArithmetic,
+)
+from policy_runner.core.term_sources import CompiledTerm, Sources
+from policy_runner.core.terms import compile_term
 
 Array = npt.NDArray[np.float64]
 
@@ -28,14 +36,16 @@ class TensorBuilder:
     def __init__(self, spec: ObservationTensor, sources: Sources, key: str) -> None:
         problems: list[Problem | str] = []
         self.terms: list[CompiledTerm] = []
-        for k, term in enumerate(spec.terms):
+        given = spec.terms if spec.terms is not None else [spec.whole] if spec.whole else []
+        keys = [f"{key}.terms[{k}]" if spec.terms else f"{key}.whole" for k in range(len(given))]
+        for term, where in zip(given, keys, strict=True):
             try:
-                self.terms.append(compile_term(term, sources, f"{key}.terms[{k}]"))
+                self.terms.append(compile_term(term, sources, where))
             except Refusal as refusal:
                 problems += refusal.problems
         if problems:
             raise Refusal(problems)
-        self.name = spec.tensor
+        self.name = str(spec.tensor)
         sizes = [term.size for term in self.terms]
         self.frame = np.zeros(sum(sizes))
         self._zeros = np.zeros(sum(sizes))
@@ -44,24 +54,49 @@ class TensorBuilder:
             term.bind(self.frame[start : start + term.size])
             for term, start in zip(self.terms, starts, strict=False)
         ]
+        plain = TermArithmetic()
         self._before_check, self._stages = frame_stages(
             [
-                (settings, term.relative, term.size, f"{key}.terms[{k}]")
-                for k, (settings, term) in enumerate(zip(spec.terms, self.terms, strict=True))
+                (
+                    plain if isinstance(settings, ImageTerm) else settings,
+                    term.relative,
+                    term.elements,
+                    where,
+                )
+                for settings, term, where in zip(given, self.terms, keys, strict=True)
             ],
             sources.file,
         )
-        self._history = FrameHistory(spec.history, sizes) if spec.history else None
+        names = [term.name for term in self.terms]
+        self._history = (
+            FrameHistory(spec.history, sizes, names, sources.file, f"{key}.history")
+            if spec.history
+            else None
+        )
         self.size = self._history.stacked.size if self._history else self.frame.size
-        self._clip = clip_stage(*bounds(spec.clip, 1, sources.file, f"{key}.clip"))
+        self._clip = clip_stage(*bounds_by_name(spec.clip, ["clip"], sources.file, f"{key}.clip"))
         self._normalizer: Normalizer | None = None
         normalization = spec.normalization
-        self._on_frame = isinstance(normalization, Normalization) and normalization.on == "frame"
-        if isinstance(normalization, Normalization) and spec.history and normalization.on is None:
+        stored = isinstance(normalization, (Normalization, PerTermNormalization))
+        on = getattr(normalization, "on", None)
+        self._on_frame = stored and on == "frame"
+        if stored and spec.history and on is None:
             where = f"{key}.normalization.on"
             raise refuse(sources.file, where, "frame or stacked, since there is a history", "none")
         self._work = np.zeros(self.size)
         self._frame_work = np.zeros(self.frame.size)
+
+    @property
+    def normalized_parts(self) -> list[tuple[str, int]]:
+        """The normalized elements term by term, in order: (term's name, how many).
+
+        One part called "" where whole frames are stacked, which no term's statistics fit.
+        """
+        names = [term.name for term in self.terms]
+        if self._on_frame or self._history is None:
+            return [(term.name, term.size) for term in self.terms]
+        counts = self._history.term_counts
+        return list(zip(names if len(counts) == len(names) else [""], counts, strict=True))
 
     @property
     def normalized_size(self) -> int:

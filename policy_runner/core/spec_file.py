@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from policy_runner.core.named_numbers import by_name
 from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_problems import spec_problems
@@ -90,20 +91,32 @@ def read_spec(path: Path) -> SpecFile:
     return SpecFile(spec, path)
 
 
-def _cross_checks(spec: PolicySpec, file: str) -> list[Problem]:
-    problems = []
+def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
+    problems: list[Problem | str] = []
     names = spec.joint_names
     for joint in sorted({name for name in names if names.count(name) > 1}):
         problems.append(Problem(file, "joint_names", "every joint once", f"'{joint}' twice"))
-    for key in ("default_joint_pos", "stiffness", "damping"):
+    for key in ("default_joint_pos", "stiffness", "damping", "effort_limit"):
         values = getattr(spec, key)
-        if values is not None and len(values) != len(names):
-            expected = f"{len(names)} numbers, one per joint of joint_names"
-            problems.append(Problem(file, key, expected, f"{len(values)}"))
-    outputs = [tensor.tensor for tensor in spec.action]
+        if values is not None:
+            try:
+                by_name(values, names, file, key)
+            except Refusal as refusal:
+                problems += refusal.problems
+    outputs = [str(tensor.tensor) for tensor in spec.action]
     for name in sorted({name for name in outputs if outputs.count(name) > 1}):
         problems.append(Problem(file, "action", "every tensor once", f"'{name}' twice"))
-    tensors = [tensor.tensor for tensor in spec.observation] + [s.input for s in spec.state]
+    tensors = [str(tensor.tensor) for tensor in spec.observation]
+    tensors += [str(state.input) for state in spec.state]
     for name in sorted({name for name in tensors if tensors.count(name) > 1}):
         problems.append(Problem(file, "observation", "every tensor once", f"'{name}' twice"))
+    for k, tensor in enumerate(spec.observation):
+        key = f"observation[{k}]"
+        given = [n for n in ("terms", "whole", "constant") if getattr(tensor, n) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            problems.append(Problem(file, key, "one of `terms`, `whole`, `constant`", got))
+        if tensor.terms is not None and tensor.normalization is None:
+            expected = "this key: none, in_model, or statistics"
+            problems.append(Problem(file, f"{key}.normalization", expected, "nothing"))
     return problems

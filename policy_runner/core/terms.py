@@ -1,70 +1,59 @@
 """Observation terms: each becomes one function that writes its numbers into the frame.
 
 Here a term only reads; minus relative_to, wrap, clip, scale and offset are done for the
-whole frame at once in `frame_arithmetic`, which is what keeps a tick short.
+whole frame at once in `frame_arithmetic`, which is what keeps a tick short. Orientations are in
+`terms_orientation`, what counts in `terms_clock`, motions in `terms_motion`, images and users'
+own in `terms_image` and `terms_custom`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
-from policy_runner.core.inputs import InputSlot, Read
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.problems import did_you_mean, refuse
+from policy_runner.core.inputs import Read
+from policy_runner.core.named_numbers import by_name
+from policy_runner.core.problems import refuse
+from policy_runner.core.rotation import matrix
 from policy_runner.core.spec import (
     ConstantTerm,
+    CustomTerm,
+    EulerAnglesTerm,
     FieldTerm,
+    FirstStepTerm,
+    HeadingTerm,
+    ImageTerm,
     JointTerm,
     LastActionTerm,
-    PolicySpec,
+    MotionOrientationTerm,
+    MotionTerm,
+    PhaseClockTerm,
+    PoseInFrameTerm,
     ProjectedGravityTerm,
+    QuaternionTerm,
+    Rotation6dTerm,
+    StepCounterTerm,
     Term,
     VelocityCommandTerm,
 )
+from policy_runner.core.term_sources import (
+    IMU,
+    JOINT_STATE,
+    Array,
+    CompiledTerm,
+    Sources,
+    absolute,
+    copy,
+    gather,
+    joint_index,
+)
+from policy_runner.core.terms_clock import first_step, phase_clock, step_counter
+from policy_runner.core.terms_custom import custom
+from policy_runner.core.terms_image import image
+from policy_runner.core.terms_motion import motion_orientation, motion_rows
+from policy_runner.core.terms_orientation import orientation, pose_in_frame, projected_gravity
+from policy_runner.core.terms_sequence import pooled
 
-Array = npt.NDArray[np.float64]
-JOINT_STATE = "sensor_msgs/msg/JointState"
-
-
-@dataclass
-class Sources:
-    """Where terms read from: the inputs, the previous action, and what they leave for safety."""
-
-    spec: PolicySpec
-    file: str
-    slots: Mapping[str, InputSlot]
-    robot_joints: Mapping[str, RobotJoint]
-    last_action: Array
-    action_joints: tuple[str, ...]
-    gravity: Array  # float64 [3], body frame, newest projected gravity; NaN without such a term
-
-    def slot(self, name: str, key: str) -> InputSlot:
-        """The input of that name."""
-        if name not in self.slots:
-            known = ", ".join(self.slots)
-            raise refuse(
-                self.file, f"{key}.input", f"one of {known}", name, did_you_mean(name, self.slots)
-            )
-        return self.slots[name]
-
-
-@dataclass(frozen=True)
-class CompiledTerm:
-    """One term: how many numbers, how they are called, and how they get into the frame."""
-
-    name: str
-    elements: tuple[str, ...]
-    relative: Array
-    bind: Callable[[Array], Read]
-
-    @property
-    def size(self) -> int:
-        """Numbers in one frame."""
-        return len(self.elements)
+TWISTS = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
 
 
 def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:
@@ -74,50 +63,34 @@ def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:
         Refusal: an input, field or joint that is not there.
     """
     if isinstance(term, FieldTerm):
-        return _field(term, sources, key)
+        return pooled(term, sources, key) if term.pool else _field(term, sources, key)
     if isinstance(term, VelocityCommandTerm):
         return _velocity_command(term, sources, key)
     if isinstance(term, ProjectedGravityTerm):
-        return _projected_gravity(term, sources, key)
+        return projected_gravity(term, sources, key)
+    if isinstance(term, (EulerAnglesTerm, HeadingTerm, Rotation6dTerm, QuaternionTerm)):
+        return orientation(term, sources, key)
+    if isinstance(term, PoseInFrameTerm):
+        return pose_in_frame(term, sources, key)
     if isinstance(term, JointTerm):
         return _joints(term, sources, key)
     if isinstance(term, LastActionTerm):
         return _last_action(term, sources, key)
+    if isinstance(term, PhaseClockTerm):
+        return phase_clock(term, sources, key)
+    if isinstance(term, StepCounterTerm):
+        return step_counter(term, sources)
+    if isinstance(term, FirstStepTerm):
+        return first_step(term, sources)
+    if isinstance(term, MotionTerm):
+        return motion_rows(term, sources, key)
+    if isinstance(term, MotionOrientationTerm):
+        return motion_orientation(term, sources, key)
+    if isinstance(term, ImageTerm):
+        return image(term, sources, key)
+    if isinstance(term, CustomTerm):
+        return custom(term, sources, key)
     return _constant(term)
-
-
-def _copy(name: str, elements: tuple[str, ...], source: Array) -> CompiledTerm:
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            np.copyto(out, source)
-            return ""
-
-        return read
-
-    return CompiledTerm(name, elements, np.zeros(len(elements)), bind)
-
-
-def _gather(name: str, elements: tuple[str, ...], source: Array, index: list[int]) -> CompiledTerm:
-    if index == list(range(source.size)):
-        return _copy(name, elements, source)
-    take = np.array(index, dtype=np.intp)
-
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            source.take(take, out=out)
-            return ""
-
-        return read
-
-    return CompiledTerm(name, elements, np.zeros(len(elements)), bind)
-
-
-def _request(slot: InputSlot, path: str, size: int | None, file: str, key: str) -> Array:
-    try:
-        return slot.field(path, size)
-    except KeyError as error:
-        expected = f"{error.args[0]} of {slot.spec.type}"
-        raise refuse(file, key, expected, f"'{path}'") from error
 
 
 def _field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
@@ -125,13 +98,15 @@ def _field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     if (term.field is None) == (term.fields is None):
         raise refuse(sources.file, key, "one of `field` and `fields`", "both or none")
     name = term.name or term.field or "field"
+    if slot.name in sources.mountings and slot.spec.type == IMU:
+        return _mounted(name, term, sources, key)
     if term.field is not None:
-        array = _request(slot, term.field, term.size, sources.file, f"{key}.field")
+        array = sources.numbers(slot, term.field, term.size, f"{key}.field")
         if term.size not in (None, array.size):
             expected = f"{array.size}, the numbers of '{term.field}'"
             raise refuse(sources.file, f"{key}.size", expected, f"{term.size}")
-        return _copy(name, slot.paths[term.field], array)
-    arrays = [_request(slot, p, 1, sources.file, f"{key}.fields") for p in term.fields or []]
+        return copy(name, slot.paths[term.field], array)
+    arrays = [sources.numbers(slot, p, 1, f"{key}.fields") for p in term.fields or []]
     elements = tuple(leaf for p in term.fields or [] for leaf in slot.paths[p])
 
     def bind(out: Array) -> Read:
@@ -141,74 +116,63 @@ def _field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
 
         return read
 
-    return CompiledTerm(name, elements, np.zeros(len(elements)), bind)
+    return absolute(name, elements, bind)
+
+
+def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
+    """Vectors of an Imu whose axes are not the body's: body vector = R(body, sensor) vector."""
+    slot = sources.slot(term.input, key)
+    rotation = np.array(matrix(sources.mountings[slot.name])).reshape(3, 3)
+    rows, arrays, elements = [], [], []
+    for path in [term.field] if term.field else term.fields or []:
+        vector, _, part = path.partition(".")
+        if vector not in ("angular_velocity", "linear_acceleration"):
+            expected = "angular_velocity or linear_acceleration, since the input has a mounting"
+            raise refuse(sources.file, f"{key}.field", expected, f"'{path}'")
+        array = sources.numbers(slot, vector, None, f"{key}.field")
+        parts = [part] if part else ["x", "y", "z"]
+        if part not in ("", "x", "y", "z"):
+            raise refuse(sources.file, f"{key}.field", f"x, y or z of {vector}", f"'{path}'")
+        rows.append(rotation[["xyz".index(axis) for axis in parts]])
+        arrays.append(array)
+        elements += [f"{vector}.{axis}" for axis in parts]
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            at = 0
+            for turn, array in zip(rows, arrays):
+                out[at : at + len(turn)] = turn @ array
+                at += len(turn)
+            return ""
+
+        return read
+
+    return absolute(name, tuple(elements), bind)
 
 
 def _velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> CompiledTerm:
     slot = sources.slot(term.input, key)
-    prefix = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
-    if slot.spec.type not in prefix:
+    if slot.spec.type not in TWISTS:
         expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
         raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
-    head = prefix[slot.spec.type]
-    arrays = [_request(slot, head + axis, 1, sources.file, key) for axis in term.axes]
-    dead_band = term.dead_band
+    head = TWISTS[slot.spec.type]
+    arrays = [sources.numbers(slot, head + axis, 1, key) for axis in term.axes]
+    dead_band = by_name(term.dead_band, term.axes, sources.file, f"{key}.dead_band")
+    if np.any(dead_band < 0):
+        got = f"{dead_band.min():g}"
+        raise refuse(sources.file, f"{key}.dead_band", "0 or more", got)
+    has_dead_band = bool(np.any(dead_band))
 
     def bind(out: Array) -> Read:
         def read() -> str:
             np.concatenate(arrays, out=out)
-            if dead_band:
+            if has_dead_band:
                 out[np.abs(out) < dead_band] = 0.0
             return ""
 
         return read
 
-    return CompiledTerm(
-        term.name or "velocity_command", tuple(term.axes), np.zeros(len(term.axes)), bind
-    )
-
-
-def _projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) -> CompiledTerm:
-    slot = sources.slot(term.input, key)
-    quaternion = _request(slot, term.field, 4, sources.file, f"{key}.field")
-    if quaternion.size != 4:
-        expected = "a quaternion (x, y, z, w)"
-        raise refuse(sources.file, f"{key}.field", expected, f"{quaternion.size} numbers")
-    gravity = sources.gravity
-
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            x, y, z, w = quaternion.tolist()
-            norm = x * x + y * y + z * z + w * w
-            # Written so that NaN is refused, too: every comparison with NaN is false.
-            if not 0.98 < norm < 1.02:
-                return f"a quaternion of squared norm {norm:.3g}"
-            # Minus the third row of R(q), which is R^T (0, 0, -1), for a q of any length.
-            s = 2.0 / norm
-            down = (s * (w * y - x * z), -s * (y * z + w * x), s * (x * x + y * y) - 1.0)
-            gravity[:] = out[:] = down
-            return ""
-
-        return read
-
-    elements = ("gravity.x", "gravity.y", "gravity.z")
-    return CompiledTerm(term.name or "projected_gravity", elements, np.zeros(3), bind)
-
-
-def joint_index(names: tuple[str, ...], wanted: list[str], file: str, key: str) -> list[int]:
-    """Positions of the wanted joints.
-
-    Raises:
-        Refusal: one is unknown or named twice.
-    """
-    for k, joint in enumerate(wanted):
-        if joint not in names:
-            expected = f"a joint of joint_names ({', '.join(names)})"
-            raise refuse(file, f"{key}[{k}]", expected, f"'{joint}'", did_you_mean(joint, names))
-    if len(set(wanted)) != len(wanted):
-        twice = next(joint for joint in wanted if wanted.count(joint) > 1)
-        raise refuse(file, key, "every joint once", f"'{twice}' twice")
-    return [names.index(joint) for joint in wanted]
+    return absolute(term.name or "velocity_command", tuple(term.axes), bind)
 
 
 def _joints(term: JointTerm, sources: Sources, key: str) -> CompiledTerm:
@@ -216,21 +180,52 @@ def _joints(term: JointTerm, sources: Sources, key: str) -> CompiledTerm:
     if slot.spec.type != JOINT_STATE:
         expected = f"an input of type {JOINT_STATE}"
         raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
-    names = tuple(sources.spec.joint_names)
+    spec, file = sources.spec, sources.file
+    names = tuple(spec.joint_names)
     wanted = list(term.joints) if term.joints is not None else list(names)
-    index = joint_index(names, wanted, sources.file, f"{key}.joints")
+    index = joint_index(names, wanted, file, f"{key}.joints")
     kind = term.term.removeprefix("joint_")
     source = slot.joint_values(kind, names, sources.robot_joints, index)
-    compiled = _gather(term.name or term.term, tuple(wanted), source, index)
-    if term.relative_to == "zero":
+    compiled = gather(term.name or term.term, tuple(wanted), source, index)
+    given = term.relative_to
+    if given == "zero":
         return compiled
-    pose = sources.spec.default_joint_pos
-    if kind != "position" or pose is None:
-        expected = "a joint_position term and `default_joint_pos` in the spec"
-        got = term.term if kind != "position" else "no default_joint_pos"
-        raise refuse(sources.file, f"{key}.relative_to", expected, got)
-    relative = np.array(pose, dtype=np.float64)[index]
+    if given == "previous_target":
+        return _minus_previous_target(compiled, kind, sources, key)
+    if given == "default_joint_pos":
+        pose = spec.default_joint_pos
+        if kind != "position" or pose is None:
+            expected = "a joint_position term and `default_joint_pos` in the spec"
+            got = term.term if kind != "position" else "no default_joint_pos"
+            raise refuse(file, f"{key}.relative_to", expected, got)
+        relative = by_name(pose, names, file, "default_joint_pos")[index]
+    else:
+        relative = by_name(given, wanted, file, f"{key}.relative_to")
     return CompiledTerm(compiled.name, compiled.elements, relative, compiled.bind)
+
+
+def _minus_previous_target(
+    compiled: CompiledTerm, kind: str, sources: Sources, key: str
+) -> CompiledTerm:
+    commanded = list(zip(sources.action_joints, sources.action_kinds))
+    missing = [joint for joint in compiled.elements if (joint, kind) not in commanded]
+    if missing:
+        expected = f"joints whose {kind} the policy commands"
+        raise refuse(sources.file, f"{key}.relative_to", expected, f"{', '.join(missing)}")
+    take = np.array([commanded.index((joint, kind)) for joint in compiled.elements], dtype=np.intp)
+    previous = sources.previous_target
+
+    def bind(out: Array) -> Read:
+        inner = compiled.bind(out)
+
+        def read() -> str:
+            fault = inner()
+            np.subtract(out, previous[take], out=out)
+            return fault
+
+        return read
+
+    return absolute(compiled.name, compiled.elements, bind)
 
 
 def _last_action(term: LastActionTerm, sources: Sources, key: str) -> CompiledTerm:
@@ -239,9 +234,9 @@ def _last_action(term: LastActionTerm, sources: Sources, key: str) -> CompiledTe
     index = list(range(len(names)))
     if term.joints is not None:
         index = joint_index(names, wanted, sources.file, f"{key}.joints")
-    return _gather(term.name or "last_action", tuple(wanted), sources.last_action, index)
+    return gather(term.name or "last_action", tuple(wanted), sources.last_action, index)
 
 
 def _constant(term: ConstantTerm) -> CompiledTerm:
     value = np.array(term.value, dtype=np.float64)
-    return _copy(term.name or "constant", tuple(f"[{k}]" for k in range(value.size)), value)
+    return copy(term.name or "constant", tuple(f"[{k}]" for k in range(value.size)), value)

@@ -126,7 +126,7 @@ def write_spec(folder: Path, content: Mapping[str, Any] | str | bytes) -> Path:
 
 
 def settings_for(spec_file: SpecFile, **changes: Any) -> Settings:
-    size = sum(len(g.joints) for t in spec_file.spec.action for g in t.groups)
+    size = sum(len(g.names) for t in spec_file.spec.action for g in t.groups)
     given: dict[str, Any] = {
         "period_ns": 10 * MS,
         "decimation": 1,
@@ -140,7 +140,7 @@ def settings_for(spec_file: SpecFile, **changes: Any) -> Settings:
 
 def fitting_model(spec_file: SpecFile, compute: Any = None, size: int = 2) -> FakeModel:
     spec = spec_file.spec
-    count = sum(len(g.joints) for g in spec.action[0].groups)
+    count = sum(len(g.names) for g in spec.action[0].groups)
     return FakeModel({"obs": (1, size)}, {"act": (1, count)}, compute)
 
 

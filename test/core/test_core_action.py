@@ -84,11 +84,12 @@ def test_denormalization_comes_after_clip_raw_and_before_scale(tmp_path: Path) -
 
 def test_previous_target_adds_up_after_the_clip(tmp_path: Path) -> None:
     rig = _rig(tmp_path, _group(relative_to="previous_target", scale=0.5, clip=[-3, 3]))
-    assert _decode(rig, [2, -4]) == [1, -2]
-    assert _decode(rig, [2, -4]) == [2, -3]
+    # From the default pose on, [0.5, -0.5].
+    assert _decode(rig, [2, -4]) == [1.5, -2.5]
+    assert _decode(rig, [2, -4]) == [2.5, -3]
     assert _decode(rig, [2, 2]) == [3, -2]
     rig.pipeline.reset()
-    assert _decode(rig, [2, 2]) == [1, 1]
+    assert _decode(rig, [2, 2]) == [1.5, 0.5]
 
 
 def test_measured(tmp_path: Path) -> None:

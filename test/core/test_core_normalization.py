@@ -118,6 +118,8 @@ def test_denormalize_undoes_normalize_inside_the_clip(
     normalizer = _normalizer({"mean": [mean], "std": [std]}, preset=preset)
     y = np.array(_apply(normalizer, [x]))
     if normalizer.low < y[0] < normalizer.high:
-        assert normalizer.denormalize(y)[0] == pytest.approx(x, rel=1e-9, abs=1e-9)
+        # skrl has no eps on its way back, and so gives back (x - mean) eps / std too little.
+        lost = 1e-8 * abs(x - mean) / std if preset == "skrl" else 0.0
+        assert normalizer.denormalize(y)[0] == pytest.approx(x, rel=1e-9, abs=1e-9 + 1.001 * lost)
     else:
         assert y[0] in (normalizer.low, normalizer.high)

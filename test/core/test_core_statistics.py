@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,13 @@ GOOD = {"mean": np.array([1.0, 2.0]), "var": np.array([4.0, 9.0])}
 REMEDY = "export the statistics again"
 
 
-def _npz(folder: Path, compressed: bool = False, **arrays: np.ndarray) -> Path:
+def _npz(folder: Path, compressed: bool = False, **arrays: Any) -> Path:
     path = folder / "statistics.npz"
-    (np.savez_compressed if compressed else np.savez)(path, **(arrays or GOOD))
+    contents: dict[str, Any] = arrays or GOOD
+    if compressed:
+        np.savez_compressed(path, **contents)
+    else:
+        np.savez(path, **contents)
     return path
 
 
@@ -53,12 +58,12 @@ def test_sha256(tmp_path: Path) -> None:
 def test_no_file_no_format(tmp_path: Path) -> None:
     path = tmp_path / "statistics.npz"
     assert refused(read_statistics, path) == [
-        f"{path}: expected a statistics file (.npz or .json), got no such file"
+        f"{path}: expected a statistics file (.npz, .json or .safetensors), got no such file"
     ]
     path = tmp_path / "vecnormalize.pkl"
     path.write_bytes(pickle.dumps({"mean": [0]}))
     assert refused(read_statistics, path) == [
-        f"{path}: expected a file ending in .npz or .json, got '.pkl'"
+        f"{path}: expected a file ending in .npz, .json or .safetensors, got '.pkl'"
     ]
 
 
@@ -119,7 +124,7 @@ def test_any_flipped_byte_is_refused_or_read(
         ("[1, 2]", "expected a JSON object of lists of numbers, got list"),
         ('{"mean": [1, 2', "expected a JSON object of lists of numbers, got"),
         ('{"mean": ["x"]}', "mean: expected numbers, got could not convert string to float: 'x'"),
-        ('{"mean": {"a": 1}}', "mean: expected numbers, got float() argument"),
+        ('{"mean": {"a": 1}}', "expected lists of numbers, or the key `group`"),
         ('{"mean": [[1], [1, 2]]}', "mean: expected numbers, got"),
         ('{"mean": [1' + "0" * 400 + "]}", "mean: expected numbers, got int too large"),
         ("[" * 100000, "expected a JSON object of lists of numbers, got"),
@@ -183,7 +188,8 @@ ARRAYS: dict[str, tuple[dict[str, list[float]], list[str]]] = {
 @pytest.mark.parametrize("case", ARRAYS)
 def test_arrays_that_do_not_fit(tmp_path: Path, case: str) -> None:
     arrays, sentences = ARRAYS[case]
-    path = _npz(tmp_path, **{k: np.array(v, dtype=np.float64) for k, v in arrays.items()})
+    contents: dict[str, Any] = {k: np.array(v, dtype=np.float64) for k, v in arrays.items()}
+    path = _npz(tmp_path, **contents)
     assert refused(_rig_with, tmp_path) == [f"{path}: {sentence}" for sentence in sentences]
 
 

@@ -1,0 +1,99 @@
+"""From an Image or CompressedImage message to pixels: decode, crop, colours, resize.
+
+Arrays are [height, width, channels]. Pillow, the extra `images`, is used for compressed images
+and for resizing; both are what it does, so its filters shrink with antialiasing.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[Any]
+# encoding: (type, channels in the message, which of them are red, green, blue; None: one value)
+ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
+    "rgb8": ("u1", 3, (0, 1, 2)),
+    "bgr8": ("u1", 3, (2, 1, 0)),
+    "rgba8": ("u1", 4, (0, 1, 2)),
+    "bgra8": ("u1", 4, (2, 1, 0)),
+    "mono8": ("u1", 1, None),
+    "8UC1": ("u1", 1, None),
+    "mono16": ("u2", 1, None),
+    "16UC1": ("u2", 1, None),
+    "32FC1": ("f4", 1, None),
+}
+FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX"}
+
+
+def pillow() -> Any:
+    """The module PIL.Image.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+    from PIL import Image
+
+    return Image
+
+
+def decode_image(message: Any) -> Pixels | str:
+    """Pixels of a sensor_msgs/Image, colours in the order red, green, blue; or a fault."""
+    known = ENCODINGS.get(message.encoding)
+    if known is None:
+        return f"encoding '{message.encoding}', none of {', '.join(ENCODINGS)}"
+    kind, channels, colors = known
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    dtype = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
+    row = width * channels * dtype.itemsize
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    if step < row or data.size < step * height or not height or not width:
+        return f"{data.size} bytes for {height} rows of {step}, {row} of them pixels"
+    rows = data[: step * height].reshape(height, step)[:, :row]
+    pixels = np.ascontiguousarray(rows).view(dtype).reshape(height, width, channels)
+    return pixels if colors is None else pixels[:, :, list(colors)]
+
+
+def decode_compressed(message: Any) -> Pixels | str:
+    """Pixels of a sensor_msgs/CompressedImage (JPEG, PNG, ...), red, green, blue; or a fault."""
+    if "compressedDepth" in message.format:
+        return "compressedDepth, which is no plain image file"
+    try:
+        with pillow().open(io.BytesIO(bytes(message.data))) as opened:
+            plain = opened.mode in ("L", "I", "I;16", "F")
+            pixels = np.asarray(opened if plain else opened.convert("RGB"))
+    except Exception as error:  # noqa: BLE001 -- Pillow raises what its decoders raise
+        return f"an image that cannot be decoded ({type(error).__name__}: {error})"
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def recolor(pixels: Pixels, color: str) -> Pixels | str:
+    """Channels as the policy has them, from red, green, blue or one value; or a fault."""
+    colored = pixels.shape[2] == 3
+    if color == "depth":
+        return pixels if not colored else "a colour image where depth is wanted"
+    if pixels.dtype.itemsize != 1:
+        return f"{8 * pixels.dtype.itemsize} bit pixels where colours are wanted"
+    if color == "gray":
+        # ITU-R 601-2 luma in integers, rounded, as Pillow's mode L.
+        weights = np.array([19595, 38470, 7471], dtype=np.uint32)
+        luma = (pixels.astype(np.uint32) @ weights + 0x8000) >> 16
+        return luma.astype(np.uint8)[:, :, None] if colored else pixels
+    if not colored:
+        return "a gray image where colours are wanted"
+    return pixels if color == "rgb" else pixels[:, :, ::-1]
+
+
+def resized(pixels: Pixels, height: int, width: int, how: str) -> Pixels:
+    """Pixels in another size, with a filter of FILTERS; each channel of its own."""
+    module = pillow()
+    filter_ = getattr(module.Resampling, FILTERS[how])
+    if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        turned = module.fromarray(np.ascontiguousarray(pixels)).resize((width, height), filter_)
+        return np.asarray(turned)
+    single = pixels[:, :, 0]
+    plain = single if single.dtype == np.uint8 else single.astype(np.float32)
+    turned = module.fromarray(np.ascontiguousarray(plain)).resize((width, height), filter_)
+    return np.asarray(turned)[:, :, None]

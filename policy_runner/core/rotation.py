@@ -1,0 +1,106 @@
+"""Rotations from quaternions in ROS order (x, y, z, w), body -> world, plain Python floats.
+
+Plain floats, since arrays of four cost more to make than to compute with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Quaternion = tuple[float, float, float, float]
+Matrix = tuple[float, float, float, float, float, float, float, float, float]  # row by row
+
+
+def unit(q: Quaternion) -> Quaternion | str:
+    """The quaternion at length 1, or why it is none: its squared norm is 2 % off 1, or NaN."""
+    x, y, z, w = q
+    norm = x * x + y * y + z * z + w * w
+    # Written so that NaN is refused, too: every comparison with NaN is false.
+    if not 0.98 < norm < 1.02:
+        return f"a quaternion of squared norm {norm:.3g}"
+    s = 1.0 / math.sqrt(norm)
+    return (x * s, y * s, z * s, w * s)
+
+
+def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
+    """The Hamilton product a b: R(a b) = R(a) R(b)."""
+    ax, ay, az, aw = a
+    bx, by, bz, bw = b
+    return (
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+        aw * bw - ax * bx - ay * by - az * bz,
+    )
+
+
+def conjugate(q: Quaternion) -> Quaternion:
+    """The inverse of a unit quaternion."""
+    x, y, z, w = q
+    return (-x, -y, -z, w)
+
+
+def matrix(q: Quaternion) -> Matrix:
+    """R(q) row by row, for a unit quaternion: world vector = R(q) body vector."""
+    x, y, z, w = q
+    return (
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    )  # fmt: skip
+
+
+def euler(q: Quaternion) -> tuple[float, float, float]:
+    """(roll, pitch, yaw) of R = Rz(yaw) Ry(pitch) Rx(roll), rad."""
+    m = matrix(q)
+    pitch = math.asin(max(-1.0, min(1.0, -m[6])))
+    return math.atan2(m[7], m[8]), pitch, math.atan2(m[3], m[0])
+
+
+def from_euler(roll: float, pitch: float, yaw: float) -> Quaternion:
+    """The unit quaternion of Rz(yaw) Ry(pitch) Rx(roll)."""
+    about_x = about("x", roll)
+    return multiply(multiply(about("z", yaw), about("y", pitch)), about_x)
+
+
+def about(axis: str, angle: float) -> Quaternion:
+    """The unit quaternion that turns by angle [rad] about x, y or z."""
+    s, c = math.sin(angle / 2), math.cos(angle / 2)
+    return (s if axis == "x" else 0.0, s if axis == "y" else 0.0, s if axis == "z" else 0.0, c)
+
+
+def yaw_only(q: Quaternion) -> Quaternion:
+    """The turn about the world's z in q (as in `euler`)."""
+    return about("z", euler(q)[2])
+
+
+ROWS, COLUMNS = (0, 1, 3, 4, 6, 7), (0, 3, 6, 1, 4, 7)
+
+
+def six_numbers(m: Matrix, layout: str, inverse: bool = False) -> tuple[float, ...]:
+    """First two columns of m, or of its transpose: rows R00 R01 R10 ..., columns R00 R10 R20 ..."""
+    if inverse:
+        m = (m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8])
+    return tuple(m[k] for k in (ROWS if layout == "rows" else COLUMNS))
+
+
+def reader(quaternion: Array, mounting: Quaternion | None) -> Callable[[], Quaternion | str]:
+    """Reads body -> world from a message's quaternion, or says why it cannot.
+
+    `mounting` turns sensor axes into body axes: R(world, body) = R(world, sensor) R(mounting)^T.
+    """
+    back = conjugate(mounting) if mounting is not None else None
+
+    def read() -> Quaternion | str:
+        x, y, z, w = quaternion.tolist()
+        q = unit((x, y, z, w))
+        if back is None or isinstance(q, str):
+            return q
+        return multiply(q, back)
+
+    return read
