@@ -202,3 +202,28 @@ def test_tipped(tmp_path: Path, pitch: float, decision: str) -> None:
         assert rig.pipeline.safety.reason is Reason.TIPPED
         assert rig.pipeline.safety.detail == f"{pitch} degrees"
         assert rig.model.runs == 0
+
+
+def test_activation_commands_a_position_as_if_for_the_first_time(tmp_path: Path) -> None:
+    rig = _rig(tmp_path, "position", limits=_stepped(1, 1.5))
+    _feed(rig, 1)
+    assert _command(rig, 1) == [4]
+    rig.model.compute = lambda _: {"act": 9}
+    _feed(rig, 2)
+    assert _command(rig, 2) == [5.5]
+    rig.pipeline.activate()
+    assert rig.pipeline.stop_command() is None
+    _feed(rig, 3)
+    assert _command(rig, 3) == [9]
+
+
+def test_limited_last_action_is_that_of_the_inference(tmp_path: Path) -> None:
+    content = spec_content(joint_names=["a"], last_action="limited")
+    content["observation"][0]["terms"].append(term("last_action"))
+    content["action"][0]["groups"][0]["joints"] = ["a"]
+    compute = lambda _: {"act": 9}  # noqa: E731
+    rig = make_rig(tmp_path, content, compute=compute, limits=_stepped(1, 1.0), decimation=3)
+    for k in range(1, 5):
+        _feed(rig, k)
+        assert _command(rig, k) == [k]
+    assert rig.model.inputs["obs"].tolist() == [[1, 1]]
