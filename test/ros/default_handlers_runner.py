@@ -1,0 +1,29 @@
+"""The runner as one would write its process in the usual way: rclpy's own signal handlers.
+
+They shut the context down before anybody can publish; a test shows what that costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+
+def main() -> int:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+
+    from policy_runner.ros.policy_runner_node import PolicyRunner
+
+    rclpy.init(args=sys.argv)
+    node = PolicyRunner(arguments=sys.argv)
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(node)
+    stopped = node.end(timeout_s=1.0)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0 if stopped else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
