@@ -16,6 +16,7 @@ Frames = list[list[float]]
 def _naive(frames: Frames, sizes: list[int], spec: History) -> list[float]:
     """All frames since the reset, oldest first, to the flattened history."""
     filler = frames[0] if spec.fill == "repeat" else [0.0] * sum(sizes)
+    assert isinstance(spec.length, int)
     past = ([filler] * spec.length + frames)[-spec.length :]
     if spec.order == "newest_first":
         past = past[::-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -36,7 +37,7 @@ def test_anchors_and_merges(tmp_path: Path) -> None:
         "  - &base {term: joint_velocity, input: joints, scale: 2}\n"
         "  - {<<: *base, scale: 3, joints: [a]}\n",
     )
-    read = read_spec(write_spec(tmp_path, text)).spec.observation[0].terms
+    read: Any = read_spec(write_spec(tmp_path, text)).spec.observation[0].terms
     assert [term.scale for term in read] == [2.0, 3.0]
     assert terms[0]["term"] == read[1].term
 
@@ -55,7 +56,7 @@ def test_shipped_spec_reads() -> None:
 
 
 def test_defaults_do_nothing(tmp_path: Path) -> None:
-    spec = read_spec(write_spec(tmp_path, spec_content())).spec
+    spec: Any = read_spec(write_spec(tmp_path, spec_content())).spec
     term, group = spec.observation[0].terms[0], spec.action[0].groups[0]
     assert (term.scale, term.offset, term.clip, term.wrap, term.nonfinite) == (
         1,
