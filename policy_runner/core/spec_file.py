@@ -14,6 +14,7 @@ from policy_runner.core.named_numbers import by_name
 from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_problems import spec_problems
+from policy_runner.core.todos import todo_problems, without_todos
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ def read_spec(path: Path) -> SpecFile:
     if not isinstance(content, dict):
         got = "an empty file" if content is None else type(content).__name__
         raise refuse(str(path), "", "a mapping of keys", got)
+    todos = todo_problems(content, str(path))
     try:
         spec = PolicySpec.model_validate(content)
     except ValidationError as error:
-        raise Refusal(spec_problems(content, error.errors(), str(path))) from error
-    problems = _cross_checks(spec, str(path))
+        found = spec_problems(content, error.errors(), str(path))
+        raise Refusal([*todos, *without_todos(found, content)]) from error
+    problems = [*todos, *_cross_checks(spec, str(path))]
     if problems:
         raise Refusal(problems)
     return SpecFile(spec, path)

@@ -22,9 +22,9 @@ def todo_problems(content: object, file: str) -> list[Problem]:
     return problems
 
 
-def without_todos(problems: Iterable[Problem], todos: Iterable[Problem]) -> list[Problem]:
+def without_todos(problems: Iterable[Problem], content: object) -> list[Problem]:
     """The problems at other places than those of the TODOs, whose cause is already said."""
-    places = [todo.key for todo in todos]
+    places = [key for key, text in _texts("", content) if text.startswith(TODO)]
     return [
         problem
         for problem in problems
