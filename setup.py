@@ -50,6 +50,10 @@ setup(
     ],
     extras_require={
         "sim": ["mujoco>=3.1"],
+        "images": ["Pillow>=9"],
+        "recording": ["mcap>=1"],
+        "replay": ["rosbags>=0.10"],
+        "plots": ["matplotlib>=3.5"],
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
         "test": TEST,
     },
