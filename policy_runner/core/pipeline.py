@@ -264,6 +264,22 @@ class Pipeline:
         self._inferred_at_ns = NEVER
         self._phase = 0
 
+    @property
+    def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
+        """Per built tensor: the model's buffer, flat, and the names of its elements."""
+        found = {}
+        for builder, tensor in self._builders:
+            names = builder.elements
+            if len(names) != tensor.size:  # stacked: which frame is where is the history's order
+                names = [f"[{k}]" for k in range(tensor.size)]
+            found[str(builder.name)] = (tensor, names)
+        return found
+
+    @property
+    def raw_action(self) -> Array:
+        """The model's output of the newest inference, float64 [elements], before any arithmetic."""
+        return self._decoder.raw
+
     def time_jumped(self, forget_inputs: bool) -> None:
         """Simulation time went back or leapt: phase, histories and ages mean nothing any more.
 

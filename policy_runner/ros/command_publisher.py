@@ -13,8 +13,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from policy_runner.core.action import ActionElement
 from policy_runner.core.joints import RobotJoint
+from policy_runner.core.pd import EffortFromPd
 from policy_runner.core.problems import did_you_mean, refuse
-from policy_runner.ros.command_messages import command_messages
+from policy_runner.ros.command_messages import CommandFormat, command_messages
 from policy_runner.ros.runner_parameters import JOINT_KINDS
 from policy_runner.ros.serialized_command import SerializedCommand
 
@@ -38,20 +39,23 @@ class CommandPublisher:
         self,
         node: Any,
         name: str,
-        command_type: str,
-        twist_type: str,
+        form: CommandFormat,
         elements: Sequence[ActionElement],
         robot: Mapping[str, RobotJoint],
         receiver_order: Sequence[str],
-        period_ns: int,
+        pd: EffortFromPd | None = None,
     ) -> None:
+        """With `pd` the elements are positions, and the efforts that lead there are published."""
+        self._pd = pd
+        if pd is not None:
+            elements = [ActionElement(element.joint, "effort") for element in elements]
         kinds = list(dict.fromkeys(element.kind for element in elements))
         joints = [
             robot[e.joint] if e.kind in JOINT_KINDS else RobotJoint(e.joint) for e in elements
         ]
         if receiver_order:
             commanded = {j.name for j, e in zip(joints, elements) if e.kind in JOINT_KINDS}
-            _check_order(list(receiver_order), sorted(commanded))
+            _check_order(list(receiver_order), sorted({*commanded, *form.held}))
         self._node = node
         self._sign = np.array([joint.sign for joint in joints])
         self._offset = np.array(
@@ -61,14 +65,16 @@ class CommandPublisher:
         self._parts: list[_Part] = []
         for kind in kinds:
             index = [k for k, element in enumerate(elements) if element.kind == kind]
+            names = [joints[k].name for k in index]
+            if kind == kinds[0] and kind in JOINT_KINDS:
+                names += [held for held in form.held if held not in names]
             if receiver_order and kind in JOINT_KINDS:
                 index.sort(key=lambda k: receiver_order.index(joints[k].name))
-            names = [joints[k].name for k in index]
+                names.sort(key=list(receiver_order).index)
             topic = name if len(kinds) == 1 else f"{name}/{kind}"
-            made = command_messages(command_type, twist_type, kind, names, period_ns)
-            for suffix, message_type, serialized, which in made:
+            for suffix, message_class, serialized, which in command_messages(form, kind, names):
                 publisher = node.create_publisher(
-                    message_type,
+                    message_class,
                     topic + suffix,
                     QoSProfile(depth=1),  # reliable: ros2_control matches nothing less
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
@@ -76,8 +82,13 @@ class CommandPublisher:
                 part = np.array([index[k] for k in which], dtype=np.intp)
                 self._parts.append((publisher, serialized, part))
 
-    def publish(self, command: Array, stamp_ns: int) -> None:
-        """Publish the command, float64 [elements] in policy order, stamped on the node's clock."""
+    def publish(self, command: Array, stamp_ns: int, running: bool = True) -> None:
+        """Publish the command, float64 [elements] in policy order, stamped on the node's clock.
+
+        `running` is false for a command that stops: no effort is computed from it.
+        """
+        if self._pd is not None:
+            command = self._pd.compute(command) if running else self._pd.stop()
         values = self._robot_values
         np.multiply(command, self._sign, out=values)
         np.add(values, self._offset, out=values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from policy_runner.backends.registry import load_model
 from policy_runner.core.action import action_elements
 from policy_runner.core.build import build_pipeline
+from policy_runner.core.joints import RobotJoint
+from policy_runner.core.pd import EffortFromPd
 from policy_runner.core.pipeline import Pipeline
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec import PolicySpec
+from policy_runner.ros.command_format import command_format
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.configure_checks import (
     collect,
@@ -23,13 +26,15 @@ from policy_runner.ros.configure_checks import (
     with_robot_types,
 )
 from policy_runner.ros.control_loop import ControlLoop
+from policy_runner.ros.joint_gains import publish_gains
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.polling import PolledInput, PolledSubscription
 from policy_runner.ros.raw_reader import SlotReader
-from policy_runner.ros.runner_parameters import build_settings, robot_joints
+from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
+from policy_runner.ros.vector_publisher import VectorPublisher
 
 COMMAND_TOPIC = "joint_commands"
 DRY_RUN_TOPIC = "~/dry_run"
@@ -61,6 +66,8 @@ class Configured:
     clock: PolledSubscription | None = None
     commands: CommandPublisher | None = None
     status: StatusPublisher | None = None
+    vectors: VectorPublisher | None = None
+    gains: Any = None
     command_topic: str = ""
     _ticker: Ticker | None = None
 
@@ -90,6 +97,7 @@ class Configured:
             answers=lockstep,
             window=self.values["diagnostics.window"],
             dry_run=self.values["dry_run"],
+            vectors=self.vectors,
         )
         box.append(loop)
         return loop
@@ -102,10 +110,13 @@ class Configured:
         """Give topics back; the control thread must be gone."""
         for one in self.inputs:
             one.polled.destroy()
-        for made in (self.clock, self.commands, self.status):
+        for made in (self.clock, self.commands, self.status, self.vectors):
             if made is not None:
                 made.destroy()
-        self.inputs, self.clock, self.commands, self.status = [], None, None, None
+        if self.gains is not None:
+            self.node.destroy_publisher(self.gains)
+        self.inputs, self.clock, self.gains = [], None, None
+        self.commands = self.status = self.vectors = None
 
 
 def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -> Configured:
@@ -139,7 +150,10 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
     pipeline = None
     if spec_file is not None and model is not None and settings is not None and joints is not None:
         with collect(problems):
-            pipeline = build_pipeline(spec_file, model, settings, joints, time.perf_counter_ns)
+            pipeline = build_pipeline(
+                spec_file, model, settings, joints, time.perf_counter_ns,
+                mountings(values, spec_file.spec),
+            )  # fmt: skip
     if problems or pipeline is None or spec_file is None or joints is None:
         raise Refusal(problems)
     made = Configured(
@@ -155,39 +169,48 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
         },
     )  # fmt: skip
     try:
-        _connect(made, joints)
+        _connect(made, joints, str(spec_file.path))
     except BaseException:
         made.destroy()
         raise
     return made
 
 
-def _connect(made: Configured, joints: Any) -> None:
-    node, values, pipeline = made.node, made.values, made.pipeline
+def _connect(made: Configured, joints: Mapping[str, RobotJoint], file: str) -> None:
+    node, values, pipeline, spec = made.node, made.values, made.pipeline, made.spec
+    period_ns = pipeline.settings.period_ns
     lockstep = values["lockstep"]
     problems: list[Problem | str] = []
+    made.command_topic = DRY_RUN_TOPIC if values["dry_run"] else COMMAND_TOPIC
+    with collect(problems):
+        # Before the inputs: it asks for the joints' positions and velocities.
+        pd = None
+        if values["command.effort_from_pd"]:
+            pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
+        form = command_format(values, spec, file, joints, period_ns)
+        order = values["command.joint_names"]
+        made.commands = CommandPublisher(
+            node, made.command_topic, form, pipeline.elements, joints, order, pd
+        )
     for name, slot in pipeline.slots.items():
         with collect(problems):
             message_type = message_class(slot.spec.type, f"inputs.{name}.type")
             reader = SlotReader(slot, message_type)
             polled = PolledSubscription(node, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))
+    if problems:
+        raise Refusal(problems)
     if made.simulated:
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
         made.clock = PolledSubscription(node, clock, "/clock", input_qos(lockstep))
-    period_ns = pipeline.settings.period_ns
-    made.command_topic = DRY_RUN_TOPIC if values["dry_run"] else COMMAND_TOPIC
-    with collect(problems):
-        made.commands = CommandPublisher(
-            node,
-            made.command_topic,
-            values["command.type"],
-            values["command.twist_type"],
-            pipeline.elements,
-            joints,
-            values["command.joint_names"],
-            period_ns,
-        )
-    if problems:
-        raise Refusal(problems)
     made.status = StatusPublisher(node, period_ns)
+    made.gains = publish_gains(node, spec, file, joints)
+    if values["publish_vectors"]:
+        names = [element.joint for element in pipeline.elements]
+        action = (pipeline.raw_action, names)
+        made.vectors = VectorPublisher(node, pipeline.observations, action)
+    if made.gains is not None and not values["command.effort_from_pd"]:
+        made.warnings.append(
+            f"{spec.name} was trained with its own stiffness and damping: "
+            "see that the robot's joints have them (~/joint_gains)"
+        )

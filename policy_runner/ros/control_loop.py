@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.pipeline import Pipeline, Step
+from policy_runner.core.safety import Decision
 from policy_runner.core.settings import Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.polling import PolledInput
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import Ticker
+from policy_runner.ros.vector_publisher import VectorPublisher
 
 _WINDOWS = (
     *("wake_up", "period", "observation", "inference", "publish", "step"),
@@ -42,6 +44,7 @@ class ControlLoop:
         answers: bool,
         window: int,
         dry_run: bool,
+        vectors: VectorPublisher | None = None,
     ) -> None:
         """`stamp_clock` gives stamps [ns]; None: the tick's own time (simulation time).
 
@@ -62,6 +65,7 @@ class ControlLoop:
         self._stamp_clock = stamp_clock
         self._answers = answers
         self._dry_run = dry_run
+        self._vectors = vectors
         self._arrival = "stamp" if answers else "waited" if stamp_clock else "now"
         self._stopping = threading.Event()
         self._settings: Settings | None = None
@@ -103,7 +107,8 @@ class ControlLoop:
         """Say once more what the last tick said."""
         command, stamp_ns = self._last
         if command is not None:
-            self._commands.publish(command, stamp_ns)
+            running = self.pipeline.safety.decision is Decision.RUN
+            self._commands.publish(command, stamp_ns, running)
         else:
             self._status.publish(self.pipeline.safety, self.ticks, self._ticker_now(stamp_ns))
 
@@ -140,7 +145,9 @@ class ControlLoop:
         step = self.pipeline.step(now_ns)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if step.command is not None:
-            self._commands.publish(step.command, stamp_ns)
+            self._commands.publish(step.command, stamp_ns, step.decision is Decision.RUN)
+        if step.inferred and self._vectors is not None:
+            self._vectors.publish()
         quiet = step.command is None or self._dry_run
         self._last = (None if quiet else step.command, stamp_ns)
         if not self._answers:
@@ -177,7 +184,7 @@ class ControlLoop:
             if command is None or self._dry_run:
                 return
             stamp_ns = self._stamp_clock() if self._stamp_clock is not None else self._last[1]
-            self._commands.publish(command, stamp_ns)
+            self._commands.publish(command, stamp_ns, running=False)
             self.last_command_acknowledged = self._commands.wait_for_acknowledgement(0.5)
         except BaseException as error:  # noqa: BLE001 - the thread ends either way
             self.error = self.error or error

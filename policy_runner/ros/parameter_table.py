@@ -123,7 +123,9 @@ class DeclaredParameters:
                 empty = given is None or (not isinstance(given, str) and given in ([], ()))
                 bad = problem(row, [] if empty else given)
             declared: Any = row.default
-            if row.default is None or row.kind.endswith("[]"):
+            if row.default and row.kind.endswith("[]"):
+                declared = list(row.default)
+            elif row.default is None or row.kind.endswith("[]"):
                 # By type: rclpy would infer BYTE_ARRAY from an empty list.
                 declared = getattr(RosParameter.Type, _ROS_TYPES[row.kind])
             self._node.declare_parameter(

@@ -29,6 +29,15 @@ def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
             f"message type of {name}, where the robot's differs from the policy spec's",
         ),
         Parameter(
+            f"inputs.{name}.mounting",
+            (0.0, 0.0, 0.0),
+            f"roll, pitch, yaw of the sensor behind {name} against the body; Imu only",
+            unit="rad",
+            low=-6.3,
+            high=6.3,
+            kind="float[]",
+        ),
+        Parameter(
             f"inputs.{name}.max_age",
             0.5 if is_command else 0.1,
             f"age at which {name} is stale",
@@ -51,7 +60,11 @@ def joint_rows(name: str, kind: str) -> tuple[Parameter, ...]:
     """Rows of one joint of the policy; limits are in the unit of its command."""
     unit = UNIT[kind]
     return (
-        Parameter(f"joints.{name}.name", name, f"what the robot calls {name}"),
+        Parameter(
+            f"joints.{name}.name",
+            "",
+            f"what the robot calls {name}; empty: joint_prefix and {name}",
+        ),
         Parameter(
             f"joints.{name}.sign",
             1.0,
@@ -107,7 +120,7 @@ def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, Robot
     """
     joints = {
         name: RobotJoint(
-            values[f"joints.{name}.name"],
+            values[f"joints.{name}.name"] or values["joint_prefix"] + name,
             values[f"joints.{name}.sign"],
             values[f"joints.{name}.offset"],
         )
@@ -126,6 +139,27 @@ def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, Robot
     if problems:
         raise Refusal(problems)
     return joints
+
+
+def mountings(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, tuple[float, float, float]]:
+    """How each Imu is turned against the body: roll, pitch, yaw [rad] by input.
+
+    Raises:
+        Refusal: not three angles, or angles for an input that is no Imu.
+    """
+    found: dict[str, tuple[float, float, float]] = {}
+    problems = []
+    for name, given in spec.inputs.items():
+        angles = values[f"inputs.{name}.mounting"]
+        if len(angles) != 3 or (any(angles) and given.type != "sensor_msgs/msg/Imu"):
+            expected = "three angles, for an input of type sensor_msgs/msg/Imu"
+            key = f"parameter inputs.{name}.mounting"
+            problems.append(Problem("", key, expected, f"{list(angles)} for {given.type}"))
+        elif any(angles):
+            found[name] = (angles[0], angles[1], angles[2])
+    if problems:
+        raise Refusal(problems)
+    return found
 
 
 def control_rate(values: Mapping[str, Any], spec: PolicySpec) -> float:

@@ -12,6 +12,7 @@ COMMAND_TYPES = {
     "joint_trajectory": JOINT_KINDS,
     "float64_multi_array": (*JOINT_KINDS, "value"),
     "float64": (*JOINT_KINDS, "value"),
+    "message": (*JOINT_KINDS, "twist", "value"),
 }
 TWIST_TYPES = ("twist_stamped", "twist")
 
@@ -55,6 +56,43 @@ TABLE: tuple[Parameter, ...] = (
         "message of a twist command",
         choices=TWIST_TYPES,
     ),
+    Parameter(
+        "command.effort_from_pd",
+        False,
+        "publish kp (target - q) - kd dq, with the policy spec's gains, instead of positions",
+    ),
+    Parameter(
+        "command.held_joints",
+        (),
+        "joints nobody drives, `name=value` each, that the command holds at a value",
+        kind="str[]",
+    ),
+    Parameter(
+        "command.layout",
+        (),
+        "float64_multi_array: numbers per joint, joint by joint; empty: the value alone",
+        choices=("position", "velocity", "effort", "stiffness", "damping"),
+        kind="str[]",
+    ),
+    Parameter("command.message_type", "", "command.type message: its type, as pkg/msg/Name"),
+    Parameter(
+        "command.fields",
+        (),
+        "command.type message: path of each value, in the receiver's order",
+        kind="str[]",
+    ),
+    Parameter(
+        "command.constants",
+        (),
+        "command.type message: `path=value` of fields that never change",
+        kind="str[]",
+    ),
+    Parameter(
+        "publish_vectors",
+        False,
+        "publish what goes into the model and comes out on ~/observation and ~/action",
+    ),
+    Parameter("joint_prefix", "", "what the robot puts before every joint's name"),
     Parameter(
         "command.joint_names",
         (),

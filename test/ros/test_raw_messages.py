@@ -124,11 +124,12 @@ def test_an_imu_without_orientation_says_so() -> None:
 def test_serialized_commands_are_the_message_they_stand_for(command_type: str, kind: str) -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import command_messages
+    from policy_runner.ros.command_messages import CommandFormat, command_messages
 
     joints = ["left_wheel_joint", "r", "third"]
-    made = command_messages(command_type, "twist", kind, joints, 10_000_000)
-    ((_, message_type, serialized, which),) = made
+    ((_, message_type, serialized, which),) = command_messages(
+        CommandFormat(command_type), kind, joints
+    )
     assert which == [0, 1, 2]
     values = np.array([1.5, -2.5, 3.25])
     message = deserialize_message(serialized.filled(values, 12_000_000_034), message_type)
@@ -151,12 +152,11 @@ def test_serialized_commands_are_the_message_they_stand_for(command_type: str, k
 def test_a_twist_is_filled_by_axis(twist_type: str) -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import command_messages
+    from policy_runner.ros.command_messages import CommandFormat, command_messages
 
     axes = ["angular.z", "linear.x"]
-    ((_, message_type, serialized, _),) = command_messages(
-        "joint_state", twist_type, "twist", axes, 1
-    )
+    form = CommandFormat("joint_state", twist_type)
+    ((_, message_type, serialized, _),) = command_messages(form, "twist", axes)
     message = deserialize_message(serialized.filled(np.array([0.5, 2.0]), 3), message_type)
     twist = message if twist_type == "twist" else message.twist
     assert (twist.angular.z, twist.linear.x, twist.linear.y) == (0.5, 2.0, 0.0)
@@ -165,10 +165,60 @@ def test_a_twist_is_filled_by_axis(twist_type: str) -> None:
 def test_one_float_per_joint() -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import command_messages
+    from policy_runner.ros.command_messages import CommandFormat, command_messages
 
-    made = command_messages("float64", "twist", "effort", ["a", "b"], 1)
+    made = command_messages(CommandFormat("float64"), "effort", ["a", "b"])
     assert [suffix for suffix, _, _, _ in made] == ["/a", "/b"]
     for (_, message_type, serialized, which), value in zip(made, (1.5, 2.5), strict=True):
         raw = serialized.filled(np.array([1.5, 2.5])[which], 0)
         assert deserialize_message(raw, message_type).data == value
+
+
+def test_held_joints_and_gains_stand_where_the_layout_says() -> None:
+    from rclpy.serialization import deserialize_message
+
+    from policy_runner.ros.command_messages import CommandFormat, command_messages
+
+    form = CommandFormat(
+        "float64_multi_array",
+        held={"head": 0.5},
+        layout=("position", "velocity", "stiffness", "damping"),
+        gains={
+            "a": {"stiffness": 20.0, "damping": 0.5},
+            "head": {"stiffness": 5.0, "damping": 0.1},
+            "b": {"stiffness": 30.0, "damping": 0.7},
+        },
+    )
+    ((_, message_type, serialized, which),) = command_messages(form, "position", ["a", "head", "b"])
+    assert which == [0, 1]
+    message = deserialize_message(serialized.filled(np.array([1.0, 2.0]), 0), message_type)
+    assert list(message.data) == [1.0, 0, 20.0, 0.5, 0.5, 0, 5.0, 0.1, 2.0, 0, 30.0, 0.7]
+    assert [dim.label for dim in message.layout.dim] == [
+        "a,head,b",
+        "position,velocity,stiffness,damping",
+    ]
+
+
+def test_any_message_is_filled_by_path_with_constants() -> None:
+    from rclpy.serialization import deserialize_message
+
+    from policy_runner.core.problems import Refusal
+    from policy_runner.ros.command_messages import CommandFormat, command_messages
+
+    form = CommandFormat(
+        "message",
+        message_type="geometry_msgs/msg/WrenchStamped",
+        fields=("wrench.force.z", "wrench.torque.x"),
+        constants=("header.frame_id=tool", "wrench.force.x=1.5"),
+    )
+    ((_, message_type, serialized, _),) = command_messages(form, "effort", ["up", "roll"])
+    raw = serialized.filled(np.array([2.0, 3.0]), 4_000_000_005)
+    wrench = deserialize_message(raw, message_type)
+    assert wrench.header.frame_id == "tool"
+    assert wrench.header.stamp.sec == 4
+    assert (wrench.wrench.force.x, wrench.wrench.force.z, wrench.wrench.torque.x) == (1.5, 2, 3)
+    wrong = CommandFormat(
+        "message", message_type="geometry_msgs/msg/Wrench", fields=("force.q", "torque.x")
+    )
+    with pytest.raises(Refusal, match="float64 fields of geometry_msgs/msg/Wrench"):
+        command_messages(wrong, "effort", ["up", "roll"])

@@ -1,0 +1,42 @@
+"""`~/joint_gains`: the gains that the policy was trained with, latched, by robot joint name."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+
+from policy_runner.core.joints import RobotJoint
+from policy_runner.core.named_numbers import by_name
+from policy_runner.core.spec import PolicySpec
+
+
+def publish_gains(
+    node: Any, spec: PolicySpec, file: str, robot: Mapping[str, RobotJoint]
+) -> Any | None:
+    """Publish once, transient local; None when the spec has no gains.
+
+    Float64MultiArray [joints, 2], row by row: stiffness [N m/rad], damping [N m s/rad]. The
+    label of the first dimension names the joints, that of the second the columns.
+    """
+    if spec.stiffness is None and spec.damping is None:
+        return None
+    names = spec.joint_names
+    columns = [
+        by_name(given if given is not None else 0.0, names, file, key).tolist()
+        for key, given in (("stiffness", spec.stiffness), ("damping", spec.damping))
+    ]
+    rows = [value for pair in zip(*columns, strict=True) for value in pair]
+    message = Float64MultiArray(data=array.array("d", rows))
+    joints = ",".join(robot[name].name for name in names)
+    message.layout.dim = [
+        MultiArrayDimension(label=joints, size=len(names), stride=2 * len(names)),
+        MultiArrayDimension(label="stiffness,damping", size=2, stride=2),
+    ]
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = node.create_publisher(Float64MultiArray, "~/joint_gains", qos)
+    publisher.publish(message)
+    return publisher

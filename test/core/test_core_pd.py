@@ -1,0 +1,87 @@
+"""Efforts from position targets: the formula, the clip, and no NaN on the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from policy_runner.core.action import ActionElement
+from policy_runner.core.inputs import InputSlot
+from policy_runner.core.pd import EffortFromPd
+from policy_runner.core.problems import Refusal
+from policy_runner.core.spec import Input, PolicySpec
+
+JOINTS = ["hip", "knee"]
+
+
+def _spec(**keys: object) -> PolicySpec:
+    return PolicySpec.model_validate(
+        {
+            "schema": "policy_runner/1",
+            "name": "t",
+            "model": {"file": "m.onnx"},
+            "control_dt": 0.02,
+            "joint_names": JOINTS,
+            "inputs": {"js": {"type": "sensor_msgs/msg/JointState", "topic": "js"}},
+            "observation": [
+                {
+                    "tensor": "obs",
+                    "terms": [{"term": "joint_position", "input": "js"}],
+                    "normalization": "none",
+                }
+            ],
+            "action": [{"tensor": "a", "groups": [{"kind": "position", "joints": JOINTS}]}],
+            "last_action": "raw",
+            **keys,
+        }
+    )
+
+
+def _slot() -> InputSlot:
+    slot = InputSlot("js", Input(type="sensor_msgs/msg/JointState", topic="js"))
+    slot.joint_values("position", JOINTS, {}, [0, 1])
+    return slot
+
+
+ELEMENTS = [ActionElement("knee", "position"), ActionElement("hip", "position")]
+
+
+def test_the_formula_by_joint_name_and_the_clip() -> None:
+    gains = {"hip": 10.0, "knee": 20.0}
+    spec = _spec(stiffness=gains, damping=[0.5, 1.0], effort_limit={"hip": 100.0, "knee": 3.0})
+    slot = _slot()
+    pd = EffortFromPd(spec, "f", ELEMENTS, [slot])
+    assert slot.joints is not None
+    values = {"position": [0.1, 0.2], "velocity": [2.0, -1.0]}
+    assert slot.joints.merge(JOINTS, values, 0) == ""
+    # knee: 20 (0.3 - 0.2) - 1 (-1) = 3.0; clipped at 3. hip: 10 (0.5 - 0.1) - 0.5 * 2 = 3.0
+    assert pd.compute(np.array([0.3, 0.5])) == pytest.approx([3.0, 3.0])
+    # knee: 20 (1.2 - 0.2) + 1 = 21, limited to 3
+    assert pd.compute(np.array([1.2, 0.5])) == pytest.approx([3.0, 3.0])
+    assert pd.compute(np.array([-1.2, 0.5]))[0] == -3.0
+
+
+def test_a_measurement_that_is_not_finite_gives_no_effort_and_is_counted() -> None:
+    slot = _slot()
+    pd = EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
+    assert slot.joints is not None
+    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [np.nan, 0.0]}, 0)
+    assert pd.compute(np.ones(2)).tolist() == [0.0, 0.0]
+    assert pd.not_finite == 1
+    slot.joints.merge(JOINTS, {"velocity": [0.0, 0.0]}, 0)
+    assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
+
+
+def test_velocities_are_asked_for_even_if_no_term_reads_them() -> None:
+    slot = _slot()
+    EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
+    assert "velocity" in slot.joint_kinds
+
+
+def test_what_is_missing_is_refused_at_once() -> None:
+    elements = [ActionElement("hip", "velocity")]
+    with pytest.raises(Refusal) as refusal:
+        EffortFromPd(_spec(), "f", elements, [])
+    text = str(refusal.value)
+    for part in ("stiffness", "damping", "positions alone", "joint states"):
+        assert part in text
