@@ -10,7 +10,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format clean setup-demo setup-test setup-lint
+.PHONY: help demo test bench lint format clean setup-demo setup-test setup-lint
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: setup-demo ## Balance the simulated robot with the shipped policy; options
 
 test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
+	@$(BIN)/policy-runner bench $(ARGS)
 
 lint: setup-lint ## Check style and types: ruff, mypy
 	@$(BIN)/ruff check .
