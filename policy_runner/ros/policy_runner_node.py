@@ -161,6 +161,7 @@ class PolicyRunner(LifecycleNode):
         if not loop.stop(timeout_s):
             # The thread still polls and publishes: nothing it uses may be freed.
             raise Refusal([f"the control thread did not end within {timeout_s:g} s"])
+        gc.unfreeze()  # or what was frozen, a model among it, would stay for ever
         # The last figures, while there is a loop to tell of.
         self._publish_diagnostics()
         if loop.last_command_acknowledged is False:
