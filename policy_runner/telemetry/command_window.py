@@ -38,15 +38,13 @@ class CommandWindow:
         """Note the messages of one drain; a stamp of 0 is a middleware that gives none."""
         if not stamps_ns:
             return
-        if self._taken_ns is not None and now_ns - self._taken_ns > _WINDOW_NS:
-            self._stamps.clear()  # after a pause: the gap is no period
         self._taken_ns = now_ns
         self._unstamped = not all(stamps_ns)
         if self._unstamped:
             self._stamps.clear()
             return
         self._stamps.extend(stamps_ns)
-        newest = self._stamps[-1]
+        newest = self._stamps[-1]  # what came before a pause goes: its gap is no period
         while self._stamps[0] < newest - _WINDOW_NS:
             self._stamps.popleft()
 

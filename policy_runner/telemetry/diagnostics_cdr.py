@@ -43,7 +43,7 @@ def read_diagnostics(data: bytes) -> tuple[int, list[Status]]:
 
 
 class _Reader:
-    """Alignment counts from behind the four bytes that tell the encoding."""
+    """Alignment counts from behind the encoding's four bytes, so these change nothing in it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -55,20 +55,19 @@ class _Reader:
         return self._data[self._at - 1]
 
     def number(self, kind: str) -> int:
-        self._at += -(self._at - _HEADER) % 4
+        self._at += -self._at % 4
         (value,) = struct.unpack_from(f"{self._order}{kind}", self._data, self._at)
         self._at += 4
         return int(value)
 
     def count(self) -> int:
-        number = self.number("I")
-        if number > len(self._data):
-            raise IndexError(f"a sequence of {number} in {len(self._data)} bytes")
-        return number
+        return self.number("I")
 
     def text(self) -> str:
         length = self.count()
         end = self._at + length
+        if end > len(self._data):
+            raise IndexError(f"a text of {length} in {len(self._data)} bytes")
         text = self._data[self._at : end - 1].decode("utf-8", "replace")  # NUL at the end
         self._at = end
         return text

@@ -62,8 +62,6 @@ def parse_line(line: str) -> TegrastatsLine:
     line = line.strip()
     ram, swap = _numbers(_RAM, line), _numbers(_SWAP, line)
     emc, gpu = _EMC.search(line), _GPU.search(line)
-    # RAM and SWAP look like rails.
-    rest = _SWAP.sub("", _RAM.sub("", line))
     return TegrastatsLine(
         time=_time(line),
         ram_used=ram[0],
@@ -77,7 +75,7 @@ def parse_line(line: str) -> TegrastatsLine:
         gpu_clocks=tuple(int(n) for n in (gpu[2] or gpu[3] or "").split(",") if n) if gpu else (),
         temperatures={
             match[1].lower(): float(match[2])
-            for match in _TEMPERATURE.finditer(rest)
+            for match in _TEMPERATURE.finditer(line)
             if float(match[2]) > _SWITCHED_OFF
         },
         rails={
@@ -86,7 +84,7 @@ def parse_line(line: str) -> TegrastatsLine:
                 int(match[3]) / 1e3,
                 int(match[4]) / 1e3 if match[4] else None,
             )
-            for match in _RAIL.finditer(rest)
+            for match in _RAIL.finditer(line)
             if match[1] != "NC"
         },
     )

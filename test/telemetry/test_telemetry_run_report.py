@@ -49,7 +49,7 @@ def test_cdr_of_both_byte_orders(order):
     assert statuses == [Status(2, "a: b", "es ist 95 °C", "board 1", {"k [C]": "1.5"})]
 
 
-@pytest.mark.parametrize("cut", [3, 8, 15, 30])
+@pytest.mark.parametrize("cut", [3, 8, 15, 30, -1, -3])
 def test_cut_bytes_are_refused(cut):
     with pytest.raises(ValueError, match="no DiagnosticArray"):
         read_diagnostics(cdr(0, "a: b", "m", {"k": "v"})[:cut])
