@@ -8,6 +8,7 @@ outputs are bound to arrays that live as long as the session, so a run copies no
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ DTYPES: dict[str, Any] = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+REPEATED = "#"  # between a repeated output's name and its position
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -42,13 +44,10 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
     except OSError as error:
         raise refuse(str(path), "", "a readable file", str(error)) from error
     if content.startswith(LFS_POINTER):
-        raise refuse(
-            str(path),
-            "",
-            "an ONNX model",
-            "a Git LFS pointer",
-            "run `git lfs pull` where it is from",
-        )
+        size = re.search(rb"^size (\d+)", content, re.MULTILINE)
+        of = f" to a file of {size[1].decode()} bytes" if size else ""
+        remedy = "run `git lfs pull` where it is from"
+        raise refuse(str(path), "", "an ONNX model", f"a Git LFS pointer{of}", remedy)
     if not content:
         raise refuse(str(path), "", "an ONNX model", "an empty file")
     found = hashlib.sha256(content).hexdigest()
@@ -89,14 +88,21 @@ class OnnxRuntimeModel:
         self._outputs = _allocate(path, "output", self._session.get_outputs(), problems)
         if problems:
             raise Refusal(problems)
+        # ONNX Runtime does not copy an input that is an output, too; it is the same numbers.
+        for name in self._outputs.keys() & self._inputs.keys():
+            self._outputs[name] = self._inputs[name]
         self._binding = self._session.io_binding()
         # The OrtValues share the arrays' memory and must live as long as they are bound.
         self._values = []
+        bound: set[int] = set()
         for tensors, bind in (
             (self._inputs, self._binding.bind_ortvalue_input),
             (self._outputs, self._binding.bind_ortvalue_output),
         ):
             for name, array in tensors.items():
+                if id(array) in bound:
+                    continue
+                bound.add(id(array))
                 value = ort.OrtValue.ortvalue_from_numpy(array)
                 self._values.append(value)
                 bind(name, value)
@@ -111,7 +117,10 @@ class OnnxRuntimeModel:
 
     @property
     def outputs(self) -> Mapping[str, Buffer]:
-        """Output tensors by name; overwritten by the next run."""
+        """Output tensors by name, in the model's order; overwritten by the next run.
+
+        A name that the model repeats is there again as `name#position`, the same array.
+        """
         return self._outputs
 
     def run(self) -> None:
@@ -154,6 +163,9 @@ def _allocate(
         if not all(isinstance(d, int) and d > 0 for d in shape):
             expected = "fixed sizes after the batch axis"
             problems.append(Problem(str(path), key, expected, f"{tensor.shape}"))
+            continue
+        if tensor.name in arrays and role == "output":
+            arrays[f"{tensor.name}{REPEATED}{len(arrays)}"] = arrays[tensor.name]
             continue
         if tensor.name in arrays:
             problems.append(Problem(str(path), key, "every name once", "twice"))

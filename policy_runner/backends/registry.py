@@ -21,9 +21,11 @@ def load_model(backend: str, path: Path, sha256: str | None, spec_path: Path) ->
     """
     if backend not in BACKENDS:
         raise refuse("", "backend", f"one of {', '.join(BACKENDS)}", backend)
+    from policy_runner.backends.model_facts import data_files
     from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel, check_model_file
 
     found = check_model_file(path, sha256, spec_path)
+    data_files(path)  # refuses where one is missing, or lies elsewhere
     model = OnnxRuntimeModel(path)
     model.sha256 = found
     model.warm_up()

@@ -66,7 +66,7 @@ def test_missing(tmp_path: Path) -> None:
 def test_lfs_pointer(path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     assert _refused(path) == [
-        f"{path}: expected an ONNX model, got a Git LFS pointer; "
+        f"{path}: expected an ONNX model, got a Git LFS pointer to a file of 9 bytes; "
         "run `git lfs pull` where it is from"
     ]
 
@@ -106,8 +106,10 @@ def test_missing_external_data(path: Path) -> None:
     assert list(load_model("onnxruntime", path, None, path).outputs) == ["act"]
     (path.parent / "policy.onnx.data").unlink()
     (sentence,) = _refused(path)
-    assert "policy.onnx.data" in sentence
-    assert sentence.endswith(COPY_AGAIN)
+    assert sentence == (
+        f"{path}: external data: expected the file 'policy.onnx.data' beside it, got no such file; "
+        "copy it from where the model is from"
+    )
 
 
 def test_truncated_external_data(path: Path) -> None:

@@ -1,0 +1,195 @@
+"""Looks into an ONNX file's graph without a library: which nodes there are, and what feeds them.
+
+ONNX files are protobuf messages: fields of (number, wire type), each a varint, 8 bytes, 4 bytes
+or a length with bytes. The few field numbers used here are from onnx.proto (ModelProto.graph 7;
+GraphProto.node 1, initializer 5, input 11; NodeProto.input 1, output 2, name 3, op_type 4,
+attribute 5; AttributeProto.t 5, g 6, graphs 11; TensorProto.dims 1, name 8). A robot needs no
+second library for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+RECURRENT = ("LSTM", "GRU", "RNN")
+_INITIAL_STATE = (5, 6)  # inputs initial_h and initial_c of the recurrent operators
+_ARITHMETIC = ("Sub", "Add", "Div", "Mul", "Clip", "BatchNormalization")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a graph."""
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass
+class Graph:
+    """Nodes in the file's order (those of inner graphs too), stored tensors' sizes, inputs."""
+
+    nodes: list[Node] = field(default_factory=list)
+    stored: dict[str, int] = field(default_factory=dict)  # name -> number of elements
+    inputs: list[str] = field(default_factory=list)  # what is fed; stored tensors left out
+
+
+def read_graph(path: Path) -> Graph:
+    """The graph of an ONNX file; empty where it cannot be followed."""
+    graph = Graph()
+    try:
+        for number, value in _fields(memoryview(path.read_bytes())):
+            if number == 7 and isinstance(value, memoryview):
+                _read_graph(value, graph, outer=True)
+    except (ValueError, IndexError, UnicodeDecodeError):
+        return Graph()
+    graph.inputs = [name for name in graph.inputs if name not in graph.stored]
+    return graph
+
+
+def stateless_recurrence(graph: Graph) -> list[str]:
+    """Recurrent nodes whose state no input of the model reaches, each as `operator 'name'`.
+
+    Such a node starts anew in every run: right for one that runs over a sequence inside one
+    inference, wrong for a policy that was exported without its state.
+    """
+    made_by = {output: node for node in graph.nodes for output in node.outputs if output}
+    fed = set(graph.inputs)
+
+    def reached(name: str, seen: set[str]) -> bool:
+        if name in fed:
+            return True
+        node = made_by.get(name)
+        # The shape of an input says nothing about its numbers.
+        if node is None or name in seen or node.operator in ("Shape", "Size"):
+            return False
+        seen.add(name)
+        return any(reached(one, seen) for one in node.inputs if one)
+
+    found = []
+    for node in graph.nodes:
+        if node.operator in RECURRENT:
+            states = [node.inputs[k] for k in _INITIAL_STATE if k < len(node.inputs)]
+            if not any(reached(name, set()) for name in states if name):
+                found.append(f"{node.operator} '{node.name or node.outputs[0]}'")
+    return found
+
+
+def first_arithmetic(graph: Graph) -> dict[str, list[str]]:
+    """For each input the arithmetic with stored vectors that comes first: a normalizer, mostly.
+
+    {'obs': ['Sub', 'Div']} says that obs goes through Sub and Div with a stored vector of more
+    than one element before anything else happens to it. Inputs without such are left out.
+    """
+    users: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            users.setdefault(name, []).append(node)
+    found = {}
+    for given in graph.inputs:
+        name, operators = given, []
+        while len(users.get(name, [])) == 1:
+            node = users[name][0]
+            vector = any(graph.stored.get(other, 0) > 1 for other in node.inputs if other != name)
+            if node.operator not in _ARITHMETIC or not (vector or node.operator == "Clip"):
+                break
+            operators.append(node.operator)
+            name = node.outputs[0]
+        if any(operator != "Clip" for operator in operators):
+            found[given] = operators
+    return found
+
+
+def _read_graph(content: memoryview, graph: Graph, outer: bool) -> None:
+    for number, value in _fields(content):
+        if not isinstance(value, memoryview):
+            continue
+        if number == 1:
+            _read_node(value, graph)
+        elif number == 5:
+            dims = [v for n, v in _fields(value) if n == 1 and isinstance(v, int)]
+            packed = [v for n, v in _fields(value) if n == 1 and isinstance(v, memoryview)]
+            for run in packed:
+                dims += list(_varints(run))
+            graph.stored[_text(value, 8)] = prod(dims)
+        elif number == 11 and outer:
+            graph.inputs.append(_text(value, 1))
+
+
+def _read_node(content: memoryview, graph: Graph) -> None:
+    texts: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
+    for number, value in _fields(content):
+        if not isinstance(value, memoryview):
+            continue
+        if number in texts:
+            texts[number].append(bytes(value).decode())
+        elif number == 5:
+            for inner, part in _fields(value):
+                if inner in (6, 11) and isinstance(part, memoryview):
+                    _read_graph(part, graph, outer=False)
+    name, operator = "".join(texts[3]), "".join(texts[4])
+    graph.nodes.append(Node(name, operator, tuple(texts[1]), tuple(texts[2])))
+    if operator == "Constant" and texts[2]:
+        graph.stored[texts[2][0]] = _constant_size(content)
+
+
+def _constant_size(content: memoryview) -> int:
+    for number, attribute in _fields(content):
+        if number == 5 and isinstance(attribute, memoryview):
+            for inner, tensor in _fields(attribute):
+                if inner == 5 and isinstance(tensor, memoryview):  # AttributeProto.t
+                    dims: list[int] = []
+                    for n, v in _fields(tensor):
+                        if n == 1:
+                            dims += [v] if isinstance(v, int) else list(_varints(v))
+                    return prod(dims)
+    return 1
+
+
+def _text(content: memoryview, wanted: int) -> str:
+    for number, value in _fields(content):
+        if number == wanted and isinstance(value, memoryview):
+            return bytes(value).decode()
+    return ""
+
+
+def _fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(content, at)
+            yield number, value
+        elif wire == 2:
+            length, at = _varint(content, at)
+            if at + length > len(content):
+                raise ValueError("a field beyond the end")
+            yield number, content[at : at + length]
+            at += length
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+
+
+def _varints(content: memoryview) -> Iterator[int]:
+    at = 0
+    while at < len(content):
+        value, at = _varint(content, at)
+        yield value
+
+
+def _varint(content: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, at
+        shift += 7
