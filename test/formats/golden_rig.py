@@ -1,0 +1,135 @@
+"""Published policies beside the repository, and raw signals fed to the pipeline of the node."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+
+from policy_runner.backends.registry import load_model
+from policy_runner.core.build import build_pipeline
+from policy_runner.core.limits import CommandLimits
+from policy_runner.core.pipeline import Model
+from policy_runner.core.safety import Decision
+from policy_runner.core.settings import InputRule, Settings
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec_file import SpecFile, read_spec
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+POLICIES = REPOSITORY.parent / "shared" / "data" / "policies"
+SPECS = Path(__file__).parent / "specs"
+needs_policies = pytest.mark.skipif(
+    not POLICIES.is_dir(), reason="the published policies (../shared/data/policies) are not here"
+)
+# Which fields of which input the arrays of a signals file are.
+FIELDS = {
+    "sensor_msgs/msg/Imu": {
+        "orientation": "imu_orientation_xyzw",
+        "angular_velocity": "imu_angular_velocity",
+    },
+    "nav_msgs/msg/Odometry": {
+        "pose.pose.orientation": "imu_orientation_xyzw",
+        "twist.twist.angular": "imu_angular_velocity",
+        "twist.twist.linear": "base_linear_velocity",
+    },
+}
+AXES = {"linear.x": 0, "linear.y": 1, "angular.z": 2}
+MS = 1_000_000
+
+
+class Run(NamedTuple):
+    """What went into the model and what came out, tick by tick."""
+
+    observation: np.ndarray  # [ticks, elements]
+    target: np.ndarray  # [ticks, elements], in the order of `names`
+    names: list[str]
+    kinds: list[str]
+    model: Model
+
+
+def content_of(folder: str) -> dict[str, Any]:
+    """The written spec of a folder, as plain data to change."""
+    content: dict[str, Any] = yaml.safe_load((SPECS / f"{folder}.yaml").read_text("utf-8"))
+    return copy.deepcopy(content)  # aliases become copies
+
+
+def spec_beside_model(folder: str, content: Mapping[str, Any] | None = None) -> SpecFile:
+    """The written spec, or a changed one, as if it lay in the policy's folder."""
+    if content is None:
+        spec = read_spec(SPECS / f"{folder}.yaml").spec
+    else:
+        spec = PolicySpec.model_validate(content)
+    return SpecFile(spec, POLICIES / folder / "policy.yaml")
+
+
+def load(spec_file: SpecFile) -> Model:
+    """The spec's model on the backend of the robot."""
+    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    return load_model("onnxruntime", path, spec_file.spec.model.sha256, spec_file.path)
+
+
+def signals_of(folder: str) -> dict[str, np.ndarray]:
+    """The raw signals and what is expected of them."""
+    (path,) = (POLICIES / folder).glob("signals_*.npz")
+    with np.load(path) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def run_signals(spec_file: SpecFile, signals: Mapping[str, np.ndarray], seed: int = 0) -> Run:
+    """One inference per row of the signals; joint states partly shuffled anew in every message."""
+    model = load(spec_file)
+    spec = spec_file.spec
+    count = sum(len(group.names) for tensor in spec.action for group in tensor.groups)
+    period_ns = round(spec.control_dt * 1e9)
+    settings = Settings(
+        period_ns, 1, {name: InputRule(100 * MS) for name in spec.inputs},
+        CommandLimits.none(count), hold_recover_ns=0,
+    )  # fmt: skip
+    pipeline = build_pipeline(spec_file, model, settings, {}, lambda: 0)
+    pipeline.activate()
+    names = signals["joint_state_names"].tolist()
+    random = np.random.default_rng(seed)
+    observation, target = [], []
+    for tick in range(len(signals["command"])):
+        now_ns = (tick + 1) * period_ns
+        for slot in pipeline.slots.values():
+            if slot.joints is not None:
+                order = random.permutation(len(names)) if tick % 3 == 2 else np.arange(len(names))
+                fault = slot.joints.merge(
+                    [names[k] for k in order],
+                    {
+                        "position": signals["joint_position"][tick][order],
+                        "velocity": signals["joint_velocity"][tick][order],
+                    },
+                    now_ns,
+                )
+                assert not fault
+            for path, array in slot.arrays.items():
+                field = path.removeprefix("twist.")
+                if field in AXES:
+                    array[:] = signals["command"][tick, AXES[field]]
+                else:
+                    array[:] = signals[FIELDS[slot.spec.type][path]][tick]
+            slot.received(now_ns, now_ns)
+        step = pipeline.step(now_ns)
+        assert step.decision is Decision.RUN, pipeline.safety.detail
+        assert step.command is not None
+        observation.append(model.inputs["obs"].reshape(-1).copy())
+        target.append(step.command.copy())
+    assert pipeline.inferences == len(target)
+    elements = pipeline.elements
+    return Run(
+        np.array(observation), np.array(target),
+        [element.joint for element in elements], [element.kind for element in elements], model,
+    )  # fmt: skip
+
+
+def excess(found: np.ndarray, reference: np.ndarray) -> float:
+    """Largest |found - reference| as a share of the tolerance 1e-4 + 1e-5 |reference|."""
+    allowed = 1e-4 + 1e-5 * np.abs(reference)
+    return float(np.max(np.abs(found - reference) / allowed))
