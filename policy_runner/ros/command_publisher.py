@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -77,6 +78,8 @@ class CommandPublisher:
                     message_class,
                     topic + suffix,
                     QoSProfile(depth=1),  # reliable: ros2_control matches nothing less
+                    # Its own, since a group keeps dead references to what was destroyed.
+                    callback_group=MutuallyExclusiveCallbackGroup(),
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
                 part = np.array([index[k] for k in which], dtype=np.intp)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.qos import QoSProfile
 
 from policy_runner.core.safety import Decision, Safety
@@ -26,7 +27,13 @@ class StatusPublisher:
 
     def __init__(self, node: Any, period_ns: int) -> None:
         self._node = node
-        self._publisher = node.create_publisher(DiagnosticArray, "~/status", QoSProfile(depth=10))
+        self._publisher = node.create_publisher(
+            DiagnosticArray,
+            "~/status",
+            QoSProfile(depth=10),
+            # Its own, since a group keeps dead references to what was destroyed.
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self._sequence = KeyValue(key="sequence", value="0")
         self._decision = KeyValue(key="decision")
         self._reason = KeyValue(key="reason")
