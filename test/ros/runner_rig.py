@@ -293,7 +293,9 @@ class Graph:
     def close(self) -> None:
         assert self.node.end(2.0)
         self.peer.close()
-        self.runner.close()
+        assert self.runner.executor.stop(5.0)
+        self.node.free()
+        self.node.destroy_node()
         self.context.try_shutdown()
         # A lifecycle node's services outlive destroy_node; until they are collected, the next
         # test would find a second node of the same name that never answers.

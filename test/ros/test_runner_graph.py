@@ -188,7 +188,7 @@ def test_float64_multi_array_in_the_receivers_order(graphs: GraphMaker) -> None:
     assert commands
     message = commands[-1][1]
     assert list(message.data) == [4.0, 2.0]
-    assert message.layout.dim[0].label == "velocity"
+    assert message.layout.dim[0].label == "wheel_r,wheel_l"
     assert message.layout.dim[0].size == 2
 
 
@@ -288,8 +288,8 @@ def test_deactivate_sends_zeros_as_the_last_command(graphs: GraphMaker) -> None:
     assert graph.peer.change("activate")
     graph.await_decision("RUN")
     says(commands, left_joint=2.0, right_joint=-4.0)
-    assert graph.node._loop.last_command_acknowledged is None
-    loop = graph.node._loop
+    assert graph.node.loop.last_command_acknowledged is None
+    loop = graph.node.loop
     assert graph.peer.change("deactivate")
     assert loop.last_command_acknowledged is True
 
