@@ -30,11 +30,11 @@ def sidecar(tmp_path, spawn):
 
 def test_one_look_exits_with_the_worst_level(sidecar, spawn):
     look = spawn(["python", "-c", MONITOR, "--once", "6", "--only", "temperature", "--values"])
+    everything = spawn(["python", "-c", MONITOR, "--once", "6"])
     assert look.wait(20.0) == 0, look.quote()
     assert "cpu 61.2 °C, 37.8 °C below throttling at 99 °C" in " ".join(look.stdout.split())
     assert "Test Board 42" in look.stdout
     assert "cpu margin [C]" in look.stdout
-    everything = spawn(["python", "-c", MONITOR, "--once", "6"])
     assert everything.wait(20.0) == 3  # no runner: the joined view is stale
     assert "no policy_runner seen on /diagnostics yet" in everything.stdout
 
