@@ -67,9 +67,21 @@ def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
 
 
 def rounded(values: Sequence[float], decimals: int) -> bool:
-    """Whether all of several values look as if they were written with that many decimals."""
-    odd = [v for v in values if abs(v * 10 - round(v * 10)) > 1e-9]
-    return len(odd) > 1 and all(abs(v - round(v, decimals)) < 1e-12 for v in odd)
+    """Whether all values look as if they were cut to that many decimals.
+
+    At least three different ones, most of which use the last decimal: 0.25 and 0.125 do not.
+    """
+    different = {abs(v) for v in values}
+
+    def fits(value: float, places: int) -> bool:
+        return abs(value - round(value, places)) < 1e-12
+
+    using = [v for v in different if not fits(v, decimals - 1)]
+    return (
+        all(fits(v, decimals) for v in different)
+        and len(using) >= 3
+        and 2 * len(using) >= len([v for v in different if not fits(v, 0)])
+    )
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,0 +1,91 @@
+"""A policy spec bound to its model and to parameters, as the node binds it, without ROS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from policy_runner.backends.model_facts import data_files
+from policy_runner.backends.onnxruntime_backend import check_model_file
+from policy_runner.backends.registry import load_model
+from policy_runner.cli.node_parameters import parameter_values
+from policy_runner.core.action import action_elements
+from policy_runner.core.build import build_pipeline
+from policy_runner.core.joints import RobotJoint
+from policy_runner.core.pipeline import Model, Pipeline
+from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.ros.configure_checks import collect, with_robot_types
+from policy_runner.ros.runner_parameters import build_settings, robot_joints
+
+
+@dataclass
+class Bound:
+    """What a command works on; `model` and `pipeline` are the very ones of the node."""
+
+    spec_file: SpecFile
+    model: Model
+    pipeline: Pipeline
+    values: dict[str, Any]
+    joints: Mapping[str, RobotJoint]
+    warnings: list[str]
+
+
+def bind(
+    spec_path: Path, params: Path | None = None, types: Mapping[str, str] | None = None
+) -> Bound:
+    """Read, check, load and bind; `types`: message types of inputs that differ from the spec's.
+
+    Raises:
+        Refusal: every problem that could be found.
+    """
+    problems: list[Problem | str] = []
+    spec_file = None
+    with collect(problems):
+        spec_file = read_spec(spec_path)
+    elements: Any = []
+    if spec_file is None:
+        parameter_values(params, None, (), problems)
+        _look_at_model(spec_path, problems)
+        raise Refusal(problems)
+    with collect(problems):
+        elements = action_elements(spec_file.spec, str(spec_file.path))
+    values, warnings = parameter_values(params, spec_file.spec, elements, problems)
+    for name, kind in (types or {}).items():
+        values[f"inputs.{name}.type"] = kind
+    spec_file = with_robot_types(spec_file, values)
+    spec = spec_file.spec
+    settings = joints = model = pipeline = None
+    with collect(problems):
+        settings = build_settings(values, spec, elements)
+    with collect(problems):
+        joints = robot_joints(values, spec)
+    with collect(problems):
+        path = spec_file.beside(spec.model.file, "model.file")
+        check_model_file(path, spec.model.sha256, spec_file.path)
+        data_files(path)
+        model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
+    if model is not None and settings is not None and joints is not None:
+        with collect(problems):
+            pipeline = build_pipeline(spec_file, model, settings, joints, time.perf_counter_ns)
+    if problems or pipeline is None or model is None or joints is None:
+        raise Refusal(problems)
+    return Bound(spec_file, model, pipeline, values, joints, warnings)
+
+
+def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:
+    """A spec that cannot be read may still name a model that cannot be read either."""
+    path = spec_path / "policy.yaml" if spec_path.is_dir() else spec_path
+    try:
+        name = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["file"]
+        model = path.parent / name
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, ValueError):
+        return
+    with collect(problems):
+        check_model_file(model, None, path)
+        data_files(model)

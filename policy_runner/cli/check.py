@@ -1,0 +1,65 @@
+"""`policy-runner check`: would the node take this policy? Every reason why not, at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from policy_runner.cli.bound import Bound, bind
+from policy_runner.cli.suspicious import suspicions
+from policy_runner.core.problems import refuse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """SPEC, --params, --live and what goes with it."""
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
+    parser.add_argument("--params", type=Path, metavar="FILE", help="the node's parameters, too")
+    parser.add_argument("--live", action="store_true", help="compare with the running ROS graph")
+    parser.add_argument("--wait", type=float, default=3.0, metavar="S",
+                        help="how long --live listens; default 3 s")  # fmt: skip
+    parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
+                        help="with --live: where an input is published, as the node's remapping"
+                        " says it")  # fmt: skip
+    parser.add_argument("--namespace", default="", help="with --live: of the node")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when nothing is wrong; suspicious numbers are said, and are no reason to refuse."""
+    if (arguments.topic or arguments.namespace) and not arguments.live:
+        raise refuse("", "--topic, --namespace", "--live with them", "no --live")
+    bound = bind(arguments.spec, arguments.params)
+    warnings = [*bound.warnings, *suspicions(bound.spec_file)]
+    said = [f"{len(bound.pipeline.elements)} commands", f"{_observed(bound)} observed numbers"]
+    if arguments.live:
+        said += _live(bound, arguments, warnings)
+    console = Console(soft_wrap=True, highlight=False)
+    for warning in warnings:
+        console.print(f"[yellow]look at[/] {escape(warning)}")
+    path = escape(str(bound.spec_file.path))
+    period = bound.pipeline.settings.period_ns / 1e9
+    console.print(f"[green]ok[/] {path}: {', '.join(said)}, a tick every {period:g} s")
+    return 0
+
+
+def _observed(bound: Bound) -> int:
+    return sum(builder.size for builder, _ in bound.pipeline._builders)
+
+
+def _live(bound: Bound, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:
+    from importlib.util import find_spec
+
+    if find_spec("rclpy") is None:
+        remedy = "source a ROS 2 installation"
+        raise refuse("", "--live", "rclpy", "none", remedy)
+    from policy_runner.cli.replay import topic_option
+    from policy_runner.ros.live_check import compare_with_graph
+
+    topics = dict(topic_option(one) for one in arguments.topic)
+    found = compare_with_graph(
+        bound.pipeline, bound.values, topics, arguments.namespace, arguments.wait
+    )
+    warnings += found.warnings
+    return found.rates

@@ -1,0 +1,110 @@
+"""Arrays of a replay's .npz: observations (frames) and tensors, beside the signals.
+
+Observations: `frame/TENSOR` [N, elements], or `frame` for a policy with one such tensor: what
+the terms give, in their order; history, clip and normalization still follow.
+Tensors: `in__NAME`, `tensor/NAME` or NAME itself, [N, ...] or one sample in the model's own
+shape: what goes into the model. Recurrent state may be left out; it is carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from policy_runner.cli.bound import Bound
+from policy_runner.core.problems import Problem, Refusal, refuse
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every array of an .npz.
+
+    Raises:
+        Refusal: no such file, no .npz, or pickled objects in it.
+    """
+    if not path.is_file():
+        raise refuse(str(path), "", "a rosbag2 recording or an .npz", "no such file")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy raise their own
+        text = " ".join(str(error).split())
+        raise refuse(str(path), "", "an .npz of plain arrays", text) from error
+
+
+def frames_of(arrays: Arrays, bound: Bound, file: str) -> dict[str, np.ndarray]:
+    """tensor -> frames [N, elements]; {} when the file has none.
+
+    Raises:
+        Refusal: frames of another size, or only some tensors'.
+    """
+    builders = {builder.name: builder for builder, _ in bound.pipeline._builders}
+    found = {}
+    for name in builders:
+        array = arrays.get(f"frame/{name}", arrays.get("frame") if len(builders) == 1 else None)
+        if array is not None:
+            found[str(name)] = array
+    if not found:
+        return {}
+    problems = [
+        Problem(file, f"frame/{name}", f"frames of '{name}', too", "none")
+        for name in builders
+        if name not in found
+    ]
+    for name, array in found.items():
+        size = builders[name].frame.size
+        if array.ndim < 2 or array[0].size != size:
+            expected = f"[N, {size}] ({', '.join(builders[name].elements[:3])}, ...)"
+            problems.append(Problem(file, f"frame/{name}", expected, f"shape {array.shape}"))
+    _same_length(found, file, problems)
+    return found
+
+
+def tensors_of(arrays: Arrays, bound: Bound, file: str) -> dict[str, np.ndarray]:
+    """tensor of the model -> values [N, ...]; {} when the file has none.
+
+    Raises:
+        Refusal: values that do not fit the model's shape.
+    """
+    found = {}
+    problems: list[Problem] = []
+    for name, tensor in bound.model.inputs.items():
+        for key in (f"in__{name}", f"tensor/{name}", name):
+            if key not in arrays:
+                continue
+            array = arrays[key]
+            if array.shape == tensor.shape:
+                array = array[np.newaxis]
+            if array.ndim < 1 or not len(array) or array[0].size != tensor.size:
+                expected = f"[N, ...] of {tensor.shape}"
+                problems.append(Problem(file, key, expected, f"shape {array.shape}"))
+            found[name] = array
+            break
+    if found and not set(found) >= _needed(bound):
+        missing = sorted(_needed(bound) - set(found))
+        problems.append(Problem(file, "", f"the tensors {', '.join(missing)}, too", "none"))
+    _same_length(found, file, problems)
+    return found
+
+
+def _needed(bound: Bound) -> set[str]:
+    """Inputs that are neither state nor constant."""
+    names = list(bound.model.inputs)
+    observed = bound.spec_file.spec.observation
+    return {
+        names[one.tensor] if isinstance(one.tensor, int) else one.tensor
+        for one in observed
+        if getattr(one, "constant", None) is None
+    }
+
+
+def _same_length(found: Arrays, file: str, problems: list[Problem]) -> None:
+    lengths = {name: len(array) for name, array in found.items()}
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        problems.append(Problem(file, "", "as many samples of every tensor", got))
+    if problems:
+        raise Refusal(problems)

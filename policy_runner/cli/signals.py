@@ -1,0 +1,157 @@
+"""Signals in an .npz as messages in time, as if they had been received.
+
+Keys, N samples each, for every input of the policy spec by its name there:
+
+    INPUT/FIELD       [N, ...]  a field by its path: imu/orientation [N, 4] (x, y, z, w),
+                                imu/angular_velocity [N, 3], cmd_vel/twist.linear.x [N]
+    INPUT/name        [J] text  of a JointState; INPUT/position, /velocity, /effort are [N, J]
+    INPUT/t           [N]       when each sample was received [s]
+    t                 [N]       the same for every input without a time of its own
+    control_dt        scalar    without any time: samples are this far apart [s]
+
+A second layout has no input names and goes by message type: `joint_state_names`,
+`joint_position`, `joint_velocity`, `joint_effort` (JointState); `imu_orientation_xyzw`,
+`imu_angular_velocity`, `imu_linear_acceleration` (Imu, or Odometry where there is no Imu);
+`base_linear_velocity` (Odometry); `command` [N, 3] of vx, vy, wz (Twist, TwistStamped).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from policy_runner.core.message_fields import leaves
+from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.spec import Input
+
+JOINT_STATE, IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"
+ODOMETRY = "nav_msgs/msg/Odometry"
+Arrays = Mapping[str, np.ndarray]
+# Second layout: key -> (message type, field path) in the order of preference.
+BY_TYPE: dict[str, tuple[tuple[str, str], ...]] = {
+    "joint_state_names": ((JOINT_STATE, "name"),),
+    "joint_position": ((JOINT_STATE, "position"),),
+    "joint_velocity": ((JOINT_STATE, "velocity"),),
+    "joint_effort": ((JOINT_STATE, "effort"),),
+    "imu_orientation_xyzw": ((IMU, "orientation"), (ODOMETRY, "pose.pose.orientation")),
+    "imu_angular_velocity": ((IMU, "angular_velocity"), (ODOMETRY, "twist.twist.angular")),
+    "imu_linear_acceleration": ((IMU, "linear_acceleration"),),
+    "base_linear_velocity": ((ODOMETRY, "twist.twist.linear"),),
+    "command": (
+        ("geometry_msgs/msg/Twist", "linear.x,linear.y,angular.z"),
+        ("geometry_msgs/msg/TwistStamped", "twist.linear.x,twist.linear.y,twist.angular.z"),
+    ),
+}
+
+
+class Event(NamedTuple):
+    """One message of one input, received at t_ns."""
+
+    t_ns: int
+    input: str
+    message: Any
+
+
+def is_signals(keys: Mapping[str, Any] | list[str], inputs: Mapping[str, Input]) -> bool:
+    """Whether an .npz with these keys holds signals."""
+    return any(key in BY_TYPE or key.split("/")[0] in inputs for key in keys)
+
+
+def signal_events(arrays: Arrays, inputs: Mapping[str, Input], file: str) -> list[Event]:
+    """Every sample of every input as a message, in the order of time.
+
+    Raises:
+        Refusal: an input without signals, or arrays whose lengths differ.
+    """
+    fields: dict[str, dict[str, np.ndarray]] = {name: {} for name in inputs}
+    for key, array in arrays.items():
+        name, _, path = key.partition("/")
+        if path and name in fields:
+            fields[name][path] = array
+        elif key in BY_TYPE:
+            for name, path, part in _by_type(key, array, inputs):
+                fields[name].setdefault(path, part)
+    problems = [
+        Problem(file, f"{name}/...", f"signals of input '{name}' ({inputs[name].type})", "none")
+        for name, found in fields.items()
+        if not found
+    ]
+    if problems:
+        raise Refusal(problems)
+    events: list[Event] = []
+    for name, found in fields.items():
+        events += _events(name, found, arrays, inputs[name], file)
+    return sorted(events, key=lambda event: event.t_ns)
+
+
+def _by_type(
+    key: str, array: np.ndarray, inputs: Mapping[str, Input]
+) -> list[tuple[str, str, np.ndarray]]:
+    for kind, path in BY_TYPE[key]:
+        names = [name for name, given in inputs.items() if given.type == kind]
+        if names:
+            parts = path.split(",")
+            if len(parts) == 1:
+                return [(name, path, array) for name in names]
+            return [(name, one, array[:, k]) for name in names for k, one in enumerate(parts)]
+    return []
+
+
+def _events(
+    name: str, fields: dict[str, np.ndarray], arrays: Arrays, given: Input, file: str
+) -> list[Event]:
+    times = fields.pop("t", arrays.get("t"))
+    names = [str(one) for one in fields.pop("name", [])]
+    counts = {path: len(array) for path, array in fields.items()}
+    if times is not None:
+        counts["t"] = len(times)
+    if len(set(counts.values())) != 1:
+        got = ", ".join(f"{path} {count}" for path, count in counts.items()) or "none"
+        raise refuse(file, f"{name}/...", "as many samples in every array", got)
+    count = next(iter(counts.values()))
+    if times is None:
+        if "control_dt" not in arrays:
+            raise refuse(file, f"{name}/t", "a time per sample, or control_dt", "neither")
+        # In ns before the product, as the loop's own deadlines are.
+        times_ns = np.arange(count) * round(float(arrays["control_dt"]) * 1e9)
+    else:
+        times_ns = np.round(np.asarray(times, dtype=np.float64) * 1e9).astype(np.int64)
+    writers = [_writer(path, array, given, file, name) for path, array in fields.items()]
+    events = []
+    for k, t_ns in enumerate(times_ns.tolist()):
+        message = SimpleNamespace(orientation_covariance=[0.0] * 9, name=names)
+        for write in writers:
+            write(message, k)
+        events.append(Event(t_ns, name, message))
+    return events
+
+
+def _writer(path: str, array: np.ndarray, given: Input, file: str, name: str) -> Any:
+    if given.type == JOINT_STATE:
+        return lambda message, k: setattr(message, path, array[k])
+    try:
+        paths = leaves(given.type, path)
+    except KeyError:  # a type that is not known here: the array is the field
+        return lambda message, k: _set(message, path, array[k])
+    flat = np.asarray(array, dtype=np.float64).reshape(len(array), -1)
+    if flat.shape[1] != len(paths):
+        expected = f"{len(paths)} numbers per sample ({', '.join(paths)})"
+        raise refuse(file, f"{name}/{path}", expected, f"{flat.shape[1]}")
+
+    def write(message: Any, k: int) -> None:
+        for leaf, value in zip(paths, flat[k].tolist(), strict=True):
+            _set(message, leaf, value)
+
+    return write
+
+
+def _set(message: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for part in parents:
+        if not hasattr(message, part):
+            setattr(message, part, SimpleNamespace())
+        message = getattr(message, part)
+    setattr(message, last, value)

@@ -1,0 +1,116 @@
+"""Numbers of a policy spec that are legal and often wrong: said by `inspect` and `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from policy_runner.core.normalization import resolve_formula
+from policy_runner.core.problems import Refusal
+from policy_runner.core.spec import Normalization, PerTermNormalization
+from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.statistics import read_statistics
+from policy_runner.formats.draft import rounded
+
+SMALL_STD = 1e-4  # a constant in training: the slightest noise on the robot is huge after it
+SMALL_SPAN = 2e-3  # q99 - q01; 1e-3 was seen to make a policy useless (openpi, issue 814)
+SPANS = (("q01", "q99"), ("q10", "q90"), ("min", "max"))
+
+
+def normalizations(spec_file: SpecFile) -> Iterator[tuple[str, Normalization]]:
+    """(key, normalization) of every one that has statistics."""
+    for k, tensor in enumerate(spec_file.spec.observation):
+        key = f"observation[{k}].normalization"
+        given = tensor.normalization
+        if isinstance(given, Normalization):
+            yield key, given
+        elif isinstance(given, PerTermNormalization):
+            for name, one in given.per_term.items():
+                if isinstance(one, Normalization):
+                    yield f"{key}.per_term.{name}", one
+    for k, action in enumerate(spec_file.spec.action):
+        if action.denormalization is not None:
+            yield f"action[{k}].denormalization", action.denormalization
+
+
+def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.ndarray]:
+    """The stored arrays by their own meaning (mean, std, var, min, ...); {} where unreadable."""
+    if given.statistics is None:
+        return {}
+    group = [given.group] if isinstance(given.group, str) else list(given.group or [])
+    try:
+        if isinstance(given.statistics, str):
+            path = spec_file.beside(given.statistics, "statistics")
+            stored = read_statistics(path, None, group)
+        else:
+            stored = {k: np.asarray(v, dtype=np.float64) for k, v in given.statistics.items()}
+    except Refusal:
+        return {}
+    names = {name: key for key, name in given.keys.items()}
+    return {str(names.get(name, name)): values for name, values in stored.items()}
+
+
+def suspicions(spec_file: SpecFile) -> list[str]:
+    """One sentence for everything that a person should look at."""
+    found: list[str] = []
+    for key, given in normalizations(spec_file):
+        kind = resolve_formula(given, str(spec_file.path), key).kind
+        found += [f"{key}: {text}" for text in _statistics(statistics_of(spec_file, given), kind)]
+    spec = spec_file.spec
+    for key in ("stiffness", "damping"):
+        values = _numbers(getattr(spec, key))
+        if values and set(values) <= {0.0, 1.0}:
+            got = "1" if set(values) == {1.0} else "0" if set(values) == {0.0} else "1 or 0"
+            found.append(
+                f"{key}: all exactly {got}, which exporters write for gains that they do not know"
+            )
+    lists = [("default_joint_pos", spec.default_joint_pos), ("stiffness", spec.stiffness),
+             ("damping", spec.damping)]  # fmt: skip
+    for k, action in enumerate(spec.action):
+        for g, group in enumerate(action.groups):
+            lists.append((f"action[{k}].groups[{g}].scale", group.scale))
+    short = [key for key, given_numbers in lists if rounded(_numbers(given_numbers), 3)]
+    if short:
+        found.append(
+            f"{', '.join(short)}: at most 3 decimals, as exporters round them; the trainer's "
+            "own numbers may be others"
+        )
+    return found
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [float(one) for one in value]
+    return [] if value is None else [float(value)]
+
+
+def _statistics(stored: Mapping[str, np.ndarray], kind: str) -> list[str]:
+    found = []
+    std = stored.get("std", np.sqrt(np.maximum(stored["var"], 0)) if "var" in stored else None)
+    if std is not None and kind in ("mean_std", "mean_var"):
+        found += _where(std, std < SMALL_STD, f"std below {SMALL_STD:g}")
+        mean = stored.get("mean")
+        if mean is not None and not mean.any() and (std == 1.0).all():
+            found.append("mean 0 and std 1 everywhere: it changes nothing; is this the real file?")
+    for low, high in SPANS:
+        uses = {"min": "min_max", "q01": "quantiles", "q10": "quantile10"}[low]
+        if kind == uses and low in stored and high in stored:
+            span = stored[high] - stored[low]
+            found += _where(span, span < SMALL_SPAN, f"{high} - {low} below {SMALL_SPAN:g}")
+    used = [name for name, values in stored.items() if rounded(values.tolist(), 3)]
+    if used:
+        found.append(f"{', '.join(used)}: at most 3 decimals")
+    return found
+
+
+def _where(values: np.ndarray, bad: np.ndarray, what: str) -> list[str]:
+    index = np.flatnonzero(bad)
+    if not index.size:
+        return []
+    shown = ", ".join(f"[{k}] {values[k]:.3g}" for k in index[:5])
+    more = f" and {index.size - 5} more" if index.size > 5 else ""
+    return [f"{what}: {shown}{more}"]
