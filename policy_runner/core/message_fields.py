@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+_INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 _XYZ = {"x": "number", "y": "number", "z": "number"}
 _MESSAGES: dict[str, dict[str, str]] = {
     "geometry_msgs/msg/Vector3": _XYZ,
@@ -35,8 +36,41 @@ _MESSAGES: dict[str, dict[str, str]] = {
         "pose": "geometry_msgs/msg/PoseWithCovariance",
         "twist": "geometry_msgs/msg/TwistWithCovariance",
     },
-    "std_msgs/msg/Float32": {"data": "number"},
-    "std_msgs/msg/Float64": {"data": "number"},
+    "geometry_msgs/msg/PoseWithCovarianceStamped": {"pose": "geometry_msgs/msg/PoseWithCovariance"},
+    "geometry_msgs/msg/PointStamped": {"point": "geometry_msgs/msg/Point"},
+    "geometry_msgs/msg/QuaternionStamped": {"quaternion": "geometry_msgs/msg/Quaternion"},
+    "geometry_msgs/msg/Transform": {
+        "translation": "geometry_msgs/msg/Vector3",
+        "rotation": "geometry_msgs/msg/Quaternion",
+    },
+    "geometry_msgs/msg/TransformStamped": {"transform": "geometry_msgs/msg/Transform"},
+    "geometry_msgs/msg/Accel": {
+        "linear": "geometry_msgs/msg/Vector3",
+        "angular": "geometry_msgs/msg/Vector3",
+    },
+    "geometry_msgs/msg/AccelStamped": {"accel": "geometry_msgs/msg/Accel"},
+    "geometry_msgs/msg/Wrench": {
+        "force": "geometry_msgs/msg/Vector3",
+        "torque": "geometry_msgs/msg/Vector3",
+    },
+    "geometry_msgs/msg/WrenchStamped": {"wrench": "geometry_msgs/msg/Wrench"},
+    "sensor_msgs/msg/LaserScan": {
+        **dict.fromkeys(("angle_min", "angle_max", "angle_increment"), "number"),
+        **dict.fromkeys(("range_min", "range_max"), "number"),
+        **dict.fromkeys(("ranges", "intensities"), "sequence"),
+    },
+    "sensor_msgs/msg/Range": dict.fromkeys(("range", "min_range", "max_range"), "number"),
+    "sensor_msgs/msg/FluidPressure": {"fluid_pressure": "number"},
+    "sensor_msgs/msg/MagneticField": {"magnetic_field": "geometry_msgs/msg/Vector3"},
+    "sensor_msgs/msg/Joy": dict.fromkeys(("axes", "buttons"), "sequence"),
+    **{
+        f"std_msgs/msg/{name}": {"data": "number"}
+        for name in ("Bool", "Byte", "Float32", "Float64", *_INTEGERS)
+    },
+    **{
+        f"std_msgs/msg/{name}MultiArray": {"data": "sequence"}
+        for name in ("Float32", "Float64", *_INTEGERS)
+    },
 }
 _SLICE = re.compile(r"^(?P<path>[\w.]+)\[(?P<first>\d+):(?P<last>\d+)\]$")
 
@@ -56,23 +90,43 @@ def leaves(message_type: str, path: str, size: int | None = None) -> tuple[str, 
         first, last = int(match["first"]), int(match["last"])
         if first >= last:
             raise KeyError("a slice [first:last] with first < last")
+        field_kind(message_type, match["path"], "sequence")
         return tuple(f"{match['path']}[{k}]" for k in range(first, last))
     kind = message_type
     if kind not in _MESSAGES:
         if size is None:
             raise KeyError("the key `size` beside `field`, since this message type is not known")
         return (path,) if size == 1 else tuple(f"{path}[{k}]" for k in range(size))
+    kind = field_kind(message_type, path, "")
+    if kind == "sequence":
+        if size is None:
+            raise KeyError(
+                f"a slice such as {path}[0:8], `size`, or `pool` for the sequence '{path}'"
+            )
+        return tuple(f"{path}[{k}]" for k in range(size))
+    return tuple(_expand(kind, path))
+
+
+def field_kind(message_type: str, path: str, wanted: str) -> str:
+    """The kind of a field: a message type, number or sequence; `wanted` for an unknown type."""
+    kind = message_type
+    if kind not in _MESSAGES:
+        return wanted
     for part in path.split("."):
         fields = _MESSAGES.get(kind, {})
         if part not in fields:
             raise KeyError(f"one of {', '.join(fields) or 'no further field'} for '{part}'")
         kind = fields[part]
-    return tuple(_expand(kind, path))
+    if wanted and kind != wanted:
+        raise KeyError(f"a {wanted}, which '{path}' is not, but a {kind},")
+    return kind
 
 
 def _expand(kind: str, path: str) -> list[str]:
     if kind == "number":
         return [path]
+    if kind == "sequence":
+        raise KeyError(f"a single field, since '{path}' is a sequence")
     return [
         leaf for name, sub in _MESSAGES[kind].items() for leaf in _expand(sub, f"{path}.{name}")
     ]

@@ -70,17 +70,20 @@ def _found(content: Mapping[Any, Any], error: Any, file: str) -> _Found:
     key = ""
     at: Any = content
     alternatives: list[tuple[str, str]] = []
+    tagged = None  # where a term's kind was passed; it may also be the name of its next key
     location = error["loc"]
     for k, part in enumerate(location):
         last_key = k == len(location) - 1 and error["type"] in ("missing", "extra_forbidden")
-        is_tag = isinstance(at, Mapping) and at.get("term") == part and key.endswith("]")
+        is_tag = isinstance(at, Mapping) and at.get("term") == part and tagged != key
         if isinstance(part, int) and isinstance(at, list) and part < len(at):
             key, at = f"{key}[{part}]", at[part]
         elif (isinstance(at, Mapping) and part in at and not is_tag) or last_key:
             key = f"{key}.{part}" if key else str(part)
             at = at.get(part) if isinstance(at, Mapping) else None
             is_tag = False
-        elif not is_tag and part != "[key]":
+        elif is_tag:
+            tagged = key
+        elif part != "[key]":
             alternatives.append((key, str(part)))
     return _Found(_problem(file, key, error), error["type"], tuple(alternatives))
 

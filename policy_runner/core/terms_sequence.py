@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from policy_runner.core.inputs import Read
+from policy_runner.core.message_fields import field_kind
 from policy_runner.core.problems import refuse
 from policy_runner.core.spec import FieldTerm
 from policy_runner.core.term_sources import Array, CompiledTerm, Sources, absolute
@@ -24,6 +25,11 @@ def pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     bins, by = term.pool.bins, term.pool.by
     path, _, cut = term.field.partition("[")
     first, last = _slice(cut, term.field, sources.file, f"{key}.field")
+    try:
+        field_kind(slot.spec.type, path, "sequence")
+    except KeyError as error:
+        expected = f"{error.args[0]} of {slot.spec.type}"
+        raise refuse(sources.file, f"{key}.field", expected, f"'{path}'") from error
     taker = slot.sequence(path)
     rules = {str(which): value for which, value in (term.nonfinite or {}).items()}
 
