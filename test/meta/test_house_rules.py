@@ -16,7 +16,7 @@ LONGER: dict[str, str] = {
 }
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "manager"}
 EMPTY_VERBS = {"handle", "process", "manage", "do"}  # for functions: nouns may be called so
-MINIMUM_TEST_FUNCTIONS = 100
+MINIMUM_TEST_FUNCTIONS = 400
 
 
 def _python_files(*folders: str) -> list[Path]:
