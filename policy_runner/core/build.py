@@ -83,7 +83,7 @@ def build_pipeline(
             decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file)
     except Refusal as refusal:
         problems += [problem for problem in refusal.problems if problem not in problems]
-    if settings.max_tilt_rad and not _reads_gravity(spec):
+    if settings.max_tilt_rad and not reads_gravity(spec):
         expected = "0, or a policy with a projected_gravity term"
         problems.append(
             Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")
@@ -173,7 +173,7 @@ def _reads_previous_target(spec: PolicySpec) -> bool:
     )
 
 
-def _reads_gravity(spec: PolicySpec) -> bool:
+def reads_gravity(spec: PolicySpec) -> bool:
     return any(
         isinstance(term, ProjectedGravityTerm)
         for tensor in spec.observation

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.core.action import action_elements
+from policy_runner.core.limits import CommandLimits
 from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.settings import InputRule, Settings
+from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_file import SpecFile, read_spec
 from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters
@@ -76,3 +79,9 @@ def with_robot_types(spec_file: SpecFile, values: dict[str, Any]) -> SpecFile:
         for name, given in spec_file.spec.inputs.items()
     }
     return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
+
+
+def stand_in_settings(spec: PolicySpec) -> Settings:
+    """Settings that nothing runs with: to build a pipeline when the real ones were refused."""
+    rules = {name: InputRule(max_age_ns=1) for name in spec.inputs}
+    return Settings(1, 1, rules, CommandLimits.none(0))

@@ -23,6 +23,7 @@ from policy_runner.ros.configure_checks import (
     collect,
     declare_for_policy,
     read_policy,
+    stand_in_settings,
     with_robot_types,
 )
 from policy_runner.ros.control_loop import ControlLoop
@@ -148,14 +149,16 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
         expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
         problems.append(Problem("", "parameter command.type", expected, values["command.type"]))
     pipeline = None
-    if spec_file is not None and model is not None and settings is not None and joints is not None:
+    if spec_file is not None and model is not None and joints is not None:
+        # Without settings the pipeline is built only to find its problems, too.
+        settings = settings or stand_in_settings(spec_file.spec)
         with collect(problems):
             pipeline = build_pipeline(
                 spec_file, model, settings, joints, time.perf_counter_ns,
                 mountings(values, spec_file.spec),
             )  # fmt: skip
     if problems or pipeline is None or spec_file is None or joints is None:
-        raise Refusal(problems)
+        raise Refusal(list(dict.fromkeys(problems)))
     made = Configured(
         node, spec_file.spec, model, pipeline, values, simulated, warnings,
         {

@@ -118,6 +118,8 @@ class ControlLoop:
 
     def _run(self) -> None:
         try:
+            # numpy would warn on stderr about inf and NaN, which the pipeline judges itself.
+            np.seterr(all="ignore")
             self._prepare_thread()
             self.pipeline.activate()
             self._ticker.start()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 
+from policy_runner.ros.ending import end_on_signal, ignore_further_signals
 from policy_runner.ros.private_stderr import PrivateStderr
 
 _END_S = 1.0
@@ -13,15 +13,14 @@ _END_S = 1.0
 
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0, or 1 when a callback did not end in time."""
-    ended = threading.Event()
     # rclpy's own handlers would shut the context down below the executor's feet.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    ended = end_on_signal()
     stderr = PrivateStderr()
     try:
         return _run(args, ended)
     finally:
         stderr.close()
+        ignore_further_signals()
 
 
 def _run(args: list[str] | None, ended: threading.Event) -> int:

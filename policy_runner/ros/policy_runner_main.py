@@ -7,10 +7,10 @@ and waits for its acknowledgement; then executor, node and context go, in under 
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 
+from policy_runner.ros.ending import end_on_signal, ignore_further_signals
 from policy_runner.ros.parameter_overrides import early_value
 from policy_runner.ros.private_stderr import PrivateStderr
 from policy_runner.ros.realtime import prepare_process
@@ -21,14 +21,13 @@ NODE_NAME = "policy_runner"
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0, or 1 when the control thread failed or did not end."""
     arguments = sys.argv if args is None else ["policy_runner", *args]
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    ended = end_on_signal()
     stderr = PrivateStderr()
     try:
         return _run(arguments, ended)
     finally:
         stderr.close()
+        ignore_further_signals()
 
 
 def _run(arguments: list[str], ended: threading.Event) -> int:

@@ -15,6 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
+from policy_runner.core.build import reads_gravity
 from policy_runner.core.problems import Refusal
 from policy_runner.ros.configured import Configured, configure
 from policy_runner.ros.control_loop import ControlLoop
@@ -206,8 +207,10 @@ class PolicyRunner(LifecycleNode):
         try:
             values = {**self.parameters.values(), **changed}
             settings = build_settings(values, made.spec, made.pipeline.elements)
+            if settings.max_tilt_rad and not reads_gravity(made.spec):
+                return "parameter safety.max_tilt: expected 0, since no term reads gravity"
         except Refusal as refusal:
-            return str(refusal)
+            return "; ".join(str(problem) for problem in refusal.problems)
         self._loop.swap_settings(settings)
         return ""
 

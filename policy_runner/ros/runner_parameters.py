@@ -214,6 +214,11 @@ def build_settings(
             key = f"parameters joints.{element.joint}.lower, upper"
             expected = f"bounds around 0, since a {element.kind} must be able to stop"
             problems.append(Problem("", key, expected, f"[{low[k]:g}, {high[k]:g}]"))
+    between_s = values["decimation"] * period_ns / 1e9
+    if values["safety.reset_after"] <= between_s:
+        key = "parameter safety.reset_after"
+        expected = f"more than the {between_s:g} s between two inferences"
+        problems.append(Problem("", key, expected, f"{values['safety.reset_after']:g}"))
     if problems:
         raise Refusal(problems)
     return Settings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from importlib.util import find_spec
@@ -12,6 +11,8 @@ import rclpy.utilities
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from policy_runner.ros.ending import end_on_signal, ignore_further_signals
+
 
 def main(args: list[str] | None = None) -> int:
     """Run the simulated robot until its duration is over or a signal comes; the exit status."""
@@ -20,9 +21,7 @@ def main(args: list[str] | None = None) -> int:
         _tell("the module mujoco is missing; pip install 'policy_runner[sim]'")
         return 1
     viewer = "--viewer" in rclpy.utilities.remove_ros_args(argv)[1:]
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    ended = end_on_signal()
     rclpy.init(
         args=[*argv, *(["--ros-args", "-p", "viewer:=true"] if viewer else [])],
         signal_handler_options=SignalHandlerOptions.NO,
@@ -31,6 +30,7 @@ def main(args: list[str] | None = None) -> int:
         return _run(ended)
     finally:
         rclpy.utilities.try_shutdown()
+        ignore_further_signals()
 
 
 def _run(ended: threading.Event) -> int:

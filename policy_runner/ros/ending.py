@@ -1,0 +1,26 @@
+"""How a process hears that it should end: once, and never in the middle of ending."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_on_signal() -> threading.Event:
+    """An event that SIGINT and SIGTERM set, instead of interrupting whatever runs."""
+    ended = threading.Event()
+    for number in _SIGNALS:
+        signal.signal(number, lambda _number, _frame: ended.set())
+    return ended
+
+
+def ignore_further_signals() -> None:
+    """Call last: the interpreter puts default handlers back while it finalizes.
+
+    Launch sends SIGINT to a process whose group has just got one from the terminal; the second
+    one would kill a process that has already ended well.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
