@@ -1,0 +1,74 @@
+"""Robot and runner in lockstep, as the demo starts them, in a namespace of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from policy_runner.cli.children import Children
+from policy_runner.ros.processes import Arguments, processes
+from policy_runner.share import share_path
+
+_starting = threading.Lock()
+
+
+def copy_policy(folder: Path, change: Callable[[Path, dict[str, Any]], None]) -> Path:
+    """A copy of the shipped policy in `folder`, changed; `change` gets the folder and the spec."""
+    source = share_path("models", "balancer")
+    folder.mkdir(parents=True)
+    for name in ("policy.yaml", "policy.onnx", "statistics.npz"):
+        shutil.copy(source / name, folder / name)
+    spec = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
+    change(folder, spec)
+    for given in (spec["model"], spec["observation"][0]["normalization"]):
+        given.pop("sha256", None)  # of what was just changed
+    (folder / "policy.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), "utf-8")
+    return folder
+
+
+def run(folder: Path, seed: int, duration_s: float, policy: str = "", **robot: Any) -> Any:
+    """The robot's report of one run; AssertionError when a process failed."""
+    folder.mkdir(parents=True)
+    report = folder / "report.json"
+    space = f"/run{seed}"
+    rows = processes(
+        Arguments(
+            policy=policy,
+            simulated_robot=True,
+            lockstep=True,
+            sidecar=False,
+            robot={"seed": seed, "duration": duration_s, "report": str(report), **robot},
+        )
+    )
+    remap = (f"__ns:={space}", f"/clock:={space}/clock", f"/diagnostics:={space}/diagnostics")
+    extra = [word for rule in remap for word in ("-r", rule)]
+    with _starting:
+        children = Children(rows, folder, extra)
+    try:
+        end = time.monotonic() + 60.0 + 2.0 * duration_s
+        while children.running("simulated_robot") and children.running("policy_runner"):
+            assert time.monotonic() < end, "still running"
+            time.sleep(0.02)
+        if children.running("simulated_robot"):  # the runner ended first: a failure
+            time.sleep(0.5)
+    finally:
+        children.end()
+    logs = "\n".join(children.log(row.node_name).read_text("utf-8", "replace") for row in rows)
+    assert children.status == {row.node_name: 0 for row in rows}, logs
+    return json.loads(report.read_text("utf-8"))
+
+
+def run_seeds(folder: Path, seeds: Sequence[int], duration_s: float, **how: Any) -> list[Any]:
+    """One report a seed, two runs at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(
+            pool.map(lambda seed: run(folder / f"seed{seed}", seed, duration_s, **how), seeds)
+        )
