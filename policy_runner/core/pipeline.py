@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from policy_runner.core.action import ActionDecoder, ActionElement
 from policy_runner.core.clocks import Clock
+from policy_runner.core.command import Command
+from policy_runner.core.freshness import Freshness
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import NEVER
 from policy_runner.core.observation import TensorBuilder
@@ -90,17 +92,10 @@ class Pipeline:
         self._clock_ns = clock_ns
         self._clocks = clocks
         self._previous_target = previous_target
-        size = len(decoder.elements)
-        self._command = np.zeros(size)
-        self._previous = np.zeros(size)
-        self._holds_position = np.array([e.kind == "position" for e in decoder.elements])
-        self._zeroed_on_stop = np.flatnonzero(~self._holds_position)
-        self._commanded = False
+        self._command = Command(decoder.elements)
         self._phase = 0  # ticks since the last inference; one is due at 0
         self._inferred_at_ns = NEVER
-        self.limit_hits = np.zeros(size, dtype=np.int64)
         self.inferences = 0
-        self.worst_age_ns = 0  # of the oldest value that the last step used
 
     @property
     def settings(self) -> Settings:
@@ -109,8 +104,18 @@ class Pipeline:
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        rules = [(slot, settings.inputs[name], name) for name, slot in self.slots.items()]
-        self._settings, self._slot_list = settings, rules
+        self._settings = settings
+        self._freshness = Freshness(self.slots, settings.inputs)
+
+    @property
+    def worst_age_ns(self) -> int:
+        """Age of the oldest value that the last step used."""
+        return self._freshness.worst_age_ns
+
+    @property
+    def limit_hits(self) -> npt.NDArray[np.int64]:
+        """How often a limit changed each element's command."""
+        return self._command.limit_hits
 
     def step(self, now_ns: int) -> Step:
         """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk."""
@@ -119,7 +124,7 @@ class Pipeline:
         settings = self._settings
         due = self._phase == 0
         # 1. May we? Inputs there and young enough, the observation finite, the robot upright.
-        fault = self._input_fault(now_ns)
+        fault = self._freshness.fault(now_ns)
         if fault is None and due:
             fault = self._observe()
         before = self.safety.decision
@@ -145,48 +150,6 @@ class Pipeline:
     def _gap_since_inference(self, now_ns: int) -> bool:
         last = self._inferred_at_ns
         return last != NEVER and now_ns - last > self._settings.reset_after_ns
-
-    def _input_fault(self, now_ns: int) -> Fault | None:
-        """The gravest fault of an input, of equals the first; notes every input's age."""
-        first: Fault | None = None
-        worst_ns = 0
-        for slot, rule, name in self._slot_list:
-            oldest = slot.oldest_ns
-            if oldest == NEVER:
-                if rule.on_stale == "zero":
-                    self._zero(slot)
-                elif first is None:
-                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, f"{name}: {slot.missing()}")
-                continue
-            age = now_ns - oldest
-            slot.ages.add(age)
-            if age > worst_ns:
-                worst_ns = age
-            if age > rule.max_age_ns:
-                if rule.on_stale == "zero":
-                    self._zero(slot)
-                elif rule.on_stale == "safe_stop":
-                    if first is None or first.decision is not Decision.SAFE_STOP:
-                        first = self._stale(Decision.SAFE_STOP, slot, age)
-                elif first is None:
-                    first = self._stale(Decision.HOLD, slot, age)
-        self.worst_age_ns = worst_ns
-        return first
-
-    @staticmethod
-    def _stale(decision: Decision, slot: InputSlot, age_ns: int) -> Fault:
-        why = slot.fault or f"{age_ns / 1e9:.3f} s old"
-        return Fault(decision, Reason.INPUT_STALE, f"{slot.name}: {why}")
-
-    @staticmethod
-    def _zero(slot: InputSlot) -> None:
-        for array in slot.arrays.values():
-            array.fill(0.0)
-        for taker in slot.takers.values():
-            taker.zero()
-        if slot.joints is not None:
-            for array in slot.joints.values.values():
-                array.fill(0.0)
 
     def _observe(self) -> Fault | None:
         for builder, _ in self._builders:
@@ -220,34 +183,16 @@ class Pipeline:
         return None
 
     def _decide(self, decision: Decision, inferred: bool) -> Array | None:
-        command = self._command
         if decision is Decision.RUN:
-            np.copyto(self._previous, command)
-            previous = self._previous if self._commanded else self._start_command()
-            self._settings.limits.apply(self._decoder.target, previous, command, self.limit_hits)
-            self._commanded = True
+            command = self._command.follow(self._decoder.target, self._settings.limits)
             if inferred and self._last_action_kind == "limited":
                 np.copyto(self._last_action, command)
             return command
-        if decision is Decision.STARTING:
-            return None
-        return self.stop_command()
-
-    def _start_command(self) -> Array:
-        # Velocity and effort start from standstill. A position starts where the policy says:
-        # moving there gently is the start-pose move's task, not the rate limit's.
-        return np.where(self._holds_position, self._decoder.target, 0.0)
+        return None if decision is Decision.STARTING else self._command.stop()
 
     def stop_command(self) -> Array | None:
-        """The command that stops: position holds the last one, velocity and effort are zero.
-
-        None while a position was never commanded: there is nothing to hold.
-        """
-        if not self._commanded and self._holds_position.any():
-            return None
-        self._command[self._zeroed_on_stop] = 0.0
-        self._commanded = True
-        return self._command
+        """The command that stops; None while there is nothing to hold (see `Command.stop`)."""
+        return self._command.stop()
 
     def reset(self) -> None:
         """Start histories, recurrent state and the last action anew."""
@@ -300,5 +245,4 @@ class Pipeline:
         for slot in self.slots.values():
             slot.forget()
             slot.ages.clear()
-        self._commanded = False
-        self._command.fill(0.0)
+        self._command.forget()
