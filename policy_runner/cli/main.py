@@ -13,6 +13,7 @@ from policy_runner.core.problems import Refusal
 # Subcommand, module, one line. A module has add_arguments(parser) and run(arguments) -> int.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
+    ("inspect", "inspect", "print what a policy is fed and what it commands, resolved"),
     ("check", "check", "say everything that keeps the node from running a policy"),
     ("replay", "replay", "run the pipeline offline on a recording or on arrays, and compare"),
     ("convert-stats", "convert_stats", "turn an SB3 VecNormalize pickle into .npz"),

@@ -1,0 +1,141 @@
+"""`check --live` against a graph of this process: what is missing is said, what fits passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_rig import Peer, write_parameters, write_policy
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed"),
+    pytest.mark.skipif(find_spec("onnx") is None, reason="onnx makes the model of these tests"),
+]
+NAMES = iter(f"/live_{k}" for k in range(100))
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of its own for each test: its graph."""
+    return next(NAMES)
+
+
+@pytest.fixture
+def peer(namespace: str) -> Iterator[Peer]:
+    """Everybody else in that graph."""
+    import rclpy
+    from rclpy.context import Context
+    from rclpy.signals import SignalHandlerOptions
+
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    made = Peer(context, namespace)
+    yield made
+    made.close()
+    rclpy.shutdown(context=context)
+
+
+def check(path: Path, namespace: str, *options: str) -> int:
+    from policy_runner.cli.main import main
+
+    words = ["check", str(path), "--live", "--wait", "1.5", "--namespace", namespace]
+    return main([*words, *options])
+
+
+def test_a_graph_that_fits_passes_and_its_rates_are_said(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    from sensor_msgs.msg import JointState
+
+    peer.hear(JointState, "joint_commands")
+    peer.publisher(JointState, "joint_states")
+    peer.command(0.0, 0.0)  # makes its publisher
+    peer.feed(100.0)
+    assert check(write_policy(tmp_path), namespace) == 0
+    said = capsys.readouterr().out
+    assert "joints 9" in said or "joints 10" in said  # Hz
+    assert "already commanded" not in said
+    assert "nobody listens" not in said
+
+
+def test_without_publishers_each_input_is_named(
+    namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    assert check(write_policy(tmp_path), namespace) == 1
+    said = capsys.readouterr()
+    assert (
+        f"inputs.joints: expected messages of sensor_msgs/msg/JointState on {namespace}" in said.err
+    )
+    assert f"got no publisher on {namespace}/joint_states" in said.err
+    assert "inputs.command" not in said.err  # it counts as zero until one comes
+
+
+def test_a_topic_of_another_type_is_named(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    from sensor_msgs.msg import Imu
+
+    peer.publisher(Imu, "joint_states")
+    assert check(write_policy(tmp_path), namespace) == 1
+    said = capsys.readouterr().err
+    assert "carries sensor_msgs/msg/Imu, expected sensor_msgs/msg/JointState" in said
+
+
+def test_an_incompatible_qos_is_named(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import JointState
+
+    best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+    peer.publisher(JointState, "joint_states", best_effort)
+    peer.feed()
+    params = write_parameters(tmp_path / "params.yaml", lockstep=True)  # takes nothing lossy
+    assert check(write_policy(tmp_path), namespace, "--params", str(params)) == 1
+    assert f"incompatible QoS on {namespace}/joint_states" in capsys.readouterr().err
+
+
+def test_a_joint_that_is_never_seen_is_named(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    peer.feed()
+    params = write_parameters(tmp_path / "params.yaml", joints__left_joint__name="wheel_left")
+    assert check(write_policy(tmp_path), namespace, "--params", str(params)) == 1
+    said = capsys.readouterr().err
+    assert "never seen: velocity of left_joint;" in said
+    assert "joints.<policy name>.name" in said
+
+
+def test_an_input_slower_than_its_max_age_is_named(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    peer.feed(5.0)
+    assert check(write_policy(tmp_path), namespace) == 1
+    assert "expected a message at least every 0.1 s (max_age)" in capsys.readouterr().err
+
+
+def test_an_input_slower_than_the_policy_is_only_said(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    peer.feed(20.0)
+    assert check(write_policy(tmp_path), namespace) == 0
+    assert "and the policy infers at 50 Hz" in capsys.readouterr().out
+
+
+def test_another_topic_and_another_commander_are_seen(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    from sensor_msgs.msg import JointState
+
+    peer.publisher(JointState, "joint_commands")
+    peer.feed(100.0, "elsewhere")
+    path = write_policy(tmp_path)
+    assert check(path, namespace, "--topic", "joints=elsewhere") == 0
+    said = capsys.readouterr().out
+    assert f"{namespace}/joint_commands: already commanded by peer" in said
+    assert f"{namespace}/joint_commands: nobody listens to it" in said
+    assert check(path, namespace, "--topic", "joint=elsewhere") == 1
+    assert "--topic joint: expected an input (joints, command)" in capsys.readouterr().err
