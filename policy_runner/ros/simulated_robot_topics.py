@@ -1,7 +1,7 @@
 """The topics of the simulated robot: readings out, wheel commands in.
 
 Subscriptions are polled by the simulation's own thread, which also waits on them; the executor
-never sees them (their group refuses everything, and they have no event callbacks).
+never sees them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
-from rclpy.callback_groups import CallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -19,31 +18,14 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from policy_runner.ros.polling import PolledSubscription
 from policy_runner.ros.simulated_robot_command import WheelCommands
 from policy_runner.sim.balancer import JOINT_NAMES, Balancer, Reading
 from policy_runner.sim.noise import Noise
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
 COMMAND_TOPIC = "joint_commands"
 STATUS_TOPIC = "policy_runner/status"
 NS_PER_S = 1_000_000_000
-
-
-class _Polled(CallbackGroup):
-    """A callback group that keeps every entity in it away from the executor."""
-
-    def can_execute(self, entity: Any) -> bool:
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        return None
 
 
 def _qos(reliable: bool = True) -> QoSProfile:
@@ -73,28 +55,17 @@ class RobotTopics:
         self._cmd_vel_publisher = publisher(TwistStamped, "cmd_vel", _qos()) if cmd_vel else None
         self._clock_publisher = publisher(Clock, "/clock", _qos()) if clock else None
         self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
-        self._group = _Polled()
         kind = JointTrajectory if trajectory else JointState
-        self._command_subscription = self._subscribe(kind, COMMAND_TOPIC, reliable=lockstep)
-        self._subscriptions = [self._command_subscription]
-        self._status_subscription = None
+        self._command = PolledSubscription(node, kind, COMMAND_TOPIC, _qos(reliable=lockstep))
+        self._polled = [self._command]
+        self._status: PolledSubscription | None = None
         if lockstep:
-            self._status_subscription = self._subscribe(DiagnosticArray, STATUS_TOPIC, True)
-            self._subscriptions.append(self._status_subscription)
+            self._status = PolledSubscription(node, DiagnosticArray, STATUS_TOPIC, _qos())
+            self._polled.append(self._status)
         self.wheel_commands = WheelCommands()
         self._imu, self._joints, self._odom = Imu(), JointState(), Odometry()
         self._twist, self._clock = TwistStamped(), Clock()
         self._fill_constants(noise)
-
-    def _subscribe(self, kind: Any, topic: str, reliable: bool) -> Any:
-        return self._node.create_subscription(
-            kind,
-            topic,
-            lambda _message: None,
-            _qos(reliable),
-            callback_group=self._group,
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-        )
 
     def _fill_constants(self, noise: Noise) -> None:
         self._imu.header.frame_id = "imu_link"
@@ -156,18 +127,17 @@ class RobotTopics:
     def wait(self, timeout_s: float) -> None:
         """Sleep until a message is there to take, or the time is over."""
         # A wait set loses what was not ready, so it is filled anew each time.
-        wait_set = _rclpy.WaitSet(
-            len(self._subscriptions), 0, 0, 0, 0, 0, self._node.context.handle
-        )
+        size = len(self._polled)
+        wait_set = _rclpy.WaitSet(size, 0, 0, 0, 0, 0, self._node.context.handle)
         wait_set.clear_entities()
-        for subscription in self._subscriptions:
-            wait_set.add_subscription(subscription.handle)
+        for polled in self._polled:
+            wait_set.add_subscription(polled.subscription.handle)
         wait_set.wait(max(0, int(timeout_s * NS_PER_S)))
 
     def take_commands(self) -> list[tuple[int, list[float]]]:
         """Every usable command that waits, oldest first: stamp ns, targets left and right."""
         commands = []
-        for message in _take_all(self._command_subscription):
+        for message in _take_all(self._command):
             if isinstance(message, JointTrajectory):
                 velocities = message.points[0].velocities if message.points else []
                 names = message.joint_names
@@ -180,26 +150,22 @@ class RobotTopics:
 
     def take_statuses(self) -> list[int]:
         """Stamps (ns) of every runner's status that waits, oldest first."""
-        if self._status_subscription is None:
+        if self._status is None:
             return []
-        return [_stamp_ns(message) for message in _take_all(self._status_subscription)]
+        return [_stamp_ns(message) for message in _take_all(self._status)]
 
     def publisher_counts(self) -> tuple[int, int]:
         """How many publish commands, and how many the runner's status."""
         count = self._node.count_publishers
-        return count(self._command_subscription.topic_name), count(
-            self._node.resolve_topic_name(STATUS_TOPIC)
-        )
+        resolve = self._node.resolve_topic_name
+        return count(resolve(COMMAND_TOPIC)), count(resolve(STATUS_TOPIC))
 
 
-def _take_all(subscription: Any) -> list[Any]:
-    messages: list[Any] = []
-    with subscription.handle:
-        while True:
-            taken = subscription.handle.take_message(subscription.msg_type, False)
-            if taken is None:
-                return messages
-            messages.append(taken[0])
+def _take_all(polled: PolledSubscription) -> list[Any]:
+    messages = []
+    while (taken := polled.take()) is not None:
+        messages.append(taken[0])
+    return messages
 
 
 def _stamp_ns(message: Any) -> int:
