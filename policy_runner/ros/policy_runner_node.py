@@ -6,11 +6,9 @@ The node serves; the control thread (`control_loop`) works. Nothing here runs in
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
@@ -19,11 +17,10 @@ from policy_runner.core.build import reads_gravity
 from policy_runner.core.problems import Refusal
 from policy_runner.ros.configured import Configured, configure
 from policy_runner.ros.control_loop import ControlLoop
-from policy_runner.ros.input_graph import explain_silence
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.realtime import Granted, prepare_control_thread
-from policy_runner.ros.runner_diagnostics import RunnerDiagnostics
 from policy_runner.ros.runner_parameters import TABLE, build_settings
+from policy_runner.ros.runner_reports import RunnerReports
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_TIMEOUT_S = 1.5
@@ -41,22 +38,16 @@ class PolicyRunner(LifecycleNode):
         self._configured: Configured | None = None
         self._loop: ControlLoop | None = None
         self._problems: list[str] = []
-        self._late_before = 0
         self.parameters = DeclaredParameters(
             self, TABLE, may_change=lambda: self._loop is None, check=self._take_live
         )
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._texts = RunnerDiagnostics(
-            self.get_name(), self.get_fully_qualified_name(), self._granted
-        )
+        self._reports = RunnerReports(self, self.parameters, self._granted)
         # Steady time: with use_sim_time and a paused simulator diagnostics go on.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self.parameters.value("diagnostics.period")
-        self.create_timer(period, self._publish_diagnostics, clock=steady)
+        self.create_timer(period, self._report, clock=steady)
         self.create_service(Trigger, "~/arm", self._on_arm)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        self._refusals_told = 0
-        self._tell_refusals()
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
@@ -137,19 +128,13 @@ class PolicyRunner(LifecycleNode):
             f"inputs {', '.join(made.spec.inputs)}, commands {made.command_topic}"
         )
 
-    def _tell_refusals(self) -> None:
-        """What the system did not grant, once each; the control thread's, too, which never logs."""
-        for refusal in self._granted.refusals[self._refusals_told :]:
-            self._refusals_told += 1
-            self.get_logger().warning(refusal)
-
     def _activate(self) -> None:
         made = self._configured
         if made is None:
             raise Refusal(["activate: expected a configured node, got none; configure first"])
         priority = self.parameters.value("realtime.priority")
         self._loop = made.make_loop(lambda: prepare_control_thread(priority, self._granted))
-        self._late_before = 0
+        self._reports.begin()
         # What configure made stays: the collector need not walk through it in a tick.
         gc.collect()
         gc.freeze()
@@ -164,7 +149,7 @@ class PolicyRunner(LifecycleNode):
             raise Refusal([f"the control thread did not end within {timeout_s:g} s"])
         gc.unfreeze()  # or what was frozen, a model among it, would stay for ever
         # The last figures, while there is a loop to tell of.
-        self._publish_diagnostics()
+        self._report()
         if loop.last_command_acknowledged is False:
             self.get_logger().warning("the last command was not acknowledged by every receiver")
         self._loop = None
@@ -228,49 +213,5 @@ class PolicyRunner(LifecycleNode):
     def _on_reset(self, _request: Any, response: Any) -> Any:
         return self._ask_loop(response, lambda p: p.reset, "histories and states start anew")
 
-    # --- diagnostics ---
-
-    def _publish_diagnostics(self) -> None:
-        message = DiagnosticArray(status=self._statuses())
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
-
-    def _statuses(self) -> list[Any]:
-        made, loop, texts = self._configured, self._loop, self._texts
-        if made is None:
-            return [texts.not_configured(self._problems)]
-        now_ns = time.monotonic_ns()
-        dry_run = self.parameters.value("dry_run")
-        statuses = [
-            texts.model(made.description),
-            texts.safety(made.pipeline, loop is not None, dry_run),
-        ]
-        if loop is None:
-            return statuses
-        self._tell_refusals()
-        if loop.error is not None:
-            self.get_logger().error(
-                f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
-                throttle_duration_sec=self.parameters.value("diagnostics.log_interval"),
-            )
-        late, self._late_before = loop.late_inferences - self._late_before, loop.late_inferences
-        if late:
-            self.get_logger().warning(
-                f"{late} inferences took longer than the control period of "
-                f"{made.pipeline.settings.period_ns / 1e6:g} ms",
-                throttle_duration_sec=self.parameters.value("diagnostics.log_interval"),
-            )
-        missed_warn = self.parameters.value("diagnostics.missed_warn")
-        statuses.append(texts.loop(loop, now_ns, missed_warn))
-        statuses.append(
-            texts.inputs(made.pipeline, now_ns, self._explain, made.loop_clock_ns(now_ns))
-        )
-        statuses.append(texts.inference(loop, made.model.provider))
-        return statuses
-
-    def _explain(self, name: str) -> str:
-        made = self._configured
-        if made is None:
-            return ""
-        polled = next(one for one in made.inputs if one.slot.name == name)
-        return explain_silence(self, polled.polled.subscription, polled.slot.spec.type)
+    def _report(self) -> None:
+        self._reports.publish(self._configured, self._loop, self._problems)

@@ -424,10 +424,10 @@ def test_an_executor_that_fails_is_no_concern_of_the_loop(graphs: GraphMaker) ->
     def fail(*_args: Any) -> None:
         raise RuntimeError("odd")
 
-    whole, graph.node._publish_diagnostics = graph.node._publish_diagnostics, fail
+    whole, graph.node._report = graph.node._report, fail
     graph.node.create_timer(0.05, fail)
     wait_until(lambda: graph.runner.executor.exceptions > 3)
     count = len(commands)
     wait_until(lambda: len(commands) > count + 20)
     assert graph.peer.state() == "active"
-    graph.node._publish_diagnostics = whole
+    graph.node._report = whole
