@@ -126,10 +126,13 @@ def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> i
 def _watch_until_the_end(
     options: argparse.Namespace, watch: Watch, children: Children, ended: threading.Event
 ) -> None:
-    """Until Ctrl-C, or until the robot or the runner has ended."""
+    """Until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
 
     def going_on() -> bool:
-        return children.running(_ROBOT) and children.running(_RUNNER) and not ended.is_set()
+        # A runner that refused its policy stays, to be mended; here the robot would wait for it.
+        refused = watch.level.get("policy_runner: model") == "ERROR"
+        running = children.running(_ROBOT) and children.running(_RUNNER)
+        return running and not refused and not ended.is_set()
 
     if options.headless:
         while going_on():
