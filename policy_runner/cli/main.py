@@ -18,6 +18,9 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("replay", "replay", "run the pipeline offline on a recording or on arrays, and compare"),
     ("convert-stats", "convert_stats", "turn an SB3 VecNormalize pickle into .npz"),
     ("demo", "demo", "balance the simulated robot with the shipped policy"),
+    ("monitor", "monitor", "watch /diagnostics in the terminal"),
+    ("report", "report", "draw power, heat, clocks and latency of a recording"),
+    ("power", "power", "list or set a Jetson's power mode and clocks (privileged)"),
     ("bench", "bench", "measure the step, and how well the node keeps its rate here"),
 )
 
