@@ -1,0 +1,54 @@
+"""One tensor `obs` of given terms, read as numbers: what the tests of terms share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from core_rig import FakeModel, Rig, make_rig, spec_content
+
+from policy_runner.core.safety import Decision
+
+IMU = "sensor_msgs/msg/Imu"
+TWIST = "geometry_msgs/msg/Twist"
+JOINTS = "sensor_msgs/msg/JointState"
+
+
+def terms_content(
+    terms: list[dict[str, Any]], inputs: Mapping[str, str], **changes: Any
+) -> dict[str, Any]:
+    """A spec whose one tensor has these terms; inputs by type, topics as they are called."""
+    content = spec_content(
+        inputs={name: {"type": kind, "topic": name} for name, kind in inputs.items()}, **changes
+    )
+    content["observation"][0]["terms"] = terms
+    return content
+
+
+def terms_rig(
+    folder: Path,
+    terms: list[dict[str, Any]],
+    inputs: Mapping[str, str],
+    size: int,
+    dtype: Any = np.float64,
+    **changes: Any,
+) -> Rig:
+    """A pipeline over those terms; float64, so that numbers by hand are not rounded."""
+    model = FakeModel({"obs": np.zeros((1, size), dtype=dtype)}, {"act": (1, 2)})
+    return make_rig(folder, terms_content(terms, inputs, **changes), model)
+
+
+def observed(rig: Rig, now_ns: int = 1) -> list[float]:
+    """One tick that must run; the numbers that the model was given."""
+    step = rig.pipeline.step(now_ns)
+    assert step.decision is Decision.RUN, rig.pipeline.safety.detail
+    return [float(x) for x in rig.model.seen[-1]["obs"].reshape(-1)]
+
+
+def fault(rig: Rig, now_ns: int = 1) -> str:
+    """One tick that must not run; why."""
+    step = rig.pipeline.step(now_ns)
+    assert step.decision is not Decision.RUN
+    return rig.pipeline.safety.detail
