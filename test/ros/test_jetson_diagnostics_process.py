@@ -30,3 +30,20 @@ def test_process_ends_cleanly_even_while_a_read_hangs(tmp_path, spawn, number):
         child.send(number)
         assert child.wait(5.0) == 0
         assert time.monotonic() - begin < 2.0
+
+
+def test_it_shares_no_memory_with_the_runner(tmp_path, spawn):
+    """A killed subscriber's shared-memory port made the runner's publishing thread wait 0.32 s.
+
+    On the default discovery range, as on a robot; on LOCALHOST rmw chooses the transports.
+    """
+    write_board(tmp_path, BOARD)
+    command = ["python", "-m", "policy_runner.ros.jetson_diagnostics_main"]
+    command += ["--ros-args", "-p", f"root:={tmp_path}"]
+    child = spawn(command, env={"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"})
+    time.sleep(3.0)
+    assert child.poll() is None
+    with open(f"/proc/{child.pid}/maps", encoding="utf-8") as stream:
+        maps = stream.read()
+    assert "rclpy" in maps
+    assert "/dev/shm/fastrtps" not in maps
