@@ -18,6 +18,7 @@ from policy_runner.ros.polling import PolledInput, PolledSubscription
 
 # How long a wait may last before the caller gets to look whether it should stop.
 _LONGEST_WAIT_NS = 50_000_000
+_SMALLEST_LEAP_NS = 500_000_000
 
 
 class Ticker(Protocol):
@@ -108,7 +109,9 @@ class _ClockTicker:
 
     @property
     def _jump_ns(self) -> int:
-        return self._period_ns + 1000  # stamps are rounded
+        # Above one step of /clock: it may be coarser than the period (a bag's is 25 ms), and a
+        # message of it may be lost. Then deadlines are missed, which is counted, and no state is.
+        return max(_SMALLEST_LEAP_NS, 2 * self._period_ns)
 
     def _is_due(self) -> bool:
         if self.now_ns == NEVER:
