@@ -139,7 +139,8 @@ def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, A
 
 
 def _group(given: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    name = f"{given.get('action_type', '')} {given.get('mdp_type', '')} {given['name']}".lower()
+    path = str(given.get("full_path", "")).rsplit(".", 1)[-1]
+    name = f"{path} {given.get('action_type', '')} {given['name']}".lower()
     kind = next((kind for kind in ("position", "velocity", "effort") if kind in name), "")
     joints = [str(one) for one in given["joint_names"]]
     group: dict[str, Any] = {

@@ -1,0 +1,139 @@
+"""unitree's deploy.yaml as a draft: motor order, Python tags, groups, clocks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from import_rig import facts, filled, unknown
+
+from policy_runner.core.problems import Refusal
+from policy_runner.formats.deploy_yaml import draft_deploy_yaml
+from policy_runner.formats.draft import Draft
+from policy_runner.formats.foreign_yaml import read_yaml
+
+DEPLOY: dict[str, Any] = {
+    "joint_ids_map": [1, 0],
+    "step_dt": 0.02,
+    "stiffness": [10.0, 20.0],  # motor order
+    "damping": [1.0, 2.0],
+    "default_joint_pos": [0.1, 0.2],
+    "commands": {"base_velocity": {"ranges": {"lin_vel_x": [-0.5, 1.0], "lin_vel_y": [-0.3, 0.3],
+                                              "ang_vel_z": [-0.2, 0.2], "heading": None}}},
+    "actions": {"JointPositionAction": {"clip": None, "joint_names": [".*"], "scale": [0.25, 0.5],
+                                        "offset": [0.1, 0.2], "joint_ids": None}},
+    "observations": {
+        "base_ang_vel": {"params": {}, "clip": [-10, 10], "scale": [0.2, 0.2, 0.2],
+                         "history_length": 1},
+        "velocity_commands": {"params": {}, "clip": None, "scale": [1, 1, 1], "history_length": 1},
+        "joint_pos_rel": {"params": {}, "clip": None, "scale": [1.0, 1.0], "history_length": 1},
+        "joint_vel_rel": {"params": {}, "clip": None, "scale": [0.05, 0.05], "history_length": 1},
+        "last_action": {"params": {}, "clip": None, "scale": [1.0, 1.0], "history_length": 1},
+    },
+}  # fmt: skip
+
+
+def _deploy(tmp_path: Path, change: Any = None, text: str = "") -> Draft:
+    content = json.loads(json.dumps(DEPLOY))
+    if change:
+        change(content)
+    path = tmp_path / "deploy.yaml"
+    dumped = yaml.safe_dump(content, sort_keys=False)
+    path.write_text(dumped.replace("'@@'", text), encoding="utf-8")
+    return draft_deploy_yaml(path, facts(inputs={"obs": [1, 12]}))
+
+
+def test_deploy_yaml_puts_motor_order_into_policy_order(tmp_path: Path) -> None:
+    draft = _deploy(tmp_path)
+    assert unknown(draft) == ["joint_names"]
+    names = ["left", "right"]
+    spec = filled(draft, tmp_path, joint_names=names, action__0__groups__0__joints=names)
+    assert spec.stiffness == [20.0, 10.0]
+    assert spec.default_joint_pos == [0.1, 0.2]
+    group = spec.action[0].groups[0]
+    assert (group.scale, group.relative_to, group.offset) == ([0.25, 0.5], "default_joint_pos", 0.0)
+    terms: Any = spec.observation[0].terms
+    assert (terms[0].clip, terms[0].scale, terms[0].order) == ([-10.0, 10.0], 0.2, "clip_scale")
+    assert terms[1].range == [[-0.5, 1.0], [-0.3, 0.3], [-0.2, 0.2]]
+    assert spec.observation[0].history is None
+
+
+@pytest.mark.parametrize(
+    ("value", "joints"),
+    [
+        ("!!python/object/apply:builtins.slice [null, null, null]", None),
+        ("!!python/object/apply:builtins.slice [0, 1, null]", "policy index [0]"),
+        ("[1]", "policy index [1]"),
+        ("[0, 1]", None),
+    ],
+)
+def test_deploy_yaml_may_say_its_joints_with_a_python_tag(
+    value: str, joints: str | None, tmp_path: Path
+) -> None:
+    def change(content: Any) -> None:
+        content["actions"]["JointPositionAction"]["joint_ids"] = "@@"
+
+    draft = _deploy(tmp_path, change, value)
+    found = draft.spec["action"][0]["groups"][0]["joints"]
+    assert (joints is None) == (found is draft.spec["joint_names"])
+    assert joints is None or joints in found
+
+
+def test_other_python_tags_are_refused_and_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "it_ran"
+    path = tmp_path / "deploy.yaml"
+    path.write_text(f"a: !!python/object/apply:os.system ['touch {mark}']\n")
+    with pytest.raises(Refusal, match="YAML without program code"):
+        read_yaml(path)
+    assert not mark.exists()
+    path.write_text("a: !!python/object/apply:builtins.slice {x: 1}\n")
+    with pytest.raises(Refusal):
+        read_yaml(path)
+
+
+def test_grouped_deploy_yaml_says_its_stacking_and_order(tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        terms = content["observations"]
+        for one in terms.values():
+            one["history_length"] = 4
+        content["observations"] = {
+            "policy": {"use_gym_history": True, "scale_first": True, **terms}
+        }
+
+    tensor = _deploy(tmp_path, change).spec["observation"][0]
+    assert tensor["history"] == {
+        "stack": "frame", "order": "oldest_first", "length": 4, "fill": "repeat"
+    }  # fmt: skip
+    assert tensor["terms"][0]["order"] == "scale_clip"
+    assert tensor["tensor"] == "obs"
+
+
+def test_deploy_yaml_with_an_unknown_term_or_a_clock(tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        params = {"params": {"period": 0.8}, "clip": None, "scale": [1, 1], "history_length": 1}
+        content["observations"]["gait_phase"] = params
+        content["observations"]["height_map"] = {**params, "scale": [2.0]}
+
+    draft = _deploy(tmp_path, change)
+    terms = draft.spec["observation"][0]["terms"]
+    assert (terms[5]["period"], terms[5]["start"]) == (0.8, 0.02 / 0.8)
+    assert "'height_map'" in terms[6]
+    assert "scale [2.0]" in terms[6]
+    assert unknown(draft) == ["joint_names", "observation[0].terms[6]"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("step_dt"),
+        lambda c: c.update(joint_ids_map=[5, 6]),
+        lambda c: c.update(step_dt="fast"),
+        lambda c: c.update(observations=[1]),
+    ],
+)
+def test_a_broken_deploy_yaml_is_refused_by_name(change: Any, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"deploy\.yaml: expected the keys of a unitree deploy"):
+        _deploy(tmp_path, change)

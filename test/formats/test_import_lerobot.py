@@ -1,0 +1,97 @@
+"""LeRobot's processors and statistics as drafts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from import_rig import facts, unknown
+
+from policy_runner.core.problems import Refusal
+from policy_runner.core.statistics import read_statistics
+from policy_runner.formats.draft import rounded
+from policy_runner.formats.lerobot import draft_processors, draft_stats
+
+
+def _safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    header, body = {}, b""
+    for name, array in arrays.items():
+        data = array.astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(array.shape),
+                        "data_offsets": [len(body), len(body) + len(data)]}  # fmt: skip
+        body += data
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def _processors(folder: Path, state: str = "MEAN_STD", action: str = "QUANTILES") -> None:
+    features = {"observation.state": {"type": "STATE", "shape": [4]},
+                "action": {"type": "ACTION", "shape": [2]}}  # fmt: skip
+    for kind in ("pre", "post"):
+        name = "normalizer" if kind == "pre" else "unnormalizer"
+        file = f"policy_{kind}processor_step_3_{name}_processor.safetensors"
+        config = {"eps": 1e-8, "features": features, "norm_map": {"STATE": state, "ACTION": action}}
+        steps = [
+            {"registry_name": "rename_observations_processor", "config": {}},
+            {"registry_name": f"{name}_processor", "config": config, "state_file": file},
+        ]
+        (folder / f"policy_{kind}processor.json").write_text(json.dumps({"steps": steps}))
+        _safetensors(folder / file, {
+            "observation.state.mean": np.arange(4.0), "observation.state.std": np.ones(4) / 2,
+            "action.q01": np.array([-1.0, -2.0]), "action.q99": np.array([1.0, 2.0]),
+        })  # fmt: skip
+
+
+def test_lerobot_processors_give_formula_and_statistics(tmp_path: Path) -> None:
+    _processors(tmp_path)
+    model = facts(
+        inputs={"state": [1, 4], "image": [1, 3, 8, 8]}, outputs={"action_chunk": [1, 5, 2]}
+    )
+    draft = draft_processors(tmp_path, model)
+    state = draft.spec["observation"][0]["normalization"]
+    assert state["preset"] == "lerobot_mean_std"
+    stored = read_statistics(tmp_path / state["statistics"])
+    assert np.array_equal(stored[state["keys"]["mean"]], np.arange(4.0))
+    action = draft.spec["action"][0]
+    assert action["denormalization"]["preset"] == "lerobot_quantiles"
+    assert action["denormalization"]["keys"] == {"q01": "action.q01", "q99": "action.q99"}
+    assert action["groups"][0]["slice"] == [0, 2]
+    assert "observation[0].normalization" not in unknown(draft)
+
+
+def test_lerobot_identity_is_no_normalization(tmp_path: Path) -> None:
+    _processors(tmp_path, "IDENTITY", "IDENTITY")
+    draft = draft_processors(tmp_path, facts(inputs={"state": [1, 4]}))
+    assert draft.spec["observation"][0]["normalization"] == "none"
+    assert "denormalization" not in draft.spec["action"][0]
+    _processors(tmp_path, "ODD")
+    with pytest.raises(Refusal, match=r"norm_map\.STATE"):
+        draft_processors(tmp_path, facts())
+
+
+def test_statistics_alone_do_not_say_how_they_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "stats.json"
+    stats = {"observation.state": {"mean": [0.0] * 4, "std": [1.0] * 4},
+             "action": {"mean": [0.0] * 2, "std": [1.0] * 2}}  # fmt: skip
+    path.write_text(json.dumps(stats))
+    draft = draft_stats(path, facts(inputs={"state": [1, 4]}))
+    assert "observation[0].normalization.preset" in unknown(draft)
+    assert unknown(draft).count("action[0].denormalization.preset") == 0  # the same TODO
+    assert draft.spec["action"][0]["denormalization"]["group"] == "action"
+
+
+@pytest.mark.parametrize(
+    ("values", "so"),
+    [
+        ([0.548, 0.351, 0.439], True),
+        ([0.548, 0.351, 0.439, 1.0, 0.0], True),
+        ([0.125, 0.25, 0.5], False),
+        ([0.54754, 0.351, 0.439, 0.123], False),
+        ([0.548] * 9, False),
+        ([], False),
+    ],
+)
+def test_rounded_numbers_are_recognized(values: list[float], so: bool) -> None:
+    assert rounded(values, 3) is so

@@ -1,0 +1,175 @@
+"""Metadata of ONNX models, CSV and JSON: what it says is taken, what it leaves open is a TODO."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from import_rig import facts, filled, unknown
+
+from policy_runner.core.problems import Refusal
+from policy_runner.formats.detect import draft_model
+from policy_runner.formats.onnx_values import nested, numbers, words
+
+CSV = {
+    "run_path": "team/project/run7",
+    "joint_names": "hip,knee",
+    "joint_stiffness": "40.179,99.098",
+    "joint_damping": "2.558,6.309",
+    "default_joint_pos": "-0.312,0.669",
+    "command_names": "twist",
+    "observation_names": "base_ang_vel,projected_gravity,command,joint_pos,joint_vel,actions",
+    "action_scale": "0.548,0.351",
+}
+
+
+def test_numbers_of_metadata_are_read_in_both_styles() -> None:
+    assert numbers("5.000,-0.312") == numbers("[5.0, -0.312]") == [5.0, -0.312]
+    assert numbers("0.25") == [0.25]
+    assert words('["a", "b"]') == words("a, b") == ["a", "b"]
+    assert nested("1.000,0.500;0.250") == [1.0, [0.5, 0.25]]
+    infinity = float("inf")
+    wanted = [[-infinity, infinity], [-100.0, 100.0]]
+    assert nested("-inf;inf,-100.000;100.000") == wanted
+    assert nested("[-inf, inf],[-100, 100]") == wanted
+    assert nested("[[-1, 1], [0, 2]]") == [[-1.0, 1.0], [0.0, 2.0]]
+    assert nested("[0.5, 1]") == [0.5, 1.0]
+    with pytest.raises(ValueError, match="could not convert"):
+        nested("1.0,__import__('os')")
+    with pytest.raises(ValueError, match="not a list of lists"):
+        nested("[1, 2], os.system")
+
+
+def test_csv_metadata_without_scales_asks_for_each(tmp_path: Path) -> None:
+    draft = draft_model(facts(CSV))
+    assert unknown(draft) == [
+        "control_dt",
+        *(f"observation[0].terms[{k}].scale" for k in (0, 2, 3, 4, 5)),
+        "observation[0].normalization",
+        "action[0].groups[0].relative_to",
+    ]
+    assert any("3 decimals" in note for note in draft.notes)
+    scales = {f"observation__0__terms__{k}__scale": 1.0 for k in (0, 2, 3, 4, 5)}
+    spec = filled(
+        draft, tmp_path, control_dt=0.02, observation__0__normalization="in_model",
+        action__0__groups__0__relative_to="default_joint_pos", **scales,
+    )  # fmt: skip
+    assert spec.name == "run7"
+    assert spec.stiffness == [40.179, 99.098]
+    assert spec.action[0].groups[0].scale == [0.548, 0.351]
+    assert spec.last_action == "raw"
+
+
+def test_csv_metadata_with_scales_clips_and_histories_is_taken_over() -> None:
+    draft = draft_model(facts({
+        **CSV,
+        "observation_terms_scale": "1.000,1.000,2.000;2.000;0.500,1.000,0.050,1.000",
+        "observation_terms_clip": "-inf;inf,-inf;inf,-1.000;1.000,-inf;inf,"
+        "-100.000;100.000,-inf;inf",
+        "observation_terms_history_length": "3.000,0.000,0.000,0.000,1.000,0.000",
+    }))  # fmt: skip
+    assert unknown(draft) == [
+        "control_dt", "observation[0].normalization", "action[0].groups[0].relative_to"
+    ]  # fmt: skip
+    terms = draft.spec["observation"][0]["terms"]
+    assert terms[2]["scale"] == [2.0, 2.0, 0.5]
+    assert terms[2]["clip"] == [-1.0, 1.0]
+    assert terms[4]["scale"] == 0.05
+    assert terms[4]["clip"] == [-100.0, 100.0]
+    assert "scale" not in terms[0]
+    history = draft.spec["observation"][0]["history"]
+    assert history["length"]["base_ang_vel"] == 3
+    assert history["length"]["joint_vel"] == 1
+    assert (history["stack"], history["order"], history["fill"]) == (
+        "term", "oldest_first", "repeat"
+    )  # fmt: skip
+
+
+def test_the_same_in_json_is_the_same() -> None:
+    as_json = {
+        key: value if key in ("run_path",) else json.dumps(
+            numbers(value) if key not in ("joint_names", "command_names", "observation_names")
+            else words(value)
+        )
+        for key, value in CSV.items()
+    }  # fmt: skip
+    assert draft_model(facts(as_json)).spec == draft_model(facts(CSV)).spec
+
+
+def test_a_motion_model_asks_for_its_reference_and_counts_its_steps() -> None:
+    draft = draft_model(
+        facts(
+            {**CSV, "command_names": "motion", "anchor_body_name": "torso_link",
+             "observation_names": "command,motion_anchor_ori_b,actions"},
+            {"obs": [1, 12], "time_step": [1, 1]},
+            {"actions": [1, 2], "joint_pos": [1, 2], "body_quat_w": [1, 14, 4]},
+        )
+    )  # fmt: skip
+    assert "observation[0].terms[0]" in unknown(draft)
+    assert "torso_link" in draft.spec["observation"][0]["terms"][1]
+    assert draft.spec["observation"][1]["whole"]["term"] == "step_counter"
+    assert draft.spec["ignored_outputs"] == ["joint_pos", "body_quat_w"]
+
+
+def test_gains_that_the_exporter_does_not_know_are_pointed_at() -> None:
+    draft = draft_model(facts({**CSV, "joint_stiffness": "1.000,1.000",
+                               "joint_damping": "-0.000,0.000"}))  # fmt: skip
+    assert draft.spec["damping"] == [0.0, 0.0]
+    assert len([note for note in draft.notes if "exactly 1 or 0" in note]) == 2
+    shorter = draft_model(facts({**CSV, "joint_stiffness": "40.179"}))
+    assert "stiffness" not in shorter.spec
+    assert any("those with an actuator" in note for note in shorter.notes)
+
+
+def test_a_subset_of_joints_in_the_action_is_asked_for() -> None:
+    draft = draft_model(facts({**CSV, "joint_names": "hip,knee,passive"}))
+    assert "action[0].groups[0].joints" in unknown(draft)
+
+
+def test_holosoma_gives_gains_and_no_more() -> None:
+    urdf = '<robot><joint name="a" type="revolute"/><joint name="f" type="fixed"/></robot>'
+    draft = draft_model(facts({"kp": "[20.5, 40]", "kd": "[1, 2]", "robot_urdf": urdf}))
+    assert draft.spec["stiffness"] == [20.5, 40.0]
+    assert "joint_names" in unknown(draft)
+    assert any(note.endswith("URDF: a") for note in draft.notes)
+    with pytest.raises(Refusal, match="metadata kp, kd"):
+        draft_model(facts({"kp": "{}", "kd": '"__import__"'}))
+
+
+def test_exploy_takes_raw_signals(tmp_path: Path) -> None:
+    joints = json.dumps({"joint_names": ["knee", "hip"]})
+    targets = json.dumps({"names": ["hip", "knee"], "stiffness": [1.5, 2.5], "damping": [0, 1]})
+    draft = draft_model(
+        facts(
+            {"exploy_version": "1", "model_source": "walk", "sim_dt": "0.005", "decimation": "4",
+             "robot.joint_pos": joints, "joint_pos_target": targets},
+            {"robot.joint_pos": [1, 2], "base_ang_vel_b": [1, 3], "ctx.step_count": [1]},
+            {"joint_pos_target": [1, 2]},
+        )
+    )  # fmt: skip
+    assert unknown(draft) == []
+    spec = filled(draft, tmp_path)
+    assert spec.control_dt == 0.005
+    assert spec.joint_names == ["knee", "hip"]
+    assert spec.stiffness == [2.5, 1.5]
+    assert [one.whole.term for one in spec.observation if one.whole] == [
+        "joint_position", "field", "step_counter"
+    ]  # fmt: skip
+    assert spec.action[0].groups[0].kind == "position"
+
+
+def test_a_model_without_metadata_asks_for_everything_and_pairs_its_state() -> None:
+    draft = draft_model(
+        facts(
+            inputs={"obs": [1, 4], "h_in": [1, 1, 8], "c_in": [1, 1, 8]},
+            outputs={"actions": [1, 2], "h_out": [1, 1, 8], "c_out": [1, 1, 8], "value": [1, 1]},
+        )
+    )
+    assert draft.spec["state"] == [
+        {"input": "h_in", "output": "h_out"}, {"input": "c_in", "output": "c_out"}
+    ]  # fmt: skip
+    assert "value float32 [1, 1]" in draft.spec["ignored_outputs"]
+    assert len(draft.unknown) == 10
+    odd = draft_model(facts({"something": "else"}))
+    assert any("something" in note for note in odd.notes)

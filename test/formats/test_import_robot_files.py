@@ -1,0 +1,194 @@
+"""Isaac Lab's descriptors and rl_sar's configuration as drafts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from import_rig import facts, filled, unknown
+
+from policy_runner.core.problems import Refusal
+from policy_runner.formats.detect import draft_model, find_reader, model_in
+from policy_runner.formats.draft import Draft
+from policy_runner.formats.io_descriptors import draft_io_descriptors
+from policy_runner.formats.rl_sar import draft_rl_sar
+
+IO: dict[str, Any] = {
+    "actions": [
+        {"name": "joint_pos", "action_type": "JointAction", "mdp_type": "Action", "shape": [2],
+         "joint_names": ["hip", "knee"], "scale": 0.5, "offset": [0.1, -0.2], "clip": None,
+         "full_path": "isaaclab.envs.mdp.actions.JointPositionAction"},
+    ],
+    "articulations": {
+        "robot": {"joint_names": ["hip", "knee"], "default_joint_pos": [0.1, -0.2],
+                  "default_joint_stiffness": [25.0, 30.0], "default_joint_damping": [0.5, 0.5]}
+    },
+    "observations": {
+        "policy": [
+            {"name": "base_ang_vel", "shape": [3],
+             "overloads": {"clip": None, "scale": 0.25, "history_length": 0}},
+            {"name": "joint_pos_rel", "shape": [2], "joint_names": ["knee", "hip"],
+             "joint_pos_offsets": [-0.2, 0.1],
+             "overloads": {"clip": [-5.0, 5.0], "scale": None, "history_length": 2}},
+            {"name": "last_action", "shape": [2], "overloads": {}},
+        ]
+    },
+    "scene": {"physics_dt": 0.005, "dt": 0.02, "decimation": 4},
+}  # fmt: skip
+
+
+def _io(tmp_path: Path, size: int = 9, change: Any = None) -> Draft:
+    content = json.loads(json.dumps(IO))
+    if change:
+        change(content)
+    path = tmp_path / "IO_descriptors.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return draft_io_descriptors(path, facts(inputs={"obs": [1, size]}))
+
+
+def test_descriptors_say_all_but_the_normalizer(tmp_path: Path) -> None:
+    draft = _io(tmp_path)
+    assert unknown(draft) == ["observation[0].normalization"]
+    spec = filled(draft, tmp_path, observation__0__normalization="in_model")
+    assert spec.control_dt == 0.02
+    assert spec.stiffness == [25.0, 30.0]
+    terms: Any = spec.observation[0].terms
+    assert terms[0].scale == 0.25
+    assert terms[1].joints == ["knee", "hip"]
+    assert terms[1].relative_to == "default_joint_pos"
+    assert terms[1].clip == [-5.0, 5.0]
+    history: Any = spec.observation[0].history
+    assert history.length == {"base_ang_vel": 1, "joint_pos_rel": 2, "last_action": 1}
+    group = spec.action[0].groups[0]
+    assert (group.kind, group.scale, group.relative_to) == ("position", 0.5, "default_joint_pos")
+
+
+def test_terms_that_the_file_left_out_are_missed(tmp_path: Path) -> None:
+    draft = _io(tmp_path, size=196)
+    assert unknown(draft) == ["observation[0].terms[3]", "observation[0].normalization"]
+    assert "187 numbers more" in draft.spec["observation"][0]["terms"][3]
+
+
+def test_offsets_and_rates_that_differ_are_kept_or_noted(tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        content["observations"]["policy"][1]["joint_pos_offsets"] = [0.0, 0.3]
+        content["scene"]["dt"] = 0.05
+        content["articulations"]["robot"]["default_joint_stiffness"] = [0.0, 0.0]
+        content["actions"][0].update(offset=0.5, clip=[[-1.0, 1.0], [-2.0, 2.0]])
+
+    draft = _io(tmp_path, change=change)
+    assert draft.spec["observation"][0]["terms"][1]["relative_to"] == [0.0, 0.3]
+    assert any("not physics_dt * decimation" in note for note in draft.notes)
+    assert any("stiffness is 0" in note for note in draft.notes)
+    group = draft.spec["action"][0]["groups"][0]
+    assert (group["offset"], group["clip"]) == (0.5, [[-1.0, 1.0], [-2.0, 2.0]])
+
+
+def test_broken_descriptors_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"keys of IO_descriptors\.yaml"):
+        _io(tmp_path, change=lambda c: c["scene"].pop("dt"))
+
+
+BASE = {
+    "dt": 0.005, "decimation": 4, "num_of_dofs": 3, "wheel_indices": [2],
+    "default_dof_pos": [9.0, 9.0, 9.0], "joint_names": ["a", "b", "w"], "joint_mapping": [0, 1, 2],
+    "torque_limits": [20.0, 20.0, 5.0],
+}  # fmt: skip
+CONFIG = {
+    "model_name": "policy.onnx",
+    "observations": ["ang_vel", "commands", "dof_pos", "dof_vel", "actions"],
+    "observations_history": [], "observations_history_priority": "time", "clip_obs": 100.0,
+    "clip_actions_lower": [-1.0, -2.0, -3.0], "clip_actions_upper": [1.0, 2.0, 3.0],
+    "rl_kp": [20.0, 20.0, 0.0], "rl_kd": [0.5, 0.5, 0.5], "action_scale": [0.125, 0.25, 5.0],
+    "ang_vel_scale": 0.25, "dof_pos_scale": 1.0, "dof_vel_scale": 0.05,
+    "commands_scale": [2.0, 2.0, 0.25], "default_dof_pos": [0.0, 0.5, 0.0],
+}  # fmt: skip
+
+
+def _rl_sar(tmp_path: Path, **changes: Any) -> Draft:
+    folder = tmp_path / "robot" / "cfg"
+    folder.mkdir(parents=True, exist_ok=True)
+    base = {key: changes.pop(key, value) for key, value in BASE.items()}
+    (tmp_path / "robot" / "base.yaml").write_text(yaml.safe_dump({"robot": base}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"robot/cfg": {**CONFIG, **changes}}))
+    return draft_rl_sar(folder / "config.yaml", facts(inputs={"obs": [1, 15]}))
+
+
+def test_rl_sar_is_complete(tmp_path: Path) -> None:
+    draft = _rl_sar(tmp_path)
+    assert unknown(draft) == []
+    spec = filled(draft, tmp_path)
+    assert spec.control_dt == 0.02
+    assert spec.default_joint_pos == [0.0, 0.5, 0.0]  # the policy's, not the robot's
+    terms: Any = spec.observation[0].terms
+    assert terms[1].scale == [2.0, 2.0, 0.25]
+    assert terms[2].scale == [1.0, 1.0, 0.0]  # wheels are not seen
+    assert spec.observation[0].clip == [-100.0, 100.0]
+    legs, wheels = spec.action[0].groups
+    assert (legs.kind, legs.clip_raw, legs.scale) == (
+        "position", [[-1.0, 1.0], [-2.0, 2.0]], [0.125, 0.25]
+    )  # fmt: skip
+    assert (wheels.kind, wheels.clip_raw, wheels.scale) == ("velocity", [-3.0, 3.0], 5.0)
+    assert (legs.relative_to, wheels.relative_to) == ("default_joint_pos", "zero")
+    assert spec.last_action == "clipped"
+
+
+@pytest.mark.parametrize(
+    ("lags", "priority", "history"),
+    [
+        ([0, 1, 2], "time", {"stack": "frame", "order": "newest_first", "length": 3}),
+        ([2, 1, 0], "term", {"stack": "term", "order": "oldest_first", "length": 3}),
+        ([0, 2, 4], "time", {"stack": "frame", "order": "newest_first", "lags": [0, 2, 4]}),
+        ([0], "time", None),
+    ],
+)
+def test_rl_sar_histories_start_with_zeros(
+    lags: list[int], priority: str, history: Any, tmp_path: Path
+) -> None:
+    draft = _rl_sar(tmp_path, observations_history=lags, observations_history_priority=priority)
+    wanted = {**history, "fill": "zeros"} if history else None
+    assert draft.spec["observation"][0].get("history") == wanted
+
+
+def test_rl_sar_names_follow_the_mapping_and_unknown_terms_are_asked_for(tmp_path: Path) -> None:
+    draft = _rl_sar(tmp_path, joint_mapping=[1, 0, 2], observations=["ang_vel_world", "magic"],
+                    model_name="policy.pt")  # fmt: skip
+    assert draft.spec["joint_names"] == ["b", "a", "w"]
+    assert unknown(draft) == ["inputs", "observation[0].terms[0]", "observation[0].terms[1]"]
+    assert any("policy.pt" in note for note in draft.notes)
+
+
+def test_rl_sar_without_its_base_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"robot/cfg": CONFIG}))
+    with pytest.raises(Refusal, match=r"base\.yaml beside it"):
+        draft_rl_sar(path, facts())
+
+
+def test_formats_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "robot" / "cfg"
+    _rl_sar(tmp_path)
+    (folder / "other.yaml").write_text("unrelated: true\n")
+    read, model = find_reader(folder)
+    assert model is None
+    assert read(facts()).dialect == "rl_sar"
+    _io(folder)
+    with pytest.raises(Refusal, match="files of one format"):
+        find_reader(folder)
+    assert find_reader(folder / "IO_descriptors.yaml")[0](facts()).dialect.startswith("Isaac")
+    with pytest.raises(Refusal, match="got something else"):
+        find_reader(folder / "other.yaml")
+    with pytest.raises(Refusal, match="no such file"):
+        find_reader(folder / "absent.yaml")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert find_reader(empty)[0] is draft_model
+    with pytest.raises(Refusal, match=r"an \.onnx model, got none"):
+        model_in(empty)
+    for name in ("one.onnx", "two.onnx"):
+        (empty / name).touch()
+    with pytest.raises(Refusal, match="--model"):
+        model_in(empty)
