@@ -77,10 +77,12 @@ def recolor(pixels: Pixels, color: str) -> Pixels | str:
     if pixels.dtype.itemsize != 1:
         return f"{8 * pixels.dtype.itemsize} bit pixels where colours are wanted"
     if color == "gray":
+        if not colored:
+            return pixels
         # ITU-R 601-2 luma in integers, rounded, as Pillow's mode L.
         weights = np.array([19595, 38470, 7471], dtype=np.uint32)
         luma = (pixels.astype(np.uint32) @ weights + 0x8000) >> 16
-        return luma.astype(np.uint8)[:, :, None] if colored else pixels
+        return luma.astype(np.uint8)[:, :, None]
     if not colored:
         return "a gray image where colours are wanted"
     return pixels if color == "rgb" else pixels[:, :, ::-1]

@@ -66,7 +66,13 @@ def custom(term: CustomTerm, sources: Sources, key: str) -> CompiledTerm:
     sources.clocks.append(_UserClock(advance, reset))
 
     def bind(out: Array) -> Read:
-        return lambda: read_into(out)
+        def read() -> str:
+            try:
+                return read_into(out)
+            except Exception as error:  # noqa: BLE001 -- a user's mistake must not end the loop
+                return f"{term.uses} raised {type(error).__name__}: {error}"
+
+        return read
 
     return absolute(term.name or term.uses, elements, bind)
 

@@ -157,7 +157,7 @@ def test_only_an_imu_has_a_mounting(tmp_path: Path) -> None:
     model = FakeModel({"obs": np.zeros((1, 3))}, {"act": (1, 2)})
     arguments = (spec_file, model, settings_for(spec_file), {}, FakeClock())
     build_pipeline(*arguments, {"cmd": (0.0, 0.0, 0.0)})
-    with pytest.raises(Refusal, match="parameter inputs.cmd.mounting: expected zeros"):
+    with pytest.raises(Refusal, match=r"parameter inputs\.cmd\.mounting: expected zeros"):
         build_pipeline(*arguments, {"cmd": (0.0, 0.0, 0.1)})
 
 
