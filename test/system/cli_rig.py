@@ -1,0 +1,137 @@
+"""A small policy for the tests of the commands, signals for it, and what it must do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+PERIOD_S = 0.02
+JOINTS = ("hip", "knee")
+ORDER = ("foreign", "knee", "hip")  # of the JointState messages
+DEFAULT = (0.1, -0.2)
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    """Rates, gravity, two joints, a command and the last action; position targets."""
+    return {
+        "schema": "policy_runner/1",
+        "name": "toy",
+        "model": {"file": "toy.onnx"},
+        "control_dt": PERIOD_S,
+        "joint_names": list(JOINTS),
+        "default_joint_pos": list(DEFAULT),
+        "inputs": {
+            "imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu/data"},
+            "joints": {"type": "sensor_msgs/msg/JointState", "topic": "joint_states"},
+            "cmd": {"type": "geometry_msgs/msg/Twist", "topic": "cmd_vel"},
+        },
+        "observation": [
+            {
+                "tensor": "obs",
+                "terms": [
+                    {"term": "field", "name": "rates", "input": "imu", "field": "angular_velocity",
+                     "scale": 0.5},
+                    {"term": "projected_gravity", "input": "imu"},
+                    {"term": "joint_position", "input": "joints",
+                     "relative_to": "default_joint_pos"},
+                    {"term": "velocity_command", "input": "cmd"},
+                    {"term": "last_action"},
+                ],
+                "normalization": "none",
+            }
+        ],
+        "action": [
+            {
+                "tensor": "actions",
+                "groups": [{"kind": "position", "joints": list(JOINTS), "scale": 0.25,
+                            "relative_to": "default_joint_pos"}],
+            }
+        ],
+        "last_action": "raw",
+        **changes,
+    }  # fmt: skip
+
+
+def weights(size: int = 13) -> np.ndarray:
+    """obs [1, size] times this is the action [1, 2]."""
+    return np.random.default_rng(7).normal(0.0, 0.3, (size, 2)).astype(np.float32)
+
+
+def write_policy(folder: Path, size: int = 13, **changes: Any) -> Path:
+    """Write policy.yaml and toy.onnx; returns the folder."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def tensor(name: str, count: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count])
+
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["obs", "weights"], ["actions"])],
+        "toy", [tensor("obs", size)], [tensor("actions", 2)],
+        [numpy_helper.from_array(weights(size), "weights")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(folder / "toy.onnx"))
+    text = yaml.safe_dump(spec(**changes), sort_keys=False)
+    (folder / "policy.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def signals(count: int = 20) -> dict[str, np.ndarray]:
+    """A trainer's layout of signals for it, smooth and seeded."""
+    t = np.arange(count) * PERIOD_S
+    random = np.random.default_rng(3)
+
+    def waves(columns: int) -> np.ndarray:
+        return np.sin(t[:, None] * random.uniform(1, 9, columns) + random.uniform(0, 6, columns))
+
+    quaternion = np.concatenate([0.2 * waves(3), np.ones((count, 1))], axis=1)
+    return {
+        "control_dt": np.array(PERIOD_S),
+        "joint_state_names": np.array(ORDER),
+        "joint_position": waves(3),
+        "joint_velocity": waves(3),
+        "imu_orientation_xyzw": quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True),
+        "imu_angular_velocity": waves(3),
+        "command": waves(3),
+    }
+
+
+def expected(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Observation, raw action and target by a plain loop of its own."""
+    observation, raw = [], []
+    last = np.zeros(2, np.float32)
+    for k in range(len(given["command"])):
+        x, y, z, w = given["imu_orientation_xyzw"][k]
+        gravity = [2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1]
+        position = given["joint_position"][k][[2, 1]] - DEFAULT
+        rates, command = 0.5 * given["imu_angular_velocity"][k], given["command"][k]
+        row = np.concatenate([rates, gravity, position, command, last]).astype(np.float32)
+        last = row @ weights()
+        observation.append(row)
+        raw.append(last)
+    return {
+        "expected_observation": np.array(observation),
+        "expected_raw_action": np.array(raw),
+        "expected_target": 0.25 * np.array(raw, dtype=np.float64) + DEFAULT,
+        "target_joint_names": np.array(JOINTS),
+        "target_kind": np.array(["position"] * 2),
+    }
+
+
+def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Write an .npz; keys may have slashes and dots."""
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
