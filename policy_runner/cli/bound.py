@@ -70,6 +70,11 @@ def bind(
         check_model_file(path, spec.model.sha256, spec_file.path)
         data_files(path)
         model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
+    if settings is None or joints is None:
+        # Only to find what else is wrong: parameters must not hide the spec's own problems.
+        with collect([]):
+            plain, _ = parameter_values(None, spec, elements, [])
+            settings, joints = build_settings(plain, spec, elements), robot_joints(plain, spec)
     if model is not None and settings is not None and joints is not None:
         with collect(problems):
             pipeline = build_pipeline(spec_file, model, settings, joints, time.perf_counter_ns)
