@@ -62,8 +62,9 @@ class ActionDecoder:
             self._bind_groups(tensor, outputs[t], start, file, key)
             normalizer = normalizers[t]
             count = sum(len(group.names) for group in tensor.groups)
+            zeros = np.zeros(count)
             columns["spread"].append(normalizer.spread if normalizer else np.ones(count))
-            columns["mean"].append(normalizer.mean if normalizer else np.zeros(count))
+            columns["mean"].append(normalizer.denormalize(zeros) if normalizer else zeros)
             for g, group in enumerate(tensor.groups):
                 self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]")
             start += count

@@ -23,10 +23,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Normalizer:
-    """x -> clip((x - mean) / denominator, low, high), element by element, float64 [n].
+    """x -> clip((x - mean) / denominator + shift, low, high), element by element, float64 [n].
 
-    Every formula here is of that form: to [-1, 1], the mean is the middle and the denominator
-    half the span. `back` is the denominator on the way back, where it is another.
+    Every formula here is of that form: to [-1, 1], `mean` is the lower end, the denominator half
+    the span, and shift -1. `back` is the denominator on the way back, where it is another.
     """
 
     mean: Array
@@ -34,23 +34,28 @@ class Normalizer:
     low: float | Array = -np.inf
     high: float | Array = np.inf
     back: Array | None = None
+    shift: float | Array = 0.0
     _clips: bool = field(init=False, default=False)
+    _shifts: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         clips = bool(np.any(np.isfinite(self.low)) or np.any(np.isfinite(self.high)))
         object.__setattr__(self, "_clips", clips)
+        object.__setattr__(self, "_shifts", bool(np.any(self.shift)))
 
     def normalize(self, x: Array, out: Array) -> None:
         """Write the normalized x, float64 [n], to out (which may be x)."""
         np.subtract(x, self.mean, out=out)
         np.divide(out, self.denominator, out=out)
+        if self._shifts:
+            np.add(out, self.shift, out=out)
         if self._clips:
             np.maximum(out, self.low, out=out)
             np.minimum(out, self.high, out=out)
 
     def denormalize(self, y: Array) -> Array:
         """The x that gives y, where y was not clipped; float64 [n]."""
-        return np.asarray(y * self.spread + self.mean, dtype=np.float64)
+        return np.asarray((y - self.shift) * self.spread + self.mean, dtype=np.float64)
 
     @property
     def spread(self) -> Array:
@@ -78,6 +83,7 @@ def side_by_side(parts: Sequence[Normalizer]) -> Normalizer:
         joined([part.low for part in parts]),
         joined([part.high for part in parts]),
         joined([part.spread for part in parts]),
+        joined([part.shift for part in parts]),
     )
 
 
@@ -129,8 +135,8 @@ def build_normalizer(
         expected = "a spread above 0 (eps is 0)"
         raise Refusal([Problem(file, f"{last}[{bad}]", expected, "0")])
     if formula.kind in SPANS:
-        middle = low + denominator / 2
-        return Normalizer(middle, denominator / 2, formula.low, formula.high)
+        half = denominator / 2
+        return Normalizer(low, half, formula.low, formula.high, shift=-1.0)
     back = None if formula.eps_in_inverse else without
     return Normalizer(found["mean"], denominator, formula.low, formula.high, back)
 
