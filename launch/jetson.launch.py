@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchDescription
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS, PACKAGE, Arguments, processes
+from policy_runner.share import share_path
 
 
 def _nodes(context, *_args):  # type: ignore[no-untyped-def]
@@ -31,9 +33,10 @@ def _nodes(context, *_args):  # type: ignore[no-untyped-def]
             autostart=yes("autostart"),
         )
     )
+    nodes = _aggregator(said["namespace"]) if yes("aggregator") else []
     # The runner configures and activates itself (`autostart`): the same on every distribution,
     # and a refused configure leaves a node that can be mended and configured again.
-    return [
+    return nodes + [
         (LifecycleNode if row.is_lifecycle else Node)(
             package=PACKAGE,
             executable=row.executable,
@@ -44,6 +47,23 @@ def _nodes(context, *_args):  # type: ignore[no-untyped-def]
             output="screen",
         )
         for row in rows
+    ]
+
+
+def _aggregator(namespace: str) -> list[Node]:
+    """The tree for rqt_robot_monitor, where the package that builds it is installed."""
+    try:
+        get_package_prefix("diagnostic_aggregator")
+    except (PackageNotFoundError, OSError):
+        return []
+    return [
+        Node(
+            package="diagnostic_aggregator",
+            executable="aggregator_node",
+            namespace=namespace,
+            parameters=[str(share_path("config", "diagnostics_aggregator.yaml"))],
+            output="screen",
+        )
     ]
 
 

@@ -42,6 +42,7 @@ LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
     ("lockstep", "false", "true: with the simulated robot, step by step on simulated time"),
     ("sidecar", "true", "true: run jetson_diagnostics as well"),
     ("autostart", "true", "true: configure and activate the runner by itself"),
+    ("aggregator", "true", "true: sort the diagnostics for rqt, if diagnostic_aggregator is there"),
     ("namespace", "", "namespace of all nodes"),
     ("log_level", "info", "debug, info, warn, error"),
 )
