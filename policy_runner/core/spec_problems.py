@@ -6,6 +6,7 @@ the alternative that was most likely meant speaks, so that one slip gives one se
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from policy_runner.core.problems import Problem, did_you_mean
-from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec import Normalization, PolicySpec
 
 # What says "not this alternative at all", when found at the alternatives' own place.
 _OTHER_KIND = {
@@ -36,7 +37,31 @@ class _Found:
 def spec_problems(content: Mapping[Any, Any], errors: Sequence[Any], file: str) -> list[Problem]:
     """Problems for the errors of validating `content`, in their order."""
     found = [_found(content, error, file) for error in errors]
+    found = [_statistics_without_a_place(content, item) for item in found]
     return list(dict.fromkeys(item.problem for item in _settle(found, 0)))
+
+
+_BESIDE = re.compile(r"observation\[(\d+)\]\.(\w+)")
+
+
+def _statistics_without_a_place(content: Mapping[Any, Any], found: _Found) -> _Found:
+    """A key of a normalization that stands beside it, or one that says in_model and more."""
+    one = found.problem
+    match = _BESIDE.fullmatch(one.key)
+    if match and found.kind == "extra_forbidden" and match[2] in Normalization.model_fields:
+        in_model = content["observation"][int(match[1])].get("normalization") == "in_model"
+        expected = "no such key beside `normalization: in_model`" if in_model else one.expected
+        remedy = (
+            "a normalizer is in the graph or outside it, not both"
+            if in_model
+            else f"`{match[2]}` is a key of `normalization`"
+        )
+        return _Found(Problem(one.file, one.key, expected, one.got, remedy), found.kind, ())
+    if found.kind == "literal_error" and one.got in ("'in_model'", "'none'"):
+        remedy = f"write `normalization: {one.got[1:-1]}`, without statistics"
+        changed = Problem(one.file, one.key, one.expected, one.got, remedy)
+        return _Found(changed, found.kind, found.alternatives)
+    return found
 
 
 def _settle(found: list[_Found], depth: int) -> list[_Found]:
