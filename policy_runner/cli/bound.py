@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from policy_runner.core.joints import RobotJoint
 from policy_runner.core.pipeline import Model, Pipeline
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec_file import SpecFile, read_spec
-from policy_runner.ros.configure_checks import collect, with_robot_types
-from policy_runner.ros.runner_parameters import build_settings, robot_joints
+from policy_runner.ros.configure_checks import collect, stand_in_settings, with_robot_types
+from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 
 
 @dataclass
@@ -37,9 +38,14 @@ class Bound:
 
 
 def bind(
-    spec_path: Path, params: Path | None = None, types: Mapping[str, str] | None = None
+    spec_path: Path,
+    params: Path | None = None,
+    types: Mapping[str, str] | None = None,
+    commands: bool = False,
 ) -> Bound:
     """Read, check, load and bind; `types`: message types of inputs that differ from the spec's.
+
+    `commands`: check the parameters `command.*` as well, for which ROS must be there.
 
     Raises:
         Refusal: every problem that could be found.
@@ -70,14 +76,25 @@ def bind(
         check_model_file(path, spec.model.sha256, spec_file.path)
         data_files(path)
         model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
-    if settings is None or joints is None:
-        # Only to find what else is wrong: parameters must not hide the spec's own problems.
-        with collect([]):
-            plain, _ = parameter_values(None, spec, elements, [])
-            settings, joints = build_settings(plain, spec, elements), robot_joints(plain, spec)
-    if model is not None and settings is not None and joints is not None:
+    turned: dict[str, Any] = {}
+    with collect(problems):
+        turned = mountings(values, spec)
+    if model is not None:
+        # With stand-ins only to find what else is wrong: parameters must not hide the spec's.
         with collect(problems):
-            pipeline = build_pipeline(spec_file, model, settings, joints, time.perf_counter_ns)
+            pipeline = build_pipeline(
+                spec_file, model, settings or stand_in_settings(spec),
+                joints or {name: RobotJoint(name) for name in spec.joint_names},
+                time.perf_counter_ns, turned,
+            )  # fmt: skip
+    if commands and pipeline is not None and settings is not None and joints is not None:
+        if find_spec("rclpy") is not None:
+            from policy_runner.ros.command_check import command_problems
+
+            problems += command_problems(values, spec, str(spec_file.path), pipeline, joints)
+        else:
+            warnings.append("the parameters command.* were not checked: rclpy is not here")
+    problems = list(dict.fromkeys(problems))
     if problems or pipeline is None or model is None or joints is None:
         raise Refusal(problems)
     return Bound(spec_file, model, pipeline, values, joints, warnings)

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0 when nothing is wrong; suspicious numbers are said, and are no reason to refuse."""
     if (arguments.topic or arguments.namespace) and not arguments.live:
         raise refuse("", "--topic, --namespace", "--live with them", "no --live")
-    bound = bind(arguments.spec, arguments.params)
+    bound = bind(arguments.spec, arguments.params, commands=arguments.params is not None)
     warnings = [*bound.warnings, *suspicions(bound.spec_file)]
     said = [f"{len(bound.pipeline.elements)} commands", f"{_observed(bound)} observed numbers"]
     if arguments.live:

@@ -135,3 +135,19 @@ def load(path: Path) -> dict[str, np.ndarray]:
     """Read an .npz."""
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def params(path: Path, text: str, section: str = "policy_runner") -> Path:
+    """A parameters file of these lines."""
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    path.write_text(f"{section}:\n  ros__parameters:\n{lines}", encoding="utf-8")
+    return path
+
+
+def refusals(capsys: Any, *words: str) -> list[str]:
+    """What a command that must fail says, line by line."""
+    from policy_runner.cli.main import main
+
+    assert main([*words]) == 1
+    return [line.removeprefix(f"policy-runner {words[0]}: ")
+            for line in capsys.readouterr().err.splitlines()]  # fmt: skip

@@ -1,32 +1,18 @@
-"""`check` and `inspect`: all problems at once, each with file, key, expected and got."""
+"""`check`: all problems at once, each with file, key, expected and got."""
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cli_rig
-import numpy as np
 import pytest
-from cli_rig import write_policy
+from cli_rig import params, refusals, write_policy
 
 from policy_runner.cli.main import main
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx makes the model")
-
-
-def params(path: Path, text: str, section: str = "policy_runner") -> Path:
-    lines = "".join(f"    {line}\n" for line in text.splitlines())
-    path.write_text(f"{section}:\n  ros__parameters:\n{lines}", encoding="utf-8")
-    return path
-
-
-def refusals(capsys: Any, *words: str) -> list[str]:
-    assert main([*words]) == 1
-    return [line.removeprefix(f"policy-runner {words[0]}: ")
-            for line in capsys.readouterr().err.splitlines()]  # fmt: skip
 
 
 def test_a_policy_that_fits_passes(tmp_path: Path, capsys: Any) -> None:
@@ -94,6 +80,21 @@ def test_a_parameters_file_for_nobody_is_refused(
         capsys, "check", str(policy), "--params", str(path)))  # fmt: skip
 
 
+@pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed")
+def test_the_parameters_of_the_command_are_checked_too(tmp_path: Path, capsys: Any) -> None:
+    policy = write_policy(tmp_path)
+    text = (
+        "command.joint_names: [knee, hop]\ncommand.effort_from_pd: true\n"
+        "inputs.cmd.mounting: [0.0, 1.0, 0.0]"
+    )
+    said = refusals(
+        capsys, "check", str(policy), "--params", str(params(tmp_path / "p.yaml", text))
+    )
+    assert any("command.joint_names: expected commanded joints (hip, knee)" in s for s in said)
+    assert any("stiffness: expected gains for effort_from_pd" in s for s in said)
+    assert any("inputs.cmd.mounting: expected three angles" in s for s in said)
+
+
 def test_keys_under_a_wildcard_only_warn(tmp_path: Path, capsys: Any) -> None:
     policy = write_policy(tmp_path)
     path = params(tmp_path / "p.yaml", "somebody_elses: 1", section="/**")
@@ -127,121 +128,3 @@ def test_options_without_the_graph_are_refused(tmp_path: Path, capsys: Any) -> N
     policy = write_policy(tmp_path)
     assert "expected --live with them" in refusals(
         capsys, "check", str(policy), "--namespace", "/x")[0]  # fmt: skip
-
-
-# --- suspicious numbers ---
-
-
-def suspicious(tmp_path: Path, capsys: Any, **changes: Any) -> str:
-    policy = write_policy(tmp_path, **changes)
-    assert main(["check", str(policy)]) == 0
-    checked = [line for line in capsys.readouterr().out.splitlines() if "look at" in line]
-    assert main(["inspect", str(policy), "--json"]) == 0
-    found: list[str] = json.loads(capsys.readouterr().out)["suspicious"]
-    assert checked == [f"look at {text}" for text in found]
-    return "\n".join(found)
-
-
-def normalized(**normalization: Any) -> list[dict[str, Any]]:
-    tensor = cli_rig.spec()["observation"][0]
-    return [{**tensor, "normalization": normalization}]
-
-
-def test_nothing_is_suspicious_about_the_plain_policy(tmp_path: Path, capsys: Any) -> None:
-    assert suspicious(tmp_path, capsys) == ""
-
-
-def test_gains_of_exactly_one_and_zero_are_pointed_at(tmp_path: Path, capsys: Any) -> None:
-    said = suspicious(tmp_path, capsys, stiffness=[1.0, 1.0], damping=[0.0, 0.0])
-    assert "stiffness: all exactly 1," in said
-    assert "damping: all exactly 0," in said
-
-
-def test_three_decimals_are_pointed_at(tmp_path: Path, capsys: Any) -> None:
-    observation = cli_rig.spec()["observation"]
-    observation[0]["terms"][2]["joints"] = ["hip", "knee"]
-    said = suspicious(
-        tmp_path, capsys, joint_names=["hip", "knee", "toe"], observation=observation,
-        default_joint_pos=[0.312, 0.669, -0.363], stiffness=[40.17926, 99.09843, 28.50125],
-    )  # fmt: skip
-    assert said.startswith("default_joint_pos: at most 3 decimals")
-
-
-def test_small_and_inert_spreads_are_pointed_at(tmp_path: Path, capsys: Any) -> None:
-    std = np.linspace(0.511, 1.7, 13) * np.pi
-    std[4] = 3e-5
-    statistics = {"mean": [0.0] * 13, "std": std.tolist()}
-    said = suspicious(tmp_path / "a", capsys,
-                      observation=normalized(preset="rsl_rl", statistics=statistics))  # fmt: skip
-    assert "observation[0].normalization: std below 0.0001: [4] 3e-05" in said
-    variances = {"mean": [0.0] * 13, "var": (std**2).tolist()}
-    said = suspicious(tmp_path / "b", capsys,
-                      observation=normalized(preset="sb3", statistics=variances))  # fmt: skip
-    assert "std below 0.0001: [4] 3e-05" in said
-    inert = {"mean": [0.0] * 13, "std": [1.0] * 13}
-    said = suspicious(tmp_path / "c", capsys,
-                      observation=normalized(preset="rsl_rl", statistics=inert))  # fmt: skip
-    assert "it changes nothing" in said
-    spans = {"q01": [0.0] * 13, "q99": [1.0] * 12 + [0.001]}
-    said = suspicious(
-        tmp_path / "d", capsys,
-        observation=normalized(preset="openpi_quantile", statistics=spans),
-    )  # fmt: skip
-    assert "q99 - q01 below 0.002: [12] 0.001" in said
-
-
-# --- inspect ---
-
-
-def test_the_contract_says_where_every_joint_goes(tmp_path: Path, capsys: Any) -> None:
-    policy = write_policy(tmp_path)
-    path = params(tmp_path / "p.yaml", "joints.knee.name: robot_knee\njoints.knee.sign: -1.0")
-    assert main(["inspect", str(policy), "--json", "--params", str(path)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["inputs"] == [{"name": "obs", "dtype": "float32", "shape": [1, 13]}]
-    slices = {one["name"]: one["slice"] for one in found["observation"][0]["terms"]}
-    assert slices["joint_position"] == [6, 8]
-    assert slices["last_action"] == [11, 13]
-    knee = found["joints"][1]
-    assert (knee["robot_name"], knee["sign"]) == ("robot_knee", -1.0)
-    assert knee["observed"] == ["joint_position[7]", "last_action[12]"]
-    assert knee["commands"] == [
-        {"element": 1, "kind": "position", "scale": 0.25, "offset": -0.2,
-         "relative_to": "default_joint_pos"}
-    ]  # fmt: skip
-
-
-def test_the_table_says_the_same(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    observation = cli_rig.spec()["observation"]
-    observation[0]["terms"][2]["joints"] = ["knee", "hip"]
-    policy = write_policy(tmp_path, observation=observation)
-    assert main(["inspect", str(policy)]) == 0
-    said = capsys.readouterr().out
-    for text in (
-        "field imu.angular_velocity", "scale 0.5", "joints [1 0] of joint_names",
-        "- default_joint_pos", "position[1] = 0.25 raw - 0.2", "joint_position[6]",
-    ):  # fmt: skip
-        assert text in said, text
-
-
-def test_a_model_alone_shows_its_metadata_and_what_it_leaves_open(
-    tmp_path: Path, capsys: Any
-) -> None:
-    import onnx
-
-    policy = write_policy(tmp_path)
-    model = onnx.load(str(policy / "toy.onnx"))
-    onnx.helper.set_model_props(
-        model,
-        {"joint_names": "hip,knee", "observation_names": "base_ang_vel,actions",
-         "joint_stiffness": "1.000,1.000", "default_joint_pos": "0.312,0.669"},
-    )  # fmt: skip
-    onnx.save(model, str(tmp_path / "said.onnx"))
-    assert main(["inspect", str(tmp_path / "said.onnx")]) == 0
-    said = capsys.readouterr().out
-    assert "metadata joint_names: hip,knee" in said
-    assert "look at stiffness is exactly 1 or 0" in said
-    assert "not said control_dt" in said
-    assert main(["inspect", str(tmp_path / "said.onnx"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["metadata"]["joint_names"] == "hip,knee"
