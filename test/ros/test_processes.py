@@ -88,7 +88,7 @@ def test_a_params_file_that_is_not_there_is_one_sentence() -> None:
 def test_every_launch_argument_has_a_description_and_a_field() -> None:
     fields = set(Arguments.__dataclass_fields__) - {"robot"}
     names = {name for name, _, _ in LAUNCH_ARGUMENTS}
-    assert names == fields | {"namespace", "log_level"}
+    assert names == fields | {"namespace", "log_level", "aggregator"}
     assert all(len(text) > 15 for _, _, text in LAUNCH_ARGUMENTS)
 
 
