@@ -5,12 +5,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
+from policy_runner.core.takers import Taker
 
 Reader = Callable[[Any], str]  # '' or why the message is unusable
 _ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")
@@ -50,9 +52,16 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
     reads: list[Reader] = []
     problems = []
     example = message_type()
-    for path, leaves in slot.paths.items():
+    makers: list[tuple[str, Callable[[], Reader]]] = [
+        (path, partial(_field_reader, slot, path, leaves, example))
+        for path, leaves in slot.paths.items()
+    ]
+    makers += [
+        (path, partial(_taking_reader, path, take, example)) for path, take in slot.takers.items()
+    ]
+    for path, make in makers:
         try:
-            reads.append(_field_reader(slot, path, leaves, example))
+            reads.append(make())
         except AttributeError as error:
             fields = list(message_type.get_fields_and_field_types())
             hint = did_you_mean(path.split(".")[0], fields)
@@ -113,6 +122,19 @@ def _field_reader(slot: InputSlot, path: str, leaves: tuple[str, ...], example: 
         return ""
 
     return read_slice
+
+
+def _taking_reader(path: str, take: Taker, example: Any) -> Reader:
+    """Hands on what is no fixed set of numbers: an image, or a sequence of any length."""
+    if not path:
+        return take
+    get = operator.attrgetter(path)
+    get(example)
+
+    def read_taken(message: Any) -> str:
+        return take(get(message))
+
+    return read_taken
 
 
 def _joint_reader(slot: InputSlot) -> Reader:
