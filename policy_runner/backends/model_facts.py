@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnx_graph import (
+    first_arithmetic,
+    read_graph,
+    stateless_recurrence,
+)
 from policy_runner.backends.onnxruntime_backend import DTYPES, check_model_file
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import Problem, Refusal, refuse
@@ -69,6 +74,7 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
         text = " ".join(str(error).split())
         expected = "an ONNX model that ONNX Runtime can load"
         raise refuse(str(path), "", expected, text, "export the model again") from error
+    graph = read_graph(path)
     return ModelFacts(
         path=path,
         sha256=sha256,
@@ -76,6 +82,8 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
         outputs=tuple(_tensor(one) for one in session.get_outputs()),
         metadata=dict(session.get_modelmeta().custom_metadata_map),
         data_files=files,
+        arithmetic=first_arithmetic(graph),
+        stateless=tuple(stateless_recurrence(graph)),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from policy_runner.backends.model_facts import read_model_facts
 from policy_runner.cli.bound import Bound, bind
 from policy_runner.cli.suspicious import suspicions
 from policy_runner.core.problems import refuse
@@ -31,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.topic or arguments.namespace) and not arguments.live:
         raise refuse("", "--topic, --namespace", "--live with them", "no --live")
     bound = bind(arguments.spec, arguments.params, commands=arguments.params is not None)
-    warnings = [*bound.warnings, *suspicions(bound.spec_file)]
+    model = bound.spec_file.beside(bound.spec_file.spec.model.file, "model.file")
+    facts = read_model_facts(model, bound.spec_file.path)
+    warnings = [*bound.warnings, *suspicions(bound.spec_file, facts)]
     said = [f"{len(bound.pipeline.elements)} commands", f"{_observed(bound)} observed numbers"]
     if arguments.live:
         said += _live(bound, arguments, warnings)

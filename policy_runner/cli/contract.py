@@ -13,6 +13,7 @@ from policy_runner.core.named_numbers import by_name
 from policy_runner.core.normalization import resolve_formula
 from policy_runner.core.spec import ObservationTensor, PolicySpec
 from policy_runner.formats.detect import draft_model
+from policy_runner.formats.draft import remarks
 
 ARITHMETIC = ("wrap", "nonfinite", "clip", "scale", "offset", "order")
 PLAIN: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "order": "clip_scale"}
@@ -27,7 +28,7 @@ def model_contract(facts: ModelFacts) -> dict[str, Any]:
     draft = draft_model(facts)
     return {
         **_model(facts),
-        "suspicious": draft.notes,
+        "suspicious": [*draft.notes, *remarks(facts)],
         "unknown": [{"key": key, "what": what} for key, what in draft.unknown],
     }
 
@@ -69,7 +70,7 @@ def contract(bound: Bound, facts: ModelFacts) -> dict[str, Any]:
         "last_action": spec.last_action,
         "joints": _joints(bound),
         "statistics": _statistics(bound),
-        "suspicious": suspicions(bound.spec_file),
+        "suspicious": suspicions(bound.spec_file, facts),
     }
 
 

@@ -14,7 +14,7 @@ from policy_runner.backends.model_facts import read_model_facts
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.detect import FORMATS, find_reader, model_in
-from policy_runner.formats.draft import Draft, spec_text
+from policy_runner.formats.draft import Draft, remarks, spec_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
     model = read_model_facts(arguments.model or model_path or model_in(folder), arguments.source)
     draft = read(model)
+    draft.notes += remarks(model)
     if arguments.name:
         draft.spec["name"] = arguments.name
     write(draft, model, arguments.output)

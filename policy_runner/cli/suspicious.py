@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.normalization import resolve_formula
 from policy_runner.core.problems import Refusal
 from policy_runner.core.spec import Normalization, PerTermNormalization
@@ -52,9 +53,9 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
     return {str(names.get(name, name)): values for name, values in stored.items()}
 
 
-def suspicions(spec_file: SpecFile) -> list[str]:
+def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """One sentence for everything that a person should look at."""
-    found: list[str] = []
+    found = _twice_or_never(spec_file, model)
     for key, given in normalizations(spec_file):
         kind = resolve_formula(given, str(spec_file.path), key).kind
         found += [f"{key}: {text}" for text in _statistics(statistics_of(spec_file, given), kind)]
@@ -78,6 +79,25 @@ def suspicions(spec_file: SpecFile) -> list[str]:
             "own numbers may be others"
         )
     return found
+
+
+def _twice_or_never(spec_file: SpecFile, model: ModelFacts) -> list[str]:
+    """Where what the spec says of normalization and state does not fit what the graph shows."""
+    found = []
+    for k, tensor in enumerate(spec_file.spec.observation):
+        key = f"observation[{k}].normalization"
+        name = tensor.tensor
+        if isinstance(name, int):
+            name = model.inputs[name].name
+        inside = ", ".join(model.arithmetic.get(name, ()))
+        if inside and isinstance(tensor.normalization, (Normalization, PerTermNormalization)):
+            found.append(f"{key}: statistics, and the model itself begins with {inside}: twice?")
+        elif not inside and tensor.normalization == "in_model":
+            found.append(f"{key}: in_model, and the model does not begin with one: never?")
+    return found + [
+        f"model: {node} keeps no state between two inferences; was its state exported?"
+        for node in model.stateless
+    ]
 
 
 def _numbers(value: Any) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,11 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Tensors in the file's order, the exporter's metadata, and files that belong to it."""
+    """Tensors in the file's order, the exporter's metadata, and files that belong to it.
+
+    `arithmetic`: input -> operations with stored vectors that come first (a normalizer, mostly).
+    `stateless`: recurrent operations whose state no input feeds, so that they forget every time.
+    """
 
     path: Path
     sha256: str
@@ -37,6 +41,8 @@ class ModelFacts:
     outputs: tuple[TensorFacts, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
     data_files: tuple[Path, ...] = ()
+    arithmetic: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stateless: tuple[str, ...] = ()
 
     def input(self, name: str) -> TensorFacts | None:
         """The input of that name."""

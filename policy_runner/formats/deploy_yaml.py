@@ -19,7 +19,7 @@ from typing import Any
 
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
-from policy_runner.formats.draft import Draft, model_keys, todo, used_inputs
+from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo, used_inputs
 from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.term_names import (
     SAYS,
@@ -71,7 +71,7 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
             spec[key] = [float(content[key][motor]) for motor in motors]
     ranges = ranges_of(content.get("commands") or {})
     observation = [
-        _tensor(draft, group, terms, tensor, ranges)
+        _tensor(draft, group, terms, tensor, ranges, model)
         for group, terms, tensor in _groups(content["observations"], model)
     ]
     spec["inputs"] = used_inputs(observation)
@@ -128,6 +128,7 @@ def _tensor(
     terms: Mapping[str, Any],
     tensor: str,
     ranges: list[list[float]] | None,
+    model: ModelFacts,
 ) -> dict[str, Any]:
     drafted = []
     lengths = {}
@@ -155,7 +156,7 @@ def _tensor(
     if history:
         result["history"] = history
         draft.assumed.append("histories: oldest first, filled with the first value after a reset")
-    result["normalization"] = "none"
+    result["normalization"] = normalization_of(model, tensor, "none")
     return result
 
 

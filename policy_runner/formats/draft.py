@@ -47,6 +47,24 @@ class Draft:
         return [(problem.key, problem.expected) for problem in todo_problems(self.spec, "")]
 
 
+def normalization_of(model: ModelFacts, tensor: str, otherwise: str) -> str:
+    """in_model where the model begins with a normalizer's arithmetic, else what the format says."""
+    return "in_model" if model.arithmetic.get(tensor) else otherwise
+
+
+def remarks(model: ModelFacts) -> list[str]:
+    """What the model's graph tells that a person should know."""
+    found = [
+        f"the model begins with {', '.join(operations)} of stored vectors on '{name}': a "
+        "normalizer inside it"
+        for name, operations in model.arithmetic.items()
+    ]
+    return found + [
+        f"{node} keeps no state between two inferences: was the model exported without its state?"
+        for node in model.stateless
+    ]
+
+
 def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | str:
     """The inputs that drafted terms read, with their usual topics; a TODO when there are none."""
     names: list[str] = []

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts
+from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.deploy_yaml import history_of
-from policy_runner.formats.draft import Draft, model_keys, todo, used_inputs
+from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo, used_inputs
 from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.term_names import SAYS, open_range, short, term_for, with_arithmetic
@@ -72,7 +72,7 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
             tensor = next(one for one in fed if one.name == name)
         else:
             tensor = fed[0]
-        observation.append(_tensor(draft, tensor.name, tensor.size, terms, spec))
+        observation.append(_tensor(draft, tensor, terms, spec, model))
     spec["inputs"] = used_inputs(observation)
     spec["observation"] = observation
     if pairs:
@@ -84,8 +84,13 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
 
 
 def _tensor(
-    draft: Draft, tensor: str, size: int | None, terms: list[Any], spec: Mapping[str, Any]
+    draft: Draft,
+    facts: TensorFacts,
+    terms: list[Any],
+    spec: Mapping[str, Any],
+    model: ModelFacts,
 ) -> dict[str, Any]:
+    tensor, size = facts.name, facts.size
     drafted: list[Any] = []
     lengths: dict[str, int] = {}
     total = 0
@@ -115,7 +120,8 @@ def _tensor(
     if history:
         result["history"] = history
         draft.assumed.append("histories: per term, oldest first, filled with the first value")
-    result["normalization"] = todo("in_model, or none: is a normalizer inside the model?")
+    asked = todo("in_model, or none: is a normalizer inside the model?")
+    result["normalization"] = normalization_of(model, tensor, asked)
     return result
 
 

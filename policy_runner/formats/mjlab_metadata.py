@@ -14,7 +14,14 @@ from typing import Any
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.deploy_yaml import history_of
-from policy_runner.formats.draft import Draft, model_keys, rounded, todo, used_inputs
+from policy_runner.formats.draft import (
+    Draft,
+    model_keys,
+    normalization_of,
+    rounded,
+    todo,
+    used_inputs,
+)
 from policy_runner.formats.onnx_values import nested, numbers, parse_json, words
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.term_names import COMMAND, SAYS, short, term_for, with_arithmetic
@@ -79,7 +86,9 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
             )
         elif one.name not in {pair[0] for pair in pairs}:
             asked = todo(f"the terms, in order, of {one}")
-            normalization = todo("none, in_model, or the preset and statistics")
+            normalization = normalization_of(
+                model, one.name, todo("none, in_model, or the preset and statistics")
+            )
             observation.append({"tensor": one.name, "terms": asked, "normalization": normalization})
     spec["inputs"] = used_inputs(observation)
     spec["observation"] = observation
@@ -150,7 +159,8 @@ def _terms_tensor(draft: Draft, model: ModelFacts) -> dict[str, Any]:
     if history:
         tensor["history"] = history
         draft.assumed.append("histories: per term, oldest first, filled with the first value")
-    tensor["normalization"] = todo("in_model, or none: is a normalizer inside the model?")
+    asked = todo("in_model, or none: is a normalizer inside the model?")
+    tensor["normalization"] = normalization_of(model, tensor["tensor"], asked)
     return tensor
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.formats.draft import Draft, model_keys, todo
+from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo
 
 NORMALIZATION = "none, in_model, or the preset and statistics: is the input normalized outside?"
 LAST_ACTION = "raw, clipped, target or limited: what the policy saw as its last action"
@@ -41,7 +41,7 @@ def draft_plain(model: ModelFacts) -> Draft:
     spec["inputs"] = todo(
         "name: {type: package/msg/Name, topic: ...} of every message the terms read"
     )
-    spec["observation"] = [observation(one) for one in fed]
+    spec["observation"] = [observation(one, model) for one in fed]
     if pairs:
         spec["state"] = [{"input": one, "output": other} for one, other in pairs]
         draft.assumed.append("recurrent state: *_in takes *_out, zero after a reset")
@@ -54,13 +54,13 @@ def draft_plain(model: ModelFacts) -> Draft:
     return draft
 
 
-def observation(tensor: TensorFacts) -> dict[str, Any]:
+def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:
     """An input of which only name and shape are known."""
     size = f"{tensor.size} numbers" if tensor.size is not None else "numbers"
     return {
         "tensor": tensor.name,
         "terms": todo(f"the terms, in order, that give the {size} of {tensor}"),
-        "normalization": todo(NORMALIZATION),
+        "normalization": normalization_of(model, tensor.name, todo(NORMALIZATION)),
     }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
-from policy_runner.formats.draft import Draft, model_keys, todo, used_inputs
+from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo, used_inputs
 from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.term_names import open_range, short, term_for
 
@@ -83,7 +83,7 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
         tensor["history"] = history
     if given.get("clip_obs") is not None:
         tensor["clip"] = open_range(float(given["clip_obs"]))
-    tensor["normalization"] = "none"
+    tensor["normalization"] = normalization_of(model, tensor["tensor"], "none")
     spec["inputs"] = used_inputs([tensor])
     spec["observation"] = [tensor]
     spec["action"] = [{"tensor": model.outputs[0].name, "groups": _groups(given, names, wheels)}]

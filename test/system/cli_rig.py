@@ -60,8 +60,8 @@ def weights(size: int = 13) -> np.ndarray:
     return np.random.default_rng(7).normal(0.0, 0.3, (size, 2)).astype(np.float32)
 
 
-def write_policy(folder: Path, size: int = 13, **changes: Any) -> Path:
-    """Write policy.yaml and toy.onnx; returns the folder."""
+def write_policy(folder: Path, size: int = 13, inside: bool = False, **changes: Any) -> Path:
+    """Write policy.yaml and toy.onnx; returns the folder. inside: a normalizer in the model."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -70,10 +70,13 @@ def write_policy(folder: Path, size: int = 13, **changes: Any) -> Path:
     def tensor(name: str, count: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count])
 
+    first = "centred" if inside else "obs"
+    centre = [helper.make_node("Sub", ["obs", "means"], [first])] if inside else []
+    means = numpy_helper.from_array(np.full(size, 0.5, np.float32), "means")
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["obs", "weights"], ["actions"])],
+        [*centre, helper.make_node("MatMul", [first, "weights"], ["actions"])],
         "toy", [tensor("obs", size)], [tensor("actions", 2)],
-        [numpy_helper.from_array(weights(size), "weights")],
+        [numpy_helper.from_array(weights(size), "weights"), *([means] if inside else [])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(folder / "toy.onnx"))

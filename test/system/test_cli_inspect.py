@@ -75,6 +75,26 @@ def test_small_and_inert_spreads_are_pointed_at(tmp_path: Path, capsys: Any) -> 
     assert "q99 - q01 below 0.002: [12] 0.001" in said
 
 
+def test_a_normalizer_twice_or_never_is_pointed_at(tmp_path: Path, capsys: Any) -> None:
+    statistics = {"mean": (np.arange(13) / 7).tolist(), "std": (np.pi + np.arange(13)).tolist()}
+    outside = normalized(preset="rsl_rl", statistics=statistics)
+    claimed = [{**cli_rig.spec()["observation"][0], "normalization": "in_model"}]
+    key = "observation[0].normalization"
+    for inside, observation, wanted in (
+        (True, outside, f"{key}: statistics, and the model itself begins with Sub: twice?"),
+        (False, outside, ""),
+        (True, claimed, ""),
+        (False, claimed, f"{key}: in_model, and the model does not begin with one: never?"),
+    ):
+        said = suspicious(tmp_path, capsys, inside=inside, observation=observation)
+        assert said == wanted
+    write_policy(tmp_path, inside=True)
+    new = tmp_path / "new"
+    assert main(["import", str(tmp_path / "toy.onnx"), "-o", str(new)]) == 0
+    assert "a normalizer inside it" in capsys.readouterr().out
+    assert "normalization: in_model" in (new / "policy.yaml").read_text()
+
+
 def test_the_contract_says_where_every_joint_goes(tmp_path: Path, capsys: Any) -> None:
     policy = write_policy(tmp_path)
     path = params(tmp_path / "p.yaml", "joints.knee.name: robot_knee\njoints.knee.sign: -1.0")

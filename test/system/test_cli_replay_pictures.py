@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,14 @@ def test_a_sequence_of_any_length_is_taken(tmp_path: Path) -> None:
 
 def test_an_image_becomes_a_tensor(tmp_path: Path) -> None:
     inputs = {"camera": {"type": "sensor_msgs/msg/Image", "topic": "image_raw"}}
-    term = {"term": "image", "input": "camera", "color": "rgb", "size": [2, 2], "layout": "chw", "scale": 1 / 255}  # fmt: skip
+    term: dict[str, Any] = {
+        "term": "image",
+        "input": "camera",
+        "color": "rgb",
+        "size": [2, 2],
+        "layout": "chw",
+        "scale": 1 / 255,
+    }
     observation = [{"tensor": "obs", "terms": [term], "normalization": "none"}]
     policy = write_policy(tmp_path / "policy", 12, inputs=inputs, observation=observation)
     pixels = np.random.default_rng(2).integers(0, 256, (3, 2, 2, 3), np.uint8)
