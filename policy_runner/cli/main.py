@@ -16,6 +16,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("inspect", "inspect", "print what a policy is fed and what it commands, resolved"),
     ("check", "check", "say everything that keeps the node from running a policy"),
     ("replay", "replay", "run the pipeline offline on a recording or on arrays, and compare"),
+    ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
     ("convert-stats", "convert_stats", "turn an SB3 VecNormalize pickle into .npz"),
     ("demo", "demo", "balance the simulated robot with the shipped policy"),
     ("monitor", "monitor", "watch /diagnostics in the terminal"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,10 @@ class SpecFile:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
-    """Safe loading, and a key given twice is an error instead of the last one winning."""
+    """Safe loading, and a key given twice is an error instead of the last one winning.
+
+    `on`, `off`, `yes` and `no` are text, as in YAML 1.2: `on` is a key of ours.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         # `<<`, which merges another mapping into this one, is no key.
@@ -55,6 +59,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return mapping
 
+
+_BOOL = "tag:yaml.org,2002:bool"
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeyLoader.add_implicit_resolver(
+    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 # Beside its own errors PyYAML lets those of its constructors through (a date such as 2026-13-45).
 _NOT_YAML = (

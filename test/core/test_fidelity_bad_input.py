@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_rig import FakeModel, make_rig, refused, spec_content, term
+import yaml
+from core_rig import FakeModel, make_rig, refused, spec_content, term, write_spec
+
+from policy_runner.core.spec import Normalization, QuaternionTerm
+from policy_runner.core.spec_file import read_spec
 
 STATISTICS = {"mean": [0.0, 0.0], "var": [1.0, 1.0]}
 SB3 = {"preset": "sb3", "statistics": "s.npz"}
@@ -142,3 +146,29 @@ def test_statistics_that_are_not_finite(tmp_path: Path, preset: str, bad: float)
     assert refused(make_rig, tmp_path, content, model) == [
         f"{tmp_path / 'bad.npz'}: {names[1]}[1]: expected a finite number, got {bad}"
     ]
+
+
+@pytest.mark.parametrize("word", ["on", "'on'", '"on"'])
+def test_on_is_a_key_and_no_truth(tmp_path: Path, word: str) -> None:
+    content = spec_content()
+    _tensor(content)["normalization"] = {"preset": "sb3", "statistics": STATISTICS}
+    _tensor(content)["history"] = {
+        "stack": "frame", "order": "oldest_first", "length": 1, "fill": "zeros",
+    }  # fmt: skip
+    text = yaml.safe_dump(content)
+    marked = text.replace("preset: sb3", f"preset: sb3\n    {word}: frame")
+    assert marked != text
+    path = write_spec(tmp_path, marked)
+    normalization = read_spec(path).spec.observation[0].normalization
+    assert isinstance(normalization, Normalization)
+    assert normalization.on == "frame"
+
+
+@pytest.mark.parametrize("word", ["true", "True", "FALSE"])
+def test_truths_are_still_truths(tmp_path: Path, word: str) -> None:
+    content = spec_content(inputs={"imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu"}})
+    _tensor(content)["terms"] = [term("quaternion", input="imu", layout="xyzw", positive_w=True)]
+    text = yaml.safe_dump(content).replace("positive_w: true", f"positive_w: {word}")
+    one = read_spec(write_spec(tmp_path, text)).spec.observation[0].every_term[0]
+    assert isinstance(one, QuaternionTerm)
+    assert one.positive_w == (word.lower() == "true")
