@@ -71,7 +71,9 @@ def left_segments(domain: int, before: set[str]) -> list[str]:
     """Files of our segments that still exist, that no living process maps and that are new."""
     first = 7400 + PORTS_PER_DOMAIN * domain
     ports = {f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)}
-    names = (set(_seen) | ports) - _mapped_by_the_living()
+    # Ports below 7400 are shared by all domains: a killed stranger leaves them in our name.
+    ours = {name for name in _seen if not name.startswith("fastrtps_port")}
+    names = (ours | ports) - _mapped_by_the_living()
     return sorted(path.name for name in names for path in _files(name) if path.name not in before)
 
 
