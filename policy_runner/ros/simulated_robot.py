@@ -17,11 +17,11 @@ from rclpy.node import Node
 
 from policy_runner.ros.diagnostic_status import make_status
 from policy_runner.ros.parameter_table import declare_table
+from policy_runner.ros.simulated_robot_lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot_parameters import PARAMETERS
 from policy_runner.ros.simulated_robot_topics import (
     COMMAND_TOPIC,
     NS_PER_S,
-    STATUS_TOPIC,
     RobotTopics,
 )
 from policy_runner.sim.balancer import Balancer
@@ -31,7 +31,6 @@ from policy_runner.sim.window import Window
 
 OK, WARN = 0, 1
 RECENT_FALL_S = 5.0
-LONGEST_WAIT_S = 0.1  # so that a stop is heard
 
 
 class SimulatedRobot(Node):
@@ -78,8 +77,7 @@ class SimulatedRobot(Node):
         self._window = Window(balancer) if values["viewer"] else None
         self._stop = threading.Event()
         self._next_diagnostics_s = 0.0
-        self._statuses_only = 0
-        self._other_stamps = 0
+        self._answers = LockstepAnswers(self.topics, values["repeat_after"], self._stop)
         self._late_ticks = 0
         self._held = values["hold"] and not self.lockstep
         self._held_ticks = 0
@@ -153,48 +151,12 @@ class SimulatedRobot(Node):
         while not self._over():
             stamp_ns = self.stamp_ns
             self._publish_state(stamp_ns)
-            answered, target = self._await_answer(stamp_ns, timeout_s)
+            answered, target = self._answers.wait(stamp_ns, timeout_s)
             if not answered:
+                self.error = self._answers.problem
                 return
             self._tick(target)
             timeout_s = self._values["answer_timeout"]
-
-    def _await_answer(self, stamp_ns: int, timeout_s: float) -> tuple[bool, list[float] | None]:
-        """The answer to one time: (True, targets), (True, None) for a status, or (False, None).
-
-        A command wins over a status that came with it; answers to other times are ignored.
-        """
-        now = time.monotonic()
-        ends, repeat_at = now + timeout_s, now + self._values["repeat_after"]
-        while not self._stop.is_set():
-            for stamp, target in reversed(self.topics.take_commands()):
-                if stamp == stamp_ns:
-                    return True, target
-                self._other_stamps += 1
-            for stamp in self.topics.take_statuses():
-                if stamp == stamp_ns:
-                    self._statuses_only += 1
-                    return True, None
-            now = time.monotonic()
-            if now >= ends:
-                self.error = self._unanswered(stamp_ns, timeout_s)
-                return False, None
-            if now >= repeat_at:
-                self.topics.publish_state()
-                repeat_at = now + self._values["repeat_after"]
-            self.topics.wait(min(ends - now, repeat_at - now, LONGEST_WAIT_S))
-        return False, None
-
-    def _unanswered(self, stamp_ns: int, timeout_s: float) -> str:
-        commanders, reporters = self.topics.publisher_counts()
-        wheels = self.topics.wheel_commands
-        return (
-            f"lockstep: no answer to simulated time {stamp_ns / NS_PER_S:.3f} s within "
-            f"{timeout_s:g} s; expected a command stamped so on {COMMAND_TOPIC} "
-            f"({commanders} publishers) or a status stamped so on {STATUS_TOPIC} "
-            f"({reporters} publishers), got {self._other_stamps} commands with other stamps"
-            + (f"; {wheels.ignored} ignored, last: {wheels.problem}" if wheels.ignored else "")
-        )
 
     # -- both --------------------------------------------------------------------------------
 
@@ -265,7 +227,7 @@ class SimulatedRobot(Node):
             "command_delay_s": self._values["command_delay"],
             "wall_s": round(self._wall_s, 3),
             "late_ticks": self._late_ticks,
-            "answered_by_status": self._statuses_only,
+            "answered_by_status": self._answers.statuses_only,
             "ignored_commands": wheels.ignored,
             "problem": wheels.problem,
             "error": self.error,

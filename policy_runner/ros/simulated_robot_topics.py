@@ -20,8 +20,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from policy_runner.ros.polling import PolledSubscription
 from policy_runner.ros.simulated_robot_command import WheelCommands
-from policy_runner.sim.balancer import JOINT_NAMES, Balancer, Reading
+from policy_runner.sim.balancer import JOINT_NAMES, Balancer
 from policy_runner.sim.noise import Noise
+from policy_runner.sim.reading import Reading
 
 COMMAND_TOPIC = "joint_commands"
 STATUS_TOPIC = "policy_runner/status"

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
+
+from policy_runner.sim.reading import Reading
+from policy_runner.sim.variation import NOMINAL, Variation
 
 Array = npt.NDArray[np.float64]
 
@@ -24,48 +26,6 @@ WHEEL_RADIUS_M = 0.1
 TRACK_M = 0.4
 JOINT_NAMES = ("left_wheel_joint", "right_wheel_joint")
 FALLEN_TILT_RAD = 0.8  # beyond what the wheels can catch
-
-
-@dataclass(frozen=True)
-class Variation:
-    """What differs from robot to robot and floor to floor: factors on the nominal model."""
-
-    body_mass: float = 1.0  # and the body's inertia with it
-    com_height: float = 1.0
-    friction: float = 1.0
-    servo_gain: float = 1.0
-    servo_torque: float = 1.0
-    joint_damping: float = 1.0
-
-
-NOMINAL = Variation()
-
-
-def draw_variation(rng: np.random.Generator, spread: float = 0.2) -> Variation:
-    """A robot for training: every factor uniform in 1 +- spread, damping in 0.5 to 3."""
-
-    def factor() -> float:
-        return float(rng.uniform(1.0 - spread, 1.0 + spread))
-
-    return Variation(
-        body_mass=factor(),
-        com_height=factor(),
-        friction=factor(),
-        servo_gain=factor(),
-        servo_torque=factor(),
-        joint_damping=float(rng.uniform(0.5, 3.0)),
-    )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the robot's sensors say at one time."""
-
-    gyro: Array  # (3,) rad/s, base frame
-    orientation_xyzw: Array  # (4,) unit quaternion, base to world
-    linear_acceleration: Array  # (3,) m/s^2, base frame, specific force (+g upwards at rest)
-    wheel_position: Array  # (2,) rad
-    wheel_velocity: Array  # (2,) rad/s
 
 
 class Balancer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policy_runner.sim.balancer import Reading
+from policy_runner.sim.reading import Reading
 
 
 @dataclass(frozen=True)

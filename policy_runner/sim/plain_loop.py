@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.sim.balancer import NOMINAL, Array, Balancer, Reading, Variation
+from policy_runner.sim.balancer import Array, Balancer
 from policy_runner.sim.noise import Noise, with_noise
+from policy_runner.sim.reading import Reading
 from policy_runner.sim.scenario import RATE_HZ, Scenario, Score
+from policy_runner.sim.variation import NOMINAL, Variation
 
 OBSERVATION_SIZE = 12
 MAX_WHEEL_SPEED = 15.0  # rad/s at an action of 1

@@ -9,11 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "backends", "formats", "telemetry", "sim", "ros", "system", "meta")
-LONGEST = 250
+LONGEST, LONGEST_TEST = 250, 450
 # path: why it may be longer. A table is one thing; a second thing is a second file.
-LONGER: dict[str, str] = {
-    "policy_runner/ros/runner_parameters.py": "the parameter table: a row per parameter",
-}
+LONGER: dict[str, str] = {}
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "manager"}
 EMPTY_VERBS = {"handle", "process", "manage", "do"}  # for functions: nouns may be called so
 MINIMUM_TEST_FUNCTIONS = 400
@@ -36,7 +34,11 @@ def test_no_file_is_longer_than_agreed() -> None:
         _name(path): len(path.read_text().splitlines())
         for path in _python_files("policy_runner", "launch", "models", "test", "benchmarks")
     }
-    longer = {name: length for name, length in lengths.items() if length > LONGEST}
+    longer = {
+        name: length
+        for name, length in lengths.items()
+        if length > (LONGEST_TEST if name.startswith("test/") else LONGEST)
+    }
     assert not {name: length for name, length in longer.items() if name not in LONGER}
     assert not [name for name in LONGER if name not in longer], "no longer needed in LONGER"
 

@@ -108,7 +108,8 @@ def test_wrong_targets_are_refused(balancer: Any) -> None:
 
 
 def test_variation_changes_the_model_and_nominal_restores_it(balancer: Any) -> None:
-    from policy_runner.sim.balancer import NOMINAL, Balancer, Variation
+    from policy_runner.sim.balancer import Balancer
+    from policy_runner.sim.variation import NOMINAL, Variation
 
     nominal = Balancer()
     mass = float(nominal.model.body("base").mass[0])
@@ -121,7 +122,7 @@ def test_variation_changes_the_model_and_nominal_restores_it(balancer: Any) -> N
 
 
 def test_variation_leaves_the_robot_where_it_is(balancer: Any) -> None:
-    from policy_runner.sim.balancer import Variation
+    from policy_runner.sim.variation import Variation
 
     balancer.stand(pitch_rad=0.1, x=1.0, y=-2.0, yaw=2.5)
     balancer.vary(Variation(body_mass=1.5))
