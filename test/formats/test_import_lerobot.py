@@ -56,6 +56,8 @@ def test_lerobot_processors_give_formula_and_statistics(tmp_path: Path) -> None:
     assert np.array_equal(stored[state["keys"]["mean"]], np.arange(4.0))
     action = draft.spec["action"][0]
     assert action["denormalization"]["preset"] == "lerobot_quantiles"
+    assert state["statistics"].startswith("policy_preprocessor_")
+    assert action["denormalization"]["statistics"].startswith("policy_postprocessor_")
     assert action["denormalization"]["keys"] == {"q01": "action.q01", "q99": "action.q99"}
     assert action["groups"][0]["slice"] == [0, 2]
     assert "observation[0].normalization" not in unknown(draft)

@@ -29,7 +29,9 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, capsys: Any) -
     observation[0]["terms"][0]["scale"] = [1.0, 2.0]
     policy = write_policy(tmp_path, observation=observation)
     bad = params(
-        tmp_path / "bad.yaml", "decimation: 0\njoints.hip.uper: 1.0\njoints.knee.sign: 0.5\nrate: 7"
+        tmp_path / "bad.yaml",
+        "decimation: 0\njoints.hip.uper: 1.0\njoints.hip.lower: 2.0\njoints.hip.upper: 1.0\n"
+        "joints.knee.sign: 0.5\nrate: 7",
     )
     said = refusals(capsys, "check", str(policy), "--params", str(bad))
     wanted = [
