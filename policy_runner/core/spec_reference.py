@@ -43,7 +43,7 @@ def key_table(name: str) -> str:
             default = "none"
         meaning = given.get("description") or f"`{key}`: which kind of term"
         # The column says it; what the description says beyond it stays.
-        said = {f"; default {default[1:-1]}", f"; default: {default}", f"default: {default}"}
+        said = (f"; default {default[1:-1]}", f"; default: {default}", f"default: {default}")
         meaning = next((meaning[: -len(end)] for end in said if meaning.endswith(end)), meaning)
         cells = (f"`{key}`", kind_of(given, models), default, meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
