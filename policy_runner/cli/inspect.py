@@ -63,7 +63,7 @@ def _model(console: Console, found: dict[str, Any]) -> None:
                   soft_wrap=True)  # fmt: skip
     table = Table(title="tensors", title_justify="left")
     for column in ("", "name", "type", "shape", "use"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     uses = _uses(found)
     for side in ("inputs", "outputs"):
         for k, one in enumerate(found[side]):
@@ -100,7 +100,7 @@ def _observation(console: Console, found: dict[str, Any], spec: Any) -> None:
             title += f" from frames of {one['frame']}"
         table = Table(title=escape(title), title_justify="left", show_lines=False)
         for column in ("slice", "name", "reads", "then"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for term in one["terms"]:
             first, last = term["slice"]
             table.add_row(escape(f"[{first}:{last}]"), escape(term["name"]),
@@ -163,7 +163,7 @@ def _runs(index: list[int]) -> str:
 def _action(console: Console, found: dict[str, Any]) -> None:
     table = Table(title=f"action (last_action: {found['last_action']})", title_justify="left")
     for column in ("tensor", "slice", "kind", "elements", "raw to target"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for one in found["action"]:
         parts = [f"{key} {_words(one[key])}" for key in ("squash", "clip_raw") if key in one]
         parts.append(f"* {_words(one['scale'])}")
@@ -185,7 +185,8 @@ def _joints(console: Console, found: dict[str, Any]) -> None:
             found["joints"][0]]  # fmt: skip
     table = Table(title="joints", title_justify="left")
     for column in ("#", "policy", "robot", *keys, "observed at", "command"):
-        table.add_column(column, justify="right" if column in ("#", *keys) else "left")
+        side: Any = "right" if column in ("#", *keys) else "left"
+        table.add_column(column, justify=side, overflow="fold")
     for one in found["joints"]:
         robot = one["robot_name"] if one["robot_name"] != one["name"] else "same"
         if one["sign"] != 1.0 or one["offset"] != 0.0:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -131,7 +132,7 @@ def _summary(console: Console, bound: Bound, result: Arrays) -> None:
         if slot.faults:
             console.print(f"[yellow]{escape(name)}: {slot.faults} unusable messages[/], the last: "
                           f"{escape(slot.fault or 'used again since')}")  # fmt: skip
-    if decisions[-1] != "RUN" or len(decisions) > 1:
+    if result["decision"][-1] != "RUN":
         safety = bound.pipeline.safety
         console.print(f"last decision: {safety.decision.name} ({safety.reason.value}"
                       f"{': ' + escape(safety.detail) if safety.detail else ''})")  # fmt: skip
@@ -141,7 +142,8 @@ def _table(console: Console, found: list[Comparison], arguments: argparse.Namesp
     table = Table(title=f"against the reference, tolerance {arguments.atol:g} + "
                   f"{arguments.rtol:g} |reference|", title_justify="left")  # fmt: skip
     for column in ("", "element", "largest error", "p99 error", "beyond"):
-        table.add_column(column, justify="left" if column in ("", "element") else "right")
+        side: Any = "left" if column in ("", "element") else "right"
+        table.add_column(column, justify=side, overflow="fold")
     for one in found:
         beyond = (one.excess > 0).sum(axis=0)
         mark = "[red]FAIL[/]" if one.failed else "[green]ok[/]"

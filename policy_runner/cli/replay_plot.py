@@ -40,14 +40,17 @@ def plot(
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    figure: Any = Figure(figsize=(12, 11), layout="constrained")
-    above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
+    rows = 3 if comparisons else 2
+    figure: Any = Figure(figsize=(12, 2 + 3 * rows), layout="constrained")
+    above, middle, *below = figure.subplots(rows, 1, sharex=True, height_ratios=[3, 3, 2][:rows])
     t = result["t"]
     _observation(figure, above, result, t)
     _action(middle, result, wanted, t)
-    _error(below, comparisons, t, tolerance)
-    below.set_xlabel("time [s]")
-    below.set_xlim(t[0], t[-1] if len(t) > 1 else t[0] + 1)
+    if below:
+        _error(below[0], comparisons, t, tolerance)
+    lowest = below[0] if below else middle
+    lowest.set_xlabel("time [s]")
+    lowest.set_xlim(t[0], t[-1] if len(t) > 1 else t[0] + 1)
     figure.savefig(path, dpi=110)
 
 
@@ -71,12 +74,11 @@ def _observation(figure: Any, axes: Any, result: Arrays, t: np.ndarray) -> None:
     )  # fmt: skip
     figure.colorbar(image, ax=axes, extend="both", pad=0.01)
     names = [str(name).split("/")[0] for name in result.get(f"names/{key.split('/', 1)[1]}", ())]
-    if names and len(values) % len(names) == 0:
+    if names and not names[0].startswith("["):
         starts = [k for k, name in enumerate(names) if k == 0 or name != names[k - 1]]
-        if len(values) == len(names):
-            axes.set_yticks(starts, [names[k] for k in starts])
-            for start in starts[1:]:
-                axes.axhline(start - 0.5, color="black", linewidth=0.5)
+        axes.set_yticks(starts, [names[k] for k in starts], fontsize=7)
+        for start in starts[1:]:
+            axes.axhline(start - 0.5, color="black", linewidth=0.5)
     axes.set_title(f"{key} as it went into the model ({len(values)} elements)", loc="left")
 
 
@@ -112,11 +114,8 @@ def _error(axes: Any, comparisons: Sequence[Comparison], t: np.ndarray, toleranc
     for one in comparisons:
         finite = np.where(np.isfinite(one.error), one.error, 0.0).max(axis=1)
         axes.semilogy(t[len(t) - len(finite) :], np.maximum(finite, floor), label=one.key)
-    if comparisons:
-        axes.axhline(tolerance, color="red", linewidth=0.8, linestyle="--", label="tolerance at 0")
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        axes.set_title("largest error against the reference in each tick", loc="left")
-    else:
-        axes.set_title("no reference was given", loc="left")
+    axes.axhline(tolerance, color="red", linewidth=0.8, linestyle="--", label="tolerance at 0")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title("largest error against the reference in each tick", loc="left")
     axes.set_ylabel("|error|")
     axes.grid(alpha=0.3)

@@ -14,6 +14,7 @@ import numpy as np
 from policy_runner.cli.bound import Bound
 from policy_runner.cli.signals import Event
 from policy_runner.core.inputs import InputSlot
+from policy_runner.core.observation import TensorBuilder
 from policy_runner.core.pipeline import Pipeline
 from policy_runner.core.problems import Refusal, refuse
 from policy_runner.ros.message_readers import Reader, build_reader, stamp_ns
@@ -30,7 +31,7 @@ class Trace:
         self._rows: dict[str, list[Any]] = {}
         names = [tensor.tensor for tensor in bound.spec_file.spec.observation]
         self._observed = [_tensor_name(name, bound.model.inputs) for name in names]
-        self._names = {one.name: one.elements for one, _ in bound.pipeline._builders}
+        self._names = {one.name: element_names(one) for one, _ in bound.pipeline._builders}
         self.ticks = 0
 
     def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
@@ -62,6 +63,20 @@ class Trace:
         for name, elements in self._names.items():
             found[f"names/{name}"] = np.array(elements)
         return found
+
+
+def element_names(builder: TensorBuilder) -> list[str]:
+    """Names of a tensor's elements: term/element, of a history term/[k]; [k] of stacked frames."""
+    if builder.size == len(builder.elements):
+        return builder.elements
+    counts = builder._history.term_counts if builder._history is not None else []
+    if len(counts) != len(builder.terms):
+        return [f"[{k}]" for k in range(builder.size)]
+    return [
+        f"{term.name}/[{k}]"
+        for term, count in zip(builder.terms, counts, strict=True)
+        for k in range(count)
+    ]
 
 
 def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
