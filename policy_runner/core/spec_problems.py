@@ -161,16 +161,17 @@ def _known_keys() -> set[str]:
     seen: set[type] = set()
 
     def visit(annotation: Any) -> None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        # First what has parts: in Python 3.10 a list[X] says of itself that it is a type.
+        if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
+            for part in typing.get_args(annotation):
+                visit(part)
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             if annotation in seen:
                 return
             seen.add(annotation)
             for name, info in annotation.model_fields.items():
                 keys.add(info.alias or name)
                 visit(info.annotation)
-        elif typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
-            for part in typing.get_args(annotation):
-                visit(part)
 
     visit(PolicySpec)
     return keys

@@ -74,6 +74,8 @@ def _value(value: Any) -> str:
 
 def kind_of(given: Schema, models: Mapping[str, Any]) -> str:
     """What a key may hold, in words and code."""
+    if len(given.get("allOf", [])) == 1:  # how older versions of pydantic write a reference
+        return kind_of(given["allOf"][0], models)
     if "$ref" in given:
         name = given["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"

@@ -112,6 +112,9 @@ def _violations(
     """What of the value is against the schema; of JSON Schema what pydantic writes."""
     if "$ref" in given:
         return _violations(value, whole["$defs"][given["$ref"].rsplit("/", 1)[-1]], whole, at)
+    for one in given.get("allOf", []):
+        if _violations(value, one, whole, at):
+            return _violations(value, one, whole, at)
     if "const" in given and value != given["const"]:
         return [f"{at}: not {given['const']}"]
     if "enum" in given and value not in given["enum"]:
