@@ -51,7 +51,7 @@ def view(watch: Watch) -> Group:
         "input age p99",
         _figure(number("policy_runner: inputs", "input age p99 [ms]"), 1, "ms"),
     )
-    loop.add_row("[us]", "p50", "p99", "p99.9", "max", "")
+    loop.add_row("µs", "p50", "p99", "p99.9", "max", "")
     for label, status, key in (
         ("period error", _LOOP, "period error"),
         ("inference", "policy_runner: inference", "inference"),

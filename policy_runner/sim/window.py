@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ class Window:
         self.problem = ""
         self._viewer: Any = None
         self._next_frame = 0.0
+        self._threads: list[threading.Thread] = []
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
@@ -27,12 +29,14 @@ class Window:
         try:
             from mujoco import viewer
 
+            before = set(threading.enumerate())
             self._viewer = viewer.launch_passive(
                 balancer.model, balancer.data, show_left_ui=False, show_right_ui=False
             )
             self._viewer.cam.type = 1  # tracking
             self._viewer.cam.trackbodyid = balancer.model.body("base").id
             self._viewer.cam.distance = 2.5
+            self._threads = [thread for thread in threading.enumerate() if thread not in before]
         except Exception as error:  # noqa: BLE001 - no window is no reason to stop the robot
             self.problem = f"viewer: could not be opened ({error}); carrying on without"
             self._viewer = None
@@ -48,3 +52,6 @@ class Window:
         """Close the window, if there is one."""
         if self._viewer is not None:
             self._viewer.close()
+            # Its thread still draws; the process must not end below it (it would crash).
+            for thread in self._threads:
+                thread.join(2.0)
