@@ -1,4 +1,4 @@
-"""The policy that the benchmarks run: 48 observations to 12 joint positions, three layers of 128.
+"""The policy that the benchmarks run: 48 observations to 12 joint positions, layers of 512, 256 and 128.
 
 Shaped like a quadruped's walking policy: gyro, gravity, acceleration, a constant command, 12
 joint positions and velocities, last action. The weights are random: only its cost matters.
@@ -14,7 +14,7 @@ import numpy as np
 LEGS = [
     f"{leg}_{part}_joint" for leg in ("FL", "FR", "RL", "RR") for part in ("hip", "thigh", "calf")
 ]
-OBSERVATIONS, ACTIONS, HIDDEN = 48, len(LEGS), (128, 128, 128)
+OBSERVATIONS, ACTIONS, HIDDEN = 48, len(LEGS), (512, 256, 128)
 SPEC = """\
 schema: policy_runner/1
 name: benchmark
