@@ -97,6 +97,9 @@ def _field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     slot = sources.slot(term.input, key)
     if (term.field is None) == (term.fields is None):
         raise refuse(sources.file, key, "one of `field` and `fields`", "both or none")
+    if slot.spec.type == JOINT_STATE:
+        expected = "joint_position, joint_velocity or joint_effort, which go by name"
+        raise refuse(sources.file, f"{key}.term", expected, "field of a JointState")
     name = term.name or term.field or "field"
     if slot.name in sources.mountings and slot.spec.type == IMU:
         return _mounted(name, term, sources, key)

@@ -244,3 +244,9 @@ def test_no_orientation_in_an_input_is_a_field_of_it(tmp_path: Path) -> None:
         {"imu": IMU}, 3,
     )  # fmt: skip
     assert sentence.endswith("got 'orientaton'; did you mean 'orientation'?")
+
+
+def test_joints_go_by_name_and_not_by_their_place(tmp_path: Path) -> None:
+    one = term("field", input="joints", field="position[0:2]")
+    (sentence,) = refused(terms_rig, tmp_path, [one], {"joints": JOINTS}, 2)
+    assert "terms[0].term: expected joint_position, joint_velocity or joint_effort" in sentence
