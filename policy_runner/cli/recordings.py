@@ -58,6 +58,7 @@ def open_recording(
         store = get_typestore(Stores.ROS2_HUMBLE)
         with AnyReader([path], default_typestore=store) as reader:
             chosen = _choose(reader.connections, inputs, topics, path)
+            _known(chosen, reader.typestore.fielddefs, path)
             wanted = {name: list(found) for name, found in chosen.items()}
             yield Recording(
                 _events(reader, wanted),
@@ -101,6 +102,20 @@ def _choose(
     return chosen
 
 
+def _known(chosen: Mapping[str, list[Any]], known: Mapping[str, Any], path: Path) -> None:
+    """Refuse message types that neither the recording nor ROS's own packages define."""
+    problems = [
+        Problem(
+            str(path), f"inputs.{name}", f"a definition of {found[0].msgtype} in the recording",
+            "none", "record as mcap, which keeps definitions",
+        )
+        for name, found in chosen.items()
+        if found[0].msgtype not in known
+    ]  # fmt: skip
+    if problems:
+        raise Refusal(problems)
+
+
 def _events(reader: Any, wanted: Mapping[str, list[Any]]) -> Iterator[Event]:
     names: dict[int, list[str]] = {}
     for name, found in wanted.items():
@@ -108,6 +123,11 @@ def _events(reader: Any, wanted: Mapping[str, list[Any]]) -> Iterator[Event]:
             names.setdefault(id(one), []).append(name)
     connections = list({id(one): one for found in wanted.values() for one in found}.values())
     for connection, t_ns, raw in reader.messages(connections=connections):
-        message = reader.deserialize(raw, connection.msgtype)
+        try:
+            message = reader.deserialize(raw, connection.msgtype)
+        except Exception as error:  # rosbags' own, numpy's and struct's on damaged bytes
+            text = " ".join(str(error).split()) or type(error).__name__
+            expected = f"a whole {connection.msgtype} on {connection.topic}"
+            raise refuse("the recording", f"t = {t_ns} ns", expected, text) from error
         for name in names[id(connection)]:
             yield Event(int(t_ns), name, message)

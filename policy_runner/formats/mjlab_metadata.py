@@ -30,6 +30,7 @@ STIFFNESS, DAMPING = ("joint_stiffness", "kp"), ("joint_damping", "kd")
 DEFAULT = ("default_joint_pos", "default_joint_pos_nominal")
 CLIPS = ("observation_terms_clip", "observation_term_clip", "observation_clips")
 SCALES = ("observation_terms_scale", "observation_term_scale", "observation_scales")
+FLATTENED = ("observation_terms_flatten_history_dim",)
 HISTORIES = ("observation_terms_history_length", "observation_history_lengths")
 # What a motion-tracking model gives beside its action: the reference, not commands.
 REFERENCE = ("joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "body_lin_vel_w")
@@ -139,6 +140,8 @@ def _terms_tensor(draft: Draft, model: ModelFacts) -> dict[str, Any]:
     names = words(metadata["observation_names"])
     clips = _per_term(_first(metadata, CLIPS), names)
     scales = _per_term(_first(metadata, SCALES), names)
+    lengths = _lengths(metadata, names)
+    flattened = _per_term(_first(metadata, FLATTENED), names)
     motion = "motion" in words(metadata.get("command_names", ""))
     terms: list[Any] = []
     for k, name in enumerate(names):
@@ -153,9 +156,11 @@ def _terms_tensor(draft: Draft, model: ModelFacts) -> dict[str, Any]:
             term["scale"] = todo(
                 f"the scale of '{name}' (1.0 for none), and its clip if it had one"
             )
+        if flattened is not None and not flattened[k] and lengths[name] > 1:
+            term = todo(f"where '{name}' is fed: [{lengths[name]}, size] is kept as it is")
         terms.append(term)
     tensor: dict[str, Any] = {"tensor": model.inputs[0].name, "terms": terms}
-    history = history_of(_lengths(metadata, names), "term")
+    history = history_of(lengths, "term")
     if history:
         tensor["history"] = history
         draft.assumed.append("histories: per term, oldest first, filled with the first value")

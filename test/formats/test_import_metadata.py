@@ -97,6 +97,39 @@ def test_the_same_in_json_is_the_same() -> None:
     assert draft_model(facts(as_json)).spec == draft_model(facts(CSV)).spec
 
 
+def test_other_names_of_the_same_keys_are_known() -> None:
+    draft = draft_model(
+        facts({
+            "joint_names": '["hip", "knee"]', "kp": "[20.0, 40.5]", "kd": "[1, 2]",
+            "default_joint_pos_nominal": "[0.1, -0.2]", "action_scale": "0.25",
+            "observation_names": '["base_ang_vel", "joint_pos"]',
+            "observation_history_lengths": '{"base_ang_vel": 5, "joint_pos": 1}',
+        })
+    )  # fmt: skip
+    spec = draft.spec
+    assert (spec["stiffness"], spec["damping"]) == ([20.0, 40.5], [1.0, 2.0])
+    assert spec["default_joint_pos"] == [0.1, -0.2]
+    assert spec["action"][0]["groups"][0]["scale"] == 0.25
+    assert spec["observation"][0]["history"]["length"] == {"base_ang_vel": 5, "joint_pos": 1}
+
+
+def test_a_history_that_is_not_flattened_is_asked_for() -> None:
+    metadata = {
+        **CSV,
+        "observation_terms_history_length": "3.000,0.000,0.000,0.000,0.000,0.000",
+        "observation_terms_flatten_history_dim": "0.000,1.000,1.000,1.000,1.000,0.000",
+    }
+    draft = draft_model(facts(metadata))
+    assert "[3, size] is kept" in draft.spec["observation"][0]["terms"][0]
+    assert "observation[0].terms[5]" not in unknown(draft)
+
+
+def test_values_that_cannot_be_read_are_refused_by_name() -> None:
+    for key, value in (("joint_stiffness", "a,b"), ("observation_terms_scale", "1.0,2.0")):
+        with pytest.raises(Refusal, match=r"policy\.onnx: metadata: expected values of its own"):
+            draft_model(facts({**CSV, key: value}))
+
+
 def test_a_motion_model_asks_for_its_reference_and_counts_its_steps() -> None:
     draft = draft_model(
         facts(

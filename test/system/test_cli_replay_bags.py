@@ -168,6 +168,37 @@ def test_a_humanoid_s_recording_runs_through_its_policy(tmp_path: Path, capsys: 
     assert np.abs(np.linalg.norm(newest, axis=1) - 1).max() < 1e-6  # gravity, the last frame
 
 
+def test_a_type_that_nobody_defines_is_refused(tmp_path: Path, capsys: Any) -> None:
+    """An sqlite recording of before Iron holds no definitions."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg("float64 speed", "odd_msgs/msg/Speed"))
+    bag = tmp_path / "bag"
+    with Writer(bag, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        connection = writer.add_connection("/speed", "odd_msgs/msg/Speed", typestore=store)
+        message = store.types["odd_msgs/msg/Speed"](speed=1.5)
+        writer.write(connection, T0_NS, store.serialize_cdr(message, "odd_msgs/msg/Speed"))
+    term = {"term": "field", "input": "speed", "field": "speed", "size": 1}
+    padding = {"term": "constant", "value": [0.0] * 12}
+    policy = write_policy(
+        tmp_path / "policy",
+        inputs={"speed": {"type": "odd_msgs/msg/Speed", "topic": "speed"}},
+        observation=[{"tensor": "obs", "terms": [term, padding], "normalization": "none"}],
+    )
+    database = next(bag.glob("*.db3"))
+    import sqlite3
+
+    with sqlite3.connect(database) as connected:
+        tables = {row[0] for row in connected.execute("SELECT name FROM sqlite_master")}
+        if "message_definitions" in tables:
+            connected.execute("DELETE FROM message_definitions")
+    connected.close()
+    assert replay(policy, bag) == 1
+    assert "a definition of odd_msgs/msg/Speed in the recording" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not POLICIES.is_dir(), reason=f"no recordings in {BAGS}")
 def test_a_boat_s_recording_lacks_what_a_legged_policy_reads(tmp_path: Path, capsys: Any) -> None:
     from published_policies import filled
