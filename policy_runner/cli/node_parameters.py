@@ -67,6 +67,7 @@ def parameter_values(
             else:
                 value = overrides[row.name]
         values[row.name] = value
+    values["use_sim_time"] = overrides.get("use_sim_time") is True  # rclpy's own
     if path is None:
         return values, []
     known = [row.name for row in rows]

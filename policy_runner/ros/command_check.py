@@ -31,6 +31,9 @@ def command_problems(
 ) -> list[Problem | str]:
     """Every reason why the command could not be published as the parameters ask for it."""
     problems: list[Problem | str] = []
+    if values["lockstep"] and not values["use_sim_time"]:
+        got = "expected use_sim_time to be true as well, got false"
+        problems.append(f"parameter lockstep: {got}")
     if values["lockstep"] and values["command.type"].startswith("float64"):
         expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
         problems.append(Problem("", "parameter command.type", expected, values["command.type"]))

@@ -93,7 +93,9 @@ def test_an_incompatible_qos_is_named(
     best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
     peer.publisher(JointState, "joint_states", best_effort)
     peer.feed()
-    params = write_parameters(tmp_path / "params.yaml", lockstep=True)  # takes nothing lossy
+    params = write_parameters(
+        tmp_path / "params.yaml", lockstep=True, use_sim_time=True
+    )  # takes nothing lossy
     assert check(write_policy(tmp_path), namespace, "--params", str(params)) == 1
     assert f"incompatible QoS on {namespace}/joint_states" in capsys.readouterr().err
 

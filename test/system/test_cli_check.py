@@ -95,6 +95,11 @@ def test_the_parameters_of_the_command_are_checked_too(tmp_path: Path, capsys: A
     assert any("command.joint_names: expected commanded joints (hip, knee)" in s for s in said)
     assert any("stiffness: expected gains for effort_from_pd" in s for s in said)
     assert any("inputs.cmd.mounting: expected three angles" in s for s in said)
+    path = params(tmp_path / "p.yaml", "lockstep: true\ncommand.type: float64")
+    said = refusals(capsys, "check", str(policy), "--params", str(path))
+    assert [line.split(":")[0] for line in said] == [
+        "parameter lockstep", "parameter command.type"
+    ]  # fmt: skip
 
 
 def test_keys_under_a_wildcard_only_warn(tmp_path: Path, capsys: Any) -> None:
