@@ -1,4 +1,4 @@
-"""The policy that the benchmarks run: 48 observations to 12 joint positions, layers of 512, 256 and 128.
+"""The policy that the benchmarks run: 48 observations to 12 positions, layers of 512, 256, 128.
 
 Shaped like a quadruped's walking policy: gyro, gravity, acceleration, a constant command, 12
 joint positions and velocities, last action. The weights are random: only its cost matters.
