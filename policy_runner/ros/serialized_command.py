@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rclpy.serialization import serialize_message
 
 from policy_runner.core.cdr import ENCAPSULATION, read_layout
 from policy_runner.ros.raw_reader import describe_message
@@ -28,6 +27,8 @@ class SerializedCommand:
     """
 
     def __init__(self, message: Any, type_name: str, paths: Sequence[str]) -> None:
+        from rclpy.serialization import serialize_message
+
         serialized = bytes(serialize_message(message))
         layout = read_layout(serialized, type_name, describe_message)
         self._raw = bytearray(serialized)
