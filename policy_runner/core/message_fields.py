@@ -19,18 +19,31 @@ _MESSAGES: dict[str, dict[str, str]] = {
         "orientation": "geometry_msgs/msg/Quaternion",
     },
     "geometry_msgs/msg/PoseStamped": {"pose": "geometry_msgs/msg/Pose"},
-    "geometry_msgs/msg/PoseWithCovariance": {"pose": "geometry_msgs/msg/Pose"},
+    "geometry_msgs/msg/PoseWithCovariance": {
+        "pose": "geometry_msgs/msg/Pose",
+        "covariance": "sequence",
+    },
     "geometry_msgs/msg/Twist": {
         "linear": "geometry_msgs/msg/Vector3",
         "angular": "geometry_msgs/msg/Vector3",
     },
     "geometry_msgs/msg/TwistStamped": {"twist": "geometry_msgs/msg/Twist"},
-    "geometry_msgs/msg/TwistWithCovariance": {"twist": "geometry_msgs/msg/Twist"},
+    "geometry_msgs/msg/TwistWithCovariance": {
+        "twist": "geometry_msgs/msg/Twist",
+        "covariance": "sequence",
+    },
+    "geometry_msgs/msg/TwistWithCovarianceStamped": {
+        "twist": "geometry_msgs/msg/TwistWithCovariance"
+    },
     "geometry_msgs/msg/Vector3Stamped": {"vector": "geometry_msgs/msg/Vector3"},
     "sensor_msgs/msg/Imu": {
         "orientation": "geometry_msgs/msg/Quaternion",
         "angular_velocity": "geometry_msgs/msg/Vector3",
         "linear_acceleration": "geometry_msgs/msg/Vector3",
+        **{
+            f"{name}_covariance": "sequence"
+            for name in ("orientation", "angular_velocity", "linear_acceleration")
+        },
     },
     "nav_msgs/msg/Odometry": {
         "pose": "geometry_msgs/msg/PoseWithCovariance",
@@ -56,12 +69,17 @@ _MESSAGES: dict[str, dict[str, str]] = {
     "geometry_msgs/msg/WrenchStamped": {"wrench": "geometry_msgs/msg/Wrench"},
     "sensor_msgs/msg/LaserScan": {
         **dict.fromkeys(("angle_min", "angle_max", "angle_increment"), "number"),
-        **dict.fromkeys(("range_min", "range_max"), "number"),
+        **dict.fromkeys(("time_increment", "scan_time", "range_min", "range_max"), "number"),
         **dict.fromkeys(("ranges", "intensities"), "sequence"),
     },
-    "sensor_msgs/msg/Range": dict.fromkeys(("range", "min_range", "max_range"), "number"),
-    "sensor_msgs/msg/FluidPressure": {"fluid_pressure": "number"},
-    "sensor_msgs/msg/MagneticField": {"magnetic_field": "geometry_msgs/msg/Vector3"},
+    "sensor_msgs/msg/Range": dict.fromkeys(
+        ("radiation_type", "field_of_view", "min_range", "max_range", "range", "variance"), "number"
+    ),
+    "sensor_msgs/msg/FluidPressure": dict.fromkeys(("fluid_pressure", "variance"), "number"),
+    "sensor_msgs/msg/MagneticField": {
+        "magnetic_field": "geometry_msgs/msg/Vector3",
+        "magnetic_field_covariance": "sequence",
+    },
     "sensor_msgs/msg/Joy": dict.fromkeys(("axes", "buttons"), "sequence"),
     **{
         f"std_msgs/msg/{name}": {"data": "number"}
@@ -79,7 +97,8 @@ def leaves(message_type: str, path: str, size: int | None = None) -> tuple[str, 
     """Leaf paths of `path` in a message, in the order of the definition.
 
     `orientation` of an Imu gives ('orientation.x', ..., 'orientation.w'); `data[3:7]` gives
-    itself once per element: ('data[3]', ..., 'data[6]').
+    itself once per element: ('data[3]', ..., 'data[6]'). Sequences, covariances among them, are
+    there when they are named.
 
     Raises:
         KeyError: the type is known and has no such field (args: the field names it has), or
@@ -125,8 +144,6 @@ def field_kind(message_type: str, path: str, wanted: str) -> str:
 def _expand(kind: str, path: str) -> list[str]:
     if kind == "number":
         return [path]
-    if kind == "sequence":
-        raise KeyError(f"a single field, since '{path}' is a sequence")
-    return [
-        leaf for name, sub in _MESSAGES[kind].items() for leaf in _expand(sub, f"{path}.{name}")
-    ]
+    # A covariance beside a pose is no part of what `pose` means.
+    parts = [(name, sub) for name, sub in _MESSAGES[kind].items() if sub != "sequence"]
+    return [leaf for name, sub in parts for leaf in _expand(sub, f"{path}.{name}")]

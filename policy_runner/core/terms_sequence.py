@@ -8,7 +8,13 @@ from policy_runner.core.inputs import Read
 from policy_runner.core.message_fields import field_kind
 from policy_runner.core.problems import refuse
 from policy_runner.core.spec import FieldTerm
-from policy_runner.core.term_sources import Array, CompiledTerm, Sources, absolute
+from policy_runner.core.term_sources import (
+    JOINT_STATE,
+    Array,
+    CompiledTerm,
+    Sources,
+    absolute,
+)
 
 _POOLS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
@@ -22,6 +28,9 @@ def pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     slot = sources.slot(term.input, key)
     if term.pool is None or term.field is None or term.size is not None:
         raise refuse(sources.file, key, "`field` alone beside `pool`", "`fields` or `size`")
+    if slot.spec.type == JOINT_STATE:
+        expected = "joint_position, joint_velocity or joint_effort, which go by name"
+        raise refuse(sources.file, f"{key}.term", expected, "field of a JointState")
     bins, by = term.pool.bins, term.pool.by
     path, _, cut = term.field.partition("[")
     first, last = _slice(cut, term.field, sources.file, f"{key}.field")

@@ -58,7 +58,8 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
     ),
     "unknown field": (
         _terms(term("field", input="imu", field="angular_velocty"), imu=IMU),
-        f"{TERM}.field: expected one of orientation, angular_velocity, linear_acceleration for "
+        f"{TERM}.field: expected one of orientation, angular_velocity, linear_acceleration, "
+        "orientation_covariance, angular_velocity_covariance, linear_acceleration_covariance for "
         f"'angular_velocty' of {IMU}, got 'angular_velocty'; did you mean 'angular_velocity'?",
     ),
     "field of a number": (

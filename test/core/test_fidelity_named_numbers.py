@@ -49,6 +49,10 @@ def test_by_name_refuses(value: Any, expected: str) -> None:
     assert expected in str(caught.value)
 
 
+def test_a_pattern_ends_where_the_name_ends() -> None:
+    assert by_name({"a.": 1, "a.2": 2}, ["a1", "a12"], "f", "k").tolist() == [1, 2]
+
+
 def test_ranges_by_name() -> None:
     low, high = bounds_by_name({".*_hip": [-1, None], ".*_foot": [None, 2]}, NAMES, "f", "k")
     assert low.tolist() == [-1, -INF, -1, -INF]
