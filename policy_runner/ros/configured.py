@@ -27,7 +27,7 @@ from policy_runner.ros.configure_checks import (
     with_robot_types,
 )
 from policy_runner.ros.control_loop import ControlLoop
-from policy_runner.ros.joint_gains import publish_gains
+from policy_runner.ros.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.polling import PolledInput, PolledSubscription
@@ -210,10 +210,8 @@ def _connect(made: Configured, joints: Mapping[str, RobotJoint], file: str) -> N
     made.gains = publish_gains(node, spec, file, joints)
     if values["publish_vectors"]:
         names = [element.joint for element in pipeline.elements]
-        action = (pipeline.raw_action, names)
-        made.vectors = VectorPublisher(node, pipeline.observations, action)
-    if made.gains is not None and not values["command.effort_from_pd"]:
-        made.warnings.append(
-            f"{spec.name} was trained with its own stiffness and damping: "
-            "see that the robot's joints have them (~/joint_gains)"
+        made.vectors = VectorPublisher(
+            node, pipeline.observations, lambda: pipeline.raw_action, names
         )
+    if made.gains is not None and not values["command.effort_from_pd"]:
+        made.warnings.append(gains_sentence(spec, form.gains, joints))

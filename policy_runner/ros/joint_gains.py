@@ -40,3 +40,18 @@ def publish_gains(
     publisher = node.create_publisher(Float64MultiArray, "~/joint_gains", qos)
     publisher.publish(message)
     return publisher
+
+
+def gains_sentence(
+    spec: PolicySpec, gains: Mapping[str, Mapping[str, float]], robot: Mapping[str, RobotJoint]
+) -> str:
+    """Which gains the policy was trained with, for whoever sets them on the robot."""
+    each = []
+    for name in spec.joint_names:
+        of = gains.get(robot[name].name, {})
+        pair = (of.get("stiffness"), of.get("damping"))
+        each.append(f"{name} {' and '.join('-' if g is None else f'{g:g}' for g in pair)}")
+    return (
+        f"{spec.name} was trained with stiffness and damping {', '.join(each)}: "
+        "see that the robot's joints have them (~/joint_gains)"
+    )

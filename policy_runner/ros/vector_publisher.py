@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,30 +25,36 @@ class VectorPublisher:
         self,
         node: Any,
         observation: Mapping[str, tuple[npt.NDArray[Any], Sequence[str]]],
-        action: tuple[npt.NDArray[Any], Sequence[str]],
+        action: Callable[[], npt.NDArray[Any]],
+        action_names: Sequence[str],
     ) -> None:
-        """`observation` gives per tensor its buffer and the names of its elements."""
+        """`observation` gives per tensor its buffer and the names of its elements.
+
+        The action is asked for each time: the decoder alternates between two buffers.
+        """
         self._node = node
         self._parts = []
         for name, (buffer, names) in observation.items():
             topic = "~/observation" if len(observation) == 1 else f"~/observation/{name}"
-            self._parts.append(self._part(topic, buffer, names))
-        self._parts.append(self._part("~/action", *action))
+            self._parts.append(self._part(topic, partial(buffer.reshape, -1), names))
+        self._parts.append(self._part("~/action", action, action_names))
 
-    def _part(self, topic: str, buffer: npt.NDArray[Any], names: Sequence[str]) -> Any:
-        size = buffer.size
+    def _part(
+        self, topic: str, vector: Callable[[], npt.NDArray[Any]], names: Sequence[str]
+    ) -> Any:
+        size = len(names)
         message = Float64MultiArray(data=array.array("d", bytes(8 * size)))
         label = ",".join(names)
         message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
         paths = [f"data[{k}]" for k in range(size)]
         serialized = SerializedCommand(message, "std_msgs/msg/Float64MultiArray", paths)
         publisher = self._node.create_publisher(Float64MultiArray, topic, QoSProfile(depth=10))
-        return publisher, serialized, buffer.reshape(-1)
+        return publisher, serialized, vector
 
     def publish(self) -> None:
         """Publish what the buffers hold now."""
-        for publisher, serialized, buffer in self._parts:
-            publisher.publish(serialized.filled(buffer.astype(np.float64), 0))
+        for publisher, serialized, vector in self._parts:
+            publisher.publish(serialized.filled(vector().astype(np.float64), 0))
 
     def destroy(self) -> None:
         """Give the publishers back."""
