@@ -12,18 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from quadruped import write_policy
+
+from policy_runner.cli.bench import machine
 
 HERE = Path(__file__).parent
 BUSY = "while True: pass"
@@ -106,27 +106,6 @@ def figures(ticks: np.ndarray, ages: np.ndarray, period_ns: float) -> dict[str, 
         "within 0.2 ms": float(np.mean(errors <= 200.0)),
         "age p99.9": float(np.percentile(ages, 99.9)) / 1e3,
     }
-
-
-def machine() -> dict[str, str]:
-    """What the figures belong to."""
-    cpu = "?"
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
-        for line in info:
-            if line.startswith("model name"):
-                cpu = line.split(":", 1)[1].strip()
-                break
-    facts = {
-        "cpu": f"{cpu}, {os.cpu_count()} cores",
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-    for package in ("rclpy", "onnxruntime", "numpy"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "?"
-    return facts
 
 
 def picture(runs: dict[str, list[dict[str, Any]]], title: str, path: Path) -> None:

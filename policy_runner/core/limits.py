@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,26 @@ class CommandLimits:
     high: Array
     max_step: Array
 
+    bounded: bool = field(init=False)
+    stepped: bool = field(init=False)
+
     def __post_init__(self) -> None:
         bounded = bool(np.any(np.isfinite(self.low)) or np.any(np.isfinite(self.high)))
-        object.__setattr__(self, "_bounded", bounded)
-        object.__setattr__(self, "_stepped", bool(np.any(np.isfinite(self.max_step))))
+        object.__setattr__(self, "bounded", bounded)
+        object.__setattr__(self, "stepped", bool(np.any(np.isfinite(self.max_step))))
 
     def apply(
         self, target: Array, previous: Array | None, out: Array, hits: npt.NDArray[np.int64]
     ) -> None:
         """Write the limited target to out [n]; add 1 to hits [n] wherever a limit changed it."""
         np.copyto(out, target)
-        if self._stepped and previous is not None:  # type: ignore[attr-defined]
+        if self.stepped and previous is not None:
             np.maximum(out, previous - self.max_step, out=out)
             np.minimum(out, previous + self.max_step, out=out)
-        if self._bounded:  # type: ignore[attr-defined]
+        if self.bounded:
             np.maximum(out, self.low, out=out)
             np.minimum(out, self.high, out=out)
-        elif not self._stepped:  # type: ignore[attr-defined]
+        elif not self.stepped:
             return
         hits += out != target
 
