@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_runner.core.message_fields import leaves
+from policy_runner.core.settings import InputRule
 
 SCAN = "sensor_msgs/msg/LaserScan"
 INF, NAN = math.inf, math.nan
@@ -115,3 +117,23 @@ def test_a_covariance_is_there_only_when_it_is_named() -> None:
 def test_what_has_no_leaves(kind: str, path: str) -> None:
     with pytest.raises(KeyError):
         leaves(kind, path)
+
+
+def test_a_scan_is_forgotten_with_its_input(tmp_path: Path) -> None:
+    rig = _scan(tmp_path, 2)
+    _take(rig, [1.0, 2.0])
+    assert observed(rig, MS) == [1, 2]
+    slot = rig.pipeline.slots["scan"]
+    slot.forget()
+    slot.received(2 * MS, 2 * MS)  # as if another field had come, but no ranges
+    assert fault(rig, 2 * MS) == "obs: ranges/ranges~0 is nan"
+
+
+def test_a_stale_scan_that_means_zero(tmp_path: Path) -> None:
+    rig = _scan(tmp_path, 2, offset=1.0)
+    settings = rig.pipeline.settings
+    rule = InputRule(10 * MS, "zero")
+    rig.pipeline.settings = dataclasses.replace(settings, inputs={"scan": rule})
+    _take(rig, [1.0, 2.0])
+    assert observed(rig, MS) == [2, 3]
+    assert observed(rig, 50 * MS) == [1, 1]
