@@ -26,7 +26,7 @@ from quadruped import write_policy
 from policy_runner.cli.bench import machine
 
 HERE = Path(__file__).parent
-BUSY = "while True: pass"
+BUSY = "import signal\nsignal.signal(2, signal.SIG_DFL)\nwhile True: pass"
 
 
 def columns(fifo: bool) -> dict[str, list[str]]:
