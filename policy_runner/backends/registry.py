@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "onnxruntime")
 
 
+def forgets(path: Path) -> list[str]:
+    """Recurrent operations of a model whose state no input feeds: they forget every time."""
+    from policy_runner.backends.onnx_graph import read_graph, stateless_recurrence
+
+    return list(stateless_recurrence(read_graph(path)))
+
+
 def load_model(backend: str, path: Path, sha256: str | None, spec_path: Path) -> OnnxRuntimeModel:
     """Load, check and warm up the model.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.registry import forgets, load_model
 from policy_runner.core.action import action_elements
 from policy_runner.core.build import build_pipeline
 from policy_runner.core.joints import RobotJoint
@@ -142,6 +142,10 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
         with collect(problems):
             path = spec_file.beside(spec.model.file, "model.file")
             model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
+            warnings += [
+                f"{path}: {operation} has no state among the model's inputs: it forgets every time"
+                for operation in forgets(path)
+            ]
     simulated = bool(node.get_parameter("use_sim_time").value)
     if values["lockstep"] and not simulated:
         problems.append("parameter lockstep: expected use_sim_time to be true as well, got false")
