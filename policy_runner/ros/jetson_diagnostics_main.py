@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 
 from policy_runner.ros.ending import end_on_signal, ignore_further_signals
 from policy_runner.ros.private_stderr import PrivateStderr
+from policy_runner.ros.transport import prefer_udp
 
 _END_S = 1.0
 
 
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0, or 1 when a callback did not end in time."""
-    # A subscriber that is killed leaves its shared-memory port behind. When its successor takes
-    # the same port, the runner's publishing thread was seen to wait 0.32 s. Over UDP there is no
-    # such port. (Fast DDS; with ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST rmw overrules it.)
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    prefer_udp()
     # rclpy's own handlers would shut the context down below the executor's feet.
     ended = end_on_signal()
     stderr = PrivateStderr()

@@ -14,6 +14,7 @@ from policy_runner.ros.ending import end_on_signal, ignore_further_signals
 from policy_runner.ros.parameter_overrides import early_value
 from policy_runner.ros.private_stderr import PrivateStderr
 from policy_runner.ros.realtime import prepare_process
+from policy_runner.ros.transport import prefer_udp
 
 NODE_NAME = "policy_runner"
 
@@ -43,6 +44,8 @@ def _run(arguments: list[str], ended: threading.Event) -> int:
         [cpu for cpu in affinity if isinstance(cpu, int)] if isinstance(affinity, list) else [],
         early("realtime.lock_memory", False) is True,
     )
+
+    prefer_udp()
 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
