@@ -66,7 +66,6 @@ class Layout:
     places: dict[str, Place] = field(default_factory=dict)
     strings: dict[str, list[str]] = field(default_factory=dict)
     shape: list[tuple[int, int, bytes]] = field(default_factory=list)
-    complete: bool = True  # False: something unreadable follows what is listed
 
     def fits(self, raw: bytes) -> bool:
         """Whether another message has this very layout."""
@@ -87,7 +86,7 @@ def read_layout(raw: bytes, type_name: str, describe: Describe) -> Layout:
     try:
         walk.message("", type_name)
     except _Opaque:
-        walk.layout.complete = False
+        pass  # what comes before it is placed; whoever wants more finds no place for it
     except struct.error as error:
         raise Unreadable(f"{len(raw)} bytes are too few for {type_name}") from error
     walk.close_shape()

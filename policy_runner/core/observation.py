@@ -98,11 +98,6 @@ class TensorBuilder:
         counts = self._history.term_counts
         return list(zip(names if len(counts) == len(names) else [""], counts, strict=True))
 
-    @property
-    def normalized_size(self) -> int:
-        """How many elements the statistics must have."""
-        return self.frame.size if self._on_frame else self.size
-
     def set_normalizer(self, normalizer: Normalizer) -> None:
         """Normalize with these statistics from now on."""
         self._normalizer = normalizer

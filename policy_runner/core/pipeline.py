@@ -231,7 +231,6 @@ class Pipeline:
         With `forget_inputs` the next run waits for new messages; a latched SAFE_STOP stays.
         """
         self.reset()
-        self._phase = 0
         if self.safety.decision is not Decision.SAFE_STOP:
             self.safety.reset()
         if forget_inputs:

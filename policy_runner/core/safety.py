@@ -23,11 +23,9 @@ class Reason(enum.Enum):
     NONE = "none"
     INPUT_MISSING = "input never seen"
     INPUT_STALE = "input too old"
-    INPUT_UNUSABLE = "input unusable"
     OBSERVATION_NOT_FINITE = "observation not usable"
     ACTION_NOT_FINITE = "action not finite"
     TIPPED = "robot tipped"
-    RECOVERING = "recovering"
     HELD_TOO_LONG = "held too long"
 
 

@@ -148,6 +148,7 @@ class ControlLoop:
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if step.command is not None:
             self._commands.publish(step.command, stamp_ns, step.decision is Decision.RUN)
+        published_ns, since_tick_ns = time.perf_counter_ns(), time.monotonic_ns() - now_ns
         if step.inferred and self._vectors is not None:
             self._vectors.publish()
         quiet = step.command is None or self._dry_run
@@ -157,10 +158,9 @@ class ControlLoop:
         elif quiet:
             # In lockstep a status says "no command for this stamp", so it stays away otherwise.
             self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
-        self._account(step, now_ns)
+        self._account(step, now_ns, published_ns, since_tick_ns)
 
-    def _account(self, step: Step, now_ns: int) -> None:
-        published_ns = time.perf_counter_ns()
+    def _account(self, step: Step, now_ns: int, published_ns: int, since_tick_ns: int) -> None:
         windows = self.windows
         windows["wake_up"].add(self._ticker.wake_up_error_ns)
         if self._last_tick_ns:
@@ -175,7 +175,6 @@ class ControlLoop:
         windows["publish"].add(published_ns - step.decided_ns)
         windows["step"].add(step.decided_ns - step.started_ns)
         if step.command is not None and self._arrival == "waited":
-            since_tick_ns = time.monotonic_ns() - now_ns
             windows["input_to_action"].add(self.pipeline.worst_age_ns + since_tick_ns)
         self.ticks += 1
 

@@ -119,10 +119,10 @@ class PolledInput:
                 wait_ns = time.time_ns() - info["received_timestamp"]
                 if 0 < wait_ns < _PLAUSIBLE_WAIT_NS:
                     arrived_ns -= wait_ns
-            elif arrival == "stamp":
-                arrived_ns = header_stamp_ns(raw)
-            slot.arriving_ns = arrived_ns
             try:
+                if arrival == "stamp":
+                    arrived_ns = header_stamp_ns(raw)
+                slot.arriving_ns = arrived_ns
                 fault, stamp = self._read(raw)
             except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
                 fault, stamp = f"{type(error).__name__}: {error}", 0

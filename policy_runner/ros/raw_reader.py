@@ -64,8 +64,6 @@ class SlotReader:
                 self._place(raw)
             except (Unreadable, KeyError):
                 return self._deserialized(raw)
-            if self._by_message:
-                return self._deserialized(raw)
         stamp = 0
         if self._has_header:
             stamp = header_stamp_ns(raw)
@@ -98,8 +96,8 @@ class SlotReader:
         Raises:
             KeyError: a field is not where a layout can tell.
         """
-        layout = read_layout(raw, self._slot.spec.type, describe_message)
         self._layout = None
+        layout = read_layout(raw, self._slot.spec.type, describe_message)
         self._fault = ""
         self._copies, self._joints, self._checks = [], [], []
         if self._slot.joints is not None:

@@ -46,9 +46,9 @@ def prepare_process(priority: int, affinity: list[int], lock_memory: bool) -> Gr
         except (OSError, ValueError) as error:
             granted.cpu_affinity = "refused"
             granted.refusals.append(f"realtime.cpu_affinity {affinity}: {error}")
-    if priority > 0:
-        # Half way down, and never 0: below the control thread, above everything ordinary.
-        _set_fifo(max(1, priority // 2), granted)
+    if priority > 1:
+        # Half way down: below the control thread, above everything ordinary.
+        _set_fifo(priority // 2, granted)
     if lock_memory:
         libc = ctypes.CDLL(None, use_errno=True)
         # ONFAULT: lock what is used, not every page that is mapped (358 MB resident without).

@@ -222,3 +222,25 @@ def test_any_message_is_filled_by_path_with_constants() -> None:
     )
     with pytest.raises(Refusal, match="float64 fields of geometry_msgs/msg/Wrench"):
         command_messages(wrong, "effort", ["up", "roll"])
+
+
+def test_a_message_too_short_for_a_stamp_is_refused_and_the_next_one_taken() -> None:
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import Imu
+
+    from policy_runner.ros.polling import PolledInput
+    from policy_runner.ros.raw_reader import SlotReader
+
+    slot = _slot("sensor_msgs/msg/Imu")
+    slot.field("angular_velocity")
+    good = Imu()
+    good.header.stamp.sec = 3
+    queue = [(b"\x00\x01\x00\x00\x01", {}), (serialize_message(good), {})]
+
+    class Queue:
+        def take_raw(self) -> Any:
+            return queue.pop(0) if queue else None
+
+    polled: Any = Queue()
+    PolledInput(polled, slot, SlotReader(slot, Imu), 1000).drain(0, "stamp")
+    assert (slot.faults, slot.count, slot.arrived_ns) == (1, 1, 3_000_000_000)
