@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from quadruped import write_policy
 
-from policy_runner.cli.bench import machine
+from policy_runner.cli.bench import draw_tails, machine
 
 HERE = Path(__file__).parent
 BUSY = "import signal\nsignal.signal(2, signal.SIG_DFL)\nwhile True: pass"
@@ -108,26 +108,6 @@ def figures(ticks: np.ndarray, ages: np.ndarray, period_ns: float) -> dict[str, 
     }
 
 
-def picture(runs: dict[str, list[dict[str, Any]]], title: str, path: Path) -> None:
-    """How many ticks erred by more than so much, per column: the tail is what shakes a robot."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for name, several in runs.items():
-        errors = np.sort(np.concatenate([run["errors_us"] for run in several]))
-        share = 1.0 - np.arange(errors.size) / errors.size
-        axes.loglog(np.maximum(errors, 0.1), share, label=name)
-    axes.set(
-        xlabel="|period − nominal| [µs]", ylabel="share of ticks that err by more", title=title
-    )
-    axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=100)
-
-
 def main() -> int:
     """Alternate the columns, print medians and spread."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -190,7 +170,11 @@ def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, f
         for name, ratio in ratios.items():
             print(f"{name}: {ratio:.3f}")
     if options.picture:
-        picture(runs, title, options.picture)
+        errors = {
+            column: np.concatenate([run["errors_us"] for run in several])
+            for column, several in runs.items()
+        }
+        draw_tails(errors, title, options.picture)
     if options.json:
         plain = {
             column: [{k: v for k, v in run.items() if k != "errors_us"} for run in several]

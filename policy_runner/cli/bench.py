@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
             ]
         _print_graph(rows)
         if options.picture:
-            _draw(rows, options.picture)
+            errors = {f"{row['rate_hz']:g} Hz": row["errors_us"] for row in rows}
+            draw_tails(errors, "policy_runner", options.picture)
     if options.json:
         plain = [{k: v for k, v in row.items() if k != "errors_us"} for row in rows]
         content = {"machine": facts, "spec": str(spec), "step_us": step, "graph": plain}
@@ -162,18 +164,21 @@ def _print_graph(rows: list[dict[str, Any]]) -> None:
     console.print(f"priority: {', '.join(priorities)}")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def draw_tails(errors_us: Mapping[str, np.ndarray], title: str, path: Path) -> None:
+    """How many ticks erred by more than so much, per label: the tail is what shakes a robot."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for row in rows:
-        errors = np.sort(row["errors_us"])
-        share = 1.0 - np.arange(errors.size) / errors.size
-        axes.loglog(np.maximum(errors, 0.1), share, label=f"{row['rate_hz']:g} Hz")
-    axes.set(xlabel="|period − nominal| [µs]", ylabel="share of ticks that err by more")
+    for label, errors in errors_us.items():
+        ordered = np.sort(errors)
+        share = 1.0 - np.arange(ordered.size) / ordered.size
+        axes.loglog(np.maximum(ordered, 0.1), share, label=label)
+    axes.set(
+        xlabel="|period − nominal| [µs]", ylabel="share of ticks that err by more", title=title
+    )
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=100)

@@ -103,9 +103,10 @@ class Configured:
         box.append(loop)
         return loop
 
-    def loop_clock_ns(self, monotonic_ns: int) -> int:
+    @property
+    def loop_clock_ns(self) -> int:
         """Now, on the clock that ages are counted on."""
-        return int(getattr(self._ticker, "now_ns", monotonic_ns))
+        return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
 
     def destroy(self) -> None:
         """Give topics back; the control thread must be gone."""

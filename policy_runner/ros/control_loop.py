@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,11 +109,7 @@ class ControlLoop:
             running = self.pipeline.safety.decision is Decision.RUN
             self._commands.publish(command, stamp_ns, running)
         else:
-            self._status.publish(self.pipeline.safety, self.ticks, self._ticker_now(stamp_ns))
-
-    def _ticker_now(self, otherwise: int) -> int:
-        now: Any = getattr(self._ticker, "now_ns", otherwise)
-        return int(now)
+            self._status.publish(self.pipeline.safety, self.ticks, self._ticker.now_ns)
 
     def _run(self) -> None:
         try:

@@ -72,7 +72,7 @@ class RunnerReports:
         missed_warn = self._parameters.value("diagnostics.missed_warn")
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
-            texts.inputs(made.pipeline, now_ns, explain, made.loop_clock_ns(now_ns)),
+            texts.inputs(made.pipeline, now_ns, explain, made.loop_clock_ns),
             texts.inference(loop, made.model.provider),
         ]
         return statuses

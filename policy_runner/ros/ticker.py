@@ -24,6 +24,10 @@ _SMALLEST_LEAP_NS = 500_000_000
 class Ticker(Protocol):
     """What the control loop needs of a source of ticks."""
 
+    @property
+    def now_ns(self) -> int:
+        """Now, on the loop's clock [ns]; ages are counted on it."""
+
     missed: int
     jumped: bool  # time jumped before this tick: phase, histories and ages start anew
     wake_up_error_ns: int
@@ -44,6 +48,11 @@ class WallTicker:
         self.missed = 0
         self.jumped = False
         self.wake_up_error_ns = 0
+
+    @property
+    def now_ns(self) -> int:
+        """Now, on the monotonic clock [ns]."""
+        return time.monotonic_ns()
 
     def start(self) -> None:
         """The first tick is one period from now."""
