@@ -23,10 +23,22 @@ class Reason(enum.Enum):
     NONE = "none"
     INPUT_MISSING = "input never seen"
     INPUT_STALE = "input too old"
+    STAMP = "header stamp"
     OBSERVATION_NOT_FINITE = "observation not usable"
     ACTION_NOT_FINITE = "action not finite"
     TIPPED = "robot tipped"
+    JOINT_OUTSIDE = "joint outside its limits"
+    JOINT_TOO_FAST = "joint too fast"
+    INFERENCE_LATE = "inference late"
+    DEADLINES_MISSED = "deadlines missed in a row"
+    EXECUTOR_SILENT = "executor silent"
+    CALLBACKS_FAILING = "callbacks failing"
     HELD_TOO_LONG = "held too long"
+    NOT_ARMED = "not armed"
+    DISARMED = "disarmed"
+    OPERATOR_STOP = "operator stop"
+    MOVING = "moving to the start pose"
+    LOOP_FAILED = "control thread failed"
 
 
 class Fault(NamedTuple):

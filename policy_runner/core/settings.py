@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from policy_runner.core.limits import CommandLimits
 
@@ -13,11 +13,13 @@ class InputRule:
     """How old an input may be, and what follows when it is older.
 
     on_stale: `hold`, `safe_stop`, or `zero` (its numbers become 0, for a velocity command;
-    such an input is not waited for at the start either).
+    such an input is not waited for at the start either). strict_stamp: a header stamp that is
+    wrong leads to the same, not only to a warning.
     """
 
     max_age_ns: int
     on_stale: str = "hold"
+    strict_stamp: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,13 @@ class Settings:
     safe_stop_after_ns: int = 0  # HOLD for longer becomes SAFE_STOP; 0 = never
     recover: str = "armed"  # armed | auto
     reset_after_ns: int = 500_000_000
+    require_arming: bool = False  # nothing is commanded after activation until somebody arms
+    stamp_tolerance_ns: int = 500_000_000  # of header stamps against the clock
+    # In a row, of inferences that took longer than decimation periods: SAFE_STOP; 0 = never.
+    late_inferences: int = 0
+    late_ticks: int = 0  # in a row that each skipped a deadline: HOLD; 0 = never
+    executor_timeout_ns: int = 0  # the executor silent for longer: SAFE_STOP; 0 = never
+    callback_failures: int = 0  # so many within a minute: SAFE_STOP; 0 = never
+    position_margin: float | None = None  # measured positions beyond limits by more: SAFE_STOP
+    # Measured speeds by policy joint [rad/s or m/s] that mean SAFE_STOP.
+    max_velocity: Mapping[str, float] = field(default_factory=dict)
