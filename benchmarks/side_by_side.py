@@ -4,7 +4,9 @@
 
 Columns: the hand-written node, the same under `chrt -f 50`, ours, a bare FIFO sleep loop. Every
 run has its own publisher process (JointState and Imu at the loop's rate, FIFO 40 where granted).
-`--busy` keeps one core busy with another program. `--no-fifo` grants nobody a priority.
+`--busy N` keeps N cores busy with another program. `--no-fifo` grants nobody a priority.
+A witness on every core (`witness.py`) tells apart the ticks during which the host had taken the
+machine; figures are given with and without them.
 """
 
 from __future__ import annotations
@@ -22,10 +24,16 @@ from typing import Any
 
 import numpy as np
 from quadruped import write_policy
+from witness import lost, undisturbed
 
 from policy_runner.cli.bench import draw_tails, machine
 
 HERE = Path(__file__).parent
+SERVICES = "ours, service calls"  # 85 a second, diagnostics, one reload in the middle
+EXECUTOR = "ours, executor load"  # 3 ms of Python every 10 ms in the executor
+SIDECAR = "ours, sidecar"
+KILLED = "ours, sidecar killed"  # by SIGKILL, and restarted, every 5 s
+EXTRA = (SERVICES, EXECUTOR, SIDECAR, KILLED)
 BUSY = "import signal\nsignal.signal(2, signal.SIG_DFL)\nwhile True: pass"
 
 
@@ -37,11 +45,16 @@ def columns(fifo: bool) -> dict[str, list[str]]:
     bare = [python, str(HERE / "bare_loop.py")]
     if not fifo:
         return {"hand-written": hand, "ours": ours}
+    ours += ["--priority", "80", "--lock-memory"]
     return {
         "hand-written": hand,
         "hand-written, chrt -f 50": ["chrt", "-f", "50", *hand],
-        "ours": [*ours, "--priority", "80", "--lock-memory"],
+        "ours": ours,
         "bare loop": [*bare, "--priority", "80"],
+        SERVICES: ours,
+        EXECUTOR: [*ours, "--executor-load"],
+        SIDECAR: ours,
+        KILLED: ours,
     }
 
 
@@ -57,17 +70,31 @@ def end(child: subprocess.Popen[bytes]) -> None:
 
 
 def measure(
-    command: list[str], folder: Path, rate: float, seconds: float, fifo: bool, busy: bool
+    column: str, command: list[str], folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     """One run of one column."""
+    rate, seconds, fifo = options.rate, options.seconds, not options.no_fifo
     out = folder / "run.npz"
     out.unlink(missing_ok=True)
+    for old in folder.glob("core*.npy"):
+        old.unlink()
     common = [str(folder), "--rate", str(rate)]
     priority = ["--priority", "40"] if fifo else []
     robot = subprocess.Popen(
         [sys.executable, "-m", "policy_runner.ros.bench_publisher", *common, *priority]
     )
-    load = subprocess.Popen([sys.executable, "-c", BUSY]) if busy else None
+    children = [robot]
+    children += [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(options.busy)]
+    if column == SERVICES:
+        asking = [sys.executable, str(HERE / "service_load.py")]
+        children.append(subprocess.Popen([*asking, "--reload-after", str(seconds / 2)]))
+    if column in (SIDECAR, KILLED):
+        every = "5" if column == KILLED else "0"
+        killer = [sys.executable, str(HERE / "sidecar_killer.py"), "--every", every]
+        children.append(subprocess.Popen(killer))
+    for core in range(os.cpu_count() or 1) if fifo else ():
+        witness = [sys.executable, str(HERE / "witness.py"), "--core", str(core)]
+        children.append(subprocess.Popen([*witness, "--out", str(folder)]))
     try:
         time.sleep(1.0)
         subprocess.run(
@@ -77,13 +104,12 @@ def measure(
             timeout=seconds + 60.0,
         )
     finally:
-        for child in (robot, load):
-            if child is not None:
-                end(child)
+        for child in children:
+            end(child)
     with np.load(out) as stored:
         ticks, ages = stored["ticks_ns"], stored["ages_ns"]
         facts = json.loads(str(stored["facts"]))
-    return {**figures(ticks, ages, 1e9 / rate), **facts, "errors_us": errors_us(ticks, 1e9 / rate)}
+    return {**figures(ticks, ages, 1e9 / rate, lost(folder)), **facts}
 
 
 def errors_us(ticks: np.ndarray, period_ns: float) -> np.ndarray:
@@ -91,21 +117,29 @@ def errors_us(ticks: np.ndarray, period_ns: float) -> np.ndarray:
     return np.abs(np.diff(ticks) - period_ns) / 1e3
 
 
-def figures(ticks: np.ndarray, ages: np.ndarray, period_ns: float) -> dict[str, float]:
-    """Figures of one run, computed from the tick times alone, in the same way for all."""
+def figures(
+    ticks: np.ndarray, ages: np.ndarray, period_ns: float, lost_ns: np.ndarray
+) -> dict[str, Any]:
+    """Figures of one run, computed from the tick times alone, in the same way for all.
+
+    "own": of the periods in which the witnesses saw no core stand still.
+    """
     errors = errors_us(ticks, period_ns)
-    p50, p99, p999 = np.percentile(errors, (50, 99, 99.9))
-    skipped = np.round(np.diff(ticks) / period_ns).astype(int) - 1
-    return {
-        "ticks": len(ticks),
-        "p50": p50,
-        "p99": p99,
-        "p99.9": p999,
-        "max": errors.max(),
-        "missed": int(np.clip(skipped, 0, None).sum()),
-        "within 0.2 ms": float(np.mean(errors <= 200.0)),
-        "age p99.9": float(np.percentile(ages, 99.9)) / 1e3,
-    }
+    own = undisturbed(ticks, lost_ns)
+    skipped = np.clip(np.round(np.diff(ticks) / period_ns).astype(int) - 1, 0, None)
+    found: dict[str, Any] = {"ticks": len(ticks), "left out": 1.0 - float(np.mean(own))}
+    for prefix, chosen in (("", np.ones(len(own), dtype=bool)), ("own ", own)):
+        p50, p99, p999 = np.percentile(errors[chosen], (50, 99, 99.9))
+        found |= {
+            f"{prefix}p50": p50,
+            f"{prefix}p99": p99,
+            f"{prefix}p99.9": p999,
+            f"{prefix}max": errors[chosen].max(),
+            f"{prefix}missed": int(skipped[chosen].sum()),
+            f"{prefix}within 0.2 ms": float(np.mean(errors[chosen] <= 200.0)),
+            f"{prefix}age p99.9": float(np.percentile(ages[1:][chosen], 99.9)) / 1e3,
+        }
+    return {**found, "errors_us": errors, "own_us": errors[own]}
 
 
 def main() -> int:
@@ -114,37 +148,40 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--busy", type=int, default=0, help="cores kept busy by another program")
     parser.add_argument("--no-fifo", action="store_true")
-    parser.add_argument("--only", nargs="*", help="columns whose name begins so")
+    parser.add_argument("--only", nargs="*", help="these columns; default: the first four")
+    parser.add_argument("--discovery", default="LOCALHOST", help="ROS_AUTOMATIC_DISCOVERY_RANGE")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", "77")
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = options.discovery
     os.environ["PYTHONPATH"] = f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}"
     fifo = not options.no_fifo
     chosen = columns(fifo)
-    if options.only:
-        chosen = {n: c for n, c in chosen.items() if n.startswith(tuple(options.only))}
+    wanted = options.only or [name for name in chosen if name not in EXTRA]
+    chosen = {name: command for name, command in chosen.items() if name in wanted}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory() as name:
         folder = write_policy(Path(name), options.rate)
         for turn in range(options.rounds):
             for column, command in chosen.items():
-                run = measure(command, folder, options.rate, options.seconds, fifo, options.busy)
+                run = measure(column, command, folder, options)
                 runs[column].append(run)
-                print(f"round {turn + 1}, {column}: p99.9 {run['p99.9']:.0f} us", flush=True)
+                own = f"own {run['own p99.9']:.0f} us, {run['left out']:.1%} left out"
+                print(f"round {turn + 1}, {column}: p99.9 {run['p99.9']:.0f} us, {own}", flush=True)
     report(runs, options, machine())
     return 0
 
 
-KEYS = ("p50", "p99", "p99.9", "max", "missed", "within 0.2 ms", "age p99.9", "cpu_share")
+FIGURES = ("p50", "p99", "p99.9", "max", "missed", "within 0.2 ms", "age p99.9")
+KEYS = (*FIGURES, "left out", *(f"own {name}" for name in FIGURES), "cpu_share", "resident_mib")
 
 
 def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, facts: Any) -> None:
     """Print the table; write JSON and the picture where asked for."""
-    load = "one core busy" if options.busy else "quiet"
+    load = f"{options.busy} core(s) busy" if options.busy else "quiet"
     title = f"{options.rate:g} Hz, {load}, {options.rounds} x {options.seconds:g} s"
     print(f"\n{title}; {facts}")
     header = ["column", *KEYS]
@@ -164,20 +201,23 @@ def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, f
             f"{key}: ours / {column}": medians["ours"][key] / medians[column][key]
             for column in medians
             if column != "ours"
-            for key in ("p99.9", "cpu_share")
+            for key in ("p99.9", "own p99.9", "cpu_share")
             if medians[column][key]
         }
         for name, ratio in ratios.items():
             print(f"{name}: {ratio:.3f}")
     if options.picture:
         errors = {
-            column: np.concatenate([run["errors_us"] for run in several])
+            column: np.concatenate([run["own_us"] for run in several])
             for column, several in runs.items()
         }
         draw_tails(errors, title, options.picture)
     if options.json:
         plain = {
-            column: [{k: v for k, v in run.items() if k != "errors_us"} for run in several]
+            column: [
+                {k: v for k, v in run.items() if k not in ("errors_us", "own_us")}
+                for run in several
+            ]
             for column, several in runs.items()
         }
         content = {"title": title, "machine": facts, "medians": medians, "runs": plain}

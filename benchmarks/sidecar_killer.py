@@ -1,0 +1,35 @@
+"""Runs a sidecar, kills it outright every few seconds and starts it anew, until SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+
+SIDECAR = [sys.executable, "-m", "policy_runner.ros.jetson_diagnostics_main"]
+
+
+def main() -> int:
+    """`--every 0`: let it live."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two kills")
+    options = parser.parse_args()
+    ended: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: ended.append(number))
+    kills = 0
+    while not ended:
+        sidecar = subprocess.Popen(SIDECAR, stderr=subprocess.DEVNULL)
+        begun = time.monotonic()
+        while not ended and (not options.every or time.monotonic() - begun < options.every):
+            time.sleep(0.05)
+        sidecar.kill()  # as the out-of-memory killer would; nothing of it is cleaned up
+        sidecar.wait()
+        kills += not ended
+    print(f"sidecar: killed and restarted {kills} times", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
