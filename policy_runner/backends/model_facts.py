@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.model_file import check_model_file
 from policy_runner.backends.onnx_graph import (
     first_arithmetic,
     read_graph,
     stateless_recurrence,
 )
-from policy_runner.backends.onnxruntime_backend import DTYPES, check_model_file
+from policy_runner.backends.tensors import DTYPES
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import Problem, Refusal, refuse
 

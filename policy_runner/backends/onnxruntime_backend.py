@@ -7,54 +7,13 @@ outputs are bound to arrays that live as long as the session, so a run copies no
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
-import numpy as np
-import numpy.typing as npt
-
+from policy_runner.backends.choice import Buffer
+from policy_runner.backends.tensors import allocate
 from policy_runner.core.problems import Problem, Refusal, refuse
-
-Buffer = npt.NDArray[np.generic]
-DTYPES: dict[str, Any] = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
-}
-REPEATED = "#"  # between a repeated output's name and its position
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-
-
-def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
-    """Refuse what is no ONNX model before a runtime tries to read it; returns its sha256.
-
-    Raises:
-        Refusal: no file, an empty file, a Git LFS pointer, or another sha256 than stated.
-    """
-    if not path.is_file():
-        raise refuse(str(spec_path), "model.file", "an ONNX file", f"no file {path}")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise refuse(str(path), "", "a readable file", str(error)) from error
-    if content.startswith(LFS_POINTER):
-        size = re.search(rb"^size (\d+)", content, re.MULTILINE)
-        of = f" to a file of {size[1].decode()} bytes" if size else ""
-        remedy = "run `git lfs pull` where it is from"
-        raise refuse(str(path), "", "an ONNX model", f"a Git LFS pointer{of}", remedy)
-    if not content:
-        raise refuse(str(path), "", "an ONNX model", "an empty file")
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and found != sha256:
-        remedy = "the model is not the one that the spec was written for"
-        raise refuse(str(path), "sha256", sha256, found, remedy)
-    return found
 
 
 class OnnxRuntimeModel:
@@ -62,6 +21,7 @@ class OnnxRuntimeModel:
 
     provider = "CPUExecutionProvider"
     sha256 = ""  # of the file, for diagnostics
+    facts: Mapping[str, str] = MappingProxyType({"device": "cpu"})
 
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
@@ -84,8 +44,8 @@ class OnnxRuntimeModel:
                 "export the model again, or copy it again with its .data file",
             ) from error  # fmt: skip
         problems: list[Problem] = []
-        self._inputs = _allocate(path, "input", self._session.get_inputs(), problems)
-        self._outputs = _allocate(path, "output", self._session.get_outputs(), problems)
+        self._inputs = allocate(path, "input", self._session.get_inputs(), problems)
+        self._outputs = allocate(path, "output", self._session.get_outputs(), problems)
         if problems:
             raise Refusal(problems)
         # ONNX Runtime does not copy an input that is an output, too; it is the same numbers.
@@ -145,30 +105,5 @@ class OnnxRuntimeModel:
         for array in self._outputs.values():
             array.fill(0)
 
-
-def _allocate(
-    path: Path, role: str, tensors: list[Any], problems: list[Problem]
-) -> dict[str, Buffer]:
-    arrays: dict[str, Buffer] = {}
-    for tensor in tensors:
-        key = f"{role} '{tensor.name}'"
-        if tensor.type not in DTYPES:
-            expected = f"one of {', '.join(DTYPES)}"
-            problems.append(Problem(str(path), key, expected, str(tensor.type)))
-            continue
-        shape = list(tensor.shape)
-        # Batch is the one dimension that may stay open: it is 1 on a robot.
-        if shape and not isinstance(shape[0], int):
-            shape[0] = 1
-        if not all(isinstance(d, int) and d > 0 for d in shape):
-            expected = "fixed sizes after the batch axis"
-            problems.append(Problem(str(path), key, expected, f"{tensor.shape}"))
-            continue
-        if tensor.name in arrays and role == "output":
-            arrays[f"{tensor.name}{REPEATED}{len(arrays)}"] = arrays[tensor.name]
-            continue
-        if tensor.name in arrays:
-            problems.append(Problem(str(path), key, "every name once", "twice"))
-            continue
-        arrays[tensor.name] = np.zeros(shape, dtype=DTYPES[tensor.type])
-    return arrays
+    def close(self) -> None:
+        """Nothing outlives the object: ONNX Runtime frees a session with its last reference."""

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from policy_runner.core.problems import refuse
-
-if TYPE_CHECKING:
-    from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
-
-BACKENDS = ("auto", "onnxruntime")
+from policy_runner.backends.choice import BackendChoice, LoadedModel
 
 
 def forgets(path: Path) -> list[str]:
@@ -20,20 +14,30 @@ def forgets(path: Path) -> list[str]:
     return list(stateless_recurrence(read_graph(path)))
 
 
-def load_model(backend: str, path: Path, sha256: str | None, spec_path: Path) -> OnnxRuntimeModel:
-    """Load, check and warm up the model.
+def load_model(
+    choice: BackendChoice | str, path: Path, sha256: str | None, spec_path: Path
+) -> LoadedModel:
+    """Load, check and warm up the model with what was asked for.
 
     Raises:
-        Refusal: the file is no such model, or the backend is not there.
+        Refusal: the file is no such model, or what was asked for is not there.
     """
-    if backend not in BACKENDS:
-        raise refuse("", "backend", f"one of {', '.join(BACKENDS)}", backend)
     from policy_runner.backends.model_facts import data_files
-    from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel, check_model_file
+    from policy_runner.backends.model_file import check_model_file
 
+    if isinstance(choice, str):
+        choice = BackendChoice(choice)
+    choice.check()
     found = check_model_file(path, sha256, spec_path)
     data_files(path)  # refuses where one is missing, or lies elsewhere
-    model = OnnxRuntimeModel(path)
+    if choice.backend == "tensorrt":
+        from policy_runner.backends import tensorrt_backend
+
+        model: LoadedModel = tensorrt_backend.load(choice, path, found, spec_path)
+    else:
+        from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+
+        model = OnnxRuntimeModel(path)
     model.sha256 = found
     model.warm_up()
     return model

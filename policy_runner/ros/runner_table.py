@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from policy_runner.backends.registry import BACKENDS
+from policy_runner.backends.choice import BACKENDS
+from policy_runner.ros.command_table import COMMAND_ROWS
 from policy_runner.ros.parameter_table import Parameter
-
-# Parameter command.type -> what it can carry. A twist has message types of its own.
-JOINT_KINDS = ("position", "velocity", "effort")
-COMMAND_TYPES = {
-    "joint_state": JOINT_KINDS,
-    "joint_trajectory": JOINT_KINDS,
-    "float64_multi_array": (*JOINT_KINDS, "value"),
-    "float64": (*JOINT_KINDS, "value"),
-    "message": (*JOINT_KINDS, "twist", "value"),
-}
-TWIST_TYPES = ("twist_stamped", "twist")
 
 TABLE: tuple[Parameter, ...] = (
     Parameter("policy", "", "policy spec: a policy.yaml, or the folder that holds one"),
@@ -47,57 +37,11 @@ TABLE: tuple[Parameter, ...] = (
         low=64,
         high=268_435_456,
     ),
-    Parameter(
-        "command.type", "joint_state", "message of the command", choices=tuple(COMMAND_TYPES)
-    ),
-    Parameter(
-        "command.twist_type",
-        "twist_stamped",
-        "message of a twist command",
-        choices=TWIST_TYPES,
-    ),
-    Parameter(
-        "command.effort_from_pd",
-        False,
-        "publish kp (target - q) - kd dq, with the policy spec's gains, instead of positions",
-    ),
-    Parameter(
-        "command.held_joints",
-        (),
-        "joints nobody drives, `name=value` each, that the command holds at a value",
-        kind="str[]",
-    ),
-    Parameter(
-        "command.layout",
-        (),
-        "float64_multi_array: numbers per joint, joint by joint; empty: the value alone",
-        choices=("position", "velocity", "effort", "stiffness", "damping"),
-        kind="str[]",
-    ),
-    Parameter("command.message_type", "", "command.type message: its type, as pkg/msg/Name"),
-    Parameter(
-        "command.fields",
-        (),
-        "command.type message: path of each value, in the receiver's order",
-        kind="str[]",
-    ),
-    Parameter(
-        "command.constants",
-        (),
-        "command.type message: `path=value` of fields that never change",
-        kind="str[]",
-    ),
+    *COMMAND_ROWS,
     Parameter(
         "publish_vectors",
         False,
         "publish what goes into the model and comes out on ~/observation and ~/action",
-    ),
-    Parameter("joint_prefix", "", "what the robot puts before every joint's name"),
-    Parameter(
-        "command.joint_names",
-        (),
-        "the receiver's joint order (robot names); empty: the policy's order",
-        kind="str[]",
     ),
     Parameter(
         "safety.max_tilt",
