@@ -175,7 +175,10 @@ class DeclaredParameters:
         for parameter in parameters:
             row = self._rows.get(parameter.name)
             if row is None:
-                continue  # rclpy's own, such as use_sim_time
+                if parameter.name == "use_sim_time" and not self._may_change():
+                    # rclpy would take it at once, the loop's clock was chosen when configuring.
+                    return SetParametersResult(successful=False, reason=_TIME_SOURCE)
+                continue  # rclpy's own
             unset = parameter.value is None and (row.default is None or row.kind.endswith("[]"))
             reason = "" if unset else problem(row, parameter.value)
             if not reason and not row.live and not self._may_change():
@@ -199,6 +202,10 @@ def declare_table(node: Any, table: Sequence[Parameter]) -> DeclaredParameters:
     return DeclaredParameters(node, table)
 
 
+_TIME_SOURCE = (
+    "parameter use_sim_time: read while configuring; "
+    "deactivate and clean up the node, set it, configure again"
+)
 _ROS_TYPES = {
     "bool": "BOOL",
     "int": "INTEGER",

@@ -20,12 +20,12 @@ except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
 
 from policy_runner.core.inputs import InputSlot
+from policy_runner.core.joints import NEVER
 from policy_runner.core.problems import refuse
 from policy_runner.ros.raw_reader import RawReader, header_stamp_ns
 
 # A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.
 MOST_TAKES = 16
-_PLAUSIBLE_WAIT_NS = 1_000_000_000
 
 
 class PolledGroup(CallbackGroup):
@@ -94,12 +94,14 @@ class PolledInput:
         self.slot = slot
         self._read = reader
         self._max_bytes = max_bytes
+        self._emptied_ns = NEVER
 
     def drain(self, now_ns: int, arrival: str = "waited") -> None:
         """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
 
         "waited": now, less its time in the middleware, where that tells it plausibly: it may
-        have lain there for most of a period. (It is wall time, and 0 on some middlewares.)
+        have lain there for most of a period. (It is wall time, which may be set between the two
+        readings, and 0 on some middlewares.) It cannot have been there when the queue was empty.
         "now": simulation time, where wall time means nothing.
         "stamp": lockstep, where a message belongs to the step it is stamped with.
         """
@@ -107,6 +109,7 @@ class PolledInput:
         for _ in range(MOST_TAKES):
             taken = self.polled.take_raw()
             if taken is None:
+                self._emptied_ns = now_ns
                 return
             raw, info = taken
             if len(raw) > self._max_bytes:
@@ -117,8 +120,9 @@ class PolledInput:
             arrived_ns = now_ns
             if arrival == "waited":
                 wait_ns = time.time_ns() - info["received_timestamp"]
-                if 0 < wait_ns < _PLAUSIBLE_WAIT_NS:
-                    arrived_ns -= wait_ns
+                if self._emptied_ns != NEVER:
+                    wait_ns = min(wait_ns, now_ns - self._emptied_ns)
+                arrived_ns -= max(0, wait_ns)
             try:
                 if arrival == "stamp":
                     arrived_ns = header_stamp_ns(raw)
