@@ -147,7 +147,7 @@ def _stored(
     spec_file: SpecFile, given: StoredTensor, tensor: Buffer, key: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     path = spec_file.beside(given.file, f"{key}.file")
-    values = read_tensor(path, given.key)
+    values = read_tensor(path, given.key, given.sha256)
     if values.size != tensor.size:
         raise refuse(str(path), given.key, f"{tensor.size} numbers", f"{values.size}")
     if not np.all(np.isfinite(values)):

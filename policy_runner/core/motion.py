@@ -9,6 +9,7 @@ be absent. .csv: a header, one row per line; columns `<joint>`, `<joint>/velocit
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.bounded_reading import MOST_STORED, read_bounded
 from policy_runner.core.clocks import Counter
 from policy_runner.core.problems import did_you_mean, refuse
 from policy_runner.core.spec import Motion
+from policy_runner.core.stored_arrays import npz_arrays
 
 Array = npt.NDArray[np.float64]
 _NPZ = {"joint_position": "joint_pos", "joint_velocity": "joint_vel"}
@@ -62,19 +65,18 @@ def read_motion(path: Path, spec: Motion, control_dt: float) -> MotionTable:
     """Read and check one motion.
 
     Raises:
-        Refusal: no such file, other format, another rate than the policy's, numbers that are
-            not finite, or no rows from `start` on.
+        Refusal: no such file, another sha256, other format, another rate than the policy's,
+            numbers that are not finite, or no rows from `start` on.
     """
-    if not path.is_file():
-        raise refuse(str(path), "", "a motion file (.npz or .csv)", "no such file")
+    content = read_bounded(path, MOST_STORED, "a motion file (.npz or .csv)", spec.sha256)
     try:
         if path.suffix == ".npz":
-            columns, dt = _read_npz(path, spec)
+            columns, dt = _columns(path, npz_arrays(path, content), spec)
         elif path.suffix == ".csv":
-            columns, dt = _read_csv(path), None
+            columns, dt = _read_csv(path, content), None
         else:
             raise refuse(str(path), "", "a file ending in .npz or .csv", f"'{path.suffix}'")
-    except (OSError, ValueError, KeyError, EOFError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, csv.Error) as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(path), "", "a motion file (.npz or .csv)", got) from error
     step = spec.dt if spec.dt is not None else dt
@@ -96,10 +98,9 @@ def read_motion(path: Path, spec: Motion, control_dt: float) -> MotionTable:
     return MotionTable(str(path), columns, rows, clock, spec.end == "stop")
 
 
-def _read_npz(path: Path, spec: Motion) -> tuple[dict[str, dict[str, Array]], float | None]:
-    with np.load(path, allow_pickle=False) as stored:
-        arrays: dict[str, Any] = {key: stored[key] for key in stored.files}
-
+def _columns(
+    path: Path, arrays: Mapping[str, Any], spec: Motion
+) -> tuple[dict[str, dict[str, Array]], float | None]:
     def names(key: str, given: list[str] | None) -> list[str]:
         return list(given) if given else [str(name) for name in arrays.get(key, [])]
 
@@ -126,9 +127,9 @@ def _split(path: Path, key: str, values: Any, names: list[str]) -> dict[str, Arr
     return {name: np.ascontiguousarray(numbers[:, k]) for k, name in enumerate(names)}
 
 
-def _read_csv(path: Path) -> dict[str, dict[str, Array]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *lines = [line for line in csv.reader(file) if line]
+def _read_csv(path: Path, content: bytes) -> dict[str, dict[str, Array]]:
+    text = io.StringIO(content.decode("utf-8"), newline="")
+    header, *lines = [line for line in csv.reader(text) if line]
     if len(set(header)) != len(header):
         raise refuse(str(path), "header", "every column once", "one twice")
     table = np.array([[float(cell) for cell in line] for line in lines], dtype=np.float64)

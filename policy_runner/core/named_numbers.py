@@ -43,9 +43,12 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
     """
     patterns = {}
     for pattern in value:
+        if pattern not in names and not _quick(pattern):
+            got = f"'{pattern[:80]}'"
+            raise refuse(file, key, f"a regular expression {_QUICK}", got, "write the names out")
         try:
-            patterns[pattern] = re.compile(pattern)
-        except re.error as error:
+            patterns[pattern] = re.compile(pattern if _quick(pattern) else re.escape(pattern))
+        except (re.error, RecursionError, OverflowError) as error:
             raise refuse(file, key, "a name or a regular expression", f"'{pattern}'") from error
         if pattern not in names and not any(patterns[pattern].fullmatch(name) for name in names):
             expected = f"a name or pattern of {_listed(names)}"
@@ -62,6 +65,19 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
             raise refuse(file, key, f"one pattern for '{name}'", got)
         found.append(value[matching[0]])
     return found
+
+
+_QUICK = "of at most 4 repetitions, none of a group, in 200 characters"
+
+
+def _quick(pattern: str) -> bool:
+    """Whether the pattern is one whose search ends soon, whatever the names are.
+
+    A repeated group, such as in (a+)+, may take time that doubles with every letter.
+    """
+    plain = re.sub(r"\\.|\[\]?[^\]]*\]", "x", pattern)  # without escapes and classes
+    repeated = re.findall(r"[*+?{]", plain.replace("(?:", "("))
+    return len(pattern) <= 200 and len(repeated) <= 4 and not re.search(r"\)[*+?{]", plain)
 
 
 def _listed(names: Sequence[str]) -> str:

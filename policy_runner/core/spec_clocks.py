@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat
 
-from policy_runner.core.spec_base import Name, Names, Strict
+from policy_runner.core.spec_base import Name, Names, Sha256, Strict
 from policy_runner.core.spec_terms import Axes, TermArithmetic
 
 
@@ -66,7 +66,7 @@ class Motion(Strict):
     """A table of reference rows, one per inference, from `start` on."""
 
     file: Name = Field(description=".npz or .csv in the spec's folder; see docs/policy_spec.md")
-    sha256: str | None = Field(None, description="of the file; default: not checked")
+    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
     joint_names: Names | None = Field(
         None, description="columns of an .npz; default: its array `joint_names`"
     )

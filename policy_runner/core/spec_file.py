@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from policy_runner.core.bounded_reading import MOST_SPEC, beside
 from policy_runner.core.named_numbers import by_name
+from policy_runner.core.plain_yaml import load_yaml
 from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_problems import spec_problems
@@ -36,43 +36,20 @@ class SpecFile:
         Raises:
             Refusal: it lies outside the spec's folder.
         """
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise refuse(str(self.path), key, "a file inside the spec's folder", name)
-        return path
+        return beside(self.path, name, key)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
-    """Safe loading, and a key given twice is an error instead of the last one winning.
-
-    `on`, `off`, `yes` and `no` are text, as in YAML 1.2: `on` is a key of ours.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        # `<<`, which merges another mapping into this one, is no key.
-        nodes = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=True) for key in nodes]
-        for k, key in enumerate(keys):
-            if key in keys[:k]:
-                line = nodes[k].start_mark.line + 1
-                raise yaml.YAMLError(f"key '{key}' twice (line {line})")
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
+class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
+    """`on`, `off`, `yes` and `no` are text, as in YAML 1.2: `on` is a key of ours."""
 
 
 _BOOL = "tag:yaml.org,2002:bool"
-_UniqueKeyLoader.yaml_implicit_resolvers = {
+_Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_UniqueKeyLoader.add_implicit_resolver(
+_Loader.add_implicit_resolver(
     _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-
-# Beside its own errors PyYAML lets those of its constructors through (a date such as 2026-13-45).
-_NOT_YAML = (
-    *(OSError, yaml.YAMLError, RecursionError, ValueError),
-    *(TypeError, KeyError, AttributeError, OverflowError),
 )
 
 
@@ -87,11 +64,7 @@ def read_spec(path: Path) -> SpecFile:
         path = path / "policy.yaml"
     if not path.is_file():
         raise refuse(str(path), "", "a policy spec (policy.yaml)", "no such file")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506
-    except _NOT_YAML as error:
-        text = " ".join(str(error).split())
-        raise refuse(str(path), "", "YAML", text) from error
+    content = load_yaml(path, _Loader, MOST_SPEC, "YAML")
     if not isinstance(content, dict):
         got = "an empty file" if content is None else type(content).__name__
         raise refuse(str(path), "", "a mapping of keys", got)

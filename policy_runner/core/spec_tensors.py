@@ -135,6 +135,7 @@ class StoredTensor(Strict):
 
     file: Name = Field(description=".npz or .safetensors in the spec's folder")
     key: Name = Field(description="name of the tensor in it")
+    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
 
 
 class ObservationTensor(Strict):

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from policy_runner.core.bounded_reading import MOST_FOREIGN
+from policy_runner.core.plain_yaml import load_yaml
 from policy_runner.core.problems import refuse
 
 
@@ -36,11 +38,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     Raises:
         Refusal: no file, no mapping, or a tag other than the two above.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AssertionError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise refuse(str(path), "", "YAML without program code", text) from error
+    content = load_yaml(path, _Loader, MOST_FOREIGN, "YAML without program code")
     if not isinstance(content, Mapping):
         raise refuse(str(path), "", "a mapping of keys", type(content).__name__)
     return content

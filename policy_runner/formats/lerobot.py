@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from policy_runner.core.bounded_reading import MOST_FOREIGN, read_bounded
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.draft import Draft, todo
@@ -49,8 +50,8 @@ def read_json(path: Path) -> Any:
         Refusal: no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        return json.loads(read_bounded(path, MOST_FOREIGN, "JSON"))
+    except (ValueError, RecursionError) as error:  # ValueError: a whole number without end, too
         raise refuse(str(path), "", "JSON", " ".join(str(error).split())) from error
 
 

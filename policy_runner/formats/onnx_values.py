@@ -17,7 +17,7 @@ def parse_json(text: str) -> Any:
     """The JSON value, or the text itself where it is none."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # ValueError: a whole number without end, too
         return text
 
 

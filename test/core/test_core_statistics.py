@@ -19,7 +19,7 @@ from policy_runner.core.problems import Refusal
 from policy_runner.core.statistics import read_statistics
 
 GOOD = {"mean": np.array([1.0, 2.0]), "var": np.array([4.0, 9.0])}
-REMEDY = "export the statistics again"
+REMEDY = "export the file again"
 
 
 def _npz(folder: Path, compressed: bool = False, **arrays: Any) -> Path:
@@ -81,7 +81,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(_Bomb()))
     _one(refused(read_statistics, path), path, "a file that is no .npz")
     np.savez(path, mean=np.array([_Bomb()], dtype=object))
-    _one(refused(read_statistics, path), path, "allow_pickle=False")
+    _one(refused(read_statistics, path), path, "running a pickle")
     assert not _Bomb.gone_off
 
 

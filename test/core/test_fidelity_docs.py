@@ -18,7 +18,7 @@ from policy_runner.cli import main, schema
 from policy_runner.core import spec as models
 from policy_runner.core import spec_action, spec_clocks, spec_tensors, spec_terms
 from policy_runner.core.spec import PolicySpec, json_schema
-from policy_runner.core.spec_file import _UniqueKeyLoader, read_spec
+from policy_runner.core.spec_file import _Loader, read_spec
 from policy_runner.core.spec_reference import with_tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -65,7 +65,7 @@ def _model(heading: str) -> Any:
 @pytest.mark.parametrize("number", range(len(_sections())))
 def test_every_example_in_the_text_is_valid(number: int) -> None:
     heading, block = _sections()[number]
-    content = yaml.load(block, Loader=_UniqueKeyLoader)  # noqa: S506 -- the reader's own
+    content = yaml.load(block, Loader=_Loader)  # noqa: S506 -- the reader's own
     model = _model(heading)
     if heading == "Argmax":
         model = spec_action.ActionGroup
