@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.action import UNIT, ActionElement
+from policy_runner.core.action import ActionElement
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec import Input, PolicySpec
+from policy_runner.ros.command_table import COMMAND_TYPES, JOINT_KINDS, TWIST_TYPES, joint_rows
 from policy_runner.ros.parameter_table import Parameter
-from policy_runner.ros.runner_table import COMMAND_TYPES, JOINT_KINDS, TABLE, TWIST_TYPES
+from policy_runner.ros.runner_table import TABLE
 
-__all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES"]
+__all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES", "joint_rows"]
 
 
 def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
@@ -51,51 +52,6 @@ def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
             "zero" if is_command else "hold",
             f"what a stale {name} leads to",
             choices=("hold", "safe_stop", "zero"),
-            live=True,
-        ),
-    )
-
-
-def joint_rows(name: str, kind: str) -> tuple[Parameter, ...]:
-    """Rows of one joint of the policy; limits are in the unit of its command."""
-    unit = UNIT[kind]
-    return (
-        Parameter(
-            f"joints.{name}.name",
-            "",
-            f"what the robot calls {name}; empty: joint_prefix and {name}",
-        ),
-        Parameter(
-            f"joints.{name}.sign",
-            1.0,
-            f"robot value of {name} = sign * policy value + offset; 1.0 or -1.0",
-            low=-1.0,
-            high=1.0,
-        ),
-        Parameter(f"joints.{name}.offset", 0.0, f"see joints.{name}.sign", unit="rad"),
-        Parameter(
-            f"joints.{name}.lower",
-            None,
-            f"least command of {name}, in the policy's sense of the joint; not set: none",
-            unit=unit,
-            kind="float",
-            live=True,
-        ),
-        Parameter(
-            f"joints.{name}.upper",
-            None,
-            f"largest command of {name}, in the policy's sense of the joint; not set: none",
-            unit=unit,
-            kind="float",
-            live=True,
-        ),
-        Parameter(
-            f"joints.{name}.max_rate",
-            None,
-            f"largest change of the command of {name} per second; not set: none",
-            unit=f"{unit}/s",
-            low=1e-6,
-            kind="float",
             live=True,
         ),
     )
