@@ -1,0 +1,77 @@
+"""What a built engine depends on: another value of any of these is another engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Goes up when this package builds otherwise from the same ingredients.
+BUILDER = 1
+# Options of the tensorrt backend that say how an engine runs, not how it is built.
+RUN_OPTIONS = ("tensorrt.cuda_graph", "tensorrt.cuda_binding")
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Ingredients of one engine. Sizes are element counts per axis, batch first."""
+
+    model_sha256: str
+    data_sha256: tuple[tuple[str, str], ...]  # (file name beside the model, sha256), by name
+    tensorrt: str  # version
+    gpu: str  # name
+    compute: str  # capability, as 8.7
+    driver: str  # a new one may choose other kernels, and on Jetson brings another CUDA
+    precision: str
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of the inputs
+    options: tuple[tuple[str, str], ...]  # what else the builder is told, by name
+    builder: int = BUILDER
+
+    def digest(self) -> str:
+        """Hexadecimal sha256 over all of it; the name of the engine in the cache."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()
+
+    def as_json(self) -> str:
+        """One line, the same for the same ingredients."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> EngineKey:
+        """What `as_json` wrote, parsed.
+
+        Raises:
+            ValueError, TypeError, KeyError: something else.
+        """
+        values = dict(given)
+        for name in ("data_sha256", "options"):
+            values[name] = tuple((str(a), str(b)) for a, b in values[name])
+        values["shapes"] = tuple((str(n), tuple(int(d) for d in s)) for n, s in values["shapes"])
+        return cls(**values)
+
+
+def build_options(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Those of a backend's options that are part of the key, by name."""
+    return tuple(
+        (name, str(value))
+        for name, value in sorted(options.items())
+        if name.startswith("tensorrt.") and name not in RUN_OPTIONS
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def data_digests(model: Path, files: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """(name, sha256) of the files that hold a model's weights."""
+    folder = model.parent.resolve()
+    found = ((path.resolve().relative_to(folder).as_posix(), path) for path in files)
+    return tuple((name, sha256_of(path)) for name, path in sorted(found))

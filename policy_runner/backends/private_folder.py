@@ -1,0 +1,182 @@
+"""A folder that only this user can write to: what lies in it may be executed.
+
+A serialized engine is executable code. So nothing is read from a folder, or through parents,
+that somebody else could have exchanged; everything below the folder goes through one open
+descriptor of it, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from policy_runner.core.problems import Refusal, refuse
+
+_WAIT_S = 0.1
+
+
+class PrivateFolder:
+    """Files of this user alone, in a folder of mode 0700 that is made when it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` must be absolute; its parents are checked, too.
+
+        Raises:
+            Refusal: the folder cannot be made, belongs to somebody else, or lets others in.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path = path.parent.resolve() / path.name
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir(mode=0o700)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self.path, flags)
+        except OSError as error:
+            remedy = "give another folder (parameter engines.folder)"
+            expected = "a folder that can be made, and is no link"
+            raise refuse(str(path), "", expected, reason(error), remedy) from error
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        here, user = os.fstat(self._fd), os.geteuid()
+        where = str(self.path)
+        if here.st_uid != user:
+            expected, got = f"a folder of user {user}, who runs this", f"user {here.st_uid}'s"
+            raise refuse(where, "", expected, got, "give another (parameter engines.folder)")
+        if here.st_mode & 0o077:
+            expected = "mode 0700: engines are executable code, and hold the model's weights"
+            got = f"{stat.S_IMODE(here.st_mode):04o}"
+            raise refuse(
+                where, "", expected, got, f"look who put what there, then `chmod 700 {where}`"
+            )
+        # Root may do all in any case; in a container / may belong to a user of the outside.
+        trusted = {0, user, os.stat("/").st_uid}
+        for parent in self.path.parents:
+            found = os.stat(parent)
+            if found.st_uid not in trusted:
+                got = f"a parent folder {parent} of user {found.st_uid}, who could exchange it"
+                raise refuse(where, "", f"parents of user {user} or root", got)
+            if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+                got = f"a parent folder {parent} that everybody may write to"
+                raise refuse(where, "", "parents that others cannot write to", got)
+
+    def close(self) -> None:
+        """Give the descriptor back; nothing may follow."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def names(self) -> list[str]:
+        """What lies in it, sorted."""
+        return sorted(os.listdir(self._fd))
+
+    def read(self, name: str, most: int = -1) -> tuple[bytes, os.stat_result]:
+        """The first `most` bytes of a file (all: -1), and what is known of it.
+
+        Raises:
+            FileNotFoundError: no such file.
+            PermissionError: no plain file of this user that only this user can write to.
+        """
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                         dir_fd=self._fd)  # fmt: skip
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise PermissionError("a link") from error
+            raise
+        with open(fd, "rb") as file:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise PermissionError("no plain file")
+            if found.st_uid != os.geteuid():
+                raise PermissionError(f"a file of user {found.st_uid}")
+            if found.st_mode & 0o022:
+                mode = stat.S_IMODE(found.st_mode)
+                raise PermissionError(f"a file that others may write to (mode {mode:04o})")
+            return file.read(most), found
+
+    def write(self, name: str, *parts: bytes) -> None:
+        """Write a file as a whole or not at all; what was there under the name is replaced.
+
+        Raises:
+            OSError: such as a full disk; nothing is left behind.
+        """
+        temporary = f".{name}.{os.getpid()}.tmp"
+        with contextlib.suppress(FileNotFoundError):  # of a killed process with our number
+            os.unlink(temporary, dir_fd=self._fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o600, dir_fd=self._fd)
+        try:
+            with open(fd, "wb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(fd)  # or a power cut could leave the new name with no content
+            os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            os.fsync(self._fd)
+        except BaseException:
+            self.remove(temporary)
+            raise
+
+    def remove(self, name: str) -> bool:
+        """Remove a file if it is there and can be removed; whether it is gone."""
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def touch(self, name: str) -> None:
+        """Set the file's time to now."""
+        with contextlib.suppress(OSError):
+            os.utime(name, dir_fd=self._fd, follow_symlinks=False)
+
+    @contextlib.contextmanager
+    def locked(self, waiting: Callable[[float], None] = lambda _s: None) -> Iterator[None]:
+        """Hold the folder's lock, which ends with the process that holds it, however that ends.
+
+        `waiting` is called with the seconds waited so far, ten times a second.
+
+        Raises:
+            Refusal: the lock cannot be made, as on a full disk.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open("lock", flags, 0o600, dir_fd=self._fd)
+        except OSError as error:
+            raise self.refusal("a lock in the folder", error) from error
+        begun = time.monotonic()
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waiting(time.monotonic() - begun)
+                    time.sleep(_WAIT_S)
+            yield
+        finally:
+            os.close(fd)
+
+    def refusal(self, expected: str, error: OSError) -> Refusal:
+        """One sentence about what the system did not let us do here."""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free some room, or give another folder (parameter engines.folder)" if full else ""
+        return refuse(str(self.path), "", expected, reason(error), remedy)
+
+
+def reason(error: OSError) -> str:
+    """The system's words, without its number."""
+    return error.strerror or str(error)
