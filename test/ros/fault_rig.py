@@ -1,0 +1,369 @@
+"""A runner in its own process, and the robot at the other end that makes every fault."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from children import Child, Nursery, wait_until
+from fault_policy import write_fault_policy
+from fault_table import FAULTS, FaultRow
+from runner_rig import JOINTS, PERIOD_S, Peer, write_parameters
+
+RUNNER = ("-m", "policy_runner.ros.policy_runner_main")
+BOUND = 20.0
+MAX_AGE_S = 0.3
+FEED_S = 0.01
+LEVELS = {b"\0": "OK", b"\1": "WARN", b"\2": "ERROR"}
+UPRIGHT, ON_ITS_SIDE = (0.0, 0.0, 0.0, 1.0), (math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5))
+_numbers = itertools.count()
+# Announce often at the start: two processes then find each other in tenths of a second.
+QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
+<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <participant profile_name="quick" is_default_profile="true"><rtps><builtin><discovery_config>
+    <initialAnnouncements><count>20</count><period><nanosec>100000000</nanosec></period>
+    </initialAnnouncements>
+  </discovery_config></builtin></rtps></participant>
+</profiles>
+"""
+
+
+def quick_discovery(folder: Path) -> dict[str, str]:
+    """The environment in which a child is found soon."""
+    profile = folder / "quick.xml"
+    profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
+    return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+
+
+class FaultGraph:
+    """One runner's process and its robot, in a namespace of their own."""
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        folder: Path,
+        program: Sequence[str] = RUNNER,
+        env: dict[str, str] | None = None,
+        simulated: bool = False,
+        **parameters: Any,
+    ) -> None:
+        """`program`: what Python runs. `simulated`: on /clock, which the test publishes."""
+        import rclpy
+
+        self.number = next(_numbers)
+        self.folder = folder / f"graph{self.number}"
+        self.space = f"/fault{self.number}"
+        self.policy = write_fault_policy(self.folder / "policy")
+        given: dict[str, Any] = {
+            "policy": str(self.policy),
+            "autostart": True,
+            "diagnostics__period": 0.1,
+            "safety__max_tilt": 1.0,
+            **{f"inputs__{name}__max_age": MAX_AGE_S for name in ("joints", "imu", "command")},
+            **{f"joints__{j}__lower": -BOUND for j in JOINTS},
+            **{f"joints__{j}__upper": BOUND for j in JOINTS},
+            **parameters,
+        }
+        if simulated:
+            given["use_sim_time"] = True
+        given = {name: value for name, value in given.items() if value is not None}
+        file = write_parameters(self.folder / "parameters.yaml", **given)
+        self.arguments = ["--ros-args", "--params-file", str(file)]
+        for rule in (f"__ns:={self.space}", f"/clock:={self.space}/clock"):
+            self.arguments += ["-r", rule]
+        self.env = {**quick_discovery(self.folder), **(env or {})}
+        self._nursery, self._program = nursery, program
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.runner = f"{self.space}/policy_runner"
+        self.peer = Peer(self.context, self.space, self.runner)
+        self.peer.settling_s = 0.1
+        self._listen()
+        # What the robot sends. A fault changes one of these.
+        self.velocity = [1.0, -2.0]
+        self.twist = [0.5, 0.25, 0.0, 0.0]
+        self.orientation: tuple[float, ...] = UPRIGHT
+        self.silent: set[str] = set()
+        self.spoil: Callable[[Any], None] | None = None  # changes a message before it goes
+        self.shift_ns: int | None = 0  # of the stamps; None: the stamp is 0
+        self.sim_ns = 10**9
+        self.simulated = simulated
+        self._stop = threading.Event()
+        self._feeder = threading.Thread(target=self._feed, name="robot")
+        self.child: Child = self.start()
+        self._feeder.start()
+
+    def start(self) -> Child:
+        """Start the runner's process, the first time or again."""
+        argv = ["python", *self._program, *self.arguments]
+        self.child = self._nursery(argv, env=self.env)
+        return self.child
+
+    def close(self) -> None:
+        """End robot and runner; every command that was ever heard was finite and in bounds."""
+        self._stop.set()
+        self._feeder.join()
+        self.peer.close()
+        self.context.try_shutdown()
+        self.child.stop()
+        bad = [v for _, v in self.commands if not all(abs(one) <= BOUND for one in v)]
+        assert not bad, bad[:5]
+
+    # --- the robot ---
+
+    def _feed(self) -> None:
+        while not self._stop.wait(FEED_S):
+            self.publish()
+
+    def publish(self) -> None:
+        """One message of everything that is not silent."""
+        for name, make in (("joints", self._joints), ("imu", self._imu), ("command", self._cmd)):
+            if name in self.silent:
+                continue
+            topic, message = make()
+            now = self.sim_ns if self.simulated else time.time_ns()
+            stamp = 0 if self.shift_ns is None else now + self.shift_ns
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+            if self.spoil is not None:
+                self.spoil(message)
+            self.peer.publisher(type(message), topic).publish(message)
+
+    def _joints(self) -> tuple[str, Any]:
+        from sensor_msgs.msg import JointState
+
+        left, right = self.velocity
+        names = ["caster", "right_joint", "left_joint"]
+        return "joint_states", JointState(name=names, velocity=[9.0, float(right), float(left)])
+
+    def _imu(self) -> tuple[str, Any]:
+        from sensor_msgs.msg import Imu
+
+        message = Imu()
+        q = message.orientation
+        q.x, q.y, q.z, q.w = (float(v) for v in self.orientation)
+        return "imu", message
+
+    def _cmd(self) -> tuple[str, Any]:
+        from geometry_msgs.msg import TwistStamped
+
+        message = TwistStamped()
+        linear, angular = message.twist.linear, message.twist.angular
+        linear.x, angular.z, linear.y, linear.z = (float(v) for v in self.twist)
+        return "cmd_vel", message
+
+    # --- what the graph shows ---
+
+    def _listen(self) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from sensor_msgs.msg import JointState
+
+        self.commands: list[tuple[float, tuple[float, ...]]] = []
+        self.beats: list[tuple[float, dict[str, str]]] = []
+        self.told: list[tuple[float, str, Any]] = []  # time, part, status
+        subscribe = self.peer.node.create_subscription
+        subscribe(JointState, "joint_commands", self._heard_command, 200)
+        subscribe(DiagnosticArray, f"{self.runner}/status", self._heard_beat, 50)
+        subscribe(DiagnosticArray, "/diagnostics", self._heard_statuses, 50)
+
+    def _heard_command(self, message: Any) -> None:
+        assert list(message.name) == list(JOINTS)
+        self.commands.append((time.monotonic(), tuple(message.velocity)))
+
+    def _heard_beat(self, message: Any) -> None:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        self.beats.append((time.monotonic(), values))
+
+    def _heard_statuses(self, message: Any) -> None:
+        now = time.monotonic()
+        for status in message.status:
+            if status.hardware_id == self.runner:
+                self.told.append((now, status.name.rpartition(": ")[2], status))
+
+    @property
+    def decision(self) -> str:
+        """Of the newest heartbeat."""
+        return self.beats[-1][1]["decision"] if self.beats else ""
+
+    @property
+    def wanted(self) -> tuple[float, ...]:
+        """What the policy commands for what the robot sends now."""
+        twist = (0.0, 0.0) if "command" in self.silent else self.twist
+        target = (2.0 * v + c for v, c in zip(self.velocity, twist, strict=False))
+        return tuple(min(BOUND, max(-BOUND, v)) for v in target)
+
+    def say(self) -> str:
+        """Everything that was heard last, for a failure."""
+        beat = self.beats[-1][1] if self.beats else None
+        command = self.commands[-1] if self.commands else None
+        told = {part: (LEVELS[s.level], s.message) for _, part, s in self.told}
+        return f"heartbeat {beat}, command {command}, diagnostics {told}\n{self.child.quote()}"
+
+    def wait(self, predicate: Callable[[], Any], timeout_s: float, what: str) -> Any:
+        """As wait_until, and says what was heard."""
+        try:
+            return wait_until(predicate, timeout_s, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.say()}") from None
+
+    def await_beat(self, since: float, decision: str, reason: str, timeout_s: float = 10.0) -> None:
+        """Wait for a heartbeat after `since` that says so."""
+
+        def there() -> bool:
+            return any(
+                at > since and beat["decision"] == decision and beat["reason"] == reason
+                for at, beat in self.beats[-40:]
+            )
+
+        self.wait(there, timeout_s, f"{decision} {reason}")
+
+    def await_status(self, since: float, row: FaultRow, timeout_s: float = 10.0) -> dict[str, str]:
+        """Wait for the row's status on /diagnostics after `since`; its values."""
+
+        def there() -> Any:
+            for at, part, status in reversed(self.told):
+                if at <= since:
+                    return None
+                found = (part, LEVELS[status.level]) == (row.part, row.level)
+                if found and row.says in status.message:
+                    return status
+            return None
+
+        status = self.wait(there, timeout_s, f"{row.part} {row.level} {row.says}")
+        return {pair.key: pair.value for pair in status.values}
+
+    def values(self, part: str) -> dict[str, str]:
+        """The newest values of one status."""
+        status = next(s for _, p, s in reversed(self.told) if p == part)
+        return {pair.key: pair.value for pair in status.values}
+
+    def await_commands(self, wanted: tuple[float, ...], since: float, count: int = 5) -> None:
+        """Wait for so many commands in a row, after `since`, that say just this."""
+
+        def there() -> bool:
+            newest = [v for at, v in self.commands[-count:] if at > since]
+            return len(newest) == count and all(
+                v == pytest.approx(wanted, rel=1e-5) for v in newest
+            )
+
+        self.wait(there, 10.0, f"{count} commands of {wanted}")
+
+    # --- a fault from its cause to the recovery ---
+
+    def well(self, timeout_s: float = 20.0) -> None:
+        """RUN, and the policy's commands; arms a runner that is stopped."""
+        begin = time.monotonic()
+        self.wait(lambda: self.beats and self.beats[-1][0] > begin, timeout_s, "a heartbeat")
+        if self.decision == "SAFE_STOP":
+            assert self.peer.trigger("arm").success
+        self.await_beat(begin, "RUN", "none", timeout_s)
+        self.await_commands(self.wanted, begin)
+
+    def shows(
+        self, fault: str, cause: Callable[[], object], cure: Callable[[], object] | None = None
+    ) -> dict[str, str]:
+        """Cause it, see all that its row promises, cure it, see it recover; its status' values.
+
+        A row that stays in RUN is watched for a second.
+        """
+        row = FAULTS[fault]
+        self.well()
+        begin = time.monotonic()
+        cause()
+        if row.decision == "RUN":
+            self.remains(row, begin, 1.0)
+        else:
+            self.await_beat(begin, row.decision, row.reason)
+            decided = next(
+                at for at, b in self.beats if at > begin and b["decision"] == row.decision
+            )
+            assert decided - begin <= row.decided_s, (decided - begin, self.say())
+            self.publishes(row, decided)
+        values = self.await_status(begin, row)
+        if cure is not None:
+            cure()
+            self.recovers(row)
+        return values
+
+    def remains(self, row: FaultRow, since: float, seconds: float) -> None:
+        """Stay in RUN so long, and the commands go on at the rate."""
+        time.sleep(max(0.0, since + seconds - time.monotonic()))
+        others = [b for at, b in self.beats if at > since and b["decision"] != "RUN"]
+        assert not others, (others[:3], self.say())
+        heard = [v for at, v in self.commands if at > since]
+        assert len(heard) > 0.6 * seconds / PERIOD_S, (len(heard), self.say())
+        self.await_commands(self.wanted, since)
+        if row.command == "bounded":
+            assert any(abs(v) == BOUND for v in self.commands[-1][1])
+
+    def publishes(self, row: FaultRow, since: float) -> None:
+        """After the decision the command topic shows what the row says."""
+        if row.command == "stop":
+            self.await_commands((0.0, 0.0), since)
+        elif row.command == "policy":
+            self.await_commands(self.wanted, since)
+        else:
+            assert row.command == "none"
+            quiet = time.monotonic() + 0.1
+            time.sleep(0.4)
+            assert not [v for at, v in self.commands if at > quiet]
+
+    def recovers(self, row: FaultRow) -> None:
+        """RUN comes back as the row says, in its time, and the policy commands again."""
+        begin = time.monotonic()
+        if row.recovers == "~/arm":
+            time.sleep(0.5)  # longer than hold_recover
+            assert self.decision == row.decision, self.say()
+            answer = self.peer.trigger("arm")
+            assert answer.success, answer.message
+            begin = time.monotonic()
+        self.await_beat(begin, "RUN", "none")
+        back = next(at for at, b in self.beats if at > begin and b["decision"] == "RUN")
+        if row.recovers_s:
+            assert back - begin <= row.recovers_s, (back - begin, self.say())
+        self.await_commands(self.wanted, back)
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Children that live as long as the module's tests."""
+    made = Nursery(tmp_path_factory.mktemp("children"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGraph]:
+    """One runner for many faults; each test leaves it as it was."""
+    graph = FaultGraph(nursery, tmp_path_factory.mktemp("shared"))
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def robot(shared: FaultGraph) -> Iterator[FaultGraph]:
+    """The shared graph; what the robot sends is put right again after the test."""
+    yield shared
+    shared.velocity, shared.twist = [1.0, -2.0], [0.5, 0.25, 0.0, 0.0]
+    shared.orientation, shared.shift_ns = UPRIGHT, 0
+    shared.silent.clear()
+    shared.spoil = None
+
+
+@pytest.fixture
+def fault_graphs(nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., FaultGraph]]:
+    """`fault_graphs(program=…, env=…, simulated=…, **parameters)`: a runner for one test."""
+    opened: list[FaultGraph] = []
+
+    def make(**how: Any) -> FaultGraph:
+        opened.append(FaultGraph(nursery, tmp_path, **how))
+        return opened[-1]
+
+    yield make
+    for graph in opened:
+        graph.close()
