@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy_runner.backends.choice import BACKENDS
+from policy_runner.ros.backend_table import BACKEND_TABLE
 from policy_runner.ros.command_table import COMMAND_ROWS
 from policy_runner.ros.parameter_table import Parameter
 
@@ -22,7 +22,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "allow_rate_mismatch", False, "accept a rate other than the one the policy was trained at"
     ),
-    Parameter("backend", "auto", "what runs the model", choices=BACKENDS),
+    *BACKEND_TABLE,
     Parameter("dry_run", False, "do everything but command: commands go to ~/dry_run"),
     Parameter(
         "lockstep",

@@ -1,0 +1,68 @@
+"""The rows that say what runs the model. Names: `onnxruntime.*` and `tensorrt.*` are options."""
+
+from __future__ import annotations
+
+from policy_runner.backends.choice import BACKENDS, PRECISIONS
+from policy_runner.ros.parameter_table import Parameter
+
+BACKEND_TABLE: tuple[Parameter, ...] = (
+    Parameter(
+        "backend",
+        "auto",
+        "what runs the model; auto takes what `policy-runner bench --backends all --remember` "
+        "found fastest, else a documented order, and says why",
+        choices=BACKENDS,
+    ),
+    Parameter(
+        "device",
+        "auto",
+        "where the model runs: auto, cpu, gpu, or gpu:N; a GPU that is asked for is used, "
+        "or configure refuses",
+    ),
+    Parameter(
+        "precision",
+        "as_exported",
+        "numbers the model computes with; fp16 needs a backend that can, and is checked",
+        choices=PRECISIONS,
+    ),
+    Parameter(
+        "onnxruntime.provider",
+        "auto",
+        "execution provider; auto: cpu, or cuda where the device is a GPU",
+        choices=("auto", "cpu", "cuda", "tensorrt"),
+    ),
+    Parameter(
+        "onnxruntime.threads",
+        1,
+        "threads inside one operation on the CPU; more than 1 costs latency at batch 1",
+        low=1,
+        high=64,
+    ),
+    Parameter(
+        "onnxruntime.cuda_graph",
+        False,
+        "replay each inference as one CUDA graph; refused unless it gives the right answers",
+    ),
+    Parameter(
+        "onnxruntime.tf32", False, "allow products rounded to 10 bits of mantissa on the GPU"
+    ),
+    Parameter(
+        "onnxruntime.cudnn_search",
+        "heuristic",
+        "how cuDNN finds its convolutions; exhaustive makes configure slower",
+        choices=("heuristic", "exhaustive", "default"),
+    ),
+    Parameter(
+        "onnxruntime.gpu_memory",
+        0,
+        "most memory the CUDA provider may take; 0: no limit",
+        unit="MiB",
+        low=0,
+        high=100_000,
+    ),
+    Parameter(
+        "onnxruntime.allow_cpu_nodes",
+        False,
+        "accept that operations the provider lacks run elsewhere, with copies between them",
+    ),
+)
