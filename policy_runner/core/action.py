@@ -33,7 +33,8 @@ class ActionDecoder:
     """Decodes one inference's output tensors into targets, float64 [elements].
 
     `raw`, `clipped` and `target` are the newest values of those stages, which is what
-    `last_action` terms read; each `decode` may exchange the arrays; `reset` sets them to zero.
+    `last_action` terms read; each `decode` may exchange the arrays; `reset` sets them to zero,
+    the target to `start`.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ActionDecoder:
         self._from_previous = np.flatnonzero(column["previous"])
         self._from_measured = np.flatnonzero(column["measured"])
         self._measured = self._measured_positions(spec, measured, file)
-        self._start = self._start_target(spec, file)
+        self.start = self._start_target(spec, file)
         self.reset()
         # float32 cannot grow beyond float64 here, so the common case needs no second look.
         doubles = any(source.dtype == np.float64 for _, source in self._reads)
@@ -155,11 +156,12 @@ class ActionDecoder:
             columns[name].append(part)
 
     def _start_target(self, spec: PolicySpec, file: str) -> Array:
-        """What the first inference's relative_to previous_target adds to: the default pose."""
+        """Before the first inference: positions at the default pose, all else 0."""
         start = np.zeros(len(self.elements))
-        if spec.default_joint_pos is not None and self._from_previous.size:
-            joints = [self.elements[k].joint for k in self._from_previous.tolist()]
-            start[self._from_previous] = default_pose(spec, joints, file)
+        positions = [k for k, element in enumerate(self.elements) if element.kind == "position"]
+        if spec.default_joint_pos is not None and positions:
+            joints = [self.elements[k].joint for k in positions]
+            start[positions] = default_pose(spec, joints, file)
         return start
 
     def _measured_positions(
@@ -220,11 +222,11 @@ class ActionDecoder:
     def reset(self) -> None:
         """Before the first inference of a run: every stage is zero.
 
-        But for the target that `relative_to: previous_target` adds to: the default pose.
+        But for the target, which `previous_target` means: positions start at the default pose.
         """
         for stage in (self.raw, self.clipped):
             stage.fill(0.0)
-        np.copyto(self.target, self._start)
+        np.copyto(self.target, self.start)
         self._first = True
 
 

@@ -22,6 +22,7 @@ from policy_runner.core.joints import RobotJoint
 from policy_runner.core.observation import TensorBuilder
 from policy_runner.core.pipeline import Buffer, Model, Pipeline
 from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.robot_watch import RobotWatch
 from policy_runner.core.rotation import Quaternion, from_euler
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, ProjectedGravityTerm
@@ -83,19 +84,36 @@ def build_pipeline(
             decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file)
     except Refusal as refusal:
         problems += [problem for problem in refusal.problems if problem not in problems]
+    watch = None
+    if decoder is not None:
+        try:
+            watch = RobotWatch(
+                slots, spec.joint_names, robot_joints, elements, sources.gravity,
+                sources.refresh_gravity, settings,
+            )  # fmt: skip
+        except Refusal as refusal:
+            problems += refusal.problems
     if settings.max_tilt_rad and not reads_gravity(spec):
         expected = "0, or a policy with a projected_gravity term"
         problems.append(
             Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")
         )
     problems += [] if problems else _unused(spec, file, slots, sources)
-    if problems or decoder is None:
+    if problems or decoder is None or watch is None:
         raise Refusal(problems)
     return Pipeline(
-        slots, builders, bind_states(spec_file, model), model, decoder,
-        (spec.last_action, sources.last_action), sources.gravity, settings, clock_ns,
-        sources.clocks, previous_target,
-    )  # fmt: skip
+        slots,
+        watch,
+        settings,
+        clock_ns,
+        builders=builders,
+        states=bind_states(spec_file, model),
+        model=model,
+        decoder=decoder,
+        last_action=(spec.last_action, sources.last_action),
+        clocks=sources.clocks,
+        previous_target=previous_target,
+    )
 
 
 def _tensor_builders(

@@ -1,4 +1,8 @@
-"""Are the inputs there, and young enough? Their ages on every tick, and the gravest fault."""
+"""Are the inputs there, and young enough? Their ages on every tick, and the gravest fault.
+
+How old an input is, is told by when it arrived. What its header stamps say is judged apart: the
+clocks of real robots are days off, 0, or simulated, and messages that come in time are no danger.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,17 @@ from collections.abc import Mapping
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import NEVER
 from policy_runner.core.safety import Decision, Fault, Reason
-from policy_runner.core.settings import InputRule
+from policy_runner.core.settings import Settings
 
 
 class Freshness:
     """Judges the inputs of one policy by the robot's rules for them."""
 
-    def __init__(self, slots: Mapping[str, InputSlot], rules: Mapping[str, InputRule]) -> None:
-        self._watched = [(slot, rules[name], name) for name, slot in slots.items()]
+    def __init__(self, slots: Mapping[str, InputSlot], settings: Settings) -> None:
+        self._watched = [(slot, settings.inputs[name], name) for name, slot in slots.items()]
+        for slot, rule, _ in self._watched:
+            slot.newest_stamp_ns = settings.stamp_tolerance_ns
+            slot.oldest_stamp_ns = rule.max_age_ns + settings.stamp_tolerance_ns
         self.worst_age_ns = 0  # of the oldest value at the last judgement
 
     def fault(self, now_ns: int) -> Fault | None:
@@ -27,27 +34,29 @@ class Freshness:
                 if rule.on_stale == "zero":
                     zero(slot)
                 elif first is None:
-                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, f"{name}: {slot.missing()}")
+                    why = slot.silence or slot.fault or slot.missing()
+                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, f"{name}: {why}")
                 continue
             age = now_ns - oldest
             slot.ages.add(age)
             if age > worst_ns:
                 worst_ns = age
             if age > rule.max_age_ns:
-                if rule.on_stale == "zero":
-                    zero(slot)
-                elif rule.on_stale == "safe_stop":
-                    if first is None or first.decision is not Decision.SAFE_STOP:
-                        first = _stale(Decision.SAFE_STOP, slot, age)
-                elif first is None:
-                    first = _stale(Decision.HOLD, slot, age)
+                reason, why = Reason.INPUT_STALE, slot.fault or slot.silence
+                why = why or f"{age / 1e9:.3f} s old"
+            elif slot.stamp_wrong and rule.strict_stamp:
+                reason, why = Reason.STAMP, slot.stamp_fault
+            else:
+                continue
+            if rule.on_stale == "zero":
+                zero(slot)
+            elif rule.on_stale == "safe_stop":
+                if first is None or first.decision is not Decision.SAFE_STOP:
+                    first = Fault(Decision.SAFE_STOP, reason, f"{name}: {why}")
+            elif first is None:
+                first = Fault(Decision.HOLD, reason, f"{name}: {why}")
         self.worst_age_ns = worst_ns
         return first
-
-
-def _stale(decision: Decision, slot: InputSlot, age_ns: int) -> Fault:
-    why = slot.fault or f"{age_ns / 1e9:.3f} s old"
-    return Fault(decision, Reason.INPUT_STALE, f"{slot.name}: {why}")
 
 
 def zero(slot: InputSlot) -> None:

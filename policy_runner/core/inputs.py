@@ -40,7 +40,13 @@ class InputSlot:
         self.count = 0
         self.fault = ""
         self.faults = 0
+        self.silence = ""  # why nothing comes, from the graph; written by the executor
         self.ages = Window()
+        self.stamped = False  # messages begin with a header
+        self.oldest_stamp_ns = self.newest_stamp_ns = 1 << 62  # a stamp may lag and lead so far
+        self.stamp_lag_ns = 0  # of the newest message, behind the clock that it is compared with
+        self.stamp_wrong = False
+        self.stamp_faults = 0
 
     def field(self, path: str, size: int | None = None) -> Array:
         """The array that holds the leaves of `path`, made on first request.
@@ -85,12 +91,30 @@ class InputSlot:
         """The policy joints whose `kind` some term reads; others may never be seen."""
         return [int(k) for k in self._used[kind]] if kind in self._used else []
 
-    def received(self, arrived_ns: int, stamp_ns: int) -> None:
-        """Account for one message whose values were just written."""
+    def received(self, arrived_ns: int, stamp_ns: int, clock_ns: int | None = None) -> None:
+        """Account for one message whose values were just written.
+
+        `clock_ns`: now, on the clock that stamps should be from; None: they are not judged.
+        """
         self.arrived_ns = arrived_ns
         self.stamp_ns = stamp_ns
         self.count += 1
         self.fault = ""
+        if clock_ns is not None and self.stamped:
+            lag = self.stamp_lag_ns = clock_ns - stamp_ns
+            wrong = not -self.newest_stamp_ns <= lag <= self.oldest_stamp_ns
+            self.stamp_wrong = wrong
+            self.stamp_faults += wrong
+
+    @property
+    def stamp_fault(self) -> str:
+        """What is wrong with the newest header stamp, in words; '' when it is plausible."""
+        if not self.stamp_wrong:
+            return ""
+        if self.stamp_ns == 0:
+            return "the header stamp is 0"
+        lag, side = abs(self.stamp_lag_ns) / 1e9, "behind" if self.stamp_lag_ns > 0 else "ahead of"
+        return f"the header stamp is {lag:.3f} s {side} the clock"
 
     def refused(self, reason: str) -> None:
         """Account for one message that could not be used; the old values stay, and age."""
@@ -110,6 +134,7 @@ class InputSlot:
         """As if nothing had ever arrived (activation, a jump of the clock)."""
         self.arrived_ns = self.stamp_ns = NEVER
         self.fault = ""
+        self.stamp_wrong = False
         for array in self.arrays.values():
             array.fill(np.nan)
         for taker in self.takers.values():

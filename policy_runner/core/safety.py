@@ -48,6 +48,10 @@ class Fault(NamedTuple):
     reason: Reason
     detail: str = ""
 
+    def graver_than(self, other: Fault) -> bool:
+        """Whether this one stops where the other only holds."""
+        return self.decision is Decision.SAFE_STOP and other.decision is not Decision.SAFE_STOP
+
 
 class Safety:
     """The state between ticks: what is latched, since when it holds, since when all is well."""
@@ -58,50 +62,77 @@ class Safety:
         self.decision = Decision.STARTING
         self.reason = Reason.INPUT_MISSING
         self.detail = ""
+        self.armed = True  # False: STARTING goes on until somebody arms
         self._held_since_ns = 0
         self._well_since_ns: int | None = None
         self._armed_again = False
+        self._stopped_by_operator = False  # which no robot lets go of by itself
+
+    def activate(self, armed: bool) -> None:
+        """Nothing ran yet, nothing is latched; `armed`: nobody needs to arm."""
+        self.reset()
+        self.armed = armed
 
     def reset(self) -> None:
-        """As on activation: nothing ran yet, nothing is latched."""
+        """Nothing ran yet, nothing is latched; who was armed stays so (time jumped)."""
         self.decision, self.reason, self.detail = Decision.STARTING, Reason.INPUT_MISSING, ""
         self._well_since_ns = None
-        self._armed_again = False
+        self._armed_again = self._stopped_by_operator = False
 
     def arm(self) -> None:
         """Let go of a latched SAFE_STOP; a fault that is still there keeps it, and asks anew.
 
         An arming that waited would start the robot by itself, whenever it is put right.
         """
-        self._armed_again = True
+        self.armed = self._armed_again = True
+
+    def disarm(self) -> None:
+        """Stop, until somebody arms."""
+        self.armed = False
+        if self.decision is Decision.STARTING:
+            self._set(Decision.STARTING, Reason.NOT_ARMED, _ARM)
+        elif self.reason is not Reason.OPERATOR_STOP:
+            self._set(Decision.SAFE_STOP, Reason.DISARMED, _ARM)
+            self._stopped_by_operator = True
+        self._armed_again = False
 
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
         """The decision of this tick."""
         if fault is not None:
             self._well_since_ns = None
             return self._refuse(now_ns, fault, settings)
+        if self.decision is Decision.STARTING and not self.armed:
+            return self._set(Decision.STARTING, Reason.NOT_ARMED, _ARM)
         if self.decision in (Decision.RUN, Decision.STARTING):
             return self._set(Decision.RUN, Reason.NONE, "")
         if self._well_since_ns is None:
             self._well_since_ns = now_ns
-        if self.decision is Decision.SAFE_STOP and not (
-            self._armed_again or settings.recover == "auto"
-        ):
+        by_itself = settings.recover == "auto" and not self._stopped_by_operator
+        if self.decision is Decision.SAFE_STOP and not (self._armed_again or by_itself):
             return self.decision
         if now_ns - self._well_since_ns >= settings.hold_recover_ns:
-            self._armed_again = False
+            self._armed_again = self._stopped_by_operator = False
             return self._set(Decision.RUN, Reason.NONE, "")
         return self.decision
 
     def _refuse(self, now_ns: int, fault: Fault, settings: Settings) -> Decision:
+        if fault.reason is Reason.OPERATOR_STOP:
+            # Whatever was before, this is what an operator should read.
+            self.armed = self._armed_again = False
+            self._stopped_by_operator = True
+            return self._set(*fault)
         if self.decision is Decision.SAFE_STOP:
             self._armed_again = False
             return self.decision
+        if self.decision is Decision.STARTING:
+            if not self.armed:
+                text = f"{fault.reason.value}: {fault.detail}"
+                return self._set(Decision.STARTING, Reason.NOT_ARMED, text)
+            if fault.decision is not Decision.SAFE_STOP:
+                # Nothing ran yet, so there is no command to hold.
+                return self._set(Decision.STARTING, fault.reason, fault.detail)
         if fault.decision is Decision.SAFE_STOP:
             return self._set(*fault)
-        if self.decision is Decision.STARTING:
-            # Nothing ran yet, so there is no command to hold.
-            return self._set(Decision.STARTING, fault.reason, fault.detail)
         if self.decision is Decision.RUN:
             self._held_since_ns = now_ns
         limit = settings.safe_stop_after_ns
@@ -116,3 +147,6 @@ class Safety:
             self._armed_again = False
         self.decision, self.reason, self.detail = decision, reason, detail
         return decision
+
+
+_ARM = "call ~/arm"

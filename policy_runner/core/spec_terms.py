@@ -155,7 +155,8 @@ class JointTerm(TermArithmetic):
     relative_to: Literal["zero", "default_joint_pos", "previous_target"] | NamedNumbers = Field(
         "zero",
         description="what is subtracted: nothing, the spec's default_joint_pos, the previous"
-        " inference's target of the same kind (0 before the first), or these numbers",
+        " inference's target of the same kind (before the first default_joint_pos, or 0), or these"
+        " numbers",
     )
 
 

@@ -37,6 +37,7 @@ class Sources:
     mountings: Mapping[str, Quaternion] = field(default_factory=dict)  # input -> R(body, sensor)
     beside: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
     clocks: list[Clock] = field(default_factory=list)  # advanced once per inference
+    refresh_gravity: Callable[[], str] | None = None  # into `gravity`, without a frame
     motions: dict[str, object] = field(default_factory=dict)  # name -> the one clock and table
 
     def slot(self, name: str, key: str) -> InputSlot:

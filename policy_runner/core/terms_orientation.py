@@ -62,28 +62,35 @@ def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) ->
         reader(quaternion, sources.mountings[slot.name]) if slot.name in sources.mountings else None
     )
 
+    def down() -> str:
+        x, y, z, w = quaternion.tolist()
+        norm = x * x + y * y + z * z + w * w
+        # Written so that NaN is refused, too: every comparison with NaN is false.
+        if not 0.98 < norm < 1.02:
+            return f"a quaternion of squared norm {norm:.3g}"
+        # Minus the third row of R(q), which is R^T (0, 0, -1), for a q of any length.
+        s = 2.0 / norm
+        gravity[:] = (s * (w * y - x * z), -s * (y * z + w * x), s * (x * x + y * y) - 1.0)
+        return ""
+
+    def down_mounted() -> str:
+        q = mounted() if mounted is not None else ""
+        if isinstance(q, str):
+            return q
+        m = matrix(q)
+        gravity[:] = (-m[6], -m[7], -m[8])
+        return ""
+
+    refresh = down if mounted is None else down_mounted
+    sources.refresh_gravity = refresh
+
     def bind(out: Array) -> Read:
         def read() -> str:
-            x, y, z, w = quaternion.tolist()
-            norm = x * x + y * y + z * z + w * w
-            # Written so that NaN is refused, too: every comparison with NaN is false.
-            if not 0.98 < norm < 1.02:
-                return f"a quaternion of squared norm {norm:.3g}"
-            # Minus the third row of R(q), which is R^T (0, 0, -1), for a q of any length.
-            s = 2.0 / norm
-            down = (s * (w * y - x * z), -s * (y * z + w * x), s * (x * x + y * y) - 1.0)
-            gravity[:] = out[:] = down
-            return ""
+            fault = refresh()
+            out[:] = gravity
+            return fault
 
-        def read_mounted() -> str:
-            q = mounted() if mounted is not None else ""
-            if isinstance(q, str):
-                return q
-            m = matrix(q)
-            gravity[:] = out[:] = (-m[6], -m[7], -m[8])
-            return ""
-
-        return read if mounted is None else read_mounted
+        return read
 
     return absolute(term.name or "projected_gravity", ("gravity.x", "gravity.y", "gravity.z"), bind)
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from policy_runner.core.safety import Fault
 from policy_runner.core.timing import Window
 from policy_runner.ros.bench_recorder import Recorder
 from policy_runner.ros.realtime import prepare_process
@@ -62,9 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     slots = list(pipeline.slots.values())
     step = pipeline.step
 
-    def recorded(now_ns: int) -> Any:
+    def recorded(now_ns: int, outer: Fault | None = None) -> Any:
         recorder.tick(now_ns, max(now_ns - slot.stamp_ns for slot in slots))
-        return step(now_ns)
+        return step(now_ns, outer)
 
     pipeline.step = recorded  # type: ignore[method-assign]
     node.trigger_activate()

@@ -117,9 +117,12 @@ class PolledInput:
                     f"a message of {len(raw)} bytes, max_message_bytes is {self._max_bytes}"
                 )
                 continue
+            # What header stamps are compared with; in lockstep they are the time itself.
+            clock_ns = None if arrival == "stamp" else now_ns
             arrived_ns = now_ns
             if arrival == "waited":
-                wait_ns = time.time_ns() - info["received_timestamp"]
+                clock_ns = time.time_ns()
+                wait_ns = clock_ns - info["received_timestamp"]
                 if self._emptied_ns != NEVER:
                     wait_ns = min(wait_ns, now_ns - self._emptied_ns)
                 arrived_ns -= max(0, wait_ns)
@@ -133,7 +136,7 @@ class PolledInput:
             if fault:
                 slot.refused(fault)
             else:
-                slot.received(arrived_ns, stamp)
+                slot.received(arrived_ns, stamp, clock_ns)
 
 
 def _never_called(_message: Any) -> None:

@@ -43,6 +43,7 @@ class SlotReader:
         self._read_message = build_reader(slot, message_type)
         fields: dict[str, str] = message_type.get_fields_and_field_types()
         self._has_header = next(iter(fields.values()), "") == "std_msgs/Header"
+        slot.stamped = self._has_header
         self._wants_orientation = slot.spec.type == "sensor_msgs/msg/Imu" and any(
             path.split(".")[0] == "orientation" for path in slot.paths
         )
