@@ -83,14 +83,11 @@ class LoadedModel(Protocol):
     """
 
     sha256: str  # of the ONNX file
+    facts: dict[str, str]  # for diagnostics and `bench`: device, precision, chosen, cuda graph...
 
     @property
     def provider(self) -> str:
         """What really runs it, as diagnostics shows it: `CPUExecutionProvider`, `tensorrt`..."""
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """More for diagnostics and `bench`: device, precision, chosen because, cuda graph..."""
 
     @property
     def inputs(self) -> Mapping[str, Buffer]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from policy_runner.backends.choice import Buffer
 from policy_runner.backends.tensors import allocate
@@ -21,11 +20,11 @@ class OnnxRuntimeModel:
 
     provider = "CPUExecutionProvider"
     sha256 = ""  # of the file, for diagnostics
-    facts: Mapping[str, str] = MappingProxyType({"device": "cpu"})
 
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
 
+        self.facts = {"device": "cpu", "precision": "as exported"}
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from policy_runner.backends.choice import BackendChoice
 from policy_runner.backends.model_facts import data_files
 from policy_runner.backends.model_file import check_model_file
 from policy_runner.backends.registry import load_model
@@ -75,7 +76,7 @@ def bind(
         path = spec_file.beside(spec.model.file, "model.file")
         check_model_file(path, spec.model.sha256, spec_file.path)
         data_files(path)
-        model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
+        model = load_model(BackendChoice.of(values), path, spec.model.sha256, spec_file.path)
     turned: dict[str, Any] = {}
     with collect(problems):
         turned = mountings(values, spec)

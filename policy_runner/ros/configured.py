@@ -9,6 +9,7 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from policy_runner.backends.choice import BackendChoice
 from policy_runner.backends.registry import forgets, load_model
 from policy_runner.core.action import action_elements
 from policy_runner.core.build import build_pipeline
@@ -142,7 +143,9 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
             joints = robot_joints(values, spec)
         with collect(problems):
             path = spec_file.beside(spec.model.file, "model.file")
-            model = load_model(values["backend"], path, spec.model.sha256, spec_file.path)
+            choice = BackendChoice.of(values)
+            model = load_model(choice, path, spec.model.sha256, spec_file.path)
+            warnings += [text for name, text in model.facts.items() if name == "warning"]
             warnings += [
                 f"{path}: {operation} has no state among the model's inputs: it forgets every time"
                 for operation in forgets(path)
@@ -171,6 +174,7 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
             "spec": str(spec_file.path),
             "sha256": model.sha256 if model else "",
             "backend": values["backend"],
+            **(model.facts if model else {}),
             "joints": ", ".join(spec_file.spec.joint_names),
             "control_dt [s]": spec_file.spec.control_dt,
             "decimation": values["decimation"],

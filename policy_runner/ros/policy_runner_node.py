@@ -124,7 +124,8 @@ class PolicyRunner(LifecycleNode):
             self.get_logger().warning(warning)
         rate = 1e9 / made.pipeline.settings.period_ns
         self.get_logger().info(
-            f"configured: {made.spec.name} at {rate:g} Hz on {made.model.provider}, "
+            f"configured: {made.spec.name} at {rate:g} Hz on {made.model.provider} "
+            f"({made.model.facts.get('chosen', 'as asked')}), "
             f"inputs {', '.join(made.spec.inputs)}, commands {made.command_topic}"
         )
 
