@@ -9,10 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+_NOTHING = object()
 # Goes up when this package builds otherwise from the same ingredients.
 BUILDER = 1
 # Options of the tensorrt backend that say how an engine runs, not how it is built.
-RUN_OPTIONS = ("tensorrt.cuda_graph", "tensorrt.cuda_binding")
+RUN_OPTIONS = ("tensorrt.cuda_graph", "tensorrt.cuda_binding", "tensorrt.wait")
+# Options of the build and what they are when nobody gives them: a default is no ingredient, so
+# that a command that knows only what differs finds the same engine.
+BUILD_DEFAULTS: dict[str, Any] = {
+    "tensorrt.tf32": False,
+    "tensorrt.workspace": 64,  # MiB
+    "tensorrt.optimization_level": 3,
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,9 @@ def build_options(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, str(value))
         for name, value in sorted(options.items())
-        if name.startswith("tensorrt.") and name not in RUN_OPTIONS
+        if name.startswith("tensorrt.")
+        and name not in RUN_OPTIONS
+        and BUILD_DEFAULTS.get(name, _NOTHING) != value
     )
 
 
