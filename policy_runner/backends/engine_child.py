@@ -100,7 +100,8 @@ class EngineBuild:
         if self._child.poll() is None:
             self._child.kill()
             self._child.wait()
-        self.problems = self.problems or ["the build was cancelled"]
+        if not self.result and not self.problems:
+            self.problems = ["the build was cancelled"]
         self._close()
 
     def _close(self) -> None:

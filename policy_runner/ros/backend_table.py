@@ -65,4 +65,35 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
         False,
         "accept that operations the provider lacks run elsewhere, with copies between them",
     ),
+    Parameter(
+        "build_in_configure",
+        False,
+        "backend tensorrt: build a missing engine while configuring, in a child process; "
+        "otherwise configure refuses and names the command",
+    ),
+    Parameter(
+        "engines.folder",
+        "",
+        "where built engines are kept, mode 0700; empty: policy_runner/engines in XDG_CACHE_HOME",
+    ),
+    Parameter(
+        "engines.limit_gb",
+        2.0,
+        "size of that folder above which the engines used longest ago are removed",
+        unit="GB",
+        low=0.0,
+        high=1000.0,
+    ),
+    Parameter(
+        "precision_check.tolerance",
+        0.02,
+        "most that an action may differ from fp32 on the CPU, in the command's own unit",
+        low=0.0,
+    ),
+    Parameter("precision_check.samples", 64, "observations that are compared", low=1, high=100_000),
+    Parameter(
+        "precision_check.observations",
+        "",
+        "recorded observations for it (.npz of `policy-runner replay -o`); empty: generated ones",
+    ),
 )

@@ -1,0 +1,147 @@
+"""Waits in `configure` for an engine to be built, and serves the node meanwhile.
+
+A lifecycle transition runs in the executor thread, which would serve nobody until it ends.
+While the child builds, this takes the requests of the node's services and runs its timers by
+hand, in that same thread: get_state, parameters and diagnostics go on answering, and nothing
+runs beside anything that did not before. Transitions are refused until the build has ended;
+one to shut down ends it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+
+from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.engine_child import EngineBuild
+from policy_runner.backends.engine_store import cached_engine
+from policy_runner.core.problems import Refusal
+from policy_runner.core.spec_file import SpecFile
+from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
+
+_SERVE_EVERY_S = 0.02
+_SAY_EVERY_S = 5.0
+_SHUTDOWNS = (
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+    Transition.TRANSITION_INACTIVE_SHUTDOWN,
+    Transition.TRANSITION_ACTIVE_SHUTDOWN,
+)
+
+
+class EngineWait:
+    """One of a node; `cancel` may be called from any thread."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self._cancelled = threading.Event()
+        self._publisher: Any = None
+
+    def cancel(self) -> None:
+        """End a build, now and for good: the process is about to end."""
+        self._cancelled.set()
+
+    def build_if_missing(self, values: dict[str, Any], spec_file: SpecFile) -> None:
+        """With `backend: tensorrt` and `build_in_configure` build what is not in the cache.
+
+        Raises:
+            Refusal: the build was refused, failed, or was ended.
+        """
+        choice = BackendChoice.of(values)
+        if choice.backend != "tensorrt" or not values["build_in_configure"]:
+            return
+        if cached_engine(choice, spec_file.beside(spec_file.spec.model.file, "model.file")):
+            return
+        build = EngineBuild(choice, spec_file.path, self._node.get_logger().info)
+        try:
+            self._wait(build, float(values["diagnostics.period"]))
+        finally:
+            build.cancel()
+        self._report(build, ended=True)
+        if build.problems:
+            raise Refusal(build.problems)
+        path = build.result["path"]
+        self._node.get_logger().info(f"built an engine in {build.seconds:.0f} s: {path}")
+
+    def _wait(self, build: EngineBuild, period_s: float) -> None:
+        begun = said = reported = time.monotonic()
+        asked_to_end = False
+        while not build.poll():
+            if self._cancelled.is_set() or asked_to_end or not self._node.context.ok():
+                build.cancel()
+                return
+            now = time.monotonic()
+            if now - said >= _SAY_EVERY_S or (said == begun and now > said):
+                said = now
+                self._node.get_logger().info(build.text())
+            if now - reported >= period_s or reported == begun:
+                reported = now
+                self._report(build)
+            asked_to_end = self._serve()
+            time.sleep(_SERVE_EVERY_S)
+
+    def _serve(self) -> bool:
+        """Run what is due; whether somebody asked the node to shut down."""
+        ends = False
+        for timer in list(self._node.timers):
+            if timer.is_ready() and not timer.is_canceled():
+                with timer.handle:
+                    # Kilted's name, then the one of before.
+                    called = getattr(timer.handle, "call_timer_with_info", None)
+                    (called or timer.handle.call_timer)()
+                self._call(timer.callback)
+        for service in list(self._node.services):
+            with service.handle:
+                request, header = service.handle.service_take_request(service.srv_type.Request)
+            if header is None:
+                continue
+            response = service.srv_type.Response()
+            if service.srv_type is ChangeState:
+                # The state machine is within a transition and would raise.
+                response.success = False
+                ends = ends or request.transition.id in _SHUTDOWNS
+                self._node.get_logger().warning(
+                    "a transition was refused: an engine is being built"
+                )
+            else:
+                response = self._call(service.callback, request, response) or response
+            service.send_response(response, header)
+        return ends
+
+    def _call(self, callback: Any, *given: Any) -> Any:
+        try:
+            return callback(*given)
+        except Exception as error:  # noqa: BLE001 - what one caller got wrong must not end the build
+            self._node.get_logger().error(
+                f"a callback failed ({type(error).__name__}: {error}); the build goes on",
+                throttle_duration_sec=1.0,
+            )
+            return None
+
+    def _report(self, build: EngineBuild, ended: bool = False) -> None:
+        if self._publisher is None:
+            self._publisher = self._node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        level, text = LEVEL_WARN, build.text()
+        if ended:
+            level = LEVEL_ERROR if build.problems else LEVEL_OK
+            text = build.problems[0] if build.problems else "the engine is built"
+        status = make_status(
+            f"{self._node.get_name()}: engine",
+            level,
+            text,
+            {
+                "phase": build.phase,
+                "share": build.share,
+                "time [s]": build.seconds,
+                "estimate [s]": build.estimate_s or None,
+                "engine": build.result.get("path"),
+            },
+            self._node.get_fully_qualified_name(),
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
