@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.action import action_elements
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.settings import InputRule, Settings
@@ -13,7 +12,7 @@ from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_file import SpecFile, read_spec
 from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters
-from policy_runner.ros.runner_parameters import policy_rows
+from policy_runner.ros.policy_parameters import PREFIXES, policy_parameters
 
 
 class collect:
@@ -51,23 +50,14 @@ def declare_for_policy(
     problems: list[Problem | str],
 ) -> list[str]:
     """Declare what this policy adds, find misspelt keys; returns warnings."""
-    overrides = set(node._parameter_overrides)
+    overrides = list(node._parameter_overrides)
     if spec_file is not None:
-        elements = []
-        with collect(problems):
-            elements = action_elements(spec_file.spec, str(spec_file.path))
-        rows = policy_rows(spec_file.spec, elements)
-        wanted = {row.name for row in rows}
-        stale = [
-            name
-            for name in parameters.names
-            if name.startswith(("inputs.", "joints.")) and name not in wanted
-        ]
-        parameters.forget(stale)
-        parameters.declare(rows)
-    else:
-        # Without the policy nobody can say which inputs and joints there are.
-        overrides = {name for name in overrides if not name.startswith(("inputs.", "joints."))}
+        given = policy_parameters(parameters, parameters.values(), spec_file, overrides, arguments)
+        given.commit(parameters)
+        problems += [*parameters.problems, *given.problems]
+        return given.warnings
+    # Without the policy nobody can say which inputs and joints there are.
+    overrides = [name for name in overrides if not name.startswith(PREFIXES)]
     refused, warned = unknown_keys(overrides, parameters.names, arguments)
     problems += [*parameters.problems, *refused]
     return warned

@@ -107,33 +107,47 @@ class DeclaredParameters:
         self.declare(table)
         node.add_on_set_parameters_callback(self._on_set)
 
-    def declare(self, table: Sequence[Parameter]) -> None:
-        """Declare rows that are not declared yet; a bad override is remembered, never raised."""
+    def declare(self, table: Sequence[Parameter], keep: Mapping[str, Any] | None = None) -> None:
+        """Declare rows that are not declared yet; a bad override is remembered, never raised.
+
+        `keep` has values by name that go before what YAML says: somebody set them since.
+        """
         from rclpy.parameter import Parameter as RosParameter
 
-        overrides = self._node._parameter_overrides
         for row in table:
             if row.name in self._rows:
                 continue
             self._rows[row.name] = row
-            bad, empty = "", False
-            if row.name in overrides:
-                # rcl gives an empty YAML list, which has no type, as no value at all.
-                given = overrides[row.name].value
-                empty = given is None or (not isinstance(given, str) and given in ([], ()))
-                bad = problem(row, [] if empty else given)
+            given, bad = self.override(row)
             declared: Any = row.default
-            if row.default and row.kind.endswith("[]"):
-                declared = list(row.default)
-            elif row.default is None or row.kind.endswith("[]"):
+            if keep is not None and row.name in keep:
+                declared, given, bad = keep[row.name], None, ""
+            if declared and row.kind.endswith("[]"):
+                declared = list(declared)
+            elif declared is None or row.kind.endswith("[]"):
                 # By type: rclpy would infer BYTE_ARRAY from an empty list.
                 declared = getattr(RosParameter.Type, _ROS_TYPES[row.kind])
             self._node.declare_parameter(
-                row.name, declared, _descriptor(row), ignore_override=bool(bad) or empty
+                row.name, declared, _descriptor(row), ignore_override=bool(bad) or given is None
             )
             if bad:
                 # After declaring, which sets the default: that set would count as mending.
                 self._problems[row.name] = bad
+
+    def override(self, row: Parameter) -> tuple[Any, str]:
+        """What YAML or the command line give for a row, None for nothing; and why not, or ''."""
+        overrides = self._node._parameter_overrides
+        if row.name not in overrides:
+            return None, ""
+        # rcl gives an empty YAML list, which has no type, as no value at all.
+        given = overrides[row.name].value
+        empty = given is None or (not isinstance(given, str) and given in ([], ()))
+        bad = problem(row, [] if empty else given)
+        return (None if empty or bad else given), bad
+
+    def row(self, name: str) -> Parameter:
+        """The declared row of this name."""
+        return self._rows[name]
 
     def forget(self, names: Iterable[str]) -> None:
         """Undeclare rows, such as those of an input that the newly loaded policy does not have."""
@@ -141,9 +155,6 @@ class DeclaredParameters:
             self._node.undeclare_parameter(name)
             del self._rows[name]
             self._problems.pop(name, None)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._rows
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,8 +190,8 @@ class DeclaredParameters:
                     # rclpy would take it at once, the loop's clock was chosen when configuring.
                     return SetParametersResult(successful=False, reason=_TIME_SOURCE)
                 continue  # rclpy's own
-            unset = parameter.value is None and (row.default is None or row.kind.endswith("[]"))
-            reason = "" if unset else problem(row, parameter.value)
+            may_unset = row.default is None or row.kind.endswith("[]")
+            reason = "" if parameter.value is None and may_unset else problem(row, parameter.value)
             if not reason and not row.live and not self._may_change():
                 reason = (
                     f"parameter {row.name}: read while configuring; "
@@ -198,7 +209,7 @@ class DeclaredParameters:
 
 
 def declare_table(node: Any, table: Sequence[Parameter]) -> DeclaredParameters:
-    """Declare a table whose rows may all change at any time (a node that is no controller)."""
+    """Declare rows that may all change at any time (a node that is no controller)."""
     return DeclaredParameters(node, table)
 
 
