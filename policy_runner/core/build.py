@@ -19,6 +19,7 @@ from policy_runner.core.build_tensors import (
 )
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import RobotJoint
+from policy_runner.core.measured import MeasuredPositions
 from policy_runner.core.observation import TensorBuilder
 from policy_runner.core.pipeline import Buffer, Model, Pipeline
 from policy_runner.core.problems import Problem, Refusal
@@ -84,9 +85,11 @@ def build_pipeline(
             decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file)
     except Refusal as refusal:
         problems += [problem for problem in refusal.problems if problem not in problems]
-    watch = None
+    watch = measured = None
     if decoder is not None:
         try:
+            needed = "parameter start_pose.duration" if settings.start_pose_ns else ""
+            measured = MeasuredPositions(slots, spec.joint_names, robot_joints, elements, needed)
             watch = RobotWatch(
                 slots, spec.joint_names, robot_joints, elements, sources.gravity,
                 sources.refresh_gravity, settings,
@@ -99,11 +102,12 @@ def build_pipeline(
             Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")
         )
     problems += [] if problems else _unused(spec, file, slots, sources)
-    if problems or decoder is None or watch is None:
+    if problems or decoder is None or watch is None or measured is None:
         raise Refusal(problems)
     return Pipeline(
         slots,
         watch,
+        measured,
         settings,
         clock_ns,
         builders=builders,

@@ -2,53 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.action import ActionElement
-from policy_runner.core.limits import CommandLimits
+from policy_runner.core.measured import MeasuredPositions
+from policy_runner.core.settings import Settings
+from policy_runner.core.stopping import MOVING, RUNNING, STOPPED, Manner, StopRule
 
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 
 class Command:
-    """The newest command, float64 [elements] in policy joints and units, and its limits' hits."""
+    """The newest command, float64 [elements] in policy joints and units.
 
-    def __init__(self, elements: Sequence[ActionElement]) -> None:
+    `limit_hits` counts per element how often a limit changed it, `exempt_steps` how often it
+    went further in one tick than the rate limit allows: to zero, or back into its bounds.
+    `manner` says how the newest one is to be published.
+    """
+
+    def __init__(self, pose: Array, measured: MeasuredPositions) -> None:
+        """`pose`: the default pose of positions, float64 [elements]."""
+        elements = measured.elements
         size = len(elements)
         self.values = np.zeros(size)
-        self.limit_hits = np.zeros(size, dtype=np.int64)
+        self.limit_hits: Counts = np.zeros(size, dtype=np.int64)
+        self.exempt_steps: Counts = np.zeros(size, dtype=np.int64)
+        self.manner: Manner = STOPPED
+        self._pose = pose
+        self._measured = measured
+        self._kinds = [element.kind for element in elements]
+        self._position = np.array([kind == "position" for kind in self._kinds], dtype=bool)
+        self._has_position = bool(self._position.any())
+        self._others = np.flatnonzero(~self._position)
         self._previous = np.zeros(size)
-        self._holds_position = np.array([e.kind == "position" for e in elements], dtype=bool)
-        self._zeroed_on_stop = np.flatnonzero(~self._holds_position)
+        self._begin = np.zeros(size)  # of a stop, or of a blend
+        self._rule: StopRule | None = None  # of the stop that goes on
+        self._zeroed = self._others
+        self._ticks = 0  # of the stop, or of the blend
+        self._blending = False
         self._commanded = False
+        self._anew = True  # the next run is no mere resumption after HOLD
 
-    def follow(self, target: Array, limits: CommandLimits) -> Array:
+    def follow(self, target: Array, settings: Settings) -> Array:
         """Towards the target, as far as the limits allow."""
-        if self._commanded:
-            np.copyto(self._previous, self.values)
-        else:
-            # Velocity and effort start from standstill. A position starts where the policy
-            # says: moving there gently is the start-pose move's task, not the rate limit's.
-            np.copyto(self._previous, np.where(self._holds_position, target, 0.0))
-        limits.apply(target, self._previous, self.values, self.limit_hits)
+        if self.manner is not RUNNING:
+            self.stand(target, settings)
+            self._blending = self._anew and self._has_position and settings.blend_in_ns > 0
+            np.copyto(self._begin, self.values)
+            self._ticks, self._anew, self.manner = 0, False, RUNNING
+        if self._blending:
+            target = self._blended(target, settings)
+        np.copyto(self._previous, self.values)
+        settings.limits.apply(target, self._previous, self.values, self.limit_hits)
+        return self.values
+
+    def move(self, target: Array, settings: Settings) -> Array:
+        """Towards the target before the policy runs: the same limits, no blend."""
+        if self.manner is not MOVING:
+            self.stand(target, settings)
+            self.manner = MOVING
+        np.copyto(self._previous, self.values)
+        settings.limits.apply(target, self._previous, self.values, self.limit_hits)
+        return self.values
+
+    def stand(self, unknown: Array, settings: Settings) -> Array:
+        """From where the next command is counted.
+
+        That is the last one; of positions that were never commanded, or damped since, the
+        measured one clipped into the bounds, and `unknown` where nobody measures.
+        """
+        if not self._commanded or self.manner.damped:
+            measured = self._measured.read(self._previous)
+            known = np.where(np.isfinite(measured), measured, unknown)
+            start = np.where(self._position, known, self.values)
+            np.clip(start, settings.limits.low, settings.limits.high, out=self.values)
+        self._rule = None
         self._commanded = True
         return self.values
 
-    def stop(self) -> Array | None:
-        """Position holds the last one, everything else is zero.
+    def _blended(self, target: Array, settings: Settings) -> Array:
+        """(1 - a) * pose at the beginning + a * target for positions, a growing from 0 to 1."""
+        self._ticks += 1
+        share = self._ticks * settings.period_ns / max(1, settings.blend_in_ns)
+        if share >= 1.0:
+            self._blending = False
+            return target
+        return np.where(self._position, (1.0 - share) * self._begin + share * target, target)
+
+    def stop(self, settings: Settings, latched: bool = False) -> Array | None:
+        """One tick of what `settings.stops` wants; `latched`: SAFE_STOP, not HOLD.
 
         None while a position was never commanded: there is nothing to hold.
         """
-        if not self._commanded and self._holds_position.any():
+        if not self._commanded and self._has_position:
             return None
-        self.values[self._zeroed_on_stop] = 0.0
+        rule = settings.stops
+        if rule is not self._rule:
+            self._rule, self._ticks = rule, 0
+            np.copyto(self._begin, self.values)
+            kinds = enumerate(self._kinds)
+            self._zeroed = np.array(
+                [k for k, kind in kinds if kind != "position" and getattr(rule, kind) == "zero"],
+                dtype=np.intp,
+            )
         self._commanded = True
+        self._anew |= latched
+        self._ticks += 1
+        count = rule.ramp_ns // settings.period_ns
+        share = max(0.0, 1.0 - self._ticks / count) if count else 0.0
+        self.manner = Manner(None if rule.effort == "hold" else share, rule.position == "damping")
+        goal = self.values.copy()
+        goal[self._zeroed] = share * self._begin[self._zeroed]
+        if rule.position == "default_pose":
+            towards = share * self._begin + (1.0 - share) * self._pose
+            goal = np.where(self._position, towards, goal)
+        return self._go(goal, settings)
+
+    def last(self, settings: Settings) -> Array | None:
+        """The last one of all: positions stay, all else is zero, whatever ramps there are.
+
+        Nobody commands after it, so nothing may go on moving; None as for `stop`.
+        """
+        if not self._commanded and self._has_position:
+            return None
+        self._commanded = True
+        self._rule = None
+        self.manner = Manner(0.0, settings.stops.position == "damping")
+        goal = self.values.copy()
+        goal[self._others] = 0.0
+        return self._go(goal, settings)
+
+    def _go(self, goal: Array, settings: Settings) -> Array:
+        """Positions at their rate, all else at once and counted; bounds hold for all."""
+        limits = settings.limits
+        np.copyto(self._previous, self.values)
+        low, high = self._previous - limits.max_step, self._previous + limits.max_step
+        np.copyto(self.values, np.where(self._position, np.clip(goal, low, high), goal))
+        np.clip(self.values, limits.low, limits.high, out=self.values)
+        self.limit_hits += self.values != goal
+        self.exempt_steps += (self.values < low) | (self.values > high)
         return self.values
 
     def forget(self) -> None:
         """As if nothing had ever been commanded."""
-        self._commanded = False
+        self._commanded, self._anew, self._blending = False, True, False
+        self._rule, self.manner = None, STOPPED
         self.values.fill(0.0)

@@ -17,10 +17,13 @@ from policy_runner.core.command import Command
 from policy_runner.core.freshness import Freshness
 from policy_runner.core.inputs import InputSlot
 from policy_runner.core.joints import NEVER
+from policy_runner.core.measured import MeasuredPositions
 from policy_runner.core.operator import Operator
 from policy_runner.core.robot_watch import RobotWatch
 from policy_runner.core.safety import Decision, Fault, Reason, Safety
 from policy_runner.core.settings import Settings
+from policy_runner.core.start_pose import StartPoseMove
+from policy_runner.core.stopping import Manner
 
 __all__ = ["Buffer", "Model", "Pipeline", "Step"]
 
@@ -44,6 +47,7 @@ class Pipeline(BoundPolicy):
         self,
         slots: Mapping[str, InputSlot],
         robot_watch: RobotWatch,
+        measured: MeasuredPositions,
         settings: Settings,
         clock_ns: Callable[[], int],
         **policy: Any,
@@ -57,7 +61,8 @@ class Pipeline(BoundPolicy):
         self._late_in_a_row = 0
         self._robot_watch = robot_watch
         self._clock_ns = clock_ns
-        self._command = Command(self._decoder.elements)
+        self._command = Command(self._decoder.start, measured)
+        self._start_pose = StartPoseMove(self._decoder.start, measured, self._command)
         self.settings = settings
 
     @property
@@ -81,6 +86,16 @@ class Pipeline(BoundPolicy):
         """How often a limit changed each element's command."""
         return self._command.limit_hits
 
+    @property
+    def exempt_steps(self) -> npt.NDArray[np.int64]:
+        """How often each element's command went further in a tick than its rate limit."""
+        return self._command.exempt_steps
+
+    @property
+    def manner(self) -> Manner:
+        """How the newest command is to be published."""
+        return self._command.manner
+
     def step(self, now_ns: int, outer: Fault | None = None) -> Step:
         """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
 
@@ -96,7 +111,11 @@ class Pipeline(BoundPolicy):
         if self.operator.asks:
             self.operator.answer(self.safety, fault, self._robot_watch.pose_outside())
         before = self.safety.decision
+        if fault is None and before is Decision.STARTING and self.safety.armed:
+            fault = self._start_pose.fault(settings)
         decision = self.safety.judge(now_ns, fault, settings)
+        if decision is Decision.RUN and before is Decision.SAFE_STOP and settings.start_pose_ns:
+            decision = self._start_over(now_ns)
         observed = inferred = clock()
         # 2. The policy, once every `decimation` ticks; only here does its state advance.
         infer = decision is Decision.RUN and due
@@ -149,15 +168,29 @@ class Pipeline(BoundPolicy):
 
     def _decide(self, decision: Decision, inferred: bool) -> Array | None:
         if decision is Decision.RUN:
-            command = self._command.follow(self._decoder.target, self._settings.limits)
+            command = self._command.follow(self._decoder.target, self._settings)
             if inferred and self._last_action_kind == "limited":
                 np.copyto(self._last_action, command)
             return command
-        return None if decision is Decision.STARTING else self._command.stop()
+        if decision is not Decision.STARTING:
+            return self._command.stop(self._settings, decision is Decision.SAFE_STOP)
+        if self.safety.reason is Reason.MOVING:
+            return self._command.move(self._start_pose.target, self._settings)
+        if self._start_pose.under_way:
+            self._start_pose.interrupt()
+            return self._command.stop(self._settings)
+        return None
+
+    def _start_over(self, now_ns: int) -> Decision:
+        """Armed after a SAFE_STOP: the move to the start pose goes before the policy again."""
+        self.reset()
+        self.safety.reset()
+        self._start_pose.restart()
+        return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
 
     def stop_command(self) -> Array | None:
-        """The command that stops; None while there is nothing to hold (see `Command.stop`)."""
-        return self._command.stop()
+        """The last command of all; None while there is nothing to hold (see `Command.last`)."""
+        return self._command.last(self._settings)
 
     def time_jumped(self, forget_inputs: bool) -> None:
         """Simulation time went back or leapt: phase, histories and ages mean nothing any more.
@@ -167,6 +200,7 @@ class Pipeline(BoundPolicy):
         self.reset()
         if self.safety.decision is not Decision.SAFE_STOP:
             self.safety.reset()
+            self._start_pose.restart()
         if forget_inputs:
             for slot in self.slots.values():
                 slot.forget()
@@ -180,3 +214,4 @@ class Pipeline(BoundPolicy):
             slot.forget()
             slot.ages.clear()
         self._command.forget()
+        self._start_pose.restart()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from policy_runner.core.limits import CommandLimits
+from policy_runner.core.stopping import StopRule
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,7 @@ class Settings:
     position_margin: float | None = None  # measured positions beyond limits by more: SAFE_STOP
     # Measured speeds by policy joint [rad/s or m/s] that mean SAFE_STOP.
     max_velocity: Mapping[str, float] = field(default_factory=dict)
+    stops: StopRule = field(default_factory=StopRule)
+    start_pose_ns: int = 0  # of the move to the default pose before the policy; 0 = none
+    start_pose_tolerance: float = 0.1  # of the measured positions at its end [rad]
+    blend_in_ns: int = 0  # from the pose at the start to the policy's; 0 = none
