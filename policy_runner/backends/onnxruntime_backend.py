@@ -1,8 +1,6 @@
 """ONNX Runtime on the CPU: one thread, no spinning, tensors bound once.
 
-One thread, because a policy's network is small and a control loop shares its machine; no
-spinning, because a spinning worker takes the core that the next tick needs. Inputs and
-outputs are bound to arrays that live as long as the session, so a run copies nothing.
+Inputs and outputs are bound to arrays that live as long as the session, so a run copies nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from policy_runner.backends.choice import Buffer
+from policy_runner.backends.choice import BackendChoice, Buffer
+from policy_runner.backends.onnxruntime_session import session_options
 from policy_runner.backends.tensors import allocate
 from policy_runner.core.problems import Problem, Refusal, refuse
 
@@ -21,17 +20,11 @@ class OnnxRuntimeModel:
     provider = "CPUExecutionProvider"
     sha256 = ""  # of the file, for diagnostics
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, choice: BackendChoice | None = None) -> None:
         import onnxruntime as ort
 
         self.facts = {"device": "cpu", "precision": "as exported"}
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 3  # its warnings go to stderr without our node's name
+        options = session_options(choice or BackendChoice())
         try:
             self._session = ort.InferenceSession(
                 str(path), sess_options=options, providers=[self.provider]

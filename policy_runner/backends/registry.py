@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from policy_runner.backends.choice import BackendChoice, LoadedModel
@@ -30,14 +31,30 @@ def load_model(
     choice.check()
     found = check_model_file(path, sha256, spec_path)
     data_files(path)  # refuses where one is missing, or lies elsewhere
-    if choice.backend == "tensorrt":
+    asked = choice
+
+    def load(one: BackendChoice) -> LoadedModel:
+        model = _loader(one.backend)(one, path, found, spec_path)
+        model.sha256 = found
+        try:
+            model.warm_up()
+        except BaseException:
+            model.close()
+            raise
+        return model
+
+    if asked.backend == "auto":
+        from policy_runner.backends.auto import load_best
+
+        return load_best(asked, path, found, load)
+    return load(asked)
+
+
+def _loader(backend: str) -> Callable[[BackendChoice, Path, str, Path], LoadedModel]:
+    if backend == "tensorrt":
         from policy_runner.backends import tensorrt_backend
 
-        model: LoadedModel = tensorrt_backend.load(choice, path, found, spec_path)
-    else:
-        from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+        return tensorrt_backend.load
+    from policy_runner.backends import onnxruntime_load
 
-        model = OnnxRuntimeModel(path)
-    model.sha256 = found
-    model.warm_up()
-    return model
+    return onnxruntime_load.load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def bind(
     spec = spec_file.spec
     settings = joints = model = pipeline = None
     with collect(problems):
-        settings = build_settings(values, spec, elements)
+        settings = replace(build_settings(values, spec, elements), require_arming=False)
     with collect(problems):
         joints = robot_joints(values, spec)
     with collect(problems):

@@ -1,0 +1,98 @@
+"""What `bench --backends all --remember` found here: names and figures, nothing that runs."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.engine_cache import default_folder
+from policy_runner.backends.private_folder import PrivateFolder
+from policy_runner.core.problems import Refusal
+
+GAIN = 0.9  # a GPU must be a tenth faster than the CPU to be worth its power and its risks
+_LIMIT = 100_000  # bytes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement of one model on this machine."""
+
+    best: str  # a name of auto.CANDIDATES
+    p99_us: Mapping[str, float]  # of an inference, by candidate
+    rate: float  # Hz, with idle gaps
+    date: str
+    machine: str
+
+    def __str__(self) -> str:
+        figures = ", ".join(f"{name} {value:.0f}" for name, value in self.p99_us.items())
+        return f"measured on {self.date} at {self.rate:g} Hz, p99 in µs: {figures}"
+
+
+def best_of(p99_us: Mapping[str, float]) -> str:
+    """The fastest; the CPU unless another is a tenth faster."""
+    best = min(p99_us, key=lambda name: p99_us[name])
+    cpu = p99_us.get("onnxruntime-cpu")
+    if cpu is not None and p99_us[best] > GAIN * cpu:
+        return "onnxruntime-cpu"
+    return best
+
+
+def machine_name() -> str:
+    """What a measurement belongs to: another runtime, another kernel, another measurement."""
+    parts = [platform.machine(), platform.release(), platform.node()]
+    for package in ("onnxruntime", "onnxruntime-gpu", "tensorrt"):
+        try:
+            parts.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(parts)
+
+
+def remember(choice: BackendChoice, sha256: str, found: Measured) -> Path:
+    """Keep it for `auto`.
+
+    Raises:
+        Refusal: the folder is not this user's alone, or cannot be written to.
+    """
+    folder = PrivateFolder(default_folder().parent / "measured")
+    try:
+        text = json.dumps({**asdict(found), "precision": choice.precision})
+        folder.write(_name(choice, sha256), text.encode())
+    except OSError as error:
+        raise folder.refusal("a folder to remember the measurement in", error) from error
+    finally:
+        folder.close()
+    return folder.path / _name(choice, sha256)
+
+
+def remembered(choice: BackendChoice, sha256: str) -> Measured | None:
+    """What was measured for this model in this precision on this machine; None if nothing."""
+    where = default_folder().parent / "measured"
+    if not where.is_dir():
+        return None
+    try:
+        folder = PrivateFolder(where)
+    except Refusal:
+        return None
+    try:
+        content, _ = folder.read(_name(choice, sha256), _LIMIT)
+        given = json.loads(content)
+        p99 = {str(name): float(value) for name, value in given["p99_us"].items()}
+        found = Measured(
+            str(given["best"]), p99, float(given["rate"]), str(given["date"]),
+            str(given["machine"]),
+        )  # fmt: skip
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    finally:
+        folder.close()
+    return found if found.machine == machine_name() else None
+
+
+def _name(choice: BackendChoice, sha256: str) -> str:
+    return f"{sha256}-{choice.precision}.json"
