@@ -27,6 +27,9 @@ from policy_runner.core.stored_arrays import npz_arrays
 Array = npt.NDArray[np.float64]
 _NPZ = {"joint_position": "joint_pos", "joint_velocity": "joint_vel"}
 
+# SystemError: numpy, on text of characters that there are not.
+_DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, SystemError, csv.Error)
+
 
 @dataclass
 class MotionTable:
@@ -76,7 +79,7 @@ def read_motion(path: Path, spec: Motion, control_dt: float) -> MotionTable:
             columns, dt = _read_csv(path, content), None
         else:
             raise refuse(str(path), "", "a file ending in .npz or .csv", f"'{path.suffix}'")
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, csv.Error) as error:
+    except _DAMAGED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(path), "", "a motion file (.npz or .csv)", got) from error
     step = spec.dt if spec.dt is not None else dt

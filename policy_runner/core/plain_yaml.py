@@ -7,6 +7,7 @@ written out, before anything is made of them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from policy_runner.core.problems import refuse
 MOST_VALUES = 200_000
 MOST_DEPTH = 64
 LONGEST_NUMBER = 400  # characters; Python's whole numbers have no end, their arithmetic neither
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")  # they end a message's text, or cannot be sent
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -61,6 +63,8 @@ def _count(node: yaml.Node, known: dict[int, int], depth: int) -> int:
         _no_key_twice(node)
     elif isinstance(node, yaml.SequenceNode):
         total += sum(_count(one, known, depth + 1) for one in node.value)
+    elif _UNSPEAKABLE.search(node.value):
+        raise yaml.YAMLError(f"text with a character that is none{_at(node)}")
     elif node.tag != _TEXT and len(node.value) > LONGEST_NUMBER:
         raise yaml.YAMLError(f"a number of {len(node.value)} characters{_at(node)}")
     if total > MOST_VALUES:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST_GOT = 500
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -19,8 +21,13 @@ class Problem:
 
     def __str__(self) -> str:
         where = ": ".join(part for part in (self.file, self.key) if part)
-        text = f"{where}: expected {self.expected}, got {self.got}"
-        return f"{text}; {self.remedy}" if self.remedy else text
+        got = self.got if len(self.got) <= LONGEST_GOT else f"{self.got[:LONGEST_GOT]}..."
+        text = f"{where}: expected {self.expected}, got {got}"
+        text = f"{text}; {self.remedy}" if self.remedy else text
+        if text.isprintable():
+            return text
+        # Somebody's file may hold what moves a terminal's cursor or begins a line of its own.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Refusal(Exception):

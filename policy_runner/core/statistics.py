@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
                 values = wide.view("<f4")
             else:
                 values = np.frombuffer(data, dtype=_SAFETENSORS[facts["dtype"]])
-            if values.size != int(np.prod(facts["shape"], dtype=np.int64)):
+            if values.size != math.prod(facts["shape"]):
                 raise ValueError(f"'{key}' has {values.size} numbers for shape {facts['shape']}")
             found[str(key)] = values.astype(np.float64)
         return found
@@ -128,6 +129,8 @@ def _read_json(path: Path, content: bytes, group: Sequence[str]) -> dict[str, Ar
 
 
 def _numbers(path: Path, key: str, value: object) -> Array:
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biuf":
+        raise refuse(str(path), key, "numbers", f"{value.dtype}")
     try:
         return np.asarray(value, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError) as error:

@@ -19,7 +19,14 @@ from typing import Any
 
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
-from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo, used_inputs
+from policy_runner.formats.draft import (
+    MALFORMED,
+    Draft,
+    model_keys,
+    normalization_of,
+    todo,
+    used_inputs,
+)
 from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.term_names import (
     SAYS,
@@ -48,7 +55,7 @@ def draft_deploy_yaml(path: Path, model: ModelFacts) -> Draft:
     draft = Draft("unitree deploy.yaml", [path])
     try:
         _fill(draft, content, model)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(path), "", "the keys of a unitree deploy.yaml", got) from error
     return draft

@@ -20,6 +20,11 @@ INPUTS: dict[str, dict[str, str]] = {
     "cmd_vel": {"type": "geometry_msgs/msg/TwistStamped", "topic": "cmd_vel"},
     "odom": {"type": "nav_msgs/msg/Odometry", "topic": "odom"},
 }
+# What reading somebody else's data raises where it is not as its format says.
+MALFORMED = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(RecursionError, StopIteration),
+)
 
 
 def todo(text: str) -> str:
@@ -143,7 +148,12 @@ def spec_text(draft: Draft) -> str:
     ):
         if items:
             lines += [f"# {title}", *(f"#   - {item}" for item in items)]
-    return "\n".join(lines) + "\n" + _keys(draft.spec)
+    return "\n".join(_printable(line) for line in lines) + "\n" + _keys(draft.spec)
+
+
+def _printable(line: str) -> str:
+    """A comment of one line: a line break in somebody's text must not begin a key of ours."""
+    return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
 def _keys(spec: Mapping[str, Any]) -> str:

@@ -14,7 +14,14 @@ from typing import Any
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.deploy_yaml import history_of
-from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo, used_inputs
+from policy_runner.formats.draft import (
+    MALFORMED,
+    Draft,
+    model_keys,
+    normalization_of,
+    todo,
+    used_inputs,
+)
 from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.term_names import SAYS, open_range, short, term_for, with_arithmetic
@@ -35,7 +42,7 @@ def draft_io_descriptors(path: Path, model: ModelFacts) -> Draft:
     draft = Draft("Isaac Lab IO descriptors", [path])
     try:
         _fill(draft, content, model)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(path), "", "the keys of IO_descriptors.yaml", got) from error
     return draft

@@ -13,7 +13,7 @@ from typing import Any
 
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import refuse
-from policy_runner.formats.draft import Draft, model_keys, todo, used_inputs
+from policy_runner.formats.draft import MALFORMED, Draft, model_keys, todo, used_inputs
 from policy_runner.formats.onnx_values import parse_json
 from policy_runner.formats.plain_onnx import draft_plain, state_pairs
 from policy_runner.formats.term_names import term_for
@@ -45,7 +45,7 @@ def draft_holosoma(model: ModelFacts) -> Draft:
             "stiffness": [float(one) for one in parse_json(model.metadata["kp"])],
             "damping": [float(one) for one in parse_json(model.metadata["kd"])],
         }
-    except (TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise refuse(str(model.path), "metadata kp, kd", "lists of numbers", str(error)) from error
     spec: dict[str, Any] = {}
     for key, value in draft.spec.items():
@@ -64,7 +64,7 @@ def draft_holosoma(model: ModelFacts) -> Draft:
 
 def _urdf_joints(urdf: str) -> list[str]:
     text = parse_json(urdf) if urdf.startswith('"') else urdf
-    joints = re.findall(r"<joint\s+([^>]*)>", str(text))
+    joints = re.findall(r"<joint\s([^<>]*)>", str(text))
     found = []
     for attributes in joints:
         name = re.search(r'name="([^"]+)"', attributes)
@@ -83,7 +83,7 @@ def draft_exploy(model: ModelFacts) -> Draft:
     draft = Draft("ONNX metadata of exploy", [model.path])
     try:
         _fill(draft, model)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(model.path), "metadata", "values of exploy", got) from error
     return draft

@@ -17,7 +17,7 @@ from typing import Any
 from policy_runner.core.bounded_reading import MOST_FOREIGN, read_bounded
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import refuse
-from policy_runner.formats.draft import Draft, todo
+from policy_runner.formats.draft import MALFORMED, Draft, todo
 from policy_runner.formats.plain_onnx import draft_plain
 
 PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -60,7 +60,11 @@ def draft_stats(path: Path, model: ModelFacts) -> Draft:
     stats = read_json(path)
     draft = draft_plain(model)
     draft.dialect, draft.sources = "LeRobot stats.json", [path]
-    shapes = {name: _shape(one) for name, one in stats.items() if isinstance(one, Mapping)}
+    try:
+        shapes = {name: _shape(one) for name, one in stats.items() if isinstance(one, Mapping)}
+    except MALFORMED as error:
+        got = f"{type(error).__name__}: {error}"
+        raise refuse(str(path), "", "statistics of LeRobot", got) from error
     modes = "lerobot_mean_std, lerobot_min_max, lerobot_quantiles, lerobot_quantile10"
     mode = todo(f"{modes}: which did the policy train with?")
 
@@ -79,6 +83,15 @@ def draft_processors(folder: Path, model: ModelFacts) -> Draft:
     """
     draft = draft_plain(model)
     draft.dialect, draft.sources = "LeRobot processors", [folder / PRE, folder / POST]
+    try:
+        _fill_from_processors(draft, folder, model)
+    except MALFORMED as error:
+        got = f"{type(error).__name__}: {error}"
+        raise refuse(str(folder), "", "processors of LeRobot", got) from error
+    return draft
+
+
+def _fill_from_processors(draft: Draft, folder: Path, model: ModelFacts) -> None:
     known: dict[str, tuple[str, dict[str, str], str, Any]] = {}
     shapes: dict[str, list[int]] = {}
     for file, registry in ((PRE, "normalizer"), (POST, "unnormalizer")):
@@ -111,7 +124,6 @@ def draft_processors(folder: Path, model: ModelFacts) -> Draft:
         return result
 
     _fill(draft, model, shapes, normalization)
-    return draft
 
 
 def _shape(statistics: Mapping[str, Any]) -> list[int]:

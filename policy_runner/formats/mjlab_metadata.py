@@ -15,6 +15,7 @@ from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.deploy_yaml import history_of
 from policy_runner.formats.draft import (
+    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
@@ -52,7 +53,7 @@ def draft_mjlab(model: ModelFacts) -> Draft:
     draft = Draft(f"ONNX metadata, {'JSON' if json_style else 'CSV'} style", [model.path])
     try:
         _fill(draft, model)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(model.path), "metadata", "values of its own style", got) from error
     return draft

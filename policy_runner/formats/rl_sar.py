@@ -18,7 +18,14 @@ from typing import Any
 
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
-from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo, used_inputs
+from policy_runner.formats.draft import (
+    MALFORMED,
+    Draft,
+    model_keys,
+    normalization_of,
+    todo,
+    used_inputs,
+)
 from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.term_names import open_range, short, term_for
 
@@ -56,7 +63,7 @@ def draft_rl_sar(path: Path, model: ModelFacts) -> Draft:
     draft = Draft("rl_sar", [base, path])
     try:
         _fill(draft, settings, model)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(path), "", "the keys of rl_sar's configuration", got) from error
     return draft
