@@ -34,8 +34,8 @@ class Freshness:
                 if rule.on_stale == "zero":
                     zero(slot)
                 elif first is None:
-                    why = slot.silence or slot.fault or slot.missing()
-                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, f"{name}: {why}")
+                    text = f"{name}: {slot.missing()}"
+                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, text)
                 continue
             age = now_ns - oldest
             slot.ages.add(age)

@@ -154,7 +154,9 @@ class InputSlot:
                 if self.joints.seen_ns[kind][k] == NEVER
             ]
             return ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
-        return "" if self.arrived_ns != NEVER else "no message yet"
+        if self.arrived_ns != NEVER:
+            return ""
+        return self.fault or self.silence or "no message yet"
 
 
 Read = Callable[[], str]  # writes one term's numbers into the frame; '' or a fault in words

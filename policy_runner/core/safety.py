@@ -96,6 +96,10 @@ class Safety:
             self._stopped_by_operator = True
         self._armed_again = False
 
+    def fail(self, detail: str) -> None:
+        """Nobody judges any more: the control thread ends with an exception."""
+        self._set(Decision.SAFE_STOP, Reason.LOOP_FAILED, detail)
+
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
         """The decision of this tick."""
         if fault is not None:

@@ -109,4 +109,12 @@ def joint_rows(name: str, kind: str) -> tuple[Parameter, ...]:
             kind="float",
             live=True,
         ),
+        Parameter(
+            f"joints.{name}.max_velocity",
+            None,
+            f"measured speed of {name} that means SAFE_STOP; not set: not watched",
+            unit="rad/s",
+            low=1e-6,
+            kind="float",
+        ),
     )

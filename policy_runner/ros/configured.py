@@ -14,6 +14,7 @@ from policy_runner.backends.registry import forgets, load_model
 from policy_runner.core.action import action_elements
 from policy_runner.core.build import build_pipeline
 from policy_runner.core.joints import RobotJoint
+from policy_runner.core.loop_watch import LoopWatch
 from policy_runner.core.pd import EffortFromPd
 from policy_runner.core.pipeline import Pipeline
 from policy_runner.core.problems import Problem, Refusal
@@ -28,6 +29,7 @@ from policy_runner.ros.configure_checks import (
     with_robot_types,
 )
 from policy_runner.ros.control_loop import ControlLoop
+from policy_runner.ros.estop import EstopInput
 from policy_runner.ros.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.parameter_table import DeclaredParameters
@@ -69,11 +71,14 @@ class Configured:
     commands: CommandPublisher | None = None
     status: StatusPublisher | None = None
     vectors: VectorPublisher | None = None
+    estop: EstopInput | None = None
     gains: Any = None
     command_topic: str = ""
     _ticker: Ticker | None = None
 
-    def make_loop(self, prepare_thread: Callable[[], None]) -> ControlLoop:
+    def make_loop(
+        self, prepare_thread: Callable[[], None], watch: LoopWatch | None = None
+    ) -> ControlLoop:
         """A control loop that has not started yet."""
         assert self.commands is not None
         assert self.status is not None
@@ -100,6 +105,8 @@ class Configured:
             window=self.values["diagnostics.window"],
             dry_run=self.values["dry_run"],
             vectors=self.vectors,
+            estop=self.estop,
+            watch=watch,
         )
         box.append(loop)
         return loop
@@ -113,12 +120,12 @@ class Configured:
         """Give topics back; the control thread must be gone."""
         for one in self.inputs:
             one.polled.destroy()
-        for made in (self.clock, self.commands, self.status, self.vectors):
+        for made in (self.clock, self.commands, self.status, self.vectors, self.estop):
             if made is not None:
                 made.destroy()
         if self.gains is not None:
             self.node.destroy_publisher(self.gains)
-        self.inputs, self.clock, self.gains = [], None, None
+        self.inputs, self.clock, self.gains, self.estop = [], None, None, None
         self.commands = self.status = self.vectors = None
 
 
@@ -131,14 +138,18 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters, problems)
     warnings = declare_for_policy(node, parameters, spec_file, arguments, problems)
+    if spec_file is not None and not problems:
+        node.engine_wait.build_if_missing(parameters.values(), spec_file)
     values = parameters.values()
+    simulated = bool(node.get_parameter("use_sim_time").value)
     model = settings = joints = None
     if spec_file is not None:
         spec_file = with_robot_types(spec_file, values)
         spec = spec_file.spec
         # Each part is tried, so that one attempt finds all that is wrong.
         with collect(problems):
-            settings = build_settings(values, spec, action_elements(spec, str(spec_file.path)))
+            elements = action_elements(spec, str(spec_file.path))
+            settings = build_settings(values, spec, elements, simulated)
         with collect(problems):
             joints = robot_joints(values, spec)
         with collect(problems):
@@ -150,7 +161,6 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
                 f"{path}: {operation} has no state among the model's inputs: it forgets every time"
                 for operation in forgets(path)
             ]
-    simulated = bool(node.get_parameter("use_sim_time").value)
     if values["lockstep"] and not simulated:
         problems.append("parameter lockstep: expected use_sim_time to be true as well, got false")
     if values["lockstep"] and values["command.type"].startswith("float64"):
@@ -216,6 +226,7 @@ def _connect(made: Configured, joints: Mapping[str, RobotJoint], file: str) -> N
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
         made.clock = PolledSubscription(node, clock, "/clock", input_qos(lockstep))
     made.status = StatusPublisher(node, period_ns)
+    made.estop = EstopInput(node)
     made.gains = publish_gains(node, spec, file, joints)
     if values["publish_vectors"]:
         names = [element.joint for element in pipeline.elements]

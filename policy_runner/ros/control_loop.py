@@ -5,6 +5,7 @@ It never logs and never waits for another thread: it counts, and the executor re
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,11 +13,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.loop_watch import LoopWatch
 from policy_runner.core.pipeline import Pipeline, Step
 from policy_runner.core.safety import Decision
 from policy_runner.core.settings import Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.command_publisher import CommandPublisher
+from policy_runner.ros.estop import EstopInput
 from policy_runner.ros.polling import PolledInput
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import Ticker
@@ -44,16 +47,18 @@ class ControlLoop:
         window: int,
         dry_run: bool,
         vectors: VectorPublisher | None = None,
+        estop: EstopInput | None = None,
+        watch: LoopWatch | None = None,
     ) -> None:
         """`stamp_clock` gives stamps [ns]; None: the tick's own time (simulation time).
 
         `answers`: say something in every tick, a status where there is no command (lockstep).
         `dry_run`: the commands go to nobody, so there is no last one to send either.
+        `watch`: judges this loop and the executor that beats in it; None: nobody does.
         """
         self.pipeline = pipeline
         self.windows = {name: Window(window) for name in _WINDOWS}
         self.ticks = 0
-        self.late_inferences = 0
         self.error: BaseException | None = None
         self.last_command_acknowledged: bool | None = None
         self._ticker = ticker
@@ -65,6 +70,8 @@ class ControlLoop:
         self._answers = answers
         self._dry_run = dry_run
         self._vectors = vectors
+        self._estop = estop
+        self._watch = watch
         self._arrival = "stamp" if answers else "waited" if stamp_clock else "now"
         self._stopping = threading.Event()
         self._settings: Settings | None = None
@@ -72,6 +79,7 @@ class ControlLoop:
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._last_tick_ns = 0
         self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
+        self._ended = threading.Lock()  # taken by who sends the last command, never given back
 
     @property
     def missed(self) -> int:
@@ -88,11 +96,17 @@ class ControlLoop:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask for the end and wait for it, at most so long; True when the thread is gone."""
+        """Ask for the end and wait for it, at most so long; True when the thread is gone.
+
+        If it does not come (an inference that hangs), the last command goes out from here.
+        """
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if not self._thread.is_alive():
+            return True
+        self._finish()
+        return False
 
     def swap_settings(self, settings: Settings) -> None:
         """Use these from the next tick on (one reference, written by the executor)."""
@@ -118,6 +132,8 @@ class ControlLoop:
             self._prepare_thread()
             self.pipeline.activate()
             self._ticker.start()
+            if self._watch is not None:
+                self._watch.begin(time.monotonic_ns())
             wait, stopping = self._ticker.wait, self._stopping.is_set
             while not stopping():
                 now_ns = wait()
@@ -139,7 +155,15 @@ class ControlLoop:
             self.pipeline.time_jumped(forget_inputs=self._arrival == "now")
         for one in self._inputs:
             one.drain(now_ns, self._arrival)
-        step = self.pipeline.step(now_ns)
+        if self._estop is not None:
+            self._estop.drain(self.pipeline.operator)
+        outer = None
+        if self._watch is not None:
+            settings = self.pipeline.settings
+            outer = self._watch.fault(time.monotonic_ns(), self._ticker.missed, settings)
+        step = self.pipeline.step(now_ns, outer)
+        if self._ended.locked():
+            return  # the last command is out: nothing may follow it
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if step.command is not None:
             self._commands.publish(step.command, stamp_ns, step.decision is Decision.RUN)
@@ -164,9 +188,7 @@ class ControlLoop:
         self._last_tick_ns = now_ns
         windows["observation"].add(step.observed_ns - step.started_ns)
         if step.inferred:
-            inference_ns = step.inferred_ns - step.observed_ns
-            windows["inference"].add(inference_ns)
-            self.late_inferences += inference_ns > self.pipeline.settings.period_ns
+            windows["inference"].add(step.inferred_ns - step.observed_ns)
         windows["publish"].add(published_ns - step.decided_ns)
         windows["step"].add(step.decided_ns - step.started_ns)
         if step.command is not None and self._arrival == "waited":
@@ -174,13 +196,21 @@ class ControlLoop:
         self.ticks += 1
 
     def _finish(self) -> None:
-        """The defined last command: exempt from the rate limit, waited for until it has left."""
+        """The defined last command: exempt from the rate limit, waited for until it has left.
+
+        After a failure the heartbeat says so as well, once; then it falls silent.
+        """
+        if not self._ended.acquire(blocking=False):
+            return
+        stamp_ns = self._stamp_clock() if self._stamp_clock is not None else self._last[1]
         try:
             command = self.pipeline.stop_command()
-            if command is None or self._dry_run:
-                return
-            stamp_ns = self._stamp_clock() if self._stamp_clock is not None else self._last[1]
-            self._commands.publish(command, stamp_ns, running=False)
-            self.last_command_acknowledged = self._commands.wait_for_acknowledgement(0.5)
+            if command is not None and not self._dry_run:
+                self._commands.publish(command, stamp_ns, running=False)
+                self.last_command_acknowledged = self._commands.wait_for_acknowledgement(0.4)
         except BaseException as error:  # noqa: BLE001 - the thread ends either way
             self.error = self.error or error
+        if self.error is not None:
+            self.pipeline.safety.fail(f"{type(self.error).__name__}: {self.error}")
+            with contextlib.suppress(BaseException):
+                self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)

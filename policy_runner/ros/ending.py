@@ -5,6 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 
+# Exit codes of the runner: the README lists them.
+ENDED_WELL = 0
+LOOP_FAILED = 1  # the control thread ended with an exception
+START_REFUSED = 2  # autostart: configure or activate refused, and nobody mended it
+NOT_IN_TIME = 3  # a thread did not end; the last command was sent all the same
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -13,7 +13,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 
 class ExecutorThread:
-    """Serves one node's callbacks until `stop`."""
+    """Serves one node's callbacks until `stop`; tells a node with a `pulse` of each failure."""
 
     def __init__(self, node: Any) -> None:
         self.exceptions = 0
@@ -44,6 +44,9 @@ class ExecutorThread:
                 if self._stopping.is_set():
                     return
                 self.exceptions += 1
+                pulse = getattr(self._node, "pulse", None)
+                if pulse is not None:
+                    pulse.failed()
                 kind = type(error).__name__
                 self._node.get_logger().error(
                     f"a callback failed ({kind}: {error}); the node goes on",

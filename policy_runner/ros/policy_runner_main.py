@@ -7,10 +7,12 @@ and waits for its acknowledgement; then executor, node and context go, in under 
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
-from policy_runner.ros.ending import end_on_signal, ignore_further_signals
+from policy_runner.ros.ending import NOT_IN_TIME, end_on_signal, ignore_further_signals
+from policy_runner.ros.log_folder import with_usable_log
 from policy_runner.ros.parameter_overrides import early_value
 from policy_runner.ros.private_stderr import PrivateStderr
 from policy_runner.ros.realtime import prepare_process
@@ -20,15 +22,19 @@ NODE_NAME = "policy_runner"
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; 0, or 1 when the control thread failed or did not end."""
+    """Run until SIGINT or SIGTERM; the exit code says why it ended so (`ending`)."""
     arguments = sys.argv if args is None else ["policy_runner", *args]
     ended = end_on_signal()
     stderr = PrivateStderr()
     try:
-        return _run(arguments, ended)
+        code = _run(arguments, ended)
     finally:
         stderr.close()
         ignore_further_signals()
+    if code == NOT_IN_TIME:
+        # A thread that hangs in ROS would abort the interpreter while it finalizes.
+        os._exit(code)
+    return code
 
 
 def _run(arguments: list[str], ended: threading.Event) -> int:
@@ -53,18 +59,22 @@ def _run(arguments: list[str], ended: threading.Event) -> int:
     from policy_runner.ros.executor_thread import ExecutorThread
     from policy_runner.ros.policy_runner_node import PolicyRunner
 
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    with_log = with_usable_log(arguments)
+    rclpy.init(args=with_log, signal_handler_options=SignalHandlerOptions.NO)
     node = PolicyRunner(granted, arguments)
     executor = ExecutorThread(node)
     executor.start()
     ended.wait()
-    stopped = node.end(timeout_s=1.0)
-    served = executor.stop(timeout_s=0.4)
-    if stopped and served:
-        node.free()
-        node.destroy_node()
+    # Bounded together: 0.8 s, 0.4 s for the acknowledgement, 0.4 s; then it is gone within 2 s.
+    stopped = node.end(timeout_s=0.8)
+    served = executor.stop(timeout_s=0.2)
+    if not (stopped and served):
+        return NOT_IN_TIME
+    code = node.exit_code
+    node.free()
+    node.destroy_node()
     rclpy.try_shutdown()
-    return 0 if stopped and served else 1
+    return code
 
 
 if __name__ == "__main__":

@@ -11,19 +11,23 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from std_srvs.srv import Trigger
 
 from policy_runner.core.build import reads_gravity
 from policy_runner.core.problems import Refusal
 from policy_runner.ros.configured import Configured, configure
 from policy_runner.ros.control_loop import ControlLoop
+from policy_runner.ros.ending import ENDED_WELL, LOOP_FAILED, START_REFUSED
+from policy_runner.ros.engine_wait import EngineWait
+from policy_runner.ros.executor_pulse import ExecutorPulse
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.realtime import Granted, prepare_control_thread
 from policy_runner.ros.runner_parameters import TABLE, build_settings
 from policy_runner.ros.runner_reports import RunnerReports
+from policy_runner.ros.runner_services import RunnerServices
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_TIMEOUT_S = 1.5
+_SILENCE_PERIOD_S = 1.0
 
 
 class PolicyRunner(LifecycleNode):
@@ -41,13 +45,18 @@ class PolicyRunner(LifecycleNode):
         self.parameters = DeclaredParameters(
             self, TABLE, may_change=lambda: self._loop is None, check=self._take_live
         )
+        self.engine_wait = EngineWait(self)
         self._reports = RunnerReports(self, self.parameters, self._granted)
         # Steady time: with use_sim_time and a paused simulator diagnostics go on.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self.parameters.value("diagnostics.period")
         self.create_timer(period, self._report, clock=steady)
-        self.create_service(Trigger, "~/arm", self._on_arm)
-        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_timer(_SILENCE_PERIOD_S, self._explain, clock=steady)
+        self.pulse = ExecutorPulse(self)
+        RunnerServices(self)
+        self._ending = False
+        self._exit_code = ENDED_WELL
+        self._refused = False  # autostart was, and nobody has activated since
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
@@ -111,8 +120,14 @@ class PolicyRunner(LifecycleNode):
             self.get_logger().error(self._problems[0])
         else:
             return SUCCESS
-        if verb == "configure":
-            self.free()
+        # Free what was half made, if nothing that still runs uses it.
+        try:
+            if verb == "activate":
+                self._stop_loop(_STOP_TIMEOUT_S)
+            elif verb == "configure":
+                self.free()
+        except Exception as error:  # noqa: BLE001 - as above
+            self.get_logger().error(f"could not free what it made: {error}")
         return FAILURE
 
     def _configure(self) -> None:
@@ -133,13 +148,18 @@ class PolicyRunner(LifecycleNode):
         made = self._configured
         if made is None:
             raise Refusal(["activate: expected a configured node, got none; configure first"])
+        if self._ending:
+            raise Refusal(["activate: expected a process that goes on, got one that ends"])
         priority = self.parameters.value("realtime.priority")
-        self._loop = made.make_loop(lambda: prepare_control_thread(priority, self._granted))
-        self._reports.begin()
+        self._loop = made.make_loop(
+            lambda: prepare_control_thread(priority, self._granted), self.pulse.watch
+        )
+        self._reports.begin(made)
         # What configure made stays: the collector need not walk through it in a tick.
         gc.collect()
         gc.freeze()
         self._loop.start()
+        self._refused = False
 
     def _stop_loop(self, timeout_s: float) -> bool:
         loop = self._loop
@@ -164,26 +184,36 @@ class PolicyRunner(LifecycleNode):
             made.destroy()
 
     def end(self, timeout_s: float) -> bool:
-        """Before the process ends: last command, then stop; whether all went as it should.
+        """Before the process ends: last command, then stop; whether that was done in time.
 
         What configure made is freed after the executor has ended (`free`).
         """
+        self._ending = True
+        self.engine_wait.cancel()
         loop = self._loop
+        if loop is not None and loop.error is not None:
+            self._exit_code = LOOP_FAILED
         try:
             self._stop_loop(timeout_s)
         except Refusal as refusal:
             self.get_logger().error(str(refusal))
             return False
-        return loop is None or loop.error is None
+        return True
+
+    @property
+    def exit_code(self) -> int:
+        """What the process should end with, after `end` has been in time."""
+        return START_REFUSED if self._refused else self._exit_code
 
     def _autostart(self) -> None:
         if self._start_timer is not None:
             self.destroy_timer(self._start_timer)
             self._start_timer = None
+        self._refused = True
         if self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
-    # --- live parameters and services ---
+    # --- live parameters, reports ---
 
     def _take_live(self, changed: Mapping[str, Any]) -> str:
         """Check a change against the rest, and hand new settings to the loop; '' or why not."""
@@ -192,7 +222,7 @@ class PolicyRunner(LifecycleNode):
             return ""
         try:
             values = {**self.parameters.values(), **changed}
-            settings = build_settings(values, made.spec, made.pipeline.elements)
+            settings = build_settings(values, made.spec, made.pipeline.elements, made.simulated)
             if settings.max_tilt_rad and not reads_gravity(made.spec):
                 return "parameter safety.max_tilt: expected 0, since no term reads gravity"
         except Refusal as refusal:
@@ -200,19 +230,8 @@ class PolicyRunner(LifecycleNode):
         self._loop.swap_settings(settings)
         return ""
 
-    def _ask_loop(self, response: Any, what: Callable[[Any], Callable[[], None]], done: str) -> Any:
-        loop, made = self._loop, self._configured
-        response.success = loop is not None and made is not None
-        response.message = done if response.success else "the node is not active"
-        if loop is not None and made is not None:
-            loop.call(what(made.pipeline))
-        return response
-
-    def _on_arm(self, _request: Any, response: Any) -> Any:
-        return self._ask_loop(response, lambda p: p.safety.arm, "SAFE_STOP ends once all is well")
-
-    def _on_reset(self, _request: Any, response: Any) -> Any:
-        return self._ask_loop(response, lambda p: p.reset, "histories and states start anew")
+    def _explain(self) -> None:
+        self._reports.explain_silence(self._configured)
 
     def _report(self) -> None:
         self._reports.publish(self._configured, self._loop, self._problems)

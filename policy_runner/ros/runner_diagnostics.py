@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policy_runner.core.joints import NEVER
 from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.safety import Decision
+from policy_runner.core.safety import Decision, Reason
 from policy_runner.core.timing import Percentiles
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 from policy_runner.ros.realtime import Granted
+
+
+# Whose details say it all: an input's name and what is wrong with it.
+_TELLING = (Reason.INPUT_MISSING, Reason.INPUT_STALE, Reason.STAMP, Reason.OBSERVATION_NOT_FINITE)
 
 
 def _us(ns: float) -> float:
@@ -66,6 +70,8 @@ class RunnerDiagnostics:
         elif share > missed_warn:
             level = LEVEL_WARN
             message = f"{rate:.1f} Hz, {missed} deadlines missed in the last period"
+        elif self._granted.refusals:
+            level, message = LEVEL_WARN, f"{rate:.1f} Hz; {'; '.join(self._granted.refusals)}"
         return self.status(
             "loop",
             level,
@@ -87,12 +93,10 @@ class RunnerDiagnostics:
             },
         )
 
-    def inputs(
-        self, pipeline: Pipeline, now_ns: int, explain: Callable[[str], str], age_clock_ns: int
-    ) -> Any:
-        """How old and how frequent what the policy reads is."""
+    def inputs(self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, estop: str) -> Any:
+        """How old and how frequent what the policy reads is; `estop`: why that is not heard."""
         values: dict[str, object] = {}
-        sentences: list[str] = []
+        sentences: list[str] = [f"~/estop: {estop}"] if estop else []
         worst = 0.0
         for name, slot in pipeline.slots.items():
             figures = slot.ages.percentiles()
@@ -102,13 +106,12 @@ class RunnerDiagnostics:
             values[f"{name} age p99 [ms]"] = figures.p99 / 1e6
             values[f"{name} rate [Hz]"] = self._per_second(name, slot.count, now_ns)
             values[f"{name} refused"] = slot.faults
-            if not seen:
-                why = explain(name) or slot.fault or slot.missing()
-                waited_for = pipeline.settings.inputs[name].on_stale != "zero"
-                if waited_for or explain(name):
-                    sentences.append(f"{name}: {why}")
-            elif slot.fault:
-                sentences.append(f"{name}: {slot.fault}")
+            values[f"{name} wrong stamps"] = slot.stamp_faults
+            why = slot.silence or slot.fault
+            if not seen and not why and pipeline.settings.inputs[name].on_stale != "zero":
+                why = slot.missing()
+            if why or slot.stamp_wrong:
+                sentences.append(f"{name}: {why or slot.stamp_fault}")
         values["input age p99 [ms]"] = worst / 1e6
         level = LEVEL_WARN if sentences else LEVEL_OK
         return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
@@ -116,9 +119,9 @@ class RunnerDiagnostics:
     def inference(self, loop: ControlLoop, provider: str) -> Any:
         """How long the policy takes."""
         figures = loop.windows["inference"].percentiles()
-        before = self._last.get("late", (0, 0))[0]
-        self._last["late"] = (loop.late_inferences, 0)
-        late = loop.late_inferences - before
+        late_now = loop.pipeline.late_inferences
+        late = late_now - self._last.get("late", (0, 0))[0]
+        self._last["late"] = (late_now, 0)
         message = f"{provider}, p99 {_us(figures.p99):.0f} us"
         if late:
             message = f"{late} inferences took longer than the period"
@@ -130,7 +133,7 @@ class RunnerDiagnostics:
                 "provider": provider,
                 **_percentiles("inference", figures),
                 "inferences": loop.pipeline.inferences,
-                "above period": loop.late_inferences,
+                "above period": late_now,
             },
         )
 
@@ -141,7 +144,10 @@ class RunnerDiagnostics:
             safety.decision, LEVEL_WARN
         )
         decision = safety.decision.value if active else "not active"
-        message = decision if safety.decision is Decision.RUN else f"{decision}: {safety.detail}"
+        message = decision
+        if safety.decision is not Decision.RUN:
+            why = safety.detail if safety.reason in _TELLING else ""
+            message = f"{decision}: {why or f'{safety.reason.value}: {safety.detail}'}"
         if not active:
             level, message = LEVEL_OK, "not active"
         elif dry_run:
@@ -155,6 +161,8 @@ class RunnerDiagnostics:
                 "decision": decision,
                 "reason": safety.reason.value,
                 "detail": safety.detail,
+                "armed": safety.armed,
+                "emergency stop": pipeline.operator.pressed,
                 "holds": safety.holds,
                 "safe stops": safety.safe_stops,
                 "limit hits": int(hits.sum()),

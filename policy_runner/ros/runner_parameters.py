@@ -54,6 +54,12 @@ def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
             choices=("hold", "safe_stop", "zero"),
             live=True,
         ),
+        Parameter(
+            f"inputs.{name}.strict_stamp",
+            False,
+            f"a wrong header stamp of {name} leads to the same, not only to a warning",
+            live=True,
+        ),
     )
 
 
@@ -145,9 +151,12 @@ def control_rate(values: Mapping[str, Any], spec: PolicySpec) -> float:
 
 
 def build_settings(
-    values: Mapping[str, Any], spec: PolicySpec, elements: Sequence[ActionElement]
+    values: Mapping[str, Any],
+    spec: PolicySpec,
+    elements: Sequence[ActionElement],
+    simulated: bool = False,
 ) -> Settings:
-    """Frozen settings from parameter values.
+    """Frozen settings from parameter values; `simulated`: time is the simulator's.
 
     Raises:
         Refusal: values that contradict each other, all of them.
@@ -182,7 +191,9 @@ def build_settings(
         decimation=values["decimation"],
         inputs={
             name: InputRule(
-                round(values[f"inputs.{name}.max_age"] * 1e9), values[f"inputs.{name}.on_stale"]
+                round(values[f"inputs.{name}.max_age"] * 1e9),
+                values[f"inputs.{name}.on_stale"],
+                values[f"inputs.{name}.strict_stamp"],
             )
             for name in spec.inputs
         },
@@ -192,4 +203,17 @@ def build_settings(
         safe_stop_after_ns=round(values["safety.safe_stop_after"] * 1e9),
         recover=values["safety.recover"],
         reset_after_ns=round(values["safety.reset_after"] * 1e9),
+        require_arming=values["require_arming"],
+        stamp_tolerance_ns=round(values["safety.stamp_tolerance"] * 1e9),
+        # Simulated time may pass slower than an inference, and /clock come rarer than a tick.
+        late_inferences=0 if simulated else values["safety.late_inferences"],
+        late_ticks=0 if simulated else values["safety.late_ticks"],
+        executor_timeout_ns=round(values["safety.executor_timeout"] * 1e9),
+        callback_failures=values["safety.callback_failures"],
+        position_margin=values["safety.position_margin"],
+        max_velocity={
+            name: values[f"joints.{name}.max_velocity"]
+            for name in spec.joint_names
+            if values.get(f"joints.{name}.max_velocity") is not None
+        },
     )

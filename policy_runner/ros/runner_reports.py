@@ -11,6 +11,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
+from policy_runner.core.joints import NEVER
 from policy_runner.ros.configured import Configured
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.input_graph import explain_silence
@@ -31,15 +32,29 @@ class RunnerReports:
         self._late_before = 0
         self.tell_refusals()
 
-    def begin(self) -> None:
-        """A new loop starts counting from 0."""
-        self._late_before = 0
+    def begin(self, made: Configured) -> None:
+        """A new loop starts counting from here."""
+        self._late_before = made.pipeline.late_inferences
 
     def tell_refusals(self) -> None:
         """What the system did not grant, once each; the control thread's, too, which never logs."""
         for refusal in self._granted.refusals[self._refusals_told :]:
             self._refusals_told += 1
             self._node.get_logger().warning(refusal)
+
+    def explain_silence(self, made: Configured | None) -> None:
+        """Leave with every input that is silent why, as far as the graph knows."""
+        if made is None:
+            return
+        now_ns, rules = made.loop_clock_ns, made.pipeline.settings.inputs
+        for one in made.inputs:
+            slot = one.slot
+            oldest_ns = slot.oldest_ns
+            heard = oldest_ns != NEVER and now_ns - oldest_ns <= rules[slot.name].max_age_ns
+            subscription = one.polled.subscription
+            slot.silence = (
+                "" if heard else explain_silence(self._node, subscription, slot.spec.type)
+            )
 
     def publish(
         self, made: Configured | None, loop: ControlLoop | None, problems: Sequence[str]
@@ -65,14 +80,12 @@ class RunnerReports:
         self._log(made, loop)
         now_ns = time.monotonic_ns()
 
-        def explain(name: str) -> str:
-            polled = next(one for one in made.inputs if one.slot.name == name)
-            return explain_silence(self._node, polled.polled.subscription, polled.slot.spec.type)
-
+        self.explain_silence(made)
+        estop = made.estop.trouble() if made.estop is not None else ""
         missed_warn = self._parameters.value("diagnostics.missed_warn")
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
-            texts.inputs(made.pipeline, now_ns, explain, made.loop_clock_ns),
+            texts.inputs(made.pipeline, now_ns, made.loop_clock_ns, estop),
             texts.inference(loop, made.model.provider),
         ]
         return statuses
@@ -86,10 +99,12 @@ class RunnerReports:
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
                 throttle_duration_sec=interval,
             )
-        late, self._late_before = loop.late_inferences - self._late_before, loop.late_inferences
+        total = made.pipeline.late_inferences
+        late, self._late_before = total - self._late_before, total
+        settings = made.pipeline.settings
         if late:
             logger.warning(
-                f"{late} inferences took longer than the control period of "
-                f"{made.pipeline.settings.period_ns / 1e6:g} ms",
+                f"{late} inferences took longer than their period of "
+                f"{settings.period_ns * settings.decimation / 1e6:g} ms",
                 throttle_duration_sec=interval,
             )

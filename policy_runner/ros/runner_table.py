@@ -5,6 +5,7 @@ from __future__ import annotations
 from policy_runner.ros.backend_table import BACKEND_TABLE
 from policy_runner.ros.command_table import COMMAND_ROWS
 from policy_runner.ros.parameter_table import Parameter
+from policy_runner.ros.safety_table import SAFETY_ROWS
 
 TABLE: tuple[Parameter, ...] = (
     Parameter("policy", "", "policy spec: a policy.yaml, or the folder that holds one"),
@@ -43,49 +44,7 @@ TABLE: tuple[Parameter, ...] = (
         False,
         "publish what goes into the model and comes out on ~/observation and ~/action",
     ),
-    Parameter(
-        "safety.max_tilt",
-        0.0,
-        "angle of the measured gravity to upright that means SAFE_STOP; 0: not watched",
-        unit="rad",
-        low=0.0,
-        high=3.15,
-        live=True,
-    ),
-    Parameter(
-        "safety.hold_recover",
-        0.2,
-        "time without a fault after which HOLD becomes RUN again",
-        unit="s",
-        low=0.0,
-        high=60.0,
-        live=True,
-    ),
-    Parameter(
-        "safety.safe_stop_after",
-        0.0,
-        "HOLD for longer than this becomes SAFE_STOP; 0: never",
-        unit="s",
-        low=0.0,
-        high=3600.0,
-        live=True,
-    ),
-    Parameter(
-        "safety.recover",
-        "armed",
-        "SAFE_STOP ends when ~/arm is called (armed), or by itself (auto; for demonstrations)",
-        choices=("armed", "auto"),
-        live=True,
-    ),
-    Parameter(
-        "safety.reset_after",
-        0.5,
-        "histories and recurrent state start anew after a gap without inference of this length",
-        unit="s",
-        low=0.0,
-        high=3600.0,
-        live=True,
-    ),
+    *SAFETY_ROWS,
     Parameter(
         "realtime.priority",
         0,

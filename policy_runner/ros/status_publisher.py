@@ -38,7 +38,8 @@ class StatusPublisher:
         self._decision = KeyValue(key="decision")
         self._reason = KeyValue(key="reason")
         self._detail = KeyValue(key="detail")
-        values = [self._sequence, self._decision, self._reason, self._detail]
+        self._armed = KeyValue(key="armed")
+        values = [self._sequence, self._decision, self._reason, self._detail, self._armed]
         self._status = DiagnosticStatus(name=f"{node.get_name()}: status", values=values)
         self._message = DiagnosticArray(status=[self._status])
         self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
@@ -58,6 +59,7 @@ class StatusPublisher:
         self._decision.value = safety.decision.value
         self._reason.value = safety.reason.value
         self._detail.value = safety.detail
+        self._armed.value = "true" if safety.armed else "false"
         self._publisher.publish(self._message)
 
     def destroy(self) -> None:

@@ -59,7 +59,7 @@ class WallTicker:
         self._deadline_ns = time.monotonic_ns()
 
     def wait(self) -> int | None:
-        """Sleep to the next deadline that is still ahead."""
+        """Sleep to the next deadline that is still ahead; None after a while, to look around."""
         deadline = self._deadline_ns + self._period_ns
         late = time.monotonic_ns() - deadline
         if late > 0:
@@ -68,8 +68,11 @@ class WallTicker:
             skipped = late // self._period_ns
             self.missed += skipped
             deadline += skipped * self._period_ns
-        self._deadline_ns = deadline
         ahead = deadline - time.monotonic_ns()
+        if ahead > _LONGEST_WAIT_NS:
+            time.sleep(_LONGEST_WAIT_NS / 1e9)
+            return None
+        self._deadline_ns = deadline
         if ahead > 0:
             time.sleep(ahead / 1e9)
         now = time.monotonic_ns()

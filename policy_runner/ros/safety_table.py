@@ -1,0 +1,108 @@
+"""The runner's rows about when it may not run: arming, faults, and how they end."""
+
+from __future__ import annotations
+
+from policy_runner.ros.parameter_table import Parameter
+
+SAFETY_ROWS: tuple[Parameter, ...] = (
+    Parameter(
+        "require_arming",
+        False,
+        "after activation nothing is commanded until ~/arm; true in the configuration for robots",
+    ),
+    Parameter(
+        "safety.max_tilt",
+        0.0,
+        "angle of the measured gravity to upright that means SAFE_STOP; 0: not watched",
+        unit="rad",
+        low=0.0,
+        high=3.15,
+        live=True,
+    ),
+    Parameter(
+        "safety.hold_recover",
+        0.2,
+        "time without a fault after which HOLD becomes RUN again",
+        unit="s",
+        low=0.0,
+        high=60.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.safe_stop_after",
+        0.0,
+        "HOLD for longer than this becomes SAFE_STOP; 0: never",
+        unit="s",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.recover",
+        "armed",
+        "SAFE_STOP ends when ~/arm is called (armed), or by itself (auto; for demonstrations)",
+        choices=("armed", "auto"),
+        live=True,
+    ),
+    Parameter(
+        "safety.reset_after",
+        0.5,
+        "histories and recurrent state start anew after a gap without inference of this length",
+        unit="s",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.stamp_tolerance",
+        0.5,
+        "header stamps may lead the clock by this, and lag by max_age and this; else a warning",
+        unit="s",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.late_inferences",
+        10,
+        "inferences in a row that outlast their period: SAFE_STOP; wall clock only; 0: never",
+        low=0,
+        high=10_000,
+        live=True,
+    ),
+    Parameter(
+        "safety.late_ticks",
+        25,
+        "ticks in a row that each skipped a deadline: HOLD; wall clock only; 0: never",
+        low=0,
+        high=10_000,
+        live=True,
+    ),
+    Parameter(
+        "safety.executor_timeout",
+        2.0,
+        "SAFE_STOP when the executor (services, parameters) is silent for longer; 0: never",
+        unit="s",
+        low=0.0,
+        high=60.0,
+        live=True,
+    ),
+    Parameter(
+        "safety.callback_failures",
+        10,
+        "exceptions in callbacks within a minute that mean SAFE_STOP; 0: never",
+        low=0,
+        high=1000,
+        live=True,
+    ),
+    Parameter(
+        "safety.position_margin",
+        None,
+        "a position joint measured further than this outside its limits means SAFE_STOP;"
+        " not set: not watched",
+        unit="rad",
+        low=0.0,
+        high=10.0,
+        kind="float",
+    ),
+)
