@@ -144,6 +144,25 @@ class Command:
         self.exempt_steps += (self.values < low) | (self.values > high)
         return self.values
 
+    def continue_from(self, before: Command, settings: Settings) -> None:
+        """Go on from the last command of a policy that this one takes over from.
+
+        So the rate limit counts from it. An element that the other did not command begins as
+        any does at its first command.
+        """
+        if not before._commanded:
+            return
+        places = {element: k for k, element in enumerate(before._measured.elements)}
+        self.stand(self._pose, settings)
+        for k, element in enumerate(self._measured.elements):
+            if element in places:
+                there = places[element]
+                self.values[k] = before.values[there]
+                self.limit_hits[k] = before.limit_hits[there]
+                self.exempt_steps[k] = before.exempt_steps[there]
+        # While it runs this policy is still new: where a blend is wanted, it is blended in.
+        self.manner = STOPPED if before.manner is RUNNING else before.manner
+
     def forget(self) -> None:
         """As if nothing had ever been commanded."""
         self._commanded, self._anew, self._blending = False, True, False

@@ -205,6 +205,17 @@ class Pipeline(BoundPolicy):
             for slot in self.slots.values():
                 slot.forget()
 
+    def continue_from(self, before: Pipeline) -> None:
+        """Take over from another policy between two ticks.
+
+        The decision with all that is latched, the operator and the counts stay, and the last
+        command, from which the rate limit goes on; histories and states are this one's own.
+        """
+        self.safety, self.operator = before.safety, before.operator
+        self.inferences, self.late_inferences = before.inferences, before.late_inferences
+        self._command.continue_from(before._command, self._settings)
+        self._start_pose.continue_from(before._start_pose)
+
     def activate(self) -> None:
         """As if just configured: nothing seen, nothing commanded, nothing latched."""
         self.reset()

@@ -50,6 +50,10 @@ class StartPoseMove:
         """The next start begins with the move again."""
         self._course, self._done = None, False
 
+    def continue_from(self, before: StartPoseMove) -> None:
+        """Another policy takes over: a move that is over stays so, one under way begins anew."""
+        self._done = before._done
+
     def interrupt(self) -> None:
         """Something forbade it in this tick: it begins anew from where it is by then."""
         if self._course is not None:

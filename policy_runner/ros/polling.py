@@ -95,6 +95,7 @@ class PolledInput:
         self._read = reader
         self._max_bytes = max_bytes
         self._emptied_ns = NEVER
+        self.also: PolledInput | None = None  # that hears the same, for a policy to come
 
     def drain(self, now_ns: int, arrival: str = "waited") -> None:
         """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
@@ -105,18 +106,12 @@ class PolledInput:
         "now": simulation time, where wall time means nothing.
         "stamp": lockstep, where a message belongs to the step it is stamped with.
         """
-        slot = self.slot
         for _ in range(MOST_TAKES):
             taken = self.polled.take_raw()
             if taken is None:
                 self._emptied_ns = now_ns
                 return
             raw, info = taken
-            if len(raw) > self._max_bytes:
-                slot.refused(
-                    f"a message of {len(raw)} bytes, max_message_bytes is {self._max_bytes}"
-                )
-                continue
             # What header stamps are compared with; in lockstep they are the time itself.
             clock_ns = None if arrival == "stamp" else now_ns
             arrived_ns = now_ns
@@ -126,17 +121,26 @@ class PolledInput:
                 if self._emptied_ns != NEVER:
                     wait_ns = min(wait_ns, now_ns - self._emptied_ns)
                 arrived_ns -= max(0, wait_ns)
-            try:
-                if arrival == "stamp":
-                    arrived_ns = header_stamp_ns(raw)
-                slot.arriving_ns = arrived_ns
-                fault, stamp = self._read(raw)
-            except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
-                fault, stamp = f"{type(error).__name__}: {error}", 0
-            if fault:
-                slot.refused(fault)
-            else:
-                slot.received(arrived_ns, stamp, clock_ns)
+            self._hear(raw, arrived_ns, clock_ns, arrival)
+            if self.also is not None:
+                self.also._hear(raw, arrived_ns, clock_ns, arrival)
+
+    def _hear(self, raw: bytes, arrived_ns: int, clock_ns: int | None, arrival: str) -> None:
+        slot = self.slot
+        if len(raw) > self._max_bytes:
+            slot.refused(f"a message of {len(raw)} bytes, max_message_bytes is {self._max_bytes}")
+            return
+        try:
+            if arrival == "stamp":
+                arrived_ns = header_stamp_ns(raw)
+            slot.arriving_ns = arrived_ns
+            fault, stamp = self._read(raw)
+        except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
+            fault, stamp = f"{type(error).__name__}: {error}", 0
+        if fault:
+            slot.refused(fault)
+        else:
+            slot.received(arrived_ns, stamp, clock_ns)
 
 
 def _never_called(_message: Any) -> None:
