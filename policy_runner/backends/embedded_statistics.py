@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.onnx_graph import Node, _fields, _text, read_graph
+from policy_runner.backends.onnx_graph import Node, _text, fields, read_graph
 
 Vector = npt.NDArray[np.float64]
 _DTYPES = {1: "<f4", 11: "<f8"}  # TensorProto.DataType
@@ -61,18 +61,18 @@ def embedded_statistics(path: Path) -> dict[str, tuple[Vector, Vector]]:
 def _vectors(path: Path) -> dict[str, Vector]:
     """Stored tensors of the outer graph that have their numbers in the file, flat."""
     found: dict[str, Vector] = {}
-    for number, graph in _fields(memoryview(path.read_bytes())):
+    for number, graph in fields(memoryview(path.read_bytes())):
         if number != 7 or not isinstance(graph, memoryview):
             continue
-        for inner, part in _fields(graph):
+        for inner, part in fields(graph):
             if not isinstance(part, memoryview):
                 continue
             if inner == 5:
                 _keep(found, _text(part, 8), part)
             elif inner == 1 and _text(part, 4) == "Constant":
-                for n, attribute in _fields(part):
+                for n, attribute in fields(part):
                     if n == 5 and isinstance(attribute, memoryview):
-                        for a, tensor in _fields(attribute):
+                        for a, tensor in fields(attribute):
                             if a == 5 and isinstance(tensor, memoryview):
                                 _keep(found, _text(part, 2), tensor)
     return found
@@ -80,7 +80,7 @@ def _vectors(path: Path) -> dict[str, Vector]:
 
 def _keep(found: dict[str, Vector], name: str, tensor: memoryview) -> None:
     dtype, content = "", b""
-    for number, value in _fields(tensor):
+    for number, value in fields(tensor):
         if number == 2 and isinstance(value, int):
             dtype = _DTYPES.get(value, "")
         elif number in (4, 9, 10) and isinstance(value, memoryview):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.external_data import data_files
 from policy_runner.backends.model_file import check_model_file
 from policy_runner.backends.onnx_graph import (
     first_arithmetic,
@@ -16,44 +16,7 @@ from policy_runner.backends.onnx_graph import (
 )
 from policy_runner.backends.tensors import DTYPES
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.problems import Problem, Refusal, refuse
-
-# In ONNX's protobuf an external tensor has an entry {1: "location", 2: file}, whose bytes are
-# these. The onnx package would say the same, but a robot needs no second library for one string.
-_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
-
-
-def data_files(model: Path) -> tuple[Path, ...]:
-    """The files beside an ONNX model that hold its weights.
-
-    Raises:
-        Refusal: one is missing, or lies outside the model's folder.
-    """
-    content = model.read_bytes()
-    names = {
-        content[match.end() : match.end() + match[1][0]].decode("utf-8", "replace")
-        for match in _LOCATION.finditer(content)
-    }
-    problems = []
-    found = []
-    folder = model.parent.resolve()
-    for name in sorted(names):
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder):
-            expected = "external data beside the model"
-            problems.append(Problem(str(model), "external data", expected, f"'{name}'"))
-        elif not path.is_file():
-            problems.append(
-                Problem(
-                    str(model), "external data", f"the file '{name}' beside it", "no such file",
-                    "copy it from where the model is from",
-                )
-            )  # fmt: skip
-        else:
-            found.append(path)
-    if problems:
-        raise Refusal(problems)
-    return tuple(found)
+from policy_runner.core.problems import refuse
 
 
 def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:

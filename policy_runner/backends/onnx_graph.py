@@ -16,6 +16,7 @@ from pathlib import Path
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 _INITIAL_STATE = (5, 6)  # inputs initial_h and initial_c of the recurrent operators
+MOST_AXES = 64
 _ARITHMETIC = ("Sub", "Add", "Div", "Mul", "Clip", "BatchNormalization")
 
 
@@ -42,10 +43,10 @@ def read_graph(path: Path) -> Graph:
     """The graph of an ONNX file; empty where it cannot be followed."""
     graph = Graph()
     try:
-        for number, value in _fields(memoryview(path.read_bytes())):
+        for number, value in fields(memoryview(path.read_bytes())):
             if number == 7 and isinstance(value, memoryview):
                 _read_graph(value, graph, outer=True)
-    except (ValueError, IndexError, UnicodeDecodeError):
+    except (ValueError, IndexError, RecursionError):
         return Graph()
     graph.inputs = [name for name in graph.inputs if name not in graph.stored]
     return graph
@@ -60,22 +61,26 @@ def stateless_recurrence(graph: Graph) -> list[str]:
     made_by = {output: node for node in graph.nodes for output in node.outputs if output}
     fed = set(graph.inputs)
 
-    def reached(name: str, seen: set[str]) -> bool:
-        if name in fed:
-            return True
-        node = made_by.get(name)
-        # The shape of an input says nothing about its numbers.
-        if node is None or name in seen or node.operator in ("Shape", "Size"):
-            return False
-        seen.add(name)
-        return any(reached(one, seen) for one in node.inputs if one)
+    def reached(name: str) -> bool:
+        seen, waiting = {""}, [name]
+        while waiting:
+            name = waiting.pop()
+            if name in fed:
+                return True
+            node = made_by.get(name)
+            # The shape of an input says nothing about its numbers.
+            if node is None or name in seen or node.operator in ("Shape", "Size"):
+                continue
+            seen.add(name)
+            waiting += node.inputs
+        return False
 
     found = []
     for node in graph.nodes:
         if node.operator in RECURRENT:
             states = [node.inputs[k] for k in _INITIAL_STATE if k < len(node.inputs)]
-            if not any(reached(name, set()) for name in states if name):
-                found.append(f"{node.operator} '{node.name or node.outputs[0]}'")
+            if not any(reached(name) for name in states if name):
+                found.append(f"{node.operator} '{node.name or ', '.join(node.outputs[:1])}'")
     return found
 
 
@@ -92,10 +97,13 @@ def first_arithmetic(graph: Graph) -> dict[str, list[str]]:
     found = {}
     for given in graph.inputs:
         name, operators = given, []
-        while len(users.get(name, [])) == 1:
+        seen: set[str] = set()
+        while len(users.get(name, [])) == 1 and name not in seen:
+            seen.add(name)
             node = users[name][0]
             vector = any(graph.stored.get(other, 0) > 1 for other in node.inputs if other != name)
-            if node.operator not in _ARITHMETIC or not (vector or node.operator == "Clip"):
+            plain = node.operator in _ARITHMETIC and (vector or node.operator == "Clip")
+            if not plain or not node.outputs:
                 break
             operators.append(node.operator)
             name = node.outputs[0]
@@ -105,30 +113,30 @@ def first_arithmetic(graph: Graph) -> dict[str, list[str]]:
 
 
 def _read_graph(content: memoryview, graph: Graph, outer: bool) -> None:
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if not isinstance(value, memoryview):
             continue
         if number == 1:
             _read_node(value, graph)
         elif number == 5:
-            dims = [v for n, v in _fields(value) if n == 1 and isinstance(v, int)]
-            packed = [v for n, v in _fields(value) if n == 1 and isinstance(v, memoryview)]
+            dims = [v for n, v in fields(value) if n == 1 and isinstance(v, int)]
+            packed = [v for n, v in fields(value) if n == 1 and isinstance(v, memoryview)]
             for run in packed:
                 dims += list(_varints(run))
-            graph.stored[_text(value, 8)] = prod(dims)
+            graph.stored[_text(value, 8)] = _size(dims)
         elif number == 11 and outer:
             graph.inputs.append(_text(value, 1))
 
 
 def _read_node(content: memoryview, graph: Graph) -> None:
     texts: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if not isinstance(value, memoryview):
             continue
         if number in texts:
             texts[number].append(bytes(value).decode())
         elif number == 5:
-            for inner, part in _fields(value):
+            for inner, part in fields(value):
                 if inner in (6, 11) and isinstance(part, memoryview):
                     _read_graph(part, graph, outer=False)
     name, operator = "".join(texts[3]), "".join(texts[4])
@@ -138,26 +146,35 @@ def _read_node(content: memoryview, graph: Graph) -> None:
 
 
 def _constant_size(content: memoryview) -> int:
-    for number, attribute in _fields(content):
+    for number, attribute in fields(content):
         if number == 5 and isinstance(attribute, memoryview):
-            for inner, tensor in _fields(attribute):
+            for inner, tensor in fields(attribute):
                 if inner == 5 and isinstance(tensor, memoryview):  # AttributeProto.t
                     dims: list[int] = []
-                    for n, v in _fields(tensor):
+                    for n, v in fields(tensor):
                         if n == 1:
                             dims += [v] if isinstance(v, int) else list(_varints(v))
-                    return prod(dims)
+                    return _size(dims)
     return 1
 
 
+def _size(dims: list[int]) -> int:
+    return prod(dims) if len(dims) <= MOST_AXES else 0
+
+
 def _text(content: memoryview, wanted: int) -> str:
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if number == wanted and isinstance(value, memoryview):
             return bytes(value).decode()
     return ""
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(number, value) of a protobuf message's fields.
+
+    Raises:
+        ValueError, IndexError: no such message.
+    """
     at = 0
     while at < len(content):
         tag, at = _varint(content, at)
@@ -173,6 +190,8 @@ def _fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             at += length
         elif wire in (1, 5):
             at += 8 if wire == 1 else 4
+        elif wire in (3, 4):  # a group, long out of use: its fields come as if they were ours
+            continue
         else:
             raise ValueError(f"wire type {wire}")
 
@@ -193,3 +212,5 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
         if not byte & 0x80:
             return value, at
         shift += 7
+        if shift > 63:
+            raise ValueError("a number without end")

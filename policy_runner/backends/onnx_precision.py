@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from policy_runner.backends.onnx_graph import _fields, _varints
+from policy_runner.backends.onnx_graph import _varints, fields
 
 _HALF, _FULL = (10, 16), (1, 11)
 
@@ -40,16 +40,16 @@ def read_weights(path: Path) -> Weights:
     """
     half = full = convolutions = 0
     try:
-        for number, graph in _fields(memoryview(path.read_bytes())):
+        for number, graph in fields(memoryview(path.read_bytes())):
             if number != 7 or not isinstance(graph, memoryview):
                 continue
-            for inner, part in _fields(graph):
+            for inner, part in fields(graph):
                 if inner == 5 and isinstance(part, memoryview):
                     kind, count = _tensor(part)
                     half += count if kind in _HALF else 0
                     full += count if kind in _FULL else 0
                 elif inner == 1 and isinstance(part, memoryview):
-                    operators = [bytes(v) for n, v in _fields(part) if n == 4]
+                    operators = [bytes(v) for n, v in fields(part) if n == 4]
                     convolutions += any(one.startswith(b"Conv") for one in operators)
     except (ValueError, IndexError):
         return Weights(0, 0, 0)
@@ -58,7 +58,7 @@ def read_weights(path: Path) -> Weights:
 
 def _tensor(content: memoryview) -> tuple[int, int]:
     kind, dims = 0, []
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if number == 1:
             dims += [value] if isinstance(value, int) else list(_varints(value))
         elif number == 2 and isinstance(value, int):
