@@ -67,8 +67,8 @@ def check_session(session: Any, provider: str) -> None:
 def assignment(session: Any) -> Counter[str] | None:
     """Nodes per provider as the session recorded them; None where this version cannot say.
 
-    The session needs the entry session.record_ep_graph_assignment_info = 1 (ONNX Runtime 1.24
-    and newer); for older ones see `profiled_assignment`.
+    The session needs the entry session.record_ep_graph_assignment_info = 1. ONNX Runtime 1.31 has it,
+    1.23 has not: for that one see `profiled_assignment`.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
