@@ -6,6 +6,7 @@ import sys
 import threading
 
 from policy_runner.ros.ending import end_on_signal, ignore_further_signals
+from policy_runner.ros.log_folder import with_usable_log
 from policy_runner.ros.private_stderr import PrivateStderr
 from policy_runner.ros.transport import prefer_udp
 
@@ -32,7 +33,8 @@ def _run(args: list[str] | None, ended: threading.Event) -> int:
     from policy_runner.ros.executor_thread import ExecutorThread
     from policy_runner.ros.jetson_diagnostics import JetsonDiagnostics
 
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    arguments = with_usable_log(sys.argv if args is None else args)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = JetsonDiagnostics()
     executor = ExecutorThread(node)
     node.start()

@@ -7,6 +7,7 @@ import threading
 from importlib.util import find_spec
 
 from policy_runner.ros.ending import end_on_signal, ignore_further_signals
+from policy_runner.ros.log_folder import with_usable_log
 from policy_runner.ros.private_stderr import PrivateStderr
 
 _END_S = 1.0
@@ -37,7 +38,7 @@ def _run(argv: list[str], ended: threading.Event) -> int:
 
     viewer = "--viewer" in rclpy.utilities.remove_ros_args(argv)[1:]
     rclpy.init(
-        args=[*argv, *(["--ros-args", "-p", "viewer:=true"] if viewer else [])],
+        args=with_usable_log([*argv, *(["--ros-args", "-p", "viewer:=true"] if viewer else [])]),
         signal_handler_options=SignalHandlerOptions.NO,
     )
     try:
