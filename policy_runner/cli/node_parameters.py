@@ -13,6 +13,7 @@ from policy_runner.core.problems import Problem
 from policy_runner.core.spec import PolicySpec
 from policy_runner.ros.parameter_overrides import is_wildcard, parameter_sections, unknown_keys
 from policy_runner.ros.parameter_table import Parameter, problem
+from policy_runner.ros.policy_parameters import PREFIXES
 from policy_runner.ros.runner_parameters import policy_rows
 from policy_runner.ros.runner_table import TABLE
 
@@ -72,7 +73,7 @@ def parameter_values(
         return values, []
     known = [row.name for row in rows]
     if spec is None:  # nobody can say which inputs and joints there are
-        overrides = {k: v for k, v in overrides.items() if not k.startswith(("inputs.", "joints."))}
+        overrides = {k: v for k, v in overrides.items() if not k.startswith(PREFIXES)}
     refused, warned = unknown_keys(overrides, known, _arguments(path))
     problems += [f"{path}: {text}" for text in refused]
     return values, [f"{path}: {text}" for text in warned]

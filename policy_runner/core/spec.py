@@ -23,6 +23,7 @@ from policy_runner.core.spec_clocks import (
     PhaseHold,
     StepCounterTerm,
 )
+from policy_runner.core.spec_limits import Limit
 from policy_runner.core.spec_pictures import CustomTerm, ImageTerm
 from policy_runner.core.spec_tensors import (
     History,
@@ -95,6 +96,11 @@ class PolicySpec(Strict):
     effort_limit: NamedNumbers | None = Field(
         None, description="N m, per joint of joint_names: of training, for effort_from_pd"
     )
+    limits: Mapping[str, Limit] = Field(
+        {},
+        description="of the robot's commands, by joint, axis or element name or pattern; what the"
+        " runner's parameters say goes before",
+    )
     inputs: Mapping[str, Input] = Field(description="messages by a name of your choice")
     motions: Mapping[str, Motion] = Field({}, description="reference motions by name")
     observation: Annotated[list[ObservationTensor], Field(min_length=1)] = Field(
@@ -122,7 +128,7 @@ def json_schema() -> dict[str, Any]:
 __all__ = [
     "SCHEMA", "ActionGroup", "ActionTensor", "Argmax", "ConstantTerm", "CustomTerm",
     "EulerAnglesTerm", "FieldTerm", "FirstStepTerm", "HeadingTerm", "History", "ImageTerm",
-    "Input", "JointTerm", "LastActionTerm", "Model", "Motion", "MotionOrientationTerm",
+    "Input", "JointTerm", "LastActionTerm", "Limit", "Model", "Motion", "MotionOrientationTerm",
     "MotionTerm", "NamedNumbers", "Names", "Normalization", "ObservationTensor",
     "PerTermNormalization", "PhaseClockTerm", "PhaseHold", "PolicySpec", "Pool",
     "PoseInFrameTerm", "PoseSource", "ProjectedGravityTerm", "QuaternionTerm",

@@ -16,7 +16,7 @@ from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters, Parameter, problem
 from policy_runner.ros.runner_parameters import policy_rows
 
-PREFIXES = ("inputs.", "joints.", "twist.")
+PREFIXES = ("inputs.", "joints.", "twist.", "values.")
 
 
 @dataclass

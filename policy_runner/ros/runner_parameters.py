@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from policy_runner.core.action import ActionElement
+from policy_runner.core.element_limits import limit_names
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec import Input, PolicySpec
-from policy_runner.ros.command_table import COMMAND_TYPES, JOINT_KINDS, TWIST_TYPES, joint_rows
+from policy_runner.core.stopping import StopRule
+from policy_runner.ros.command_limits import command_limits, start_settings, stop_rule
+from policy_runner.ros.command_table import (
+    COMMAND_TYPES,
+    JOINT_KINDS,
+    TWIST_TYPES,
+    joint_rows,
+    limit_rows_of,
+)
 from policy_runner.ros.parameter_table import Parameter
 from policy_runner.ros.runner_table import TABLE
 
@@ -64,14 +71,15 @@ def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
 
 
 def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
-    """The rows that exist because of this policy: its inputs' and its joints'."""
+    """The rows that exist because of this policy: its inputs', its joints', its axes'."""
     kinds = {element.joint: element.kind for element in elements}
+    single = set(limit_names(elements)) | (set(spec.joint_names) - set(kinds))
     rows: list[Parameter] = []
     for name, given in spec.inputs.items():
         rows += input_rows(name, given)
     for joint in spec.joint_names:
-        rows += joint_rows(joint, kinds.get(joint, "position"))
-    return tuple(rows)
+        rows += joint_rows(joint, kinds.get(joint, "position"), joint in single)
+    return (*rows, *limit_rows_of(elements))
 
 
 def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, RobotJoint]:
@@ -164,21 +172,14 @@ def build_settings(
     problems: list[Problem | str] = []
     period_ns = round(1e9 / control_rate(values, spec))
 
-    def limit(element: ActionElement, key: str, without: float) -> float:
-        value = values.get(f"joints.{element.joint}.{key}")
-        return without if value is None else float(value)
-
-    low = np.array([limit(e, "lower", -np.inf) for e in elements])
-    high = np.array([limit(e, "upper", np.inf) for e in elements])
-    step = np.array([limit(e, "max_rate", np.inf) for e in elements]) * period_ns / 1e9
-    for k in np.flatnonzero(low > high).tolist():
-        key = f"parameter joints.{elements[k].joint}.lower"
-        problems.append(Problem("", key, f"at most upper ({high[k]:g})", f"{low[k]:g}"))
-    for k, element in enumerate(elements):
-        if element.kind != "position" and not low[k] <= 0.0 <= high[k]:
-            key = f"parameters joints.{element.joint}.lower, upper"
-            expected = f"bounds around 0, since a {element.kind} must be able to stop"
-            problems.append(Problem("", key, expected, f"[{low[k]:g}, {high[k]:g}]"))
+    limits, stops = CommandLimits.none(len(elements)), StopRule()
+    start: dict[str, Any] = {}
+    try:
+        limits = command_limits(values, spec, elements, period_ns)
+        stops = stop_rule(values, spec, elements, limits)
+        start = start_settings(values, spec, elements)
+    except Refusal as refusal:
+        problems += refusal.problems
     between_s = values["decimation"] * period_ns / 1e9
     if values["safety.reset_after"] <= between_s:
         key = "parameter safety.reset_after"
@@ -197,7 +198,8 @@ def build_settings(
             )
             for name in spec.inputs
         },
-        limits=CommandLimits(low, high, step),
+        limits=limits,
+        stops=stops,
         max_tilt_rad=values["safety.max_tilt"],
         hold_recover_ns=round(values["safety.hold_recover"] * 1e9),
         safe_stop_after_ns=round(values["safety.safe_stop_after"] * 1e9),
@@ -216,4 +218,5 @@ def build_settings(
             for name in spec.joint_names
             if values.get(f"joints.{name}.max_velocity") is not None
         },
+        **start,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policy_runner.ros.backend_table import BACKEND_TABLE
-from policy_runner.ros.command_table import COMMAND_ROWS
+from policy_runner.ros.command_table import COMMAND_ROWS, STOP_ROWS
 from policy_runner.ros.parameter_table import Parameter
 from policy_runner.ros.safety_table import SAFETY_ROWS
 
@@ -39,6 +39,7 @@ TABLE: tuple[Parameter, ...] = (
         high=268_435_456,
     ),
     *COMMAND_ROWS,
+    *STOP_ROWS,
     Parameter(
         "publish_vectors",
         False,

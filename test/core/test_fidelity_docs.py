@@ -71,7 +71,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
         model = spec_action.ActionGroup
     elif heading == "Terms":
         model = spec_tensors.Term
-    elif heading in ("Numbers by name", "Model", "Input", "History", "Motion") or (
+    elif heading in ("Numbers by name", "Model", "Input", "Limit", "History", "Motion") or (
         heading in ("Normalization", "PerTermNormalization", "State")
     ):
         # Shown under its key, as it stands in the file.
@@ -80,6 +80,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
             "scale": models.NamedNumbers,
             "state": list[models.State],
             "motions": dict[str, models.Motion],
+            "limits": dict[str, models.Limit],
         }.get(key, model)
     TypeAdapter(model).validate_python(content)
 

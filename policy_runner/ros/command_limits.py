@@ -1,0 +1,178 @@
+"""Limits, stops and the start of a command, from parameters and the policy spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_runner.core.action import ActionElement
+from policy_runner.core.element_limits import limit_names, limits_by_element
+from policy_runner.core.joints import RobotJoint
+from policy_runner.core.limits import CommandLimits
+from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.spec import Limit, PolicySpec
+from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.stopping import StopRule
+from policy_runner.ros.command_table import limit_prefix
+
+Problems = list[Problem | str]
+
+
+def set_limits(
+    values: Mapping[str, Any], spec: PolicySpec, elements: Sequence[ActionElement], file: str = ""
+) -> list[Limit]:
+    """Per element: the parameter, and what it does not say from the policy spec.
+
+    Raises:
+        Refusal: limits of the policy spec that fit no element, or contradict each other.
+    """
+    known = limits_by_element(spec.limits, elements, file)
+    found = []
+    for name, element, limit in zip(limit_names(elements), elements, known, strict=True):
+        prefix = limit_prefix(name, element.kind)
+        given = {key: values.get(f"{prefix}.{key}") for key in ("lower", "upper", "max_rate")}
+        found.append(Limit.model_construct(**given).or_else(limit))
+    return found
+
+
+def command_limits(
+    values: Mapping[str, Any],
+    spec: PolicySpec,
+    elements: Sequence[ActionElement],
+    period_ns: int,
+) -> CommandLimits:
+    """Bounds, and the largest step in one nominal period.
+
+    Raises:
+        Refusal: every limit that leaves no room, or does not let a command stop.
+    """
+    limits = set_limits(values, spec, elements)
+    low = np.array([-np.inf if one.lower is None else one.lower for one in limits])
+    high = np.array([np.inf if one.upper is None else one.upper for one in limits])
+    rate = np.array([np.inf if one.max_rate is None else one.max_rate for one in limits])
+    problems: Problems = []
+    for k, (name, element) in enumerate(zip(limit_names(elements), elements, strict=True)):
+        prefix = limit_prefix(name, element.kind)
+        if low[k] > high[k]:
+            key = f"parameter {prefix}.lower"
+            problems.append(Problem("", key, f"at most upper ({high[k]:g})", f"{low[k]:g}"))
+        elif element.kind != "position" and not low[k] <= 0.0 <= high[k]:
+            key = f"parameters {prefix}.lower, upper"
+            expected = f"bounds around 0, since a {element.kind} must be able to stop"
+            problems.append(Problem("", key, expected, f"[{low[k]:g}, {high[k]:g}]"))
+    if problems:
+        raise Refusal(problems)
+    return CommandLimits(low, high, rate * period_ns / 1e9)
+
+
+def stop_rule(
+    values: Mapping[str, Any],
+    spec: PolicySpec,
+    elements: Sequence[ActionElement],
+    limits: CommandLimits,
+) -> StopRule:
+    """What HOLD and SAFE_STOP command.
+
+    Raises:
+        Refusal: a stop that this command cannot carry out, or a runaway that nobody allowed.
+    """
+    problems: Problems = []
+    for kind in ("velocity", "effort", "twist", "value"):
+        if values[f"stop.{kind}"] == "hold" and not values["allow_runaway_hold"]:
+            remedy = "set allow_runaway_hold if a robot that goes on moving is what you want"
+            problems.append(Problem("", f"parameter stop.{kind}", "zero", "hold", remedy))
+    key, position = "parameter stop.position", values["stop.position"]
+    indices = [k for k, element in enumerate(elements) if element.kind == "position"]
+    if position != "hold" and not indices:
+        problems.append(Problem("", key, "hold, as no position is commanded", position))
+    elif position != "hold" and values["command.effort_from_pd"]:
+        expected = "hold, since command.effort_from_pd publishes efforts"
+        problems.append(Problem("", key, expected, position, "see stop.effort"))
+    elif position == "default_pose":
+        if spec.default_joint_pos is None:
+            expected = "hold, since the policy spec has no default_joint_pos"
+            problems.append(Problem("", key, expected, position))
+        elif values["stop.ramp_s"] <= 0.0 and not np.all(np.isfinite(limits.max_step[indices])):
+            expected = "a time, or max_rate for every joint, so that the pose is not jumped to"
+            problems.append(Problem("", "parameter stop.ramp_s", expected, "0"))
+    elif position == "damping" and not carries_gains(values):
+        expected = (
+            "hold or default_pose, unless the command carries stiffness and damping: in "
+            "command.layout of a float64_multi_array, or in command.stiffness_fields and "
+            "command.damping_fields of a message"
+        )
+        problems.append(Problem("", key, expected, position))
+    if problems:
+        raise Refusal(problems)
+    kinds = {kind: values[f"stop.{kind}"] for kind in ("velocity", "effort", "twist", "value")}
+    return StopRule(position, ramp_ns=round(values["stop.ramp_s"] * 1e9), **kinds)
+
+
+def carries_gains(values: Mapping[str, Any]) -> bool:
+    """Whether the command's message has stiffness and damping beside the positions."""
+    if values["command.type"] == "float64_multi_array":
+        return {"stiffness", "damping"} <= set(values["command.layout"])
+    fields = (values["command.stiffness_fields"], values["command.damping_fields"])
+    return values["command.type"] == "message" and all(fields)
+
+
+def start_settings(
+    values: Mapping[str, Any], spec: PolicySpec, elements: Sequence[ActionElement]
+) -> dict[str, Any]:
+    """Settings of the move to the start pose and of the blend.
+
+    Raises:
+        Refusal: there is nothing that could move to a pose.
+    """
+    problems: Problems = []
+    positions = any(element.kind == "position" for element in elements)
+    for name in ("start_pose.duration", "blend_in"):
+        if values[name] > 0.0 and not positions:
+            expected = "0, as no position is commanded"
+            problems.append(Problem("", f"parameter {name}", expected, f"{values[name]:g}"))
+    if values["start_pose.duration"] > 0.0 and positions and spec.default_joint_pos is None:
+        expected = "0, or a policy spec with default_joint_pos"
+        got = f"{values['start_pose.duration']:g}"
+        problems.append(Problem("", "parameter start_pose.duration", expected, got))
+    if problems:
+        raise Refusal(problems)
+    return {
+        "start_pose_ns": round(values["start_pose.duration"] * 1e9),
+        "start_pose_tolerance": values["start_pose.tolerance"],
+        "blend_in_ns": round(values["blend_in"] * 1e9),
+    }
+
+
+def with_urdf_limits(
+    spec_file: SpecFile,
+    values: Mapping[str, Any],
+    elements: Sequence[ActionElement],
+    joints: Mapping[str, RobotJoint],
+    description: str | None = None,
+) -> SpecFile:
+    """The spec with limits from the URDF where neither parameters nor spec say them.
+
+    `description` is the URDF of the topic; None: what `limits.urdf` asks for is a file, or
+    nothing.
+
+    Raises:
+        Refusal: the URDF cannot be read, or does not fit the robot.
+    """
+    source = values["limits.urdf"]
+    if not source or (source == "topic" and description is None):
+        return spec_file
+    from policy_runner.formats.urdf_limits import limits_of_urdf, read_urdf, read_urdf_file
+
+    spec, file = spec_file.spec, str(spec_file.path)
+    if description is None:
+        urdf, origin = read_urdf_file(Path(source)), source
+    else:
+        urdf, origin = read_urdf(description, "robot_description"), "robot_description"
+    said = set_limits(values, spec, elements, file)
+    found = limits_of_urdf(urdf, elements, joints, said, origin)
+    known = dict(zip(limit_names(elements), limits_by_element(spec.limits, elements, file)))
+    merged = {name: limit.or_else(found.get(name, Limit())) for name, limit in known.items()}
+    return SpecFile(spec.model_copy(update={"limits": merged}), spec_file.path)
