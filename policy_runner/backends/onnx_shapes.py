@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policy_runner.backends.onnx_graph import _fields, _text
+from policy_runner.backends.onnx_graph import fields, _text
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -20,10 +20,10 @@ def input_shapes(path: Path) -> Shapes:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     stored: set[str] = set()
-    for number, graph in _fields(memoryview(path.read_bytes())):
+    for number, graph in fields(memoryview(path.read_bytes())):
         if number != 7 or not isinstance(graph, memoryview):
             continue
-        for inner, part in _fields(graph):
+        for inner, part in fields(graph):
             if inner == 5 and isinstance(part, memoryview):
                 stored.add(_text(part, 8))
             elif inner == 11 and isinstance(part, memoryview):
@@ -35,7 +35,7 @@ def _shape(value_info: memoryview) -> tuple[int, ...]:
     found: list[int] = []
     for dims in _all(_all(_all([value_info], 2), 1), 2):
         for dim in _all([dims], 1):
-            sizes = [size for n, size in _fields(dim) if n == 1 and isinstance(size, int)]
+            sizes = [size for n, size in fields(dim) if n == 1 and isinstance(size, int)]
             found.append(sizes[0] if sizes else 0)
     if found and not found[0]:
         found[0] = 1
@@ -46,6 +46,6 @@ def _all(messages: list[memoryview], wanted: int) -> list[memoryview]:
     return [
         value
         for message in messages
-        for number, value in _fields(message)
+        for number, value in fields(message)
         if number == wanted and isinstance(value, memoryview)
     ]
