@@ -22,6 +22,9 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("monitor", "monitor", "watch /diagnostics in the terminal"),
     ("report", "report", "draw power, heat, clocks and latency of a recording"),
     ("power", "power", "list or set a Jetson's power mode and clocks (privileged)"),
+    ("build-engine", "build_engine", "build a policy's TensorRT engine on this machine"),
+    ("engines", "engines", "list or remove built engines"),
+    ("selftest", "selftest", "run a policy on a backend, compare with the CPU, measure"),
     ("bench", "bench", "measure the step, and how well the node keeps its rate here"),
 )
 
