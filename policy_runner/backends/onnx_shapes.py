@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policy_runner.backends.onnx_graph import fields, _text
+from policy_runner.backends.onnx_graph import _text, fields
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
