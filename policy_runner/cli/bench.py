@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.choice import PRECISIONS
+from policy_runner.cli.bench_backends import run_backends
 from policy_runner.cli.bench_step import time_step
 from policy_runner.core.problems import refuse
 from policy_runner.share import share_path
@@ -29,10 +31,17 @@ RATES = (50.0, 100.0, 200.0, 500.0, 1000.0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bench's options."""
     parser.add_argument("spec", nargs="?", type=Path, help="policy.yaml or folder [balancer]")
-    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), metavar="HZ")
+    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ")
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument("--backend", default="auto")
+    backends = parser.add_argument_group("compare what can run the model (no ROS needed)")
+    backends.add_argument("--backends", metavar="NAME,...", help="all, or some by name")
+    backends.add_argument("--device", default="auto", help="auto, or gpu:N")
+    backends.add_argument("--precision", default="as_exported", choices=PRECISIONS)
+    backends.add_argument(
+        "--remember", action="store_true", help="let `backend: auto` take the fastest from now on"
+    )
     parser.add_argument("--no-graph", action="store_true", help="only the step without ROS")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="period errors (matplotlib)")
@@ -40,13 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
-    spec = options.spec or share_path("models", "balancer")
+    spec = options.spec = options.spec or share_path("models", "balancer")
     for path in (options.json, options.picture):
         if path is not None and not path.absolute().parent.is_dir():
             raise refuse("", "bench", "a file in a folder that exists", str(path))
     if options.picture and find_spec("matplotlib") is None:
         raise refuse("", "--picture", "matplotlib", "none", "pip install matplotlib")
     facts = machine()
+    if options.backends:
+        return run_backends(options, facts)
     step = time_step(spec, options.backend)
     _print_step(step, facts)
     rows: list[dict[str, Any]] = []
@@ -58,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="policy_runner_bench_") as folder:
             rows = [
                 _graph(spec, rate, options.seconds, options.priority, Path(folder))
-                for rate in options.rates
+                for rate in options.rates or RATES
             ]
         _print_graph(rows)
         if options.picture:

@@ -1,0 +1,201 @@
+"""`bench --backends`: every way to run one model here, at the control rate, with idle gaps.
+
+Back to back a GPU keeps its clocks up and looks faster than it is between two ticks, so each
+inference waits for its deadline as in the node. Only the run itself is counted, from host
+arrays to host arrays.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.backends.auto import CANDIDATES, candidate
+from policy_runner.backends.choice import BackendChoice, LoadedModel
+from policy_runner.backends.measured import Measured, best_of, machine_name, remember
+from policy_runner.backends.model_file import check_model_file
+from policy_runner.backends.onnxruntime_proof import samples_for
+from policy_runner.backends.registry import load_model
+from policy_runner.core.problems import Refusal, refuse
+from policy_runner.core.spec_file import read_spec
+
+RAW_RATES = (50.0, 500.0)  # of a model without a policy spec
+_FEWEST = 100  # inferences: a p99 of fewer is a maximum
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to measure."""
+
+    model: Path
+    sha256: str
+    spec: Path
+    rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate at one rate; `refused` says why there are no figures."""
+
+    name: str
+    rate: float
+    us: dict[str, float] = field(default_factory=dict)  # p50, p99, p99.9, max, back to back
+    provider: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    refused: str = ""
+
+
+def subject(given: Path, rates: Sequence[float] | None) -> Subject:
+    """A policy's model at the policy's own rate, or a bare .onnx file.
+
+    Raises:
+        Refusal: no such policy or model.
+    """
+    if given.suffix == ".onnx":
+        sha256 = check_model_file(given, None, given)
+        return Subject(given, sha256, given, tuple(rates or RAW_RATES))
+    spec_file = read_spec(given)
+    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    sha256 = check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
+    return Subject(path, sha256, spec_file.path, tuple(rates or (1 / spec_file.spec.control_dt,)))
+
+
+def names_of(words: str) -> list[str]:
+    """Candidates by name, from a list with commas; `all` is each of them.
+
+    Raises:
+        Refusal: a name that is none.
+    """
+    asked = [word.strip() for word in words.split(",")]
+    names = list(CANDIDATES) if "all" in asked else list(dict.fromkeys(asked))
+    wrong = [name for name in names if name not in CANDIDATES]
+    if wrong:
+        expected = f"all, or some of {', '.join(CANDIDATES)}"
+        raise refuse("", "--backends", expected, ", ".join(wrong))
+    return names
+
+
+def measure(
+    what: Subject, names: Sequence[str], choice: BackendChoice, seconds: float
+) -> list[Row]:
+    """Each candidate at each rate; those that are not there say why."""
+    # Its engines are built here, since configure would have to wait for them.
+    choice = replace(choice, options={**choice.options, "onnxruntime.build": True})
+    rows = []
+    for name in names:
+        try:
+            model = load_model(candidate(choice, name), what.model, what.sha256, what.spec)
+        except Refusal as refusal:
+            text = "; ".join(str(problem) for problem in refusal.problems)
+            rows += [Row(name, rate, refused=text) for rate in what.rates]
+            continue
+        try:
+            for rate in what.rates:
+                figures = summary(time_at(model, rate, seconds), time_tightly(model))
+                rows.append(Row(name, rate, figures, model.provider, dict(model.facts)))
+        finally:
+            model.close()
+    return rows
+
+
+def time_at(model: LoadedModel, rate: float, seconds: float) -> npt.NDArray[np.int64]:
+    """Durations [ns] of inferences that each wait for an absolute deadline at `rate` [Hz]."""
+    count = max(_FEWEST, round(rate * seconds))
+    taken = np.zeros(count, dtype=np.int64)
+    samples = samples_for(model.inputs, 8)
+    period_ns = round(1e9 / rate)
+    gc.collect()
+    gc.disable()
+    try:
+        deadline = time.monotonic_ns() + period_ns
+        for k in range(-10, count):
+            for name, array in samples[k % 8].items():
+                np.copyto(model.inputs[name], array)
+            time.sleep(max(0, deadline - time.monotonic_ns()) / 1e9)
+            deadline += period_ns
+            begun = time.perf_counter_ns()
+            model.run()
+            if k >= 0:
+                taken[k] = time.perf_counter_ns() - begun
+    finally:
+        gc.enable()
+    return taken
+
+
+def time_tightly(model: LoadedModel, limit_s: float = 1.0) -> float:
+    """Median [us] without gaps, of at most a second: what other benchmarks show."""
+    taken: list[int] = []
+    end = time.perf_counter_ns() + round(limit_s * 1e9)
+    while len(taken) < 1000 and (begun := time.perf_counter_ns()) < end:
+        model.run()
+        taken.append(time.perf_counter_ns() - begun)
+    return float(np.median(taken)) / 1e3
+
+
+def summary(taken_ns: npt.NDArray[np.int64], tight_us: float) -> dict[str, float]:
+    """Percentiles [us] as the table shows them."""
+    p50, p99, p999 = np.percentile(taken_ns / 1e3, (50, 99, 99.9)).tolist()
+    largest = float(taken_ns.max()) / 1e3
+    return {"p50": p50, "p99": p99, "p99.9": p999, "max": largest, "back to back": tight_us}
+
+
+def run_backends(options: Any, facts: dict[str, str]) -> int:
+    """The whole of `bench --backends`: measure, print, write, remember.
+
+    Raises:
+        Refusal: none of the candidates runs, or what was asked for is not there.
+    """
+    names = names_of(options.backends)
+    what = subject(options.spec, options.rates)
+    choice = BackendChoice(device=options.device, precision=options.precision)
+    choice.check()
+    rows = measure(what, names, choice, options.seconds)
+    _print(what, rows, facts)
+    if options.json:
+        content = {
+            "machine": facts, "model": str(what.model), "sha256": what.sha256,
+            "rows": [asdict(row) for row in rows],
+        }  # fmt: skip
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    p99 = {row.name: row.us["p99"] for row in rows if row.us and row.rate == what.rates[0]}
+    if not p99:
+        raise Refusal([f"{row.name}: {row.refused}" for row in rows if row.rate == what.rates[0]])
+    if options.remember:
+        today = datetime.now(timezone.utc).date().isoformat()
+        found = Measured(best_of(p99), p99, what.rates[0], today, machine_name())
+        where = remember(choice, what.sha256, found)
+        _say(f"backend: auto takes {found.best} for this model from now on ({where})")
+    return 0
+
+
+def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    figures = ("p50", "p99", "p99.9", "max", "back to back")
+    title = f"one inference of {what.model.name} [us], waiting for each deadline"
+    table = Table("backend", "rate [Hz]", *figures, title=title)
+    for row in rows:
+        if row.us:
+            cells = (f"{row.us[key]:.0f}" for key in figures)
+            table.add_row(row.name, f"{row.rate:g}", *cells)
+    console.print(table)
+    for name, text in {row.name: row.refused for row in rows if row.refused}.items():
+        console.print(f"not here: {name}: {text}", markup=False, highlight=False)
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console().print(text, markup=False, highlight=False)
