@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from policy_runner.backends.model_facts import read_model_facts
+from policy_runner.core.bounded_reading import beside
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse
 from policy_runner.formats.detect import FORMATS, find_reader, model_in
@@ -73,6 +74,8 @@ def _statistics(draft: Draft) -> list[Path]:
 
     visit(draft.spec)
     folder = draft.sources[0].parent
+    for name in sorted(names):
+        beside(draft.sources[0], name, "the statistics file")  # refuses one outside
     missing = [name for name in sorted(names) if not (folder / name).is_file()]
     if missing:
         raise refuse(str(folder), "", f"the statistics file {missing[0]}", "no such file")

@@ -17,6 +17,8 @@ from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_problems import spec_problems
 from policy_runner.core.todos import todo_problems, without_todos
 
+MOST_PROBLEMS = 100  # that are told; each is looked at for what was meant
+
 
 @dataclass(frozen=True)
 class SpecFile:
@@ -72,8 +74,11 @@ def read_spec(path: Path) -> SpecFile:
     try:
         spec = PolicySpec.model_validate(content)
     except ValidationError as error:
-        found = spec_problems(content, error.errors(), str(path))
-        raise Refusal([*todos, *without_todos(found, content)]) from error
+        errors = error.errors()
+        found = spec_problems(content, errors[:MOST_PROBLEMS], str(path))
+        more = len(errors) - MOST_PROBLEMS
+        rest = [f"{path}: and {more} more problems"] if more > 0 else []
+        raise Refusal([*todos, *without_todos(found, content), *rest]) from error
     problems = [*todos, *_cross_checks(spec, str(path))]
     if problems:
         raise Refusal(problems)

@@ -82,6 +82,8 @@ def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
     expected, remedy = "a .safetensors file of numbers", "copy it again from where it is from"
     try:
         length = int.from_bytes(content[:8], "little")
+        if 8 + length > len(content):
+            raise ValueError(f"a header of {length} bytes in {len(content)}")
         header = json.loads(content[8 : 8 + length])
         found, room = {}, len(content)
         for key, facts in header.items():
