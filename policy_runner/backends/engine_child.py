@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -156,8 +157,11 @@ def main() -> int:
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
         os.dup2(2, 1)
 
+        lock = threading.Lock()  # TensorRT logs from threads of its own
+
         def say(**said: Any) -> None:
-            print(json.dumps(said), file=out, flush=True)
+            with lock:
+                print(json.dumps(said), file=out, flush=True)
 
         return _build(json.load(sys.stdin), say)
 
@@ -166,12 +170,20 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
     from policy_runner.backends.engine_store import build_into_cache
 
     choice = BackendChoice(**request["choice"])
+    told: list[tuple[str, int]] = [("", 0)]
+
+    def progress(phase: str, share: float) -> None:
+        percent = (phase, int(100 * share))
+        if told[0] != percent:  # TensorRT tells of every step, of which there may be 100 000
+            told[0] = percent
+            say(phase=phase, share=share)
+
     try:
         entry = build_into_cache(
             choice,
             Path(request["spec"]),
             lambda line: say(log=line),
-            lambda phase, share: say(phase=phase, share=share),
+            progress,
             lambda seconds: say(estimate=seconds),
             bool(request["anew"]),
         )
