@@ -62,6 +62,8 @@ class EffortFromPd:
             else by_name(spec.effort_limit, names, file, "effort_limit")[self._index]
         )
         self._zeros = np.zeros(len(index))
+        self._before = np.zeros(len(index))  # what a stop counts from
+        self._stopped = True
         self.effort = np.zeros(len(index))
         self.not_finite = 0
 
@@ -74,14 +76,23 @@ class EffortFromPd:
         np.subtract(target, self._position[self._index], out=effort)
         np.multiply(effort, self._kp, out=effort)
         np.subtract(effort, self._kd * self._velocity[self._index], out=effort)
+        self._stopped = False
         if effort.dot(self._zeros) != 0.0:
             self.not_finite += 1
-            return self.stop()
+            effort.fill(0.0)
+            return effort
         np.maximum(effort, -self._limit, out=effort)
         np.minimum(effort, self._limit, out=effort)
         return effort
 
-    def stop(self) -> Array:
-        """No effort at all."""
-        self.effort.fill(0.0)
+    def stop(self, share: float = 0.0) -> Array:
+        """So much of the last effort that was computed, and nothing of the measurement.
+
+        A stop often means that the measurement is old, and an effort that follows an old one
+        is a runaway.
+        """
+        if not self._stopped:
+            self._stopped = True
+            np.copyto(self._before, self.effort)
+        np.multiply(self._before, share, out=self.effort)
         return self.effort

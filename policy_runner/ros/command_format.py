@@ -62,4 +62,6 @@ def command_format(
         message_type=values["command.message_type"],
         fields=tuple(values["command.fields"]),
         constants=tuple(values["command.constants"]),
+        stiffness_fields=tuple(values["command.stiffness_fields"]),
+        damping_fields=tuple(values["command.damping_fields"]),
     )

@@ -33,6 +33,8 @@ class CommandFormat:
     message_type: str = ""
     fields: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()  # `path=value`
+    stiffness_fields: tuple[str, ...] = ()
+    damping_fields: tuple[str, ...] = ()
 
 
 class Made(NamedTuple):
@@ -124,15 +126,19 @@ def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[Made]
         message.layout.dim.append(MultiArrayDimension(label=label, size=wide, stride=wide))
     column = layout.index(kind)
     paths = [f"data[{row * wide + column}]" for row in driven]
-    serialized = SerializedCommand(message, "std_msgs/msg/Float64MultiArray", paths)
+    place = layout.index("stiffness") if "stiffness" in layout else 0
+    stiffness = [f"data[{row * wide + place}]" for row in driven if "stiffness" in layout]
+    serialized = SerializedCommand(message, "std_msgs/msg/Float64MultiArray", paths, stiffness)
     return [Made("", Float64MultiArray, serialized, list(range(len(driven))))]
 
 
-def _gain(form: CommandFormat, name: str, part: str) -> float:
+def _gain(
+    form: CommandFormat, name: str, part: str, key: str = "parameter command.layout"
+) -> float:
     gains = form.gains.get(name, {})
     if part not in gains:
         expected = f"the policy spec's {part} for {name}"
-        raise refuse("", "parameter command.layout", expected, "none", "leave it out")
+        raise refuse("", key, expected, "none", "leave it out")
     return float(gains[part])
 
 
@@ -173,17 +179,43 @@ def _any_message(form: CommandFormat, names: Sequence[str]) -> Made:
         for text in form.constants:
             path, _, value = text.partition("=")
             _set(message, path.strip(), yaml.safe_load(value))
-        for path in form.fields:
+        gains = _gain_fields(form, driven)
+        for path in (*form.fields, *gains):
             match = _ELEMENT.match(path)
             if match:
                 _grow(message, match["field"], int(match["index"]) + 1)
-        serialized = SerializedCommand(message, form.message_type, form.fields)
+        for path, gain in gains.items():
+            _set_number(message, path, gain)
+        stiffness = form.stiffness_fields
+        serialized = SerializedCommand(message, form.message_type, form.fields, stiffness)
     except (AttributeError, KeyError, TypeError, ValueError, Unreadable, yaml.YAMLError) as error:
         if isinstance(error, Refusal):
             raise
         expected = f"paths of float64 fields of {form.message_type}, constants that fit theirs"
         raise refuse("", f"{key}, command.constants", expected, str(error)) from error
     return Made("", made, serialized, list(range(len(driven))))
+
+
+def _gain_fields(form: CommandFormat, driven: Sequence[str]) -> dict[str, float]:
+    """Paths of the message's gains, and the policy spec's gains that belong there."""
+    found: dict[str, float] = {}
+    for part, paths in (("stiffness", form.stiffness_fields), ("damping", form.damping_fields)):
+        key = f"parameter command.{part}_fields"
+        if paths and len(paths) != len(driven):
+            expected = f"{len(driven)} paths, one per value ({', '.join(driven)}), or none"
+            raise refuse("", key, expected, f"{len(paths)}")
+        for name, path in zip(driven, paths, strict=False):
+            found[path] = _gain(form, name, part, key)
+    return found
+
+
+def _set_number(message: Any, path: str, value: float) -> None:
+    match = _ELEMENT.match(path)
+    owner, last = _owner(message, match["field"] if match else path)
+    if match:
+        getattr(owner, last)[int(match["index"])] = value
+    else:
+        setattr(owner, last, value)
 
 
 def _owner(message: Any, path: str) -> tuple[Any, str]:

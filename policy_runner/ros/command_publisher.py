@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from policy_runner.core.action import ActionElement
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.pd import EffortFromPd
 from policy_runner.core.problems import did_you_mean, refuse
+from policy_runner.core.stopping import RUNNING, Manner
 from policy_runner.ros.command_messages import CommandFormat, command_messages
 from policy_runner.ros.runner_parameters import JOINT_KINDS
 from policy_runner.ros.serialized_command import SerializedCommand
@@ -64,6 +66,7 @@ class CommandPublisher:
         )
         self._robot_values = np.zeros(len(elements))
         self._parts: list[_Part] = []
+        self._damped = False
         for kind in kinds:
             index = [k for k, element in enumerate(elements) if element.kind == kind]
             names = [joints[k].name for k in index]
@@ -85,13 +88,18 @@ class CommandPublisher:
                 part = np.array([index[k] for k in which], dtype=np.intp)
                 self._parts.append((publisher, serialized, part))
 
-    def publish(self, command: Array, stamp_ns: int, running: bool = True) -> None:
+    def publish(self, command: Array, stamp_ns: int, manner: Manner = RUNNING) -> None:
         """Publish the command, float64 [elements] in policy order, stamped on the node's clock.
 
-        `running` is false for a command that stops: no effort is computed from it.
+        `manner`: of a command that stops no effort is computed, and stiffness may go to 0.
         """
         if self._pd is not None:
-            command = self._pd.compute(command) if running else self._pd.stop()
+            share = manner.effort_share
+            command = self._pd.compute(command) if share is None else self._pd.stop(share)
+        if manner.damped is not self._damped:
+            self._damped = manner.damped
+            for _, serialized, _ in self._parts:
+                serialized.damp(manner.damped)
         values = self._robot_values
         np.multiply(command, self._sign, out=values)
         np.add(values, self._offset, out=values)
@@ -100,8 +108,12 @@ class CommandPublisher:
 
     def wait_for_acknowledgement(self, timeout_s: float) -> bool:
         """Whether every receiver confirmed the last command; returns at the timeout at latest."""
-        timeout = Duration(seconds=timeout_s)
-        return all(bool(part[0].wait_for_all_acked(timeout)) for part in self._parts)
+        deadline = time.monotonic() + timeout_s
+        acknowledged = True
+        for publisher, _, _ in self._parts:
+            rest = max(0.0, deadline - time.monotonic())
+            acknowledged &= bool(publisher.wait_for_all_acked(Duration(seconds=rest)))
+        return acknowledged
 
     def destroy(self) -> None:
         """Give the publishers back."""

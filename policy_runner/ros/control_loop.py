@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from policy_runner.core.loop_watch import LoopWatch
 from policy_runner.core.pipeline import Pipeline, Step
-from policy_runner.core.safety import Decision
 from policy_runner.core.settings import Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.command_publisher import CommandPublisher
@@ -120,8 +119,7 @@ class ControlLoop:
         """Say once more what the last tick said."""
         command, stamp_ns = self._last
         if command is not None:
-            running = self.pipeline.safety.decision is Decision.RUN
-            self._commands.publish(command, stamp_ns, running)
+            self._commands.publish(command, stamp_ns, self.pipeline.manner)
         else:
             self._status.publish(self.pipeline.safety, self.ticks, self._ticker.now_ns)
 
@@ -166,7 +164,7 @@ class ControlLoop:
             return  # the last command is out: nothing may follow it
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if step.command is not None:
-            self._commands.publish(step.command, stamp_ns, step.decision is Decision.RUN)
+            self._commands.publish(step.command, stamp_ns, self.pipeline.manner)
         published_ns, since_tick_ns = time.perf_counter_ns(), time.monotonic_ns() - now_ns
         if step.inferred and self._vectors is not None:
             self._vectors.publish()
@@ -206,7 +204,7 @@ class ControlLoop:
         try:
             command = self.pipeline.stop_command()
             if command is not None and not self._dry_run:
-                self._commands.publish(command, stamp_ns, running=False)
+                self._commands.publish(command, stamp_ns, self.pipeline.manner)
                 self.last_command_acknowledged = self._commands.wait_for_acknowledgement(0.4)
         except BaseException as error:  # noqa: BLE001 - the thread ends either way
             self.error = self.error or error
