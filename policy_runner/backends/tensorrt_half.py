@@ -1,0 +1,41 @@
+"""fp16 where TensorRT takes types from the model alone (11 and newer)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from policy_runner.core.problems import refuse
+
+
+def has_half(tensorrt: Any, network: Any) -> bool:
+    """Whether some operation of a network gives float16."""
+    for k in range(network.num_layers):
+        layer = network.get_layer(k)
+        for j in range(layer.num_outputs):
+            if layer.get_output(j).dtype == tensorrt.DataType.HALF:
+                return True
+    return False
+
+
+def converted_to_half(path: Path) -> bytes:
+    """The model with float16 arithmetic, its inputs and outputs as they are.
+
+    Raises:
+        Refusal: the packages that convert are not installed.
+    """
+    needed = ("onnx", "onnxconverter_common")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise refuse(
+            str(path), "precision", "a float16 model, or onnxconverter-common to convert it with",
+            f"no {' and no '.join(missing)}",
+            "pip install onnx onnxconverter-common, or export the model in float16 and set "
+            "precision: as_exported",
+        )  # fmt: skip
+    import onnx
+    from onnxconverter_common import float16
+
+    model = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True)
+    return bytes(model.SerializeToString())
