@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     spec_file = read_spec(arguments.spec)
     choice = replace(choice_from(arguments, spec_file), backend="tensorrt")
     choice.check()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     begun = time.time()
     result = build_in_child(choice, spec_file.path, console, arguments.anew)
     facts = result["facts"]
@@ -39,13 +39,18 @@ def run(arguments: argparse.Namespace) -> int:
     there = float(facts.get("built", begun)) < begun
     took = f"took {float(facts.get('seconds', 0.0)):.1f} s"
     state = f"was there already ({took})" if there else took
-    print(f"{result['path']}: {result['size'] / 1e6:.1f} MB, {state}")
+    print(f"{result['path']}: {size_text(result['size'])}, {state}")
     if found:
         print(
             f"actions differ from fp32 on the CPU by at most {found['largest']:.3g} at "
             f"{found['element']} ({found['samples']} {found['observations']} observations)"
         )
     return 0
+
+
+def size_text(size: int) -> str:
+    """A file's size [B] as a person reads it."""
+    return f"{size / 1e3:.0f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def build_in_child(

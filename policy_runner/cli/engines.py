@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from policy_runner.backends.engine_cache import EngineCache, Entry, default_folder
+from policy_runner.cli.build_engine import size_text
 
 _DAY_S = 86_400.0
 
@@ -59,17 +60,16 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _print(entries: list[Entry], folder: Path) -> None:
-    table = Table("policy", "model", "precision", "made for", "size", "built in", "off by", "used")
+    table = Table("policy", "precision", "made for", "size", "built in", "off by", "used")
     now = time.time()
     for entry in entries:
         key, facts = entry.key, entry.facts
         largest = (facts.get("check") or {}).get("largest")
         table.add_row(
             str(facts.get("policy", "?")),
-            key.model_sha256[:12],
             key.precision,
             f"{key.gpu} ({key.compute}), TensorRT {key.tensorrt}",
-            f"{entry.size / 1e6:.1f} MB",
+            size_text(entry.size),
             f"{float(facts.get('seconds', 0.0)):.0f} s",
             "?" if largest is None else f"{largest:.2g}",
             f"{(now - entry.used) / _DAY_S:.0f} days ago",
@@ -77,4 +77,4 @@ def _print(entries: list[Entry], folder: Path) -> None:
     console = Console()
     console.print(table)
     total = sum(entry.size for entry in entries)
-    console.print(f"{len(entries)} engines, {total / 1e6:.1f} MB in {folder}", soft_wrap=True)
+    console.print(f"{len(entries)} engines, {size_text(total)} in {folder}", soft_wrap=True)

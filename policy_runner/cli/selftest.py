@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     choice.check()
     console = Console(highlight=False, soft_wrap=True)
-    said = Console(stderr=True, highlight=False, soft_wrap=True)
+    said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
         rows = list(_rows(choice, spec_file, Path(folder) / "engines", said, arguments.seconds))
     facts = machine()
