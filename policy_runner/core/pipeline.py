@@ -213,6 +213,9 @@ class Pipeline(BoundPolicy):
         """
         self.safety, self.operator = before.safety, before.operator
         self.inferences, self.late_inferences = before.inferences, before.late_inferences
+        for name in self.slots.keys() & before.slots.keys():
+            self.slots[name].count += before.slots[name].count
+            self.slots[name].faults += before.slots[name].faults
         self._command.continue_from(before._command, self._settings)
         self._start_pose.continue_from(before._start_pose)
 

@@ -31,8 +31,7 @@ class collect:
         return False
 
 
-def read_policy(parameters: DeclaredParameters, problems: list[Problem | str]) -> SpecFile | None:
-    path = parameters.value("policy")
+def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:
     if not path:
         expected = "the path of a policy.yaml or of its folder"
         problems.append(Problem("", "parameter policy", expected, "nothing"))

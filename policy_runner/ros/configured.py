@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.registry import forgets, load_model
-from policy_runner.core.action import action_elements
-from policy_runner.core.build import build_pipeline
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.loop_watch import LoopWatch
 from policy_runner.core.pd import EffortFromPd
@@ -25,17 +22,17 @@ from policy_runner.ros.configure_checks import (
     collect,
     declare_for_policy,
     read_policy,
-    stand_in_settings,
-    with_robot_types,
 )
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.estop import EstopInput
 from policy_runner.ros.joint_gains import gains_sentence, publish_gains
+from policy_runner.ros.kept_topics import KeptTopics
+from policy_runner.ros.loaded import Loaded, load_policy
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.polling import PolledInput, PolledSubscription
 from policy_runner.ros.raw_reader import SlotReader
-from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
+from policy_runner.ros.robot_description import robot_description
 from policy_runner.ros.status_publisher import StatusPublisher
 from policy_runner.ros.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
 from policy_runner.ros.vector_publisher import VectorPublisher
@@ -59,6 +56,7 @@ class Configured:
     """A policy bound to this robot: pipeline, inputs, outputs. `destroy` gives all of it back."""
 
     node: Any
+    topics: KeptTopics
     spec: PolicySpec
     model: Any
     pipeline: Pipeline
@@ -72,7 +70,7 @@ class Configured:
     status: StatusPublisher | None = None
     vectors: VectorPublisher | None = None
     estop: EstopInput | None = None
-    gains: Any = None
+    tell_gains: Callable[[], Any] = lambda: None
     command_topic: str = ""
     _ticker: Ticker | None = None
 
@@ -82,17 +80,8 @@ class Configured:
         """A control loop that has not started yet."""
         assert self.commands is not None
         assert self.status is not None
-        period_ns = self.pipeline.settings.period_ns
-        lockstep = self.values["lockstep"]
         box: list[ControlLoop] = []
-        if self.clock is None:
-            self._ticker = WallTicker(period_ns)
-        elif lockstep:
-            self._ticker = LockstepTicker(
-                self.node, period_ns, self.clock, self.inputs, lambda: box[0].answer_again()
-            )
-        else:
-            self._ticker = SimTimeTicker(self.node, period_ns, self.clock)
+        self._ticker = self.make_ticker(lambda: box[0].answer_again())
         loop = ControlLoop(
             self.pipeline,
             self._ticker,
@@ -101,7 +90,7 @@ class Configured:
             self.status,
             prepare_thread,
             stamp_clock=None if self.simulated else time.time_ns,
-            answers=lockstep,
+            answers=self.values["lockstep"],
             window=self.values["diagnostics.window"],
             dry_run=self.values["dry_run"],
             vectors=self.vectors,
@@ -111,21 +100,45 @@ class Configured:
         box.append(loop)
         return loop
 
+    def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
+        """What ticks for this policy; `repeat` answers once more, in lockstep."""
+        period_ns = self.pipeline.settings.period_ns
+        if self.clock is None:
+            return WallTicker(period_ns)
+        if self.values["lockstep"]:
+            return LockstepTicker(self.node, period_ns, self.clock, self.inputs, repeat)
+        return SimTimeTicker(self.node, period_ns, self.clock)
+
+    def prepare_ticker(self, loop: ControlLoop) -> None:
+        """Make what `take_over` will use, before it."""
+        self._ticker = self.make_ticker(loop.answer_again)
+
+    def take_over(self, loop: ControlLoop, before: Configured) -> None:
+        """Have a running loop go on with this policy; called by its control thread."""
+        assert self.commands is not None
+        assert self.status is not None
+        assert self._ticker is not None
+        self.pipeline.continue_from(before.pipeline)
+        self.status.set_period(self.pipeline.settings.period_ns)
+        loop.take_over(self.pipeline, self._ticker, self.inputs, self.commands, self.vectors)
+
     @property
     def loop_clock_ns(self) -> int:
         """Now, on the clock that ages are counted on."""
         return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
 
-    def destroy(self) -> None:
-        """Give topics back; the control thread must be gone."""
-        for one in self.inputs:
-            one.polled.destroy()
-        for made in (self.clock, self.commands, self.status, self.vectors, self.estop):
-            if made is not None:
-                made.destroy()
-        if self.gains is not None:
-            self.node.destroy_publisher(self.gains)
-        self.inputs, self.clock, self.gains, self.estop = [], None, None, None
+    def destroy(self, but: Configured | None = None) -> None:
+        """Give the topics and the model back, but for what the policy `but` has as well.
+
+        The control thread must be gone, or work for that other policy.
+        """
+        self.topics.destroy(but.topics if but is not None else None)
+        if but is None:
+            for made in (self.status, self.estop):
+                if made is not None:
+                    made.destroy()
+        self.model.close()
+        self.inputs, self.clock, self.estop = [], None, None
         self.commands = self.status = self.vectors = None
 
 
@@ -136,70 +149,43 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
         Refusal: with every problem that could be found, and nothing left behind.
     """
     problems: list[Problem | str] = []
-    spec_file = read_policy(parameters, problems)
+    spec_file = read_policy(parameters.value("policy"), problems)
     warnings = declare_for_policy(node, parameters, spec_file, arguments, problems)
     if spec_file is not None and not problems:
         node.engine_wait.build_if_missing(parameters.values(), spec_file)
-    values = parameters.values()
     simulated = bool(node.get_parameter("use_sim_time").value)
-    model = settings = joints = None
-    if spec_file is not None:
-        spec_file = with_robot_types(spec_file, values)
-        spec = spec_file.spec
-        # Each part is tried, so that one attempt finds all that is wrong.
-        with collect(problems):
-            elements = action_elements(spec, str(spec_file.path))
-            settings = build_settings(values, spec, elements, simulated)
-        with collect(problems):
-            joints = robot_joints(values, spec)
-        with collect(problems):
-            path = spec_file.beside(spec.model.file, "model.file")
-            choice = BackendChoice.of(values)
-            model = load_model(choice, path, spec.model.sha256, spec_file.path)
-            warnings += [text for name, text in model.facts.items() if name == "warning"]
-            warnings += [
-                f"{path}: {operation} has no state among the model's inputs: it forgets every time"
-                for operation in forgets(path)
-            ]
-    if values["lockstep"] and not simulated:
-        problems.append("parameter lockstep: expected use_sim_time to be true as well, got false")
-    if values["lockstep"] and values["command.type"].startswith("float64"):
-        expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
-        problems.append(Problem("", "parameter command.type", expected, values["command.type"]))
-    pipeline = None
-    if spec_file is not None and model is not None and joints is not None:
-        # Without settings the pipeline is built only to find its problems, too.
-        settings = settings or stand_in_settings(spec_file.spec)
-        with collect(problems):
-            pipeline = build_pipeline(
-                spec_file, model, settings, joints, time.perf_counter_ns,
-                mountings(values, spec_file.spec),
-            )  # fmt: skip
-    if problems or pipeline is None or spec_file is None or joints is None:
-        raise Refusal(list(dict.fromkeys(problems)))
+    values = parameters.values()
+    with collect(problems):
+        values["robot_description"] = robot_description(node, values["limits.urdf"])
+    loaded = load_policy(spec_file, values, simulated, problems, warnings)
+    made = connect(node, loaded)
+    made.tell_gains()
+    return made
+
+
+def connect(node: Any, loaded: Loaded, before: Configured | None = None) -> Configured:
+    """Make the topics of a loaded policy; those of the one before stay in use where they fit.
+
+    Raises:
+        Refusal: with every problem that could be found, and nothing left behind.
+    """
+    topics = KeptTopics(node, before.topics if before is not None else None)
     made = Configured(
-        node, spec_file.spec, model, pipeline, values, simulated, warnings,
-        {
-            "policy": spec_file.spec.name,
-            "spec": str(spec_file.path),
-            "sha256": model.sha256 if model else "",
-            "backend": values["backend"],
-            **(model.facts if model else {}),
-            "joints": ", ".join(spec_file.spec.joint_names),
-            "control_dt [s]": spec_file.spec.control_dt,
-            "decimation": values["decimation"],
-        },
+        node, topics, loaded.spec, loaded.model, loaded.pipeline, loaded.values,
+        loaded.simulated, loaded.warnings, loaded.description,
     )  # fmt: skip
     try:
-        _connect(made, joints, str(spec_file.path))
+        _connect(made, loaded.joints, str(loaded.spec_file.path), before)
     except BaseException:
-        made.destroy()
+        made.destroy(but=before)
         raise
     return made
 
 
-def _connect(made: Configured, joints: Mapping[str, RobotJoint], file: str) -> None:
-    node, values, pipeline, spec = made.node, made.values, made.pipeline, made.spec
+def _connect(
+    made: Configured, joints: Mapping[str, RobotJoint], file: str, before: Configured | None
+) -> None:
+    topics, values, pipeline, spec = made.topics, made.values, made.pipeline, made.spec
     period_ns = pipeline.settings.period_ns
     lockstep = values["lockstep"]
     problems: list[Problem | str] = []
@@ -212,26 +198,30 @@ def _connect(made: Configured, joints: Mapping[str, RobotJoint], file: str) -> N
         form = command_format(values, spec, file, joints, period_ns)
         order = values["command.joint_names"]
         made.commands = CommandPublisher(
-            node, made.command_topic, form, pipeline.elements, joints, order, pd
+            topics, made.command_topic, form, pipeline.elements, joints, order, pd
         )
     for name, slot in pipeline.slots.items():
         with collect(problems):
             message_type = message_class(slot.spec.type, f"inputs.{name}.type")
             reader = SlotReader(slot, message_type)
-            polled = PolledSubscription(node, message_type, slot.spec.topic, input_qos(lockstep))
+            polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))
     if problems:
         raise Refusal(problems)
     if made.simulated:
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
-        made.clock = PolledSubscription(node, clock, "/clock", input_qos(lockstep))
-    made.status = StatusPublisher(node, period_ns)
-    made.estop = EstopInput(node)
-    made.gains = publish_gains(node, spec, file, joints)
+        made.clock = PolledSubscription(topics, clock, "/clock", input_qos(lockstep))
+    if before is None:
+        made.status = StatusPublisher(made.node, period_ns)
+        made.estop = EstopInput(made.node)
+    else:  # of the node, not of a policy
+        made.status, made.estop = before.status, before.estop
     if values["publish_vectors"]:
         names = [element.joint for element in pipeline.elements]
         made.vectors = VectorPublisher(
-            node, pipeline.observations, lambda: pipeline.raw_action, names
+            topics, pipeline.observations, lambda: pipeline.raw_action, names
         )
-    if made.gains is not None and not values["command.effort_from_pd"]:
+    has_gains = spec.stiffness is not None or spec.damping is not None
+    if has_gains and not values["command.effort_from_pd"]:
         made.warnings.append(gains_sentence(spec, form.gains, joints))
+    made.tell_gains = partial(publish_gains, topics, spec, file, joints)

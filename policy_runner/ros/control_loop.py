@@ -115,6 +115,29 @@ class ControlLoop:
         """Have the control thread call this between two ticks (arm, reset)."""
         self._calls.append(function)
 
+    def hear(self, also: Sequence[PolledInput]) -> None:
+        """Take these inputs' messages too, for a policy to come; between two ticks, by `call`."""
+        self._inputs = [*self._inputs, *also]
+
+    def hear_only(self, inputs: Sequence[PolledInput]) -> None:
+        """Take the messages of these only; between two ticks, by `call`."""
+        self._inputs = inputs
+
+    def take_over(
+        self,
+        pipeline: Pipeline,
+        ticker: Ticker,
+        inputs: Sequence[PolledInput],
+        commands: CommandPublisher,
+        vectors: VectorPublisher | None,
+    ) -> None:
+        """Go on with another policy; between two ticks, by `call`."""
+        if pipeline.settings.period_ns != self.pipeline.settings.period_ns:
+            self._last_tick_ns = 0
+        ticker.continue_from(self._ticker)
+        self.pipeline, self._ticker, self._inputs = pipeline, ticker, inputs
+        self._commands, self._vectors = commands, vectors
+
     def answer_again(self) -> None:
         """Say once more what the last tick said."""
         command, stamp_ns = self._last
@@ -132,9 +155,9 @@ class ControlLoop:
             self._ticker.start()
             if self._watch is not None:
                 self._watch.begin(time.monotonic_ns())
-            wait, stopping = self._ticker.wait, self._stopping.is_set
+            stopping = self._stopping.is_set
             while not stopping():
-                now_ns = wait()
+                now_ns = self._ticker.wait()
                 if now_ns is not None and not stopping():
                     self._tick(now_ns)
         except BaseException as error:  # noqa: BLE001 - kept for the executor, which reports it

@@ -21,6 +21,7 @@ from policy_runner.ros.engine_wait import EngineWait
 from policy_runner.ros.executor_pulse import ExecutorPulse
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.realtime import Granted, prepare_control_thread
+from policy_runner.ros.reload import Reload
 from policy_runner.ros.runner_parameters import TABLE, build_settings
 from policy_runner.ros.runner_reports import RunnerReports
 from policy_runner.ros.runner_services import RunnerServices
@@ -54,6 +55,7 @@ class PolicyRunner(LifecycleNode):
         self.create_timer(_SILENCE_PERIOD_S, self._explain, clock=steady)
         self.pulse = ExecutorPulse(self)
         RunnerServices(self)
+        self.reload = Reload(self, self._arguments)
         self._ending = False
         self._exit_code = ENDED_WELL
         self._refused = False  # autostart was, and nobody has activated since
@@ -70,6 +72,10 @@ class PolicyRunner(LifecycleNode):
     def loop(self) -> ControlLoop | None:
         """The control loop; None while the node is not active."""
         return self._loop
+
+    def adopt(self, made: Configured) -> None:
+        """A reload put this in the place of what configure made."""
+        self._configured = made
 
     # --- lifecycle: every callback catches everything, says one sentence, and frees ---
 
@@ -91,6 +97,7 @@ class PolicyRunner(LifecycleNode):
 
         def deactivate() -> None:
             self._stop_loop(_STOP_TIMEOUT_S)
+            self.reload.stopped()
             super(PolicyRunner, self).on_deactivate(state)
 
         return self._guarded("deactivate", deactivate)
@@ -179,6 +186,7 @@ class PolicyRunner(LifecycleNode):
     def free(self) -> None:
         """Stop the loop if it runs, and give back what configure made."""
         self._stop_loop(_STOP_TIMEOUT_S)
+        self.reload.stopped()
         made, self._configured = self._configured, None
         if made is not None:
             made.destroy()
@@ -209,9 +217,8 @@ class PolicyRunner(LifecycleNode):
         if self._start_timer is not None:
             self.destroy_timer(self._start_timer)
             self._start_timer = None
-        self._refused = True
-        if self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        started = self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+        self._refused = not (started or self._ending)
 
     # --- live parameters, reports ---
 
@@ -220,6 +227,10 @@ class PolicyRunner(LifecycleNode):
         made = self._configured
         if made is None or self._loop is None:
             return ""
+        if "policy" in changed:
+            if len(changed) > 1:
+                return "parameter policy: while active, set it by itself"
+            return self.reload.take(changed["policy"])
         try:
             values = {**self.parameters.values(), **changed}
             settings = build_settings(values, made.spec, made.pipeline.elements, made.simulated)

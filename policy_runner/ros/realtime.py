@@ -69,6 +69,16 @@ def prepare_control_thread(priority: int, granted: Granted) -> None:
         _set_fifo(priority, granted)
 
 
+def prepare_working_thread() -> None:
+    """Lower the calling thread below all others of the process, for work beside the loop.
+
+    Still real time where the process is: off its core, another program running there, it would
+    keep the interpreter from the control thread.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
 def _set_fifo(priority: int, granted: Granted) -> None:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

@@ -8,7 +8,12 @@ from policy_runner.ros.parameter_table import Parameter
 from policy_runner.ros.safety_table import SAFETY_ROWS
 
 TABLE: tuple[Parameter, ...] = (
-    Parameter("policy", "", "policy spec: a policy.yaml, or the folder that holds one"),
+    Parameter(
+        "policy",
+        "",
+        "policy spec: a policy.yaml, or the folder that holds one; set while active: reload",
+        live=True,
+    ),
     Parameter("autostart", False, "configure and activate by itself after the start"),
     Parameter(
         "rate",

@@ -42,6 +42,10 @@ class StatusPublisher:
         values = [self._sequence, self._decision, self._reason, self._detail, self._armed]
         self._status = DiagnosticStatus(name=f"{node.get_name()}: status", values=values)
         self._message = DiagnosticArray(status=[self._status])
+        self.set_period(period_ns)
+
+    def set_period(self, period_ns: int) -> None:
+        """Ticks come in this period."""
         self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
 
     def tick(self, safety: Safety, sequence: int, stamp_ns: int) -> None:

@@ -38,6 +38,9 @@ class Ticker(Protocol):
     def wait(self) -> int | None:
         """Sleep to the next tick and return its time [ns], or None to be called again."""
 
+    def continue_from(self, before: Any) -> None:
+        """Go on where another ticker of this kind is; only the period may be another one."""
+
 
 class WallTicker:
     """Absolute deadlines on the monotonic clock; missed ones are counted and skipped."""
@@ -57,6 +60,11 @@ class WallTicker:
     def start(self) -> None:
         """The first tick is one period from now."""
         self._deadline_ns = time.monotonic_ns()
+
+    def continue_from(self, before: Any) -> None:
+        """The next tick is one period from the other's last deadline."""
+        self._deadline_ns, self.missed = before._deadline_ns, before.missed
+        self.wake_up_error_ns = before.wake_up_error_ns
 
     def wait(self) -> int | None:
         """Sleep to the next deadline that is still ahead; None after a while, to look around."""
@@ -98,6 +106,13 @@ class _ClockTicker:
     def start(self) -> None:
         """Wait for the simulator's time anew."""
         self._due_ns = self.now_ns = NEVER
+
+    def continue_from(self, before: Any) -> None:
+        """The next tick is one period from the other's last one."""
+        self.now_ns, self.missed, self.jumped = before.now_ns, before.missed, before.jumped
+        self._due_ns = before._due_ns
+        if before._due_ns != NEVER:
+            self._due_ns += self._period_ns - before._period_ns
 
     def _sleep(self) -> None:
         """Until a message arrives on one of the subscriptions, at most 50 ms."""
@@ -182,6 +197,11 @@ class LockstepTicker(_ClockTicker):
         """Wait for the simulator's time anew."""
         super().start()
         self._stepped_ns = NEVER
+
+    def continue_from(self, before: Any) -> None:
+        """As above; a step that was answered stays so."""
+        super().continue_from(before)
+        self._stepped_ns = before._stepped_ns
 
     def wait(self) -> int | None:
         """Sleep until the simulator has published one whole step."""
