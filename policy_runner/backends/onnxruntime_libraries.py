@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import io
 import re
+from contextlib import redirect_stdout, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,21 @@ def several_installed() -> Problem | None:
         ", ".join(f"{name} {version}" for name, version in found.items()),
         f"they overwrite each other: pip uninstall -y {names} && pip install {wanted}",
     )  # fmt: skip
+
+
+def preload(provider: str) -> None:
+    """Load CUDA, cuDNN and TensorRT from Python wheels, where the loader would not find them.
+
+    What comes from the system's own packages needs none of this; what is missing is told later.
+    """
+    import onnxruntime as ort
+
+    if hasattr(ort, "preload_dlls"):  # not in every version
+        with redirect_stdout(io.StringIO()):  # it prints one line for each that is not there
+            ort.preload_dlls()
+    if provider == TENSORRT:
+        with suppress(Exception):  # the package loads its libraries, and raises what it likes
+            importlib.import_module("tensorrt")
 
 
 def missing_library(provider: str) -> str:

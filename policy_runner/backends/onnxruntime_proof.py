@@ -20,6 +20,7 @@ from policy_runner.backends.choice import Buffer
 from policy_runner.backends.onnxruntime_libraries import (
     NEED_GPU_WHEEL,
     missing_library,
+    preload,
     remedy_for,
     several_installed,
 )
@@ -45,6 +46,7 @@ def check_installed(provider: str) -> None:
     if provider not in ort.get_available_providers():
         got = f"{', '.join(ort.get_available_providers())} in onnxruntime {ort.__version__}"
         raise refuse("", "onnxruntime", provider, got, NEED_GPU_WHEEL)
+    preload(provider)
     lacks = missing_library(provider)
     if lacks:
         raise refuse("", provider, "its libraries", lacks, remedy_for(provider, lacks))
@@ -67,8 +69,8 @@ def check_session(session: Any, provider: str) -> None:
 def assignment(session: Any) -> Counter[str] | None:
     """Nodes per provider as the session recorded them; None where this version cannot say.
 
-    The session needs the entry session.record_ep_graph_assignment_info = 1. ONNX Runtime 1.31 has it,
-    1.23 has not: for that one see `profiled_assignment`.
+    The session needs the entry session.record_ep_graph_assignment_info = 1. ONNX Runtime 1.31
+    can; for 1.23, which cannot, see `profiled_assignment`.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None

@@ -22,6 +22,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("monitor", "monitor", "watch /diagnostics in the terminal"),
     ("report", "report", "draw power, heat, clocks and latency of a recording"),
     ("power", "power", "list or set a Jetson's power mode and clocks (privileged)"),
+    ("doctor", "doctor", "say what this machine has for running policies, and what would help"),
     ("build-engine", "build_engine", "build a policy's TensorRT engine on this machine"),
     ("engines", "engines", "list or remove built engines"),
     ("selftest", "selftest", "run a policy on a backend, compare with the CPU, measure"),

@@ -247,6 +247,7 @@ def install(monkeypatch: Any, folder: Path, machine: Machine) -> types.ModuleTyp
     module.OrtValue = OrtValue  # type: ignore[attr-defined]
     module.get_available_providers = lambda: list(machine.built)  # type: ignore[attr-defined]
     module.set_default_logger_severity = lambda _level: None  # type: ignore[attr-defined]
+    module.preload_dlls = lambda: print("Failed to load")  # type: ignore[attr-defined] # noqa: T201
     capi = folder / "fake_onnxruntime" / "capi"
     capi.mkdir(parents=True)
     # Any library that loads will do for the loader.

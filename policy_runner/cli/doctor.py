@@ -1,0 +1,128 @@
+"""`policy-runner doctor`: what this machine has for running policies, and what would help."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+from policy_runner import __version__
+from policy_runner.backends import findings
+from policy_runner.backends.cuda_driver_facts import Driver, read_driver
+from policy_runner.backends.findings import MISSING, OK, PROBLEM, Finding
+from policy_runner.telemetry.identity import read_identity
+from policy_runner.telemetry.jetson_identity import Jetson, read_jetson
+from policy_runner.telemetry.power_mode import read_power_modes
+from policy_runner.telemetry.tree import Tree
+
+PAGE = "docs/install_jetson.md"
+STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `doctor`."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--root", default="/", help="where /proc, /sys and /etc are read from (a saved board)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look, print; 1 when something is wrong that no policy can run well with."""
+    found = examine(Tree(options.root), read_driver())
+    if options.json:
+        sys.stdout.write(json.dumps([asdict(one) for one in found], indent=2) + "\n")
+    else:
+        _print(found)
+    return int(any(one.level == PROBLEM for one in found))
+
+
+def examine(tree: Tree, driver: Driver) -> list[Finding]:
+    """Everything, in the order in which one thing needs the one before."""
+    jetson = read_jetson(tree, read_identity(tree))
+    gpu = bool(driver.gpus) or bool(jetson.family)
+    wheel, tensorrt = gpu_packages(jetson)
+    return [
+        *findings.safely("machine", lambda: _machine(tree, jetson)),
+        findings.driver_finding(driver),
+        *findings.safely("onnxruntime", lambda: findings.onnxruntime_findings(gpu, wheel)),
+        *findings.safely("tensorrt", lambda: findings.tensorrt_findings(gpu, tensorrt)),
+        *findings.safely("engine cache", lambda: iter([findings.engine_finding()])),
+        *_host(),
+    ]
+
+
+def gpu_packages(jetson: Jetson) -> tuple[str, str]:
+    """How to get onnxruntime-gpu and TensorRT's Python package on this board."""
+    major = jetson.jetpack.split(".")[0]
+    apt = f"sudo apt install python3-libnvinfer; a venv needs --system-site-packages ({PAGE})"
+    if major == "6":
+        index = "https://pypi.jetson-ai-lab.io/jp6/cu126"
+        return f"pip install onnxruntime-gpu --index-url {index} ({PAGE})", apt
+    if jetson.family:
+        return f"PyPI's onnxruntime-gpu has no code for this GPU: see {PAGE}", apt
+    return (
+        f"pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]' ({PAGE})",
+        f"install TensorRT 10 with its Python package ({PAGE})",
+    )
+
+
+def _machine(tree: Tree, jetson: Jetson) -> Iterator[Finding]:
+    identity = read_identity(tree)
+    words = [identity.model, f"{platform.machine()}, {os.cpu_count()} cores"]
+    yield Finding("machine", OK, ", ".join(word for word in words if word))
+    if jetson.family:
+        text = f"{jetson.module or jetson.family}, JetPack {jetson.jetpack or 'unknown'} "
+        text += f"(L4T {jetson.l4t or 'unknown'})"
+        if jetson.jetpack.split(".")[0] in ("4", "5"):
+            remedy = "Python is older than 3.10 there: install JetPack 6 or newer"
+            yield Finding("Jetson", PROBLEM, f"{text}: not supported", remedy)
+        else:
+            yield Finding("Jetson", OK, text)
+        modes = read_power_modes(tree)
+        if modes.current is not None:
+            remedy = "`policy-runner power` lists the modes, and sets clocks that do not idle"
+            yield Finding("power mode", OK, modes.current.name, remedy)
+    yield Finding("policy_runner", OK, f"{__version__}, Python {platform.python_version()}")
+    if find_spec("rclpy") is None:
+        remedy = "source /opt/ros/<distribution>/setup.bash"
+        yield Finding("ROS 2", MISSING, "rclpy cannot be imported: no node runs here", remedy)
+    else:
+        middleware = os.environ.get("RMW_IMPLEMENTATION", "the default middleware")
+        yield Finding("ROS 2", OK, f"{os.environ.get('ROS_DISTRO', 'rclpy')}, {middleware}")
+
+
+def _host() -> list[Finding]:
+    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    granted = limit if limit >= 0 else 99
+    if os.geteuid() == 0 or granted >= 50:
+        priority = Finding("real-time priority", OK, "granted")
+    else:
+        remedy = "add `@realtime - rtprio 98` to /etc/security/limits.d, and the user to the group"
+        priority = Finding("real-time priority", MISSING, f"at most {granted}", remedy)
+    try:
+        kernel = Path("/sys/kernel/realtime").read_text().strip() == "1"
+    except OSError:
+        kernel = False
+    text = f"{platform.release()}{', PREEMPT_RT' if kernel else ''}"
+    return [priority, Finding("kernel", OK, text)]
+
+
+def _print(found: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "found", "what helps", show_lines=False)
+    for one in found:
+        style = STYLES[one.level]
+        mark = {OK: "✓", MISSING: "–", PROBLEM: "✗"}[one.level]
+        table.add_row(Text(f"{mark} {one.what}", style=style), Text(one.text), Text(one.help))
+    Console().print(table)

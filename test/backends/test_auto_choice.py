@@ -1,0 +1,195 @@
+"""`backend: auto`: what it takes with what is there, and that it says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fake_onnxruntime as fake
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from policy_runner.backends import auto, measured
+from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.model_file import check_model_file
+from policy_runner.backends.onnx_precision import read_weights
+from policy_runner.backends.registry import load_model
+from policy_runner.core.problems import Refusal
+
+Make = Callable[..., fake.Machine]
+CPU_WINS = {"onnxruntime-cpu": 100.0, "onnxruntime-cuda": 95.0}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
+    """Puts a machine in place; none: the real ONNX Runtime, as it is installed here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def make(**given: Any) -> fake.Machine:
+        made = fake.Machine(**given)
+        fake.install(monkeypatch, tmp_path, made)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A model of 6 weights."""
+    return _save(tmp_path / "small.onnx", (2, 3))
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A model of more weights than `auto` gives to the CPU unasked."""
+    return _save(tmp_path / "large.onnx", (1, auto.SMALL))
+
+
+def _save(path: Path, shape: tuple[int, int], operator: str = "MatMul", half: bool = False) -> Path:
+    value = helper.make_tensor_value_info
+    ends = [value("x", TensorProto.FLOAT, [1, shape[0]])], [value("y", TensorProto.FLOAT, None)]
+    dtype = np.float16 if half else np.float32
+    weight = numpy_helper.from_array(np.ones(shape, dtype), "w")
+    ends[1][0].type.tensor_type.shape.CopyFrom(
+        helper.make_tensor_type_proto(1, [1, shape[1]]).tensor_type.shape
+    )
+    graph = helper.make_graph([helper.make_node(operator, ["x", "w"], ["y"])], "g", *ends, [weight])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def _load(path: Path, **given: Any) -> Any:
+    return load_model(BackendChoice(**given), path, None, path)
+
+
+def test_weights_are_counted(tmp_path: Path) -> None:
+    found = read_weights(_save(tmp_path / "a.onnx", (7, 5)))
+    assert (found.count, found.precision, found.convolutions) == (35, "fp32", 0)
+    found = read_weights(_save(tmp_path / "b.onnx", (7, 5), "Conv", half=True))
+    assert (found.half, found.precision, found.convolutions) == (35, "fp16", 1)
+    (tmp_path / "c.onnx").write_bytes(b"no protobuf")
+    assert read_weights(tmp_path / "c.onnx").count == 0
+
+
+def test_a_small_network_runs_on_the_cpu(path: Path, machine: Make) -> None:
+    there = machine()
+    model = _load(path)
+    assert model.provider == fake.CPU
+    chosen = model.facts["chosen"]
+    assert chosen.startswith("auto took onnxruntime-cpu: a network of 6 weights is as fast")
+    assert not there.sessions
+
+
+def test_a_large_one_on_cuda_where_it_is(large: Path, machine: Make) -> None:
+    machine()
+    model = _load(large)
+    assert model.provider == fake.CUDA
+    chosen = model.facts["chosen"]
+    assert chosen.startswith("auto took onnxruntime-cuda: ")
+    assert "not tensorrt: " in chosen
+
+
+def test_without_cuda_the_cpu_and_every_reason(large: Path) -> None:
+    # The real ONNX Runtime of a machine without a GPU.
+    model = _load(large)
+    assert model.provider == fake.CPU
+    chosen = model.facts["chosen"]
+    assert chosen.startswith("auto took onnxruntime-cpu: the last in the order; not tensorrt: ")
+    assert "not onnxruntime-cuda: onnxruntime: expected CUDAExecutionProvider" in chosen
+
+
+@pytest.mark.parametrize("precision", ["as_exported", "fp16"])
+def test_what_was_asked_for_is_not_replaced(path: Path, machine: Make, precision: str) -> None:
+    machine(works=())
+    with pytest.raises(Refusal) as caught:
+        _load(path, device="gpu", precision=precision)
+    texts = [str(problem) for problem in caught.value.problems]
+    assert any(fake.CUDA in text or "parameter precision" in text for text in texts)
+    with pytest.raises(Refusal, match="libraries"):
+        _load(path, options={"onnxruntime.provider": "cuda"})
+
+
+def test_half_precision_is_not_forgotten_on_the_cpu(path: Path) -> None:
+    with pytest.raises(Refusal, match="a model exported in fp16"):
+        _load(path, precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("p99", "best"),
+    [
+        ({"onnxruntime-cpu": 100.0, "onnxruntime-cuda": 89.0}, "onnxruntime-cuda"),
+        (CPU_WINS, "onnxruntime-cpu"),
+        ({"tensorrt": 500.0, "onnxruntime-cuda": 400.0}, "onnxruntime-cuda"),
+    ],
+)
+def test_the_best_of_a_measurement(p99: dict[str, float], best: str) -> None:
+    assert measured.best_of(p99) == best
+
+
+def _remember(path: Path, best: str, machine: str = "") -> Path:
+    found = measured.Measured(
+        best, {best: 40.0}, 50.0, "2026-11-20", machine or measured.machine_name()
+    )
+    return measured.remember(BackendChoice(), check_model_file(path, None, path), found)
+
+
+def test_a_measurement_decides(path: Path, machine: Make) -> None:
+    machine()
+    _remember(path, "onnxruntime-cuda")
+    model = _load(path)
+    assert model.provider == fake.CUDA
+    assert (
+        "measured on 2026-11-20 at 50 Hz, p99 in µs: onnxruntime-cuda 40" in model.facts["chosen"]
+    )
+    # Measured for another precision, it says nothing.
+    assert "measured" not in _load(path, precision="fp32").facts["chosen"].replace("measures", "")
+
+
+def test_a_measured_gpu_that_is_gone(path: Path) -> None:
+    _remember(path, "onnxruntime-cuda")
+    chosen = _load(path).facts["chosen"]
+    assert chosen.startswith("auto took onnxruntime-cpu")
+    assert "not onnxruntime-cuda: " in chosen
+
+
+@pytest.mark.parametrize("what", ["another machine", "no JSON", "a list", "everybody's", "no such"])
+def test_a_measurement_that_is_none(path: Path, machine: Make, what: str) -> None:
+    machine()
+    best = "rm -rf" if what == "no such" else "onnxruntime-cuda"
+    file = _remember(path, best, "elsewhere" if what == "another machine" else "")
+    if what == "no JSON":
+        file.write_text("{")
+    elif what == "a list":
+        file.write_text("[1]")
+    elif what == "everybody's":
+        file.chmod(0o666)
+    assert _load(path).provider == fake.CPU
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"backend": "tensorflow"}, "backend"),
+        ({"precision": "int8"}, "precision"),
+        ({"device": "cuda"}, "device"),
+        ({"device": "gpu:x"}, "device"),
+        ({"backend": "tensorrt", "device": "cpu"}, "device"),
+        ({"options": {"onnxruntime.provider": "rocm"}, "backend": "onnxruntime"}, "onnxruntime"),
+    ],
+)
+def test_choices_that_there_are_not(path: Path, given: dict[str, Any], key: str) -> None:
+    with pytest.raises(Refusal, match=f"parameter {key}.*expected"):
+        _load(path, **given)
+
+
+def test_a_choice_from_parameters() -> None:
+    values = {"backend": "tensorrt", "device": "gpu:2", "rate": 50.0, "tensorrt.tf32": True}
+    choice = BackendChoice.of(values)
+    assert (choice.backend, choice.gpu, choice.precision) == ("tensorrt", 2, "as_exported")
+    assert choice.options == {"tensorrt.tf32": True}
+    assert choice.option("tensorrt.tf32", False) is True
+    assert choice.option("tensorrt.other", 7) == 7
