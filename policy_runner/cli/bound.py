@@ -22,6 +22,7 @@ from policy_runner.core.joints import RobotJoint
 from policy_runner.core.pipeline import Model, Pipeline
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.ros.command_limits import with_urdf_limits
 from policy_runner.ros.configure_checks import collect, stand_in_settings, with_robot_types
 from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 
@@ -66,12 +67,16 @@ def bind(
     for name, kind in (types or {}).items():
         values[f"inputs.{name}.type"] = kind
     spec_file = with_robot_types(spec_file, values)
-    spec = spec_file.spec
     settings = joints = model = pipeline = None
     with collect(problems):
-        settings = replace(build_settings(values, spec, elements), require_arming=False)
+        joints = robot_joints(values, spec_file.spec)
+        if values["limits.urdf"] == "topic":
+            warnings.append("the limits of robot_description were not read: no topics here")
+        else:
+            spec_file = with_urdf_limits(spec_file, values, joints)
+    spec = spec_file.spec
     with collect(problems):
-        joints = robot_joints(values, spec)
+        settings = replace(build_settings(values, spec, elements), require_arming=False)
     with collect(problems):
         path = spec_file.beside(spec.model.file, "model.file")
         check_model_file(path, spec.model.sha256, spec_file.path)

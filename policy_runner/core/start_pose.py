@@ -79,7 +79,7 @@ class StartPoseMove:
         seconds = course.ticks * settings.period_ns / 1e9
         away = np.abs(self._measured.read(self._now) - goal)
         away[~self._position] = 0.0
-        if share >= 1.0 and bool(np.all(away <= settings.start_pose_tolerance)):
+        if course.ticks > count and bool(np.all(away <= settings.start_pose_tolerance)):
             self._done = True
             return None
         worst = int(np.argmax(away))  # the first that is not a number, if there is one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,8 @@ class UrdfJoint:
     effort: float | None
 
 
-def read_urdf(text: str, origin: str) -> dict[str, UrdfJoint]:
+@functools.lru_cache(maxsize=2)
+def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
     """Every joint of a URDF by the robot's name; `origin` is the file or topic, for sentences.
 
     Raises:
@@ -71,7 +73,7 @@ def read_urdf(text: str, origin: str) -> dict[str, UrdfJoint]:
     return found
 
 
-def read_urdf_file(path: Path) -> dict[str, UrdfJoint]:
+def read_urdf_file(path: Path) -> Mapping[str, UrdfJoint]:
     """As `read_urdf`, from a file.
 
     Raises:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.action import ActionElement
+from policy_runner.core.action import ActionElement, action_elements
 from policy_runner.core.element_limits import limit_names, limits_by_element
 from policy_runner.core.joints import RobotJoint
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.spec import Limit, PolicySpec
 from policy_runner.core.spec_file import SpecFile
 from policy_runner.core.stopping import StopRule
@@ -147,32 +147,41 @@ def start_settings(
 
 
 def with_urdf_limits(
-    spec_file: SpecFile,
-    values: Mapping[str, Any],
-    elements: Sequence[ActionElement],
-    joints: Mapping[str, RobotJoint],
-    description: str | None = None,
+    spec_file: SpecFile, values: Mapping[str, Any], joints: Mapping[str, RobotJoint]
 ) -> SpecFile:
     """The spec with limits from the URDF where neither parameters nor spec say them.
 
-    `description` is the URDF of the topic; None: what `limits.urdf` asks for is a file, or
-    nothing.
+    `values["robot_description"]` is the text of the topic, where `limits.urdf` asks for it.
+    Efforts computed from positions (`command.effort_from_pd`) take the URDF's effort as
+    `effort_limit`, if the spec has none.
 
     Raises:
         Refusal: the URDF cannot be read, or does not fit the robot.
     """
     source = values["limits.urdf"]
-    if not source or (source == "topic" and description is None):
+    if not source:
         return spec_file
     from policy_runner.formats.urdf_limits import limits_of_urdf, read_urdf, read_urdf_file
 
     spec, file = spec_file.spec, str(spec_file.path)
-    if description is None:
-        urdf, origin = read_urdf_file(Path(source)), source
+    elements = action_elements(spec, file)
+    if source == "topic":
+        text, origin = values.get("robot_description"), "robot_description"
+        if text is None:
+            raise refuse("", "parameter limits.urdf", "a URDF from when it configured", "none")
+        urdf = read_urdf(text, origin)
     else:
-        urdf, origin = read_urdf(description, "robot_description"), "robot_description"
+        urdf, origin = read_urdf_file(Path(source)), source
     said = set_limits(values, spec, elements, file)
     found = limits_of_urdf(urdf, elements, joints, said, origin)
-    known = dict(zip(limit_names(elements), limits_by_element(spec.limits, elements, file)))
+    names = limit_names(elements)
+    known = dict(zip(names, limits_by_element(spec.limits, elements, file), strict=True))
     merged = {name: limit.or_else(found.get(name, Limit())) for name, limit in known.items()}
-    return SpecFile(spec.model_copy(update={"limits": merged}), spec_file.path)
+    changed: dict[str, Any] = {"limits": merged}
+    if spec.effort_limit is None and values["command.effort_from_pd"]:
+        efforts = {name: urdf[robot.name].effort for name, robot in joints.items()
+                   if robot.name in urdf}  # fmt: skip
+        changed["effort_limit"] = {
+            name: np.inf if efforts.get(name) is None else efforts[name] for name in joints
+        }
+    return SpecFile(spec.model_copy(update=changed), spec_file.path)
