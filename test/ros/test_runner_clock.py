@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -164,7 +165,11 @@ def test_a_jump_does_not_arm_a_latched_stop(graphs: GraphMaker) -> None:
     simulator.steps(30)
     assert simulator.graph.await_status("safety", "SAFE_STOP")["decision"] == "SAFE_STOP"
     assert not any(simulator.commands[-1][1].velocity)
-    assert simulator.graph.peer.trigger("arm").success
+    with ThreadPoolExecutor(1) as pool:  # it is a tick that answers
+        answer = pool.submit(simulator.graph.peer.trigger, "arm")
+        while not answer.done():
+            simulator.steps(1)
+    assert answer.result().success
     simulator.until_run()
 
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import leftovers
 import pytest
 from children import Child, Nursery, wait_until
 from runner_rig import write_parameters, write_policy
@@ -70,6 +71,7 @@ class Robot:
         write_policy(folder / "policy")
         self._spawn = spawn
         self._lock = threading.Lock()
+        self.hung: list[int] = []  # which could not tidy up behind a thread that hangs
         self.parameters = write_parameters(
             folder / "parameters.yaml", policy=str(folder / "policy"), autostart=True
         )
@@ -120,8 +122,11 @@ class Robot:
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     folder = tmp_path_factory.mktemp("ends")
     nursery = Nursery(folder)
-    yield Robot(nursery, folder)
+    robot = Robot(nursery, folder)
+    yield robot
     nursery.close()
+    for pid in robot.hung:
+        leftovers.remove_segments_of(pid)
 
 
 def ends(robot: Robot, first: int, count: int, *how: Any) -> list[End]:
@@ -194,8 +199,40 @@ def test_the_end_of_a_node_that_was_never_configured(
     wait_until(lambda: "could not configure" in child.stderr, 20.0)
     begin = time.monotonic()
     child.send(number)
-    assert child.wait(10.0) == 0
+    assert child.wait(10.0) == 2  # what was asked for at the start was refused
     assert time.monotonic() - begin < 2.0
+
+
+# Runs the runner, whose tick does something bad once a file is there.
+WITH_A_BAD_TICK = """
+import os, sys, time
+from policy_runner.core.pipeline import Pipeline
+from policy_runner.ros.policy_runner_main import main
+step = Pipeline.step
+def bad(*arguments):
+    if os.path.exists(%r):
+        %s
+    return step(*arguments)
+Pipeline.step = bad
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("what", "code"), [("time.sleep(60.0)", 3), ("raise OSError('odd')", 1)])
+def test_the_exit_code_says_why_and_the_last_command_still_arrives(
+    robot: Robot, tmp_path: Path, what: str, code: int
+) -> None:
+    number = 2 * TIMES + USUAL_TIMES + 3 + code
+    flag = tmp_path / "bad"
+    child = robot.start(number, ["-c", WITH_A_BAD_TICK % (str(flag), what)])
+    flag.touch()
+    time.sleep(0.1)
+    begin = time.monotonic()
+    child.send(signal.SIGINT)
+    assert child.wait(10.0) == code
+    assert time.monotonic() - begin < 2.0
+    wait_until(lambda: robot.last(number) == STOPPED)
+    robot.hung += [child.pid] * (code == 3)
 
 
 def test_a_stderr_that_nobody_reads_stops_neither_loop_nor_end(robot: Robot) -> None:
