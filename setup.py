@@ -53,6 +53,7 @@ setup(
         "images": ["Pillow>=9"],
         "recording": ["mcap>=1"],
         "replay": ["rosbags>=0.10"],
+        "urdf": ["urdf-parser-py>=0.0.4"],
         "plots": ["matplotlib>=3.5"],
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
         "test": TEST,
