@@ -89,7 +89,9 @@ def missing_library(provider: str) -> str:
         ctypes.CDLL(str(library))
     except OSError as error:
         found = _MISSING.search(str(error))
-        return f"{library.name} needs {found[1]}, which is not there" if found else str(error)
+        if found:
+            return f"{library.name} needs {found[1]}, which is not there"
+        return str(error).replace(f"{folder}/", "")
     return ""
 
 
@@ -97,6 +99,10 @@ def remedy_for(provider: str, lacks: str) -> str:
     """The command that helps, by the library that is missing."""
     if "came without" in lacks:
         return NEED_GPU_WHEEL
+    if "libcuda.so" in lacks:
+        return "install NVIDIA's driver, or give the container the GPU (--gpus all)"
+    if re.search(r"undefined symbol: cu[A-Z]", lacks):
+        return "update NVIDIA's driver: it is older than the CUDA of this onnxruntime"
     found = re.search(r"lib(cublas|cudart|cudnn|curand|cufft|nvinfer)\w*\.so\.(\d+)", lacks)
     if found is None:
         return "see docs/install_jetson.md; `policy-runner doctor` says what is missing"

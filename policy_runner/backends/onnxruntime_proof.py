@@ -8,6 +8,7 @@ holds, by where its nodes went, and by what it computes.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from policy_runner.core.problems import Problem, Refusal, refuse
 
 EXACT = 1e-3  # of the largest output: fp32 sums in another order
 ROUNDED = 3e-2  # the same with TF32 or fp16 products
+_CUDA_ERROR = re.compile(r"CUDA (?:failure|error) [^;]+")
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
 
 
@@ -172,9 +174,10 @@ def _apart(got: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> flo
 
 
 def one_sentence(error: BaseException) -> str:
-    """ONNX Runtime's own words on one line, without its source lines."""
+    """ONNX Runtime's own words on one line; of an error of CUDA, CUDA's words alone."""
     words = " ".join(str(error).split())
-    return words.split(" when using ")[0] if words else type(error).__name__
+    found = _CUDA_ERROR.search(words)
+    return found[0].strip() if found else words or type(error).__name__
 
 
 def tried(path: Path, expected: str, remedy: str, action: Callable[[], Any]) -> Any:
@@ -188,4 +191,9 @@ def tried(path: Path, expected: str, remedy: str, action: Callable[[], Any]) -> 
     except Refusal:
         raise
     except Exception as error:  # ORT raises its own pybind types, one per status code
-        raise refuse(str(path), "", expected, one_sentence(error), remedy) from error
+        text = one_sentence(error)
+        if "no kernel image" in text:
+            remedy = f"this onnxruntime has no code for this GPU: {NEED_GPU_WHEEL}"
+        elif text.startswith("CUDA "):
+            remedy = "`policy-runner doctor` says which GPUs there are; or run on the CPU"
+        raise refuse(str(path), "", expected, text, remedy) from error

@@ -133,6 +133,11 @@ class Session:
                     raise ValueError(f"Unknown Provider Type: {name}")
             if name == TENSORRT and name in self.machine.built and name not in self.machine.works:
                 raise RuntimeError("Please install TensorRT libraries as mentioned in ...")
+            if name in self.machine.works and int(options["device_id"]) >= self.machine.gpus:
+                raise RuntimeError(
+                    '/src/provider_info.cc:63 Failed to parse provider option "device_id": CUDA '
+                    "failure 101: invalid device ordinal ; GPU=-1 ; hostname=robot ; file=/src/..."
+                )
             if name in (*self.machine.works, CPU) and name in self.machine.built:
                 made.append((name, {key: str(value) for key, value in options.items()}))
         no_cpu = self._entry("session.disable_cpu_ep_fallback") == "1"
@@ -176,7 +181,7 @@ class Session:
 
     def run_with_iobinding(self, binding: Binding) -> None:
         if not self.machine.kernels:
-            raise Fail("CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available")
+            raise Fail("CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available; x")
         self._runs += 1
         fed = binding.inputs
         if self._graph and self._captured is not None:

@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.onnxruntime_libraries import remedy_for
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
 
@@ -121,7 +122,10 @@ def test_device_and_options_reach_the_provider(path: Path, machine: Make) -> Non
 def test_a_gpu_that_is_not_there(path: Path, machine: Make) -> None:
     machine(gpus=1)
     sentence = _refused(path, _choice("gpu:1"))
-    assert "expected memory on GPU 1" in sentence
+    assert sentence.endswith(
+        "got CUDA failure 101: invalid device ordinal; `policy-runner doctor` says which GPUs "
+        "there are; or run on the CPU"
+    )
 
 
 def test_a_wheel_without_cuda(path: Path) -> None:
@@ -172,8 +176,8 @@ def test_all_operations_on_the_cpu(path: Path, machine: Make) -> None:
 def test_a_wheel_without_code_for_this_gpu(path: Path, machine: Make) -> None:
     machine(kernels=False)
     sentence = _refused(path, _choice())
-    assert "cudaErrorNoKernelImageForDevice" in sentence
-    assert sentence.endswith("run on the CPU: device: cpu")
+    assert "got CUDA error cudaErrorNoKernelImageForDevice:no kernel image is " in sentence
+    assert "this onnxruntime has no code for this GPU: " in sentence
 
 
 @pytest.mark.parametrize("tf32", [True, False])
@@ -267,3 +271,19 @@ def test_two_installed_in_one_place(
     assert sentence.endswith("&& pip install onnxruntime-gpu")
     # The CPU runs with either, and says so.
     assert "overwrite" in load_model("onnxruntime", path, None, path).facts["warning"]
+
+
+@pytest.mark.parametrize(
+    ("lacks", "helps"),
+    [
+        ("libonnxruntime_providers_cuda.so needs libcublasLt.so.13, which is not there", "CUDA 13"),
+        ("libonnxruntime_providers_cuda.so needs libcudnn.so.9, which is not there", "cuDNN 9"),
+        ("libonnxruntime_providers_tensorrt.so needs libnvinfer.so.10, ...", "TensorRT 10"),
+        ("libonnxruntime_providers_cuda.so needs libcuda.so.1, ...", "NVIDIA's driver"),
+        ("x.so: undefined symbol: cuTensorMapEncodeTiled", "update NVIDIA's driver"),
+        ("this onnxruntime 1.31.1 came without x.so", "install the onnxruntime-gpu"),
+    ],
+)
+def test_what_helps_against_a_missing_library(lacks: str, helps: str) -> None:
+    # The sentences are those of the real wheel on machines that lack one after the other.
+    assert helps in remedy_for(fake.CUDA, lacks)
