@@ -18,6 +18,7 @@ SHM = Path("/dev/shm")
 PORTS_PER_DOMAIN = 250  # DDSI-RTPS 2.5, 9.6.2.3: port = 7400 + 250 * domain + offset
 _SEGMENT = re.compile(r"/dev/shm/(fastrtps_\w+)")
 _seen: dict[str, set[int]] = {}
+_killed: set[int] = set()
 
 
 def mark_session() -> None:
@@ -59,7 +60,11 @@ def note_all_segments() -> None:
 
 
 def remove_segments_of(pid: int) -> None:
-    """Remove what a killed process mapped, as far as no living process maps it."""
+    """Remove what a killed process mapped, as far as no living process maps it.
+
+    What a peer still maps, to send to the dead, is tried again when the session ends.
+    """
+    _killed.add(pid)
     alive = _mapped_by_the_living()
     for name in [name for name, pids in _seen.items() if pid in pids]:
         if name not in alive:
@@ -69,6 +74,8 @@ def remove_segments_of(pid: int) -> None:
 
 def left_segments(domain: int, before: set[str]) -> list[str]:
     """Files of our segments that still exist, that no living process maps and that are new."""
+    for pid in set(_killed):
+        remove_segments_of(pid)
     first = 7400 + PORTS_PER_DOMAIN * domain
     ports = {f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)}
     # Ports below 7400 are shared by all domains: a killed stranger leaves them in our name.

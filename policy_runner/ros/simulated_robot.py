@@ -17,6 +17,7 @@ from rclpy.node import Node
 
 from policy_runner.ros.diagnostic_status import make_status
 from policy_runner.ros.parameter_table import declare_table
+from policy_runner.ros.simulated_robot_heartbeat import Heartbeat
 from policy_runner.ros.simulated_robot_lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot_parameters import PARAMETERS
 from policy_runner.ros.simulated_robot_topics import (
@@ -78,6 +79,7 @@ class SimulatedRobot(Node):
         self._stop = threading.Event()
         self._next_diagnostics_s = 0.0
         self._answers = LockstepAnswers(self.topics, values["repeat_after"], self._stop)
+        self._heartbeat = Heartbeat(values["heartbeat_timeout"])
         self._late_ticks = 0
         self._held = values["hold"] and not self.lockstep
         self._held_ticks = 0
@@ -130,6 +132,9 @@ class SimulatedRobot(Node):
                 deadline -= left
             commands = self.topics.take_commands()
             target = commands[-1][1] if commands else None
+            if self._heartbeat.silent_now(heard=bool(self.topics.take_statuses())):
+                target = None  # whoever sends it, it is no runner that lives
+                self.scenario.stop_wheels()
             if self._held and not (target and any(target)):
                 self._held_ticks += 1
                 limit_s = self._values["first_answer_timeout"]
@@ -158,8 +163,6 @@ class SimulatedRobot(Node):
             self._tick(target)
             timeout_s = self._values["answer_timeout"]
 
-    # -- both --------------------------------------------------------------------------------
-
     def _publish_state(self, stamp_ns: int) -> None:
         balancer = self.scenario.balancer
         reading = balancer.read()
@@ -187,6 +190,8 @@ class SimulatedRobot(Node):
         message = "balancing"
         if self._held:
             message = "held until the first command"
+        elif self._heartbeat.silent:
+            message = "the runner's heartbeat is silent: wheels stopped"
         elif scenario.lying:
             message = "fallen"
         elif recent:
@@ -195,7 +200,7 @@ class SimulatedRobot(Node):
             message = f"balancing; ignored {wheels.problem}"
         status = make_status(
             "simulated_robot: balance",
-            WARN if recent or wheels.ignored else OK,
+            WARN if recent or wheels.ignored or self._heartbeat.silent else OK,
             message,
             {
                 "upright [s]": scenario.upright_s,
@@ -211,6 +216,7 @@ class SimulatedRobot(Node):
                 "yaw rate [rad/s]": balancer.yaw_rate,
                 "tilt [rad]": balancer.tilt,
                 "ignored commands": wheels.ignored,
+                "heartbeats lost": self._heartbeat.lost,
                 "late ticks": self._late_ticks,
             },
         )
@@ -227,6 +233,7 @@ class SimulatedRobot(Node):
             "command_delay_s": self._values["command_delay"],
             "wall_s": round(self._wall_s, 3),
             "late_ticks": self._late_ticks,
+            "heartbeats_lost": self._heartbeat.lost,
             "answered_by_status": self._answers.statuses_only,
             "ignored_commands": wheels.ignored,
             "problem": wheels.problem,

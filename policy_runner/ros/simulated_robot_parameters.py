@@ -43,6 +43,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         high=1.0,
     ),
     Parameter(
+        "heartbeat_timeout",
+        0.3,
+        "Realtime: once policy_runner/status was heard, stop the wheels and ignore commands while "
+        "it is silent for longer; 0: never",
+        unit="s",
+        low=0.0,
+        high=10.0,
+    ),
+    Parameter(
         "command_type",
         "joint_state",
         "Message type of joint_commands",

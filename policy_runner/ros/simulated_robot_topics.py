@@ -58,11 +58,8 @@ class RobotTopics:
         self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
         kind = JointTrajectory if trajectory else JointState
         self._command = PolledSubscription(node, kind, COMMAND_TOPIC, _qos(reliable=lockstep))
-        self._polled = [self._command]
-        self._status: PolledSubscription | None = None
-        if lockstep:
-            self._status = PolledSubscription(node, DiagnosticArray, STATUS_TOPIC, _qos())
-            self._polled.append(self._status)
+        self._status = PolledSubscription(node, DiagnosticArray, STATUS_TOPIC, _qos())
+        self._polled = [self._command, self._status]
         self.wheel_commands = WheelCommands()
         self._imu, self._joints, self._odom = Imu(), JointState(), Odometry()
         self._twist, self._clock = TwistStamped(), Clock()
@@ -151,8 +148,6 @@ class RobotTopics:
 
     def take_statuses(self) -> list[int]:
         """Stamps (ns) of every runner's status that waits, oldest first."""
-        if self._status is None:
-            return []
         return [_stamp_ns(message) for message in _take_all(self._status)]
 
     def publisher_counts(self) -> tuple[int, int]:

@@ -130,6 +130,10 @@ class Scenario:
         self._draw_command()
         self._draw_push()
 
+    def stop_wheels(self) -> None:
+        """Motors off until the next command: at once, not only after `WATCHDOG_S`."""
+        self._target_until = 0
+
     def _judge(self) -> None:
         """Falls and velocity error at the time just reached, under the command still in force.
 

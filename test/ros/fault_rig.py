@@ -84,6 +84,7 @@ class FaultGraph:
         self.runner = f"{self.space}/policy_runner"
         self.peer = Peer(self.context, self.space, self.runner)
         self.peer.settling_s = 0.1
+        self._asked: list[Any] = []
         self._listen()
         # What the robot sends. A fault changes one of these.
         self.velocity = [1.0, -2.0]
@@ -258,7 +259,13 @@ class FaultGraph:
     def well(self, timeout_s: float = 20.0) -> None:
         """RUN, and the policy's commands; arms a runner that is stopped."""
         begin = time.monotonic()
-        self.wait(lambda: self.beats and self.beats[-1][0] > begin, timeout_s, "a heartbeat")
+        # A start that failed, or a runner that died, need not be waited for.
+        self.wait(
+            lambda: self.child.poll() is not None or (self.beats and self.beats[-1][0] > begin),
+            timeout_s,
+            "a heartbeat",
+        )
+        assert self.child.poll() is None, self.say()
         if self.decision == "SAFE_STOP":
             assert self.peer.trigger("arm").success
         self.await_beat(begin, "RUN", "none", timeout_s)
@@ -289,6 +296,52 @@ class FaultGraph:
             cure()
             self.recovers(row)
         return values
+
+    def ends(self, fault: str, cause: Callable[[], object]) -> int:
+        """End the process; what the row promises of its last words; the exit code."""
+        row = FAULTS[fault]
+        assert row.decision == "gone"
+        self.well()
+        begin = time.monotonic()
+        cause()
+        code = self.child.wait(10.0)
+        gone = time.monotonic()
+        assert gone - begin <= row.decided_s, gone - begin
+        time.sleep(0.3)  # what was under way has arrived
+        if row.command == "last":
+            assert self.commands[-1][1] == (0.0, 0.0)
+        else:
+            assert row.command == "none"
+            assert self.commands[-1][1] == pytest.approx(self.wanted)
+        late = [at for at, _ in [*self.commands, *self.beats] if at > gone + 0.2]
+        assert not late
+        return code
+
+    def ask(self, service: str, **what: Any) -> None:
+        """Call a service and wait for no answer, which may never come."""
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+        from std_srvs.srv import Trigger
+
+        request: Any = Trigger.Request()
+        kind: Any = Trigger
+        if service == "change_state":
+            kind, request = ChangeState, ChangeState.Request()
+            (verb,) = what
+            request.transition.id = getattr(Transition, f"TRANSITION_{verb.upper()}")
+        elif service == "set_parameters":
+            kind, request = SetParameters, SetParameters.Request()
+            request.parameters = [
+                Parameter(f"safety.{name}", value=value).to_parameter_msg()
+                for name, value in what.items()
+            ]
+        client = self.peer.node.create_client(kind, f"{self.runner}/{service}")
+        self.wait(client.service_is_ready, 15.0, service)
+        time.sleep(self.peer.settling_s)
+        client.call_async(request)
+        self._asked.append(client)
 
     def remains(self, row: FaultRow, since: float, seconds: float) -> None:
         """Stay in RUN so long, and the commands go on at the rate."""

@@ -29,8 +29,8 @@ COMMANDS = {
     "stop": "the stop",
     "none": "none",
     "last": "the stop, once; then none",
-    "silence": "none",
 }
+DECISIONS = {"gone": "the process ends", "unconfigured": "not configured", "paused": "no tick"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ FAULTS = read_faults()
 
 
 def _cells(row: FaultRow) -> tuple[str, ...]:
-    decision = f"`{row.decision}`" if row.decision else "the process is gone"
+    decision = DECISIONS.get(row.decision, f"`{row.decision}`")
     if row.reason != "none":
         decision += f" {row.reason}"
     diagnostics = f"{row.part} {row.level}" if row.level else "silent"
