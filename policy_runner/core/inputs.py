@@ -126,9 +126,8 @@ class InputSlot:
         """Arrival of the oldest value the policy uses; NEVER while one was never seen."""
         if self.joints is None:
             return self.arrived_ns
-        seen = self.joints.seen_ns
-        # Lists, since Python's min is quicker than numpy's at these lengths.
-        return min(int(min(seen[kind][used].tolist())) for kind, used in self._used.items())
+        oldest = self.joints.oldest_ns
+        return min([oldest(kind, used) for kind, used in self._used.items()])
 
     def forget(self) -> None:
         """As if nothing had ever arrived (activation, a jump of the clock)."""
@@ -140,9 +139,7 @@ class InputSlot:
         for taker in self.takers.values():
             taker.forget()
         if self.joints is not None:
-            for kind, seen in self.joints.seen_ns.items():
-                seen.fill(NEVER)
-                self.joints.values[kind].fill(np.nan)
+            self.joints.forget()
 
     def missing(self) -> str:
         """What was never seen, in words: '' when all is there."""

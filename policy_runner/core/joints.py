@@ -40,6 +40,9 @@ class JointSamples:
         size = len(joint_names)
         self.values = {kind: np.full(size, np.nan) for kind in ("position", "velocity", "effort")}
         self.seen_ns = {kind: np.full(size, NEVER, dtype=np.int64) for kind in self.values}
+        # One time for all joints of a kind, where the newest message told every one of them.
+        self._all_seen_ns: dict[str, int | None] = dict.fromkeys(self.values, NEVER)
+        self._tells_all = False
         self._names: list[str] = []
         self._from = np.zeros(0, dtype=np.intp)
         self._to = np.zeros(0, dtype=np.intp)
@@ -68,8 +71,28 @@ class JointSamples:
                     chosen = chosen - self._offset[self._to]
                 chosen = chosen * self._sign[self._to]
             self.values[kind][self._to] = chosen
-            self.seen_ns[kind][self._to] = arrived_ns
+            if self._tells_all:
+                self.seen_ns[kind].fill(arrived_ns)
+                self._all_seen_ns[kind] = arrived_ns
+            else:
+                self.seen_ns[kind][self._to] = arrived_ns
+                self._all_seen_ns[kind] = None
         return ""
+
+    def oldest_ns(self, kind: str, joints: npt.NDArray[np.intp]) -> int:
+        """Arrival of the oldest value among these joints; NEVER while one was never seen."""
+        seen = self._all_seen_ns[kind]
+        if seen is not None:
+            return seen
+        # Lists, since Python's min is quicker than numpy's at these lengths.
+        return int(min(self.seen_ns[kind][joints].tolist()))
+
+    def forget(self) -> None:
+        """As if none had ever been seen."""
+        for kind, values in self.values.items():
+            values.fill(np.nan)
+            self.seen_ns[kind].fill(NEVER)
+            self._all_seen_ns[kind] = NEVER
 
     def _index(self, names: list[str]) -> None:
         # Once per change of the names, not per message: publishers repeat one order.
@@ -77,4 +100,5 @@ class JointSamples:
         self._from = np.array([k for k, _ in ours], dtype=np.intp)
         self._to = np.array([slot for _, slot in ours], dtype=np.intp)
         self._fault = "" if len(set(names)) == len(names) else "a joint name twice in one message"
+        self._tells_all = not self._fault and len(ours) == len(self._slot)
         self._names = list(names)

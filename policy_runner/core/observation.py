@@ -133,8 +133,12 @@ class TensorBuilder:
             values = self._history.push(work) if self._history else work
         else:
             values = self._work
-            np.copyto(values, self._history.push(self.frame) if self._history else self.frame)
-            self._finish(values)
+            stacked = self._history.push(self.frame) if self._history else self.frame
+            if self._normalizer is not None and not self._clip:
+                self._normalizer.normalize(stacked, values)
+            else:
+                np.copyto(values, stacked)
+                self._finish(values)
         np.copyto(out, values, casting="unsafe")
 
     def _finish(self, values: Array) -> None:
