@@ -104,6 +104,7 @@ class DeclaredParameters:
         self._problems: dict[str, str] = {}
         self._may_change = may_change
         self._check = check
+        self._declaring = False
         self.declare(table)
         node.add_on_set_parameters_callback(self._on_set)
 
@@ -127,9 +128,11 @@ class DeclaredParameters:
             elif declared is None or row.kind.endswith("[]"):
                 # By type: rclpy would infer BYTE_ARRAY from an empty list.
                 declared = getattr(RosParameter.Type, _ROS_TYPES[row.kind])
+            self._declaring = True
             self._node.declare_parameter(
                 row.name, declared, _descriptor(row), ignore_override=bool(bad) or given is None
             )
+            self._declaring = False
             if bad:
                 # After declaring, which sets the default: that set would count as mending.
                 self._problems[row.name] = bad
@@ -183,20 +186,20 @@ class DeclaredParameters:
         from rcl_interfaces.msg import SetParametersResult
 
         changed = {}
+        if self._declaring:  # a reload does so while active: nobody sets anything
+            return SetParametersResult(successful=True)
         for parameter in parameters:
             row = self._rows.get(parameter.name)
             if row is None:
                 if parameter.name == "use_sim_time" and not self._may_change():
                     # rclpy would take it at once, the loop's clock was chosen when configuring.
-                    return SetParametersResult(successful=False, reason=_TIME_SOURCE)
+                    reason = _LATER.format(parameter.name)
+                    return SetParametersResult(successful=False, reason=reason)
                 continue  # rclpy's own
             may_unset = row.default is None or row.kind.endswith("[]")
             reason = "" if parameter.value is None and may_unset else problem(row, parameter.value)
             if not reason and not row.live and not self._may_change():
-                reason = (
-                    f"parameter {row.name}: read while configuring; "
-                    "deactivate and clean up the node, set it, configure again"
-                )
+                reason = _LATER.format(row.name)
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
             changed[row.name] = parameter.value
@@ -208,13 +211,9 @@ class DeclaredParameters:
         return SetParametersResult(successful=True)
 
 
-def declare_table(node: Any, table: Sequence[Parameter]) -> DeclaredParameters:
-    """Declare rows that may all change at any time (a node that is no controller)."""
-    return DeclaredParameters(node, table)
-
-
-_TIME_SOURCE = (
-    "parameter use_sim_time: read while configuring; "
+declare_table = DeclaredParameters  # of a node whose rows may all change at any time
+_LATER = (
+    "parameter {}: read while configuring; "
     "deactivate and clean up the node, set it, configure again"
 )
 _ROS_TYPES = {

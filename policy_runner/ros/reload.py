@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -86,7 +86,13 @@ class Reload:
         self._restore = None
         self._attempt = Attempt(self._node, path, self._arguments)
         if self._timer is None:
-            self._timer = self._node.create_timer(_LOOK_AGAIN_S, self._look, clock=self._clock)
+            self._timer = self._node.create_timer(
+                _LOOK_AGAIN_S,
+                self._look,
+                # Its own, since a group keeps dead references to what was destroyed.
+                callback_group=MutuallyExclusiveCallbackGroup(),
+                clock=self._clock,
+            )
         return self._attempt
 
     def _look(self) -> None:

@@ -271,7 +271,7 @@ def test_the_nodes_own_check_may_refuse_with_a_reason(declared: Callable[..., De
 def test_forgotten_rows_are_gone_and_may_come_again(declared: Callable[..., Declared]) -> None:
     made = declared({"share": 7.0})
     made.rows.forget(["share"])
-    assert "share" not in made.rows
+    assert "share" not in made.rows.names
     assert made.rows.problems == []
     assert not made.node.has_parameter("share")
     made.rows.declare(KINDS_TABLE)
