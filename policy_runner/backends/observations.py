@@ -73,9 +73,11 @@ def _pixels(
 
 
 def recorded(path: Path, tensors: Tensors, count: int) -> list[Sample]:
-    """At most `count` samples of an .npz, from its begin: `in__NAME`, `tensor/NAME` or NAME.
+    """At most `count` samples of an .npz, from its begin.
 
-    `policy-runner replay ... -o FILE.npz` writes such a file from a recording.
+    Keys: `observation/NAME`, as `policy-runner replay ... -o FILE.npz` writes it from a
+    recording, or `in__NAME`, `tensor/NAME`, NAME. Rows that are not finite are ticks without
+    an inference, and left out.
 
     Raises:
         Refusal: no such file, a tensor without samples, or samples of another size.
@@ -88,18 +90,26 @@ def recorded(path: Path, tensors: Tensors, count: int) -> list[Sample]:
         raise refuse(str(path), "", "an .npz of recorded observations", text) from error
     found: dict[str, npt.NDArray[np.generic]] = {}
     for name, tensor in tensors.items():
-        keys = [key for key in (f"in__{name}", f"tensor/{name}", name) if key in arrays]
+        known = (f"observation/{name}", f"in__{name}", f"tensor/{name}", name)
+        keys = [key for key in known if key in arrays]
         if not keys:
             got = ", ".join(sorted(arrays)) or "nothing"
-            raise refuse(str(path), f"in__{name}", f"samples of the tensor '{name}'", got)
+            raise refuse(str(path), f"observation/{name}", f"samples of the tensor '{name}'", got)
         array = arrays[keys[0]]
         if array.ndim == 0 or array.size == 0 or array[0].size != tensor.size:
             expected = f"[N, {tensor.size}]"
             raise refuse(str(path), keys[0], expected, f"{list(array.shape)}")
         found[name] = array
-    length = min([count, *(len(array) for array in found.values())])
+    rows = range(min(len(array) for array in found.values()))
+    whole = [k for k in rows if all(_finite(array[k]) for array in found.values())][:count]
+    if not whole:
+        raise refuse(str(path), "", "samples that are finite numbers", "none")
     return [
         {name: array[k].reshape(tensors[name].shape).astype(tensors[name].dtype)
          for name, array in found.items()}
-        for k in range(length)
+        for k in whole
     ]  # fmt: skip
+
+
+def _finite(values: npt.NDArray[np.generic]) -> bool:
+    return values.dtype.kind != "f" or bool(np.all(np.isfinite(values)))

@@ -217,11 +217,21 @@ def test_recorded_observations_are_taken_as_they_are(tmp_path: Path) -> None:
     assert found.observations == f"recorded ({file})"
 
 
+def test_what_replay_writes_is_taken_without_ticks_that_did_not_infer(tmp_path: Path) -> None:
+    file = tmp_path / "replayed.npz"
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    rows[1] = np.nan
+    np.savez(file, **{"observation/obs": rows, "t": np.arange(4)})
+    samples = recorded(file, {"obs": np.zeros((1, 3), np.float32)}, 10)
+    assert [sample["obs"][0, 0] for sample in samples] == [0.0, 6.0, 9.0]
+
+
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
         ({"obs": np.zeros((5, 4))}, r"obs: expected \[N, 3\], got \[5, 4\]"),
         ({"other": np.zeros((5, 3))}, "expected samples of the tensor 'obs', got other"),
+        ({"obs": np.full((5, 3), np.nan)}, "expected samples that are finite numbers, got none"),
         (None, "expected an .npz of recorded observations"),
     ],
 )
