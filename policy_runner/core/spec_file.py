@@ -9,7 +9,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from policy_runner.core.action_elements import action_elements
 from policy_runner.core.bounded_reading import MOST_SPEC, beside
+from policy_runner.core.element_limits import limits_by_element
 from policy_runner.core.named_numbers import by_name
 from policy_runner.core.plain_yaml import load_yaml
 from policy_runner.core.problems import Problem, Refusal, refuse
@@ -97,6 +99,8 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
                 by_name(values, names, file, key)
             except Refusal as refusal:
                 problems += refusal.problems
+    if spec.limits:
+        problems += _limit_problems(spec, file)
     outputs = [str(tensor.tensor) for tensor in spec.action]
     for name in sorted({name for name in outputs if outputs.count(name) > 1}):
         problems.append(Problem(file, "action", "every tensor once", f"'{name}' twice"))
@@ -114,3 +118,15 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
             expected = "this key: none, in_model, or statistics"
             problems.append(Problem(file, f"{key}.normalization", expected, "nothing"))
     return problems
+
+
+def _limit_problems(spec: PolicySpec, file: str) -> list[Problem | str]:
+    try:
+        elements = action_elements(spec, file)
+    except Refusal:  # told where the action is bound
+        return []
+    try:
+        limits_by_element(spec.limits, elements, file)
+    except Refusal as refusal:
+        return list(refusal.problems)
+    return []

@@ -34,6 +34,18 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         lambda c: c.pop("control_dt"),
         "control_dt: expected this key, got nothing",
     ),
+    "a limit of nobody": (
+        lambda c: c.update(limits={"aa": {"upper": 1}, "a": {"lower": -1}}),
+        "limits: expected a name or pattern of a, b, got 'aa'",
+    ),
+    "a limit upside down": (
+        lambda c: c.update(limits={"a": {"lower": 1, "upper": -1}}),
+        "limits.a.lower: expected at most upper (-1), got 1",
+    ),
+    "a rate that stands still": (
+        lambda c: c.update(limits={"a": {"max_rate": 0}}),
+        "limits.a.max_rate: expected greater than 0, got 0",
+    ),
     "missing nested key": (
         lambda c: _term(c).pop("input"),
         f"{TERM}.input: expected this key, got nothing",
