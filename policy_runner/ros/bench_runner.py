@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.signals import SignalHandlerOptions
 
+    from policy_runner.core.pipeline import Pipeline
     from policy_runner.ros.executor_thread import ExecutorThread
     from policy_runner.ros.policy_runner_node import PolicyRunner
 
@@ -56,18 +57,14 @@ def main(argv: list[str] | None = None) -> int:
     if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
         return 1
     recorder = Recorder(options.seconds, options.rate)
-    made = node.configured
-    if made is None:
-        return 1
-    pipeline = made.pipeline
-    slots = list(pipeline.slots.values())
-    step = pipeline.step
+    step = Pipeline.step
 
-    def recorded(now_ns: int, outer: Fault | None = None) -> Any:
-        recorder.tick(now_ns, max(now_ns - slot.stamp_ns for slot in slots))
-        return step(now_ns, outer)
+    def recorded(self: Pipeline, now_ns: int, outer: Fault | None = None) -> Any:
+        recorder.tick(now_ns, max(now_ns - slot.stamp_ns for slot in self.slots.values()))
+        return step(self, now_ns, outer)
 
-    pipeline.step = recorded  # type: ignore[method-assign]
+    # Of all pipelines: a reload brings another one.
+    Pipeline.step = recorded  # type: ignore[method-assign]
     node.trigger_activate()
     to_active_s = time.monotonic() - begun
     loop = node.loop
@@ -87,14 +84,14 @@ def main(argv: list[str] | None = None) -> int:
         priority=granted.priority,
         lock_memory=granted.lock_memory,
         missed_by_loop=loop.missed,
-        inferences=pipeline.inferences,
+        inferences=loop.pipeline.inferences,
         parts_us={n: [p.p50 / 1e3, p.p99 / 1e3, p.p999 / 1e3] for n, p in parts.items()},
     )
     if executor.stop(0.5):
         node.free()
         node.destroy_node()
     rclpy.try_shutdown()
-    return 0 if recorder.done and pipeline.inferences else 1
+    return 0 if recorder.done and loop.pipeline.inferences else 1
 
 
 def _three_milliseconds() -> None:

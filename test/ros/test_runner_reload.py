@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Robot:
 
     def is_without_gap(self, since_s: float) -> float:
         times = [at for at, _ in self.commands if at >= since_s]
-        return max(b - a for a, b in zip(times, times[1:]))
+        return max(b - a for a, b in pairwise(times))
 
 
 RobotMaker = Callable[..., Robot]
@@ -123,7 +124,7 @@ def test_the_rate_limit_goes_on_from_the_last_command(robots: RobotMaker) -> Non
     robot.await_command((-2.0, 2.0), 10.0)
     course = [values_by_name(m)["left_joint"] for at, m in robot.commands if at > begin - 0.2]
     # 0.1 a tick, so a lost message shows as a multiple of that: never as the whole way.
-    steps = [abs(b - a) for a, b in zip(course, course[1:])]
+    steps = [abs(b - a) for a, b in pairwise(course)]
     assert max(steps) < 5.0 * PERIOD_S * 4
     assert sum(step > 0.05 for step in steps) > 50
 
