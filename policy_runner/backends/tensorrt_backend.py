@@ -156,7 +156,8 @@ class TensorRtModel:
             if target is None or source is None or source is target:
                 return None
             kept.append(State(source, target, initial))
-        reset = step.keep(kept)
+        with self._on_gpu("states that stay there"):
+            reset = step.keep(kept)
         self.warm_up(1)  # the graph has to carry them, too
         self.facts["states"] = "on the GPU"
         return reset
