@@ -66,6 +66,40 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
         "accept that operations the provider lacks run elsewhere, with copies between them",
     ),
     Parameter(
+        "tensorrt.cuda_graph",
+        True,
+        "run each inference as one CUDA graph; where that fails its check, piece by piece, "
+        "and diagnostics says why",
+    ),
+    Parameter(
+        "tensorrt.cuda_binding",
+        "auto",
+        "Python package that reaches CUDA; auto: pycuda, else cuda.bindings",
+        choices=("auto", "pycuda", "cuda.bindings"),
+    ),
+    Parameter(
+        "tensorrt.wait",
+        "spin",
+        "how the control thread waits for the GPU: spin is soonest, block leaves the core free",
+        choices=("spin", "block"),
+    ),
+    Parameter("tensorrt.tf32", False, "allow products rounded to 10 bits of mantissa"),
+    Parameter(
+        "tensorrt.workspace",
+        64,
+        "memory that the builder may plan with",
+        unit="MiB",
+        low=1,
+        high=100_000,
+    ),
+    Parameter(
+        "tensorrt.optimization_level",
+        3,
+        "how long the builder searches for fast kernels",
+        low=0,
+        high=5,
+    ),
+    Parameter(
         "build_in_configure",
         False,
         "backend tensorrt: build a missing engine while configuring, in a child process; "
