@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.limits import CommandLimits
 from policy_runner.core.measured import MeasuredPositions
 from policy_runner.core.settings import Settings
 from policy_runner.core.stopping import MOVING, RUNNING, STOPPED, Manner, StopRule
@@ -36,10 +37,13 @@ class Command:
         self._has_position = bool(self._position.any())
         self._others = np.flatnonzero(~self._position)
         self._previous = np.zeros(size)
-        self._begin = np.zeros(size)  # of a stop, or of a blend
+        self._begin = np.zeros(size)  # of a blend
         self._rule: StopRule | None = None  # of the stop that goes on
         self._zeroed = self._others
-        self._ticks = 0  # of the stop, or of the blend
+        self._limits: CommandLimits | None = None  # of the tick before
+        self._ticks = 0  # of the blend
+        self._left = 0  # ticks of the stop's ramp
+        self._share = 1.0  # of the last effort that is still there
         self._blending = False
         self._commanded = False
         self._anew = True  # the next run is no mere resumption after HOLD
@@ -53,18 +57,26 @@ class Command:
             self._ticks, self._anew, self.manner = 0, False, RUNNING
         if self._blending:
             target = self._blended(target, settings)
-        np.copyto(self._previous, self.values)
-        settings.limits.apply(target, self._previous, self.values, self.limit_hits)
-        return self.values
+        return self._limited(target, settings.limits)
 
     def move(self, target: Array, settings: Settings) -> Array:
         """Towards the target before the policy runs: the same limits, no blend."""
         if self.manner is not MOVING:
             self.stand(target, settings)
             self.manner = MOVING
+        return self._limited(target, settings.limits)
+
+    def _limited(self, target: Array, limits: CommandLimits) -> Array:
         np.copyto(self._previous, self.values)
-        settings.limits.apply(target, self._previous, self.values, self.limit_hits)
+        limits.apply(target, self._previous, self.values, self.limit_hits)
+        if limits is not self._limits:  # the last command may lie outside of new bounds
+            self._limits = limits
+            self._count_exempt(limits)
         return self.values
+
+    def _count_exempt(self, limits: CommandLimits) -> None:
+        low, high = self._previous - limits.max_step, self._previous + limits.max_step
+        self.exempt_steps += (self.values < low) | (self.values > high)
 
     def stand(self, unknown: Array, settings: Settings) -> Array:
         """From where the next command is counted.
@@ -98,26 +110,42 @@ class Command:
         if not self._commanded and self._has_position:
             return None
         rule = settings.stops
-        if rule is not self._rule:
-            self._rule, self._ticks = rule, 0
-            np.copyto(self._begin, self.values)
-            kinds = enumerate(self._kinds)
-            self._zeroed = np.array(
-                [k for k, kind in kinds if kind != "position" and getattr(rule, kind) == "zero"],
-                dtype=np.intp,
-            )
+        if rule != self._rule:  # by value: other parameters may change meanwhile
+            self._take(rule, rule.ramp_ns // settings.period_ns)
         self._commanded = True
         self._anew |= latched
-        self._ticks += 1
-        count = rule.ramp_ns // settings.period_ns
-        share = max(0.0, 1.0 - self._ticks / count) if count else 0.0
-        self.manner = Manner(None if rule.effort == "hold" else share, rule.position == "damping")
+        keep = 0.0  # of what is left to go; so many equal parts until there is nothing left
+        if self._left > 1:
+            keep = (self._left - 1) / self._left
+            self._left -= 1
+        self._share *= keep
+        share = None if rule.effort == "hold" else self._share
+        self.manner = Manner(share, rule.position == "damping")
         goal = self.values.copy()
-        goal[self._zeroed] = share * self._begin[self._zeroed]
+        goal[self._zeroed] *= keep
         if rule.position == "default_pose":
-            towards = share * self._begin + (1.0 - share) * self._pose
+            towards = self._pose + keep * (goal - self._pose)
             goal = np.where(self._position, towards, goal)
         return self._go(goal, settings)
+
+    def _begin_stop(self, rule: StopRule) -> None:
+        self._rule, self._ticks = rule, 0
+        np.copyto(self._begin, self.values)
+        kinds = enumerate(self._kinds)
+        self._zeroed = np.array(
+            [k for k, kind in kinds if kind != "position" and getattr(rule, kind) == "zero"],
+            dtype=np.intp,
+        )
+
+    def _take(self, rule: StopRule, ticks: int) -> None:
+        """Stop by this rule; one that changes on the way makes the ramp shorter, never longer."""
+        if self._rule is None:
+            self._left, self._share = ticks, 1.0
+        self._left = min(self._left, ticks)
+        self._rule = rule
+        kinds = enumerate(self._kinds)
+        zeroed = [k for k, kind in kinds if kind != "position" and getattr(rule, kind) == "zero"]
+        self._zeroed = np.array(zeroed, dtype=np.intp)
 
     def last(self, settings: Settings) -> Array | None:
         """The last one of all: positions stay, all else is zero, whatever ramps there are.
@@ -141,7 +169,7 @@ class Command:
         np.copyto(self.values, np.where(self._position, np.clip(goal, low, high), goal))
         np.clip(self.values, limits.low, limits.high, out=self.values)
         self.limit_hits += self.values != goal
-        self.exempt_steps += (self.values < low) | (self.values > high)
+        self._count_exempt(limits)
         return self.values
 
     def continue_from(self, before: Command, settings: Settings) -> None:
@@ -160,6 +188,12 @@ class Command:
                 self.values[k] = before.values[there]
                 self.limit_hits[k] = before.limit_hits[there]
                 self.exempt_steps[k] = before.exempt_steps[there]
+        if before._rule is not None:  # a stop goes on, it does not begin again
+            self._begin_stop(before._rule)
+            self._ticks = before._ticks
+            for k, element in enumerate(self._measured.elements):
+                if element in places:
+                    self._begin[k] = before._begin[places[element]]
         # While it runs this policy is still new: where a blend is wanted, it is blended in.
         self.manner = STOPPED if before.manner is RUNNING else before.manner
 

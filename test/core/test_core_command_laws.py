@@ -249,3 +249,28 @@ def test_blend_in_after_a_start_and_after_a_safe_stop_but_not_after_a_hold() -> 
     b.command.stop(b.settings, latched=True)
     target = np.array([5.0, 3.0])
     assert run(2) == [[3.5, 3], [4.0, 3]]
+
+
+def test_a_ramp_is_not_drawn_out_by_parameters_that_change_on_the_way() -> None:
+    b = bench(["velocity"], stops=StopRule(ramp_ns=4 * PERIOD))
+    b.command.follow(np.array([4.0]), b.settings)
+    assert _stops(b, 2) == [3.0, 2.0]
+    b.settings = replace(b.settings, stops=StopRule(ramp_ns=4 * PERIOD))
+    assert _stops(b, 1) == [1.0]
+    b.settings = replace(b.settings, stops=StopRule(ramp_ns=100 * PERIOD))
+    assert _stops(b, 2) == [0.0, 0.0]
+    b.command.follow(np.array([4.0]), b.settings)
+    assert _stops(b, 2) == [3.96, 3.92]
+    b.settings = replace(b.settings, stops=StopRule())
+    assert _stops(b, 1) == [0.0]
+
+
+@pytest.mark.parametrize("moving", [True, False])
+def test_bounds_that_narrow_while_it_runs_are_counted_once(moving: bool) -> None:
+    b = bench(["position"], _limits(step=0.1))
+    go = b.command.move if moving else b.command.follow
+    go(np.array([2.0]), b.settings)
+    b.settings = replace(b.settings, limits=_limits(step=0.1, high=1.0))
+    for _ in range(3):
+        assert go(np.array([2.0]), b.settings).tolist() == [1.0]
+    assert b.command.exempt_steps.tolist() == [1]

@@ -36,7 +36,7 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
     ),
     "a limit of nobody": (
         lambda c: c.update(limits={"aa": {"upper": 1}, "a": {"lower": -1}}),
-        "limits: expected a name or pattern of a, b, got 'aa'",
+        "limits: expected a name or pattern of a, b, got 'aa'; did you mean 'a'?",
     ),
     "a limit upside down": (
         lambda c: c.update(limits={"a": {"lower": 1, "upper": -1}}),
