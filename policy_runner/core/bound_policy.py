@@ -30,7 +30,12 @@ class Model(Protocol):
         """Output tensors by name; valid until the next run."""
 
     def run(self) -> None:
-        """Compute the outputs from the inputs."""
+        """Compute the outputs from the inputs.
+
+        A model may have `keep_states(states) -> (() -> None) | None` beside: then it carries the
+        states (input, output, initial value) from output to input itself, and what is returned
+        makes its next run begin with the initial values.
+        """
 
 
 class BoundPolicy:
@@ -56,7 +61,9 @@ class BoundPolicy:
         """
         self.elements: Sequence[ActionElement] = decoder.elements
         self._builders = builders
-        self._states = states
+        keep = getattr(model, "keep_states", None)
+        self._reset_kept = keep(states) if keep is not None and states else None
+        self._states = () if self._reset_kept is not None else states
         self._model = model
         self._decoder = decoder
         self._last_action_kind, self._last_action = last_action
@@ -100,6 +107,8 @@ class BoundPolicy:
             builder.reset()
         for state, _, initial in self._states:
             np.copyto(state, initial)
+        if self._reset_kept is not None:
+            self._reset_kept()
         for counting in self._clocks:
             counting.reset()
         self._decoder.reset()

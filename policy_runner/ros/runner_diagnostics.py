@@ -13,7 +13,6 @@ from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 from policy_runner.ros.realtime import Granted
 
-
 # Whose details say it all: an input's name and what is wrong with it.
 _TELLING = (Reason.INPUT_MISSING, Reason.INPUT_STALE, Reason.STAMP, Reason.OBSERVATION_NOT_FINITE)
 
@@ -166,6 +165,7 @@ class RunnerDiagnostics:
                 "holds": safety.holds,
                 "safe stops": safety.safe_stops,
                 "limit hits": int(hits.sum()),
+                "exempt steps": int(pipeline.exempt_steps.sum()),
                 **{
                     f"limit hits {e.joint}": int(n)
                     for e, n in zip(pipeline.elements, hits, strict=True)
