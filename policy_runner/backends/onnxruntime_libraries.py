@@ -6,7 +6,9 @@ import ctypes
 import importlib
 import io
 import re
+import sys
 from contextlib import redirect_stdout, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,11 @@ def distributions() -> dict[str, str]:
 
     All of them write into one folder, where the last one installed wins silently.
     """
+    return dict(_distributions(tuple(sys.path)))
+
+
+@cache  # 40 ms of Python, which a reload beside a running control loop should not cost
+def _distributions(_path: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for one in metadata.distributions():
         name = (one.metadata["Name"] or "").lower().replace("_", "-")
