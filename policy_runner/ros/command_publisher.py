@@ -106,6 +106,11 @@ class CommandPublisher:
         for publisher, serialized, index in self._parts:
             publisher.publish(serialized.filled(values[index], stamp_ns))
 
+    @property
+    def publishers(self) -> list[Any]:
+        """One for each topic."""
+        return [publisher for publisher, _, _ in self._parts]
+
     def wait_for_acknowledgement(self, timeout_s: float) -> bool:
         """Whether every receiver confirmed the last command; returns at the timeout at latest."""
         deadline = time.monotonic() + timeout_s

@@ -12,8 +12,10 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 
 from policy_runner.core.joints import NEVER
+from policy_runner.ros.command_graph import deaf_receivers
 from policy_runner.ros.configured import Configured
 from policy_runner.ros.control_loop import ControlLoop
+from policy_runner.ros.diagnostic_status import LEVEL_WARN
 from policy_runner.ros.input_graph import explain_silence
 from policy_runner.ros.realtime import Granted
 from policy_runner.ros.runner_diagnostics import RunnerDiagnostics
@@ -77,6 +79,7 @@ class RunnerReports:
         ]
         if loop is None:
             return statuses
+        self._tell_deaf_receivers(made, statuses[-1])
         self._log(made, loop)
         now_ns = time.monotonic_ns()
 
@@ -89,6 +92,13 @@ class RunnerReports:
             texts.inference(loop, made.model.provider),
         ]
         return statuses
+
+    def _tell_deaf_receivers(self, made: Configured, safety: Any) -> None:
+        if made.commands is not None:
+            deaf = deaf_receivers(self._node, made.commands.publishers)
+            if deaf:
+                safety.level = max(safety.level, bytes([LEVEL_WARN]))
+                safety.message = f"{safety.message}; {deaf}"
 
     def _log(self, made: Configured, loop: ControlLoop) -> None:
         self.tell_refusals()

@@ -6,7 +6,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,13 @@ class FaultGraph:
         program: Sequence[str] = RUNNER,
         env: dict[str, str] | None = None,
         simulated: bool = False,
+        silent: Iterable[str] = (),
         **parameters: Any,
     ) -> None:
-        """`program`: what Python runs. `simulated`: on /clock, which the test publishes."""
+        """`program`: what Python runs. `simulated`: on /clock, which the test publishes.
+
+        `silent`: inputs that nobody publishes at first.
+        """
         import rclpy
 
         self.number = next(_numbers)
@@ -90,7 +94,7 @@ class FaultGraph:
         self.velocity = [1.0, -2.0]
         self.twist = [0.5, 0.25, 0.0, 0.0]
         self.orientation: tuple[float, ...] = UPRIGHT
-        self.silent: set[str] = set()
+        self.silent = set(silent)
         self.spoil: Callable[[Any], None] | None = None  # changes a message before it goes
         self.shift_ns: int | None = 0  # of the stamps; None: the stamp is 0
         self.sim_ns = 10**9
@@ -342,6 +346,16 @@ class FaultGraph:
         time.sleep(self.peer.settling_s)
         client.call_async(request)
         self._asked.append(client)
+
+    def starts(self, fault: str) -> None:
+        """It stays in STARTING for the row's reason, which it tells in the row's time."""
+        row = FAULTS[fault]
+        assert row.decision == "STARTING"
+        self.wait(lambda: self.child.poll() is not None or self.beats, 20.0, "a heartbeat")
+        begin = time.monotonic()
+        self.await_status(begin, row, row.decided_s)
+        self.await_beat(begin, row.decision, row.reason)
+        assert not self.commands
 
     def remains(self, row: FaultRow, since: float, seconds: float) -> None:
         """Stay in RUN so long, and the commands go on at the rate."""

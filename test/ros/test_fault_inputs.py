@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from children import Nursery
 from fault_rig import PERIOD_S, FaultGraph, quick_discovery
+from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
 from fault_rig import robot as robot
 from fault_rig import shared as shared
@@ -72,4 +76,43 @@ def test_publisher_with_another_qos(robot: FaultGraph, kind: str) -> None:
     finally:
         robot.peer._publishers["joint_states"] = usual
         robot.peer.node.destroy_publisher(other)
-    assert FAULTS["publisher with another QoS"].decision == "RUN"
+
+
+def test_receiver_with_another_qos(robot: FaultGraph) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from sensor_msgs.msg import JointState
+
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node = robot.peer.node
+    made: list[Any] = []
+
+    def cause() -> None:
+        made.append(node.create_subscription(JointState, "joint_commands", print, qos))
+
+    try:
+        robot.shows("receiver with another QoS", cause)
+    finally:
+        node.destroy_subscription(made[0])
+    begin = time.monotonic()
+    robot.await_status(begin, dataclasses.replace(FAULTS["cmd_vel silent"], fault="well again"))
+
+
+def test_what_never_came_has_its_reason(fault_graphs: Callable[..., FaultGraph]) -> None:
+    from sensor_msgs.msg import Imu
+
+    graph = fault_graphs(silent={"joints", "imu", "command"})
+    graph.starts("no publisher")
+    other = graph.peer.node.create_publisher(Imu, "joint_states", 10)
+    graph.starts("publisher of another type")
+    graph.peer.node.destroy_publisher(other)
+    graph.spoil = _without_the_left_joint
+    graph.silent.remove("joints")
+    graph.starts("joint never seen")
+    graph.spoil = None
+    graph.silent.clear()
+    graph.well()
+
+
+def _without_the_left_joint(message: Any) -> None:
+    if hasattr(message, "effort"):
+        message.name, message.velocity = message.name[:2], message.velocity[:2]
