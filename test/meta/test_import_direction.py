@@ -30,6 +30,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 MESSAGES = "ros"  # the only room that may import *_msgs, *_srvs and *_interfaces
 # What is not installed everywhere: allowed in one file or room, inside functions only.
 LAZY_ONLY = {
+    "formats/urdf_limits.py": {"urdf_parser_py"},  # the extra urdf, imported when asked for
     "formats/sb3.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},  # the trainer's machine
     "telemetry/nvml.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording.py": {"mcap"},  # the extra [recording]
