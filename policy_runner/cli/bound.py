@@ -23,7 +23,12 @@ from policy_runner.core.pipeline import Model, Pipeline
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec_file import SpecFile, read_spec
 from policy_runner.ros.command_limits import with_urdf_limits
-from policy_runner.ros.configure_checks import collect, stand_in_settings, with_robot_types
+from policy_runner.ros.configure_checks import (
+    collect,
+    name_type_parameters,
+    stand_in_settings,
+    with_robot_types,
+)
 from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 
 
@@ -66,6 +71,7 @@ def bind(
     values, warnings = parameter_values(params, spec_file.spec, elements, problems)
     for name, kind in (types or {}).items():
         values[f"inputs.{name}.type"] = kind
+    trained = spec_file.spec
     spec_file = with_robot_types(spec_file, values)
     settings = joints = model = pipeline = None
     with collect(problems):
@@ -100,7 +106,7 @@ def bind(
             problems += command_problems(values, spec, str(spec_file.path), pipeline, joints)
         else:
             warnings.append("the parameters command.* were not checked: rclpy is not here")
-    problems = list(dict.fromkeys(problems))
+    problems = list(dict.fromkeys(name_type_parameters(problems, trained, values)))
     if problems or pipeline is None or model is None or joints is None:
         raise Refusal(problems)
     return Bound(spec_file, model, pipeline, values, joints, warnings)

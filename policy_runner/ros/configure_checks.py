@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,30 @@ def with_robot_types(spec_file: SpecFile, values: dict[str, Any]) -> SpecFile:
         for name, given in spec_file.spec.inputs.items()
     }
     return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
+
+
+def name_type_parameters(
+    problems: Sequence[Problem | str], trained: PolicySpec, values: Mapping[str, Any]
+) -> list[Problem | str]:
+    """Name the parameter in a problem with a type that it put in the place of the spec's."""
+    changed = {
+        values[f"inputs.{name}.type"]: (
+            f"correct parameter inputs.{name}.type (the spec says {given.type})"
+        )
+        for name, given in trained.inputs.items()
+        if values[f"inputs.{name}.type"] != given.type
+    }
+
+    def named(problem: Problem | str) -> Problem | str:
+        if isinstance(problem, str):
+            return problem
+        for kind, text in changed.items():
+            if problem.got == kind or (kind and problem.expected.endswith(kind)):
+                remedy = f"{text}; {problem.remedy}" if problem.remedy else text
+                return replace(problem, remedy=remedy)
+        return problem
+
+    return [named(problem) for problem in problems]
 
 
 def stand_in_settings(spec: PolicySpec) -> Settings:

@@ -202,7 +202,7 @@ def _connect(
         )
     for name, slot in pipeline.slots.items():
         with collect(problems):
-            message_type = message_class(slot.spec.type, f"inputs.{name}.type")
+            message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
             reader = SlotReader(slot, message_type)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))

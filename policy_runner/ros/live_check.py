@@ -102,7 +102,7 @@ def _listen(
 
 
 def _subscribe(node: Any, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
-    message_type = message_class(slot.spec.type, f"inputs.{name}.type")
+    message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
     read = build_reader(slot, message_type)
     listener = _Listener(slot, None)
 

@@ -20,7 +20,12 @@ from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_file import SpecFile
 from policy_runner.ros.command_limits import with_urdf_limits
-from policy_runner.ros.configure_checks import collect, stand_in_settings, with_robot_types
+from policy_runner.ros.configure_checks import (
+    collect,
+    name_type_parameters,
+    stand_in_settings,
+    with_robot_types,
+)
 from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 
 
@@ -70,6 +75,7 @@ def load_policy(
     """
     problems, warnings = list(problems), list(warnings)
     model = settings = joints = pipeline = None
+    trained = spec_file.spec if spec_file is not None else None
     if spec_file is not None:
         spec_file = with_robot_types(spec_file, values)
         # Each part is tried, so that one attempt finds all that is wrong.
@@ -105,5 +111,7 @@ def load_policy(
     if problems or spec_file is None or model is None or pipeline is None or joints is None:
         if model is not None:
             model.close()
+        if trained is not None:
+            problems = name_type_parameters(problems, trained, values)
         raise Refusal(list(dict.fromkeys(problems)))
     return Loaded(spec_file, model, pipeline, joints, values, simulated, warnings)

@@ -276,6 +276,18 @@ def test_the_receivers_order_must_name_the_commanded_joints(
     graph.activate()
 
 
+def test_a_type_that_does_not_fit_names_the_parameter_it_came_from(
+    graphs: GraphMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = graphs(policy={}, inputs__joints__type="sensor_msgs/msg/Imu")
+    (said,) = refused(graph, capfd)
+    assert said.endswith(
+        "observation[0].terms[0].input: expected an input of type sensor_msgs/msg/JointState, got "
+        "sensor_msgs/msg/Imu; correct parameter inputs.joints.type (the spec says "
+        "sensor_msgs/msg/JointState)"
+    )
+
+
 def test_two_joints_of_one_name(graphs: GraphMaker, capfd: pytest.CaptureFixture[str]) -> None:
     graph = graphs(policy={}, joints__left_joint__name="right_joint")
     (said,) = refused(graph, capfd)
@@ -287,7 +299,7 @@ def test_two_joints_of_one_name(graphs: GraphMaker, capfd: pytest.CaptureFixture
     [
         (
             {"type": "no_such_msgs/msg/Odd", "field": "data", "size": 4},
-            "inputs.odd.type: expected a message type that is installed, got no_such_msgs/msg/Odd; "
+            "parameter inputs.odd.type: expected a message type that is installed, got no_such_msgs/msg/Odd; "
             "install the package no_such_msgs, or correct the type",
         ),
         (
