@@ -165,6 +165,7 @@ def build_into_cache(
         progress("comparing with fp32 on the CPU", 1.0)
         model = model_of_plan(choice, path, key.model_sha256, plan)
         try:
+            model.warm_up()  # with the graph that the node will replay
             found = compare_with_cpu(model, choice, spec_file, path)
         finally:
             model.close()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from policy_runner.backends.engine_key import (
 from policy_runner.core.problems import Refusal
 
 ROOT = os.geteuid() == 0
+HERE = str(Path(__file__).parent)
 KEY = EngineKey(
     model_sha256="a" * 64,
     data_sha256=(("weights.data", "b" * 64),),
@@ -296,29 +298,53 @@ def test_clean_removes_what_was_not_used(cache: EngineCache) -> None:
     assert cache.clean() == [new.name]
 
 
-LIMITED = """
+TOO_LARGE = """
 import resource, signal, sys
+from pathlib import Path
 from policy_runner.backends.engine_cache import EngineCache
 sys.path.insert(0, {here!r})
 from test_engine_cache import KEY
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-cache = EngineCache(__import__('pathlib').Path({folder!r}))
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+cache = EngineCache(Path({folder!r}))
+cache.build(KEY, lambda: (b"small", {{}}))
+if {limit}:
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:
-    cache.build(KEY, lambda: (bytes(1_000_000), {{}}))
+    cache.build(KEY, lambda: (bytes(1_000_000), {{}}), anew=True)
 except Exception as error:
     print(type(error).__name__, error)
+print(len(list(cache.path.iterdir())), cache.load(KEY).plan)
 """
 
 
-def test_a_file_system_without_room_leaves_nothing_behind(tmp_path: Path) -> None:
-    folder = tmp_path / "engines"
-    done = run_python(LIMITED, folder=str(folder), here=str(Path(__file__).parent))
+def test_a_limit_on_files_leaves_the_old_engine(tmp_path: Path) -> None:
+    done = run_python(TOO_LARGE, folder=str(tmp_path / "engines"), here=HERE, limit=50_000)
     said, _ = done.communicate(timeout=30)
     assert said.startswith("Refusal")
     assert "room to store an engine of 1.0 MB" in said
     assert "File too large; free some room" in said
-    assert os.listdir(folder) == ["lock"]
+    assert said.endswith("2 b'small'\n")  # the lock and the old engine
+
+
+def may_mount() -> bool:
+    words = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return (
+        bool(shutil.which("unshare"))
+        and not subprocess.run(words, stderr=subprocess.DEVNULL, check=False).returncode
+    )
+
+
+@pytest.mark.skipif(not ROOT or not may_mount(), reason="needs the right to mount a small disk")
+def test_a_real_full_disk_leaves_the_old_engine(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # In a mount namespace of its own, which ends with it.
+    mount = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=64k,mode=0755 tmpfs {disk} "
+             "&& exec \"$@\"", "sh"]  # fmt: skip
+    done = run_python(TOO_LARGE, mount, folder=str(disk / "engines"), here=HERE, limit=0)
+    said, _ = done.communicate(timeout=30)
+    assert "No space left on device; free some room" in said
+    assert said.endswith("2 b'small'\n")
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
@@ -357,9 +383,9 @@ print(EngineCache(Path({folder!r}), log=print).build(KEY, build).plan, flush=Tru
 """
 
 
-def run_python(script: str, **values: Any) -> subprocess.Popen[str]:
+def run_python(script: str, before: Sequence[str] = (), **values: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script).format(**values)],
+        [*before, sys.executable, "-c", textwrap.dedent(script).format(**values)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -368,7 +394,7 @@ def run_python(script: str, **values: Any) -> subprocess.Popen[str]:
 
 def builder(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
     return run_python(
-        BUILDER, here=str(Path(__file__).parent), folder=str(tmp_path / "engines"),
+        BUILDER, here=HERE, folder=str(tmp_path / "engines"),
         tally=str(tmp_path / "tally"), seconds=seconds,
     )  # fmt: skip
 

@@ -123,6 +123,7 @@ def test_who_ends_the_command_ends_the_build(
     folder = tmp_path / "cache" / "policy_runner" / "engines"
     wait_until(lambda: (folder / "lock").exists(), 20.0, "the build")
     os.kill(command.pid, number)
+    wait_until(lambda: command.poll() is not None, 10.0, "the command's end")
     wait_until(lambda: gone(builder), 10.0, "the builder's end")
     assert os.listdir(folder) == ["lock"]
 
