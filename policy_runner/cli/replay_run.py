@@ -7,6 +7,7 @@ before it. The one module here that reaches into the pipeline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,8 @@ def replay_messages(
         Refusal: no messages, or a message that lacks a field the policy reads.
     """
     pipeline = bound.pipeline
+    # Nothing moves here, so the move to the start pose would never arrive.
+    pipeline.settings = replace(pipeline.settings, start_pose_ns=0)
     pipeline.activate()
     readers: dict[str, Reader] = {}
     trace = Trace(bound)

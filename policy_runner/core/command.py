@@ -40,6 +40,7 @@ class Command:
         self._begin = np.zeros(size)  # of a blend
         self._rule: StopRule | None = None  # of the stop that goes on
         self._zeroed = self._others
+        self._settled: Settings | None = None  # a stop with these changes nothing any more
         self._limits: CommandLimits | None = None  # of the tick before
         self._ticks = 0  # of the blend
         self._left = 0  # ticks of the stop's ramp
@@ -89,7 +90,7 @@ class Command:
             known = np.where(np.isfinite(measured), measured, unknown)
             start = np.where(self._position, known, self.values)
             np.clip(start, settings.limits.low, settings.limits.high, out=self.values)
-        self._rule = None
+        self._rule = self._settled = None
         self._commanded = True
         return self.values
 
@@ -109,11 +110,13 @@ class Command:
         """
         if not self._commanded and self._has_position:
             return None
+        self._anew |= latched
+        if self._settled is settings:
+            return self.values
         rule = settings.stops
         if rule != self._rule:  # by value: other parameters may change meanwhile
             self._take(rule, rule.ramp_ns // settings.period_ns)
         self._commanded = True
-        self._anew |= latched
         keep = 0.0  # of what is left to go; so many equal parts until there is nothing left
         if self._left > 1:
             keep = (self._left - 1) / self._left
@@ -126,7 +129,10 @@ class Command:
         if rule.position == "default_pose":
             towards = self._pose + keep * (goal - self._pose)
             goal = np.where(self._position, towards, goal)
-        return self._go(goal, settings)
+        self._go(goal, settings)
+        if not keep and self.values.tobytes() == self._previous.tobytes():
+            self._settled = settings
+        return self.values
 
     def _begin_stop(self, rule: StopRule) -> None:
         self._rule, self._ticks = rule, 0
@@ -155,7 +161,7 @@ class Command:
         if not self._commanded and self._has_position:
             return None
         self._commanded = True
-        self._rule = None
+        self._rule = self._settled = None
         self.manner = Manner(0.0, settings.stops.position == "damping")
         goal = self.values.copy()
         goal[self._others] = 0.0
@@ -200,5 +206,6 @@ class Command:
     def forget(self) -> None:
         """As if nothing had ever been commanded."""
         self._commanded, self._anew, self._blending = False, True, False
-        self._rule, self.manner = None, STOPPED
+        self._rule = self._settled = None
+        self.manner = STOPPED
         self.values.fill(0.0)
