@@ -299,8 +299,8 @@ def test_two_joints_of_one_name(graphs: GraphMaker, capfd: pytest.CaptureFixture
     [
         (
             {"type": "no_such_msgs/msg/Odd", "field": "data", "size": 4},
-            "parameter inputs.odd.type: expected a message type that is installed, got no_such_msgs/msg/Odd; "
-            "install the package no_such_msgs, or correct the type",
+            "parameter inputs.odd.type: expected a message type that is installed, got "
+            "no_such_msgs/msg/Odd; install the package no_such_msgs, or correct the type",
         ),
         (
             # A type that the core does not know by itself: the node asks the message.
