@@ -30,6 +30,7 @@ from policy_runner.core.problems import Problem, Refusal, refuse
 EXACT = 1e-3  # of the largest output: fp32 sums in another order
 ROUNDED = 3e-2  # the same with TF32 or fp16 products
 _CUDA_ERROR = re.compile(r"CUDA (?:failure|error) [^;]+")
+_ELSEWHERE = "set onnxruntime.allow_cpu_nodes: true if that will do, or run on the CPU"
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
 
 
@@ -103,7 +104,7 @@ def check_assignment(nodes: Counter[str], provider: str, path: Path, allowed: bo
     if not nodes[provider] or (elsewhere and not allowed):
         raise refuse(
             str(path), "", f"every operation on {provider}", text or "no operation",
-            "set onnxruntime.allow_cpu_nodes: true if that will do, or run on the CPU",
+            _ELSEWHERE,
         )  # fmt: skip
     return text
 
@@ -194,6 +195,8 @@ def tried(path: Path, expected: str, remedy: str, action: Callable[[], Any]) -> 
         text = one_sentence(error)
         if "no kernel image" in text:
             remedy = f"this onnxruntime has no code for this GPU: {NEED_GPU_WHEEL}"
+        elif "assigned to the default CPU EP" in text:
+            text, remedy = "operations that this provider lacks", _ELSEWHERE
         elif text.startswith("CUDA "):
             remedy = "`policy-runner doctor` says which GPUs there are; or run on the CPU"
         raise refuse(str(path), "", expected, text, remedy) from error

@@ -55,11 +55,11 @@ class Value:
         self.memory, self.address = np.array(array), next(_ADDRESSES)
 
     def update_inplace(self, array: np.ndarray) -> None:
-        if array.dtype != self.memory.dtype or array.nbytes != self.memory.nbytes:
-            raise RuntimeError("The input tensor and the OrtValue differ in type or size")
-        if not array.flags.c_contiguous:
-            raise RuntimeError("update_inplace() needs a contiguous array")
-        self.memory[...] = array.reshape(self.memory.shape)
+        if array.size != self.memory.size:
+            raise RuntimeError("The input size of numpy arrays does not match")
+        # Bytes are copied, whatever they mean: the type is not looked at.
+        content = np.ascontiguousarray(array).tobytes()[: self.memory.nbytes]
+        self.memory.reshape(-1).view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
 
     def numpy(self) -> np.ndarray:
         return self.memory.copy()  # from a device, always a copy
@@ -130,7 +130,7 @@ class Session:
             if name not in self.machine.built:
                 warnings.warn(f"Specified provider '{name}' is not available", stacklevel=2)
                 if name not in (CUDA, TENSORRT, CPU):
-                    raise ValueError(f"Unknown Provider Type: {name}")
+                    raise RuntimeError(f"Unknown Provider Type: {name}")
             if name == TENSORRT and name in self.machine.built and name not in self.machine.works:
                 raise RuntimeError("Please install TensorRT libraries as mentioned in ...")
             if name in self.machine.works and int(options["device_id"]) >= self.machine.gpus:
