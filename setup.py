@@ -55,6 +55,7 @@ setup(
         "replay": ["rosbags>=0.10"],
         "urdf": ["urdf-parser-py>=0.0.4"],
         "plots": ["matplotlib>=3.5"],
+        "lean": ["tensorrt-lean-cu13>=10.13", "cuda-bindings>=12.9"],  # 100 MB, to check names
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
         "test": TEST,
     },

@@ -108,10 +108,10 @@ def _parsed(
         return network, parser
     problems = []
     for k in range(parser.num_errors):
-        error = parser.get_error(k)
-        where = f"node {error.node()}" if error.node() >= 0 else ""
+        parser_error = parser.get_error(k)
+        where = f"node {parser_error.node()}" if parser_error.node() >= 0 else ""
         expected = f"operations that TensorRT {tensorrt.__version__} has"
-        text = " ".join(str(error.desc()).split())
+        text = " ".join(str(parser_error.desc()).split())
         remedy = "" if k else "export it with another opset, or set backend: onnxruntime"
         problems.append(Problem(str(path), where, expected, text, remedy))
     if not problems:
@@ -124,22 +124,26 @@ def _fix_shapes(network: Any, path: Path) -> None:
     """Batch 1 where the batch is open; a static network needs no profile and can be captured."""
     problems: list[Problem | str] = []
     for k in range(network.num_inputs):
-        tensor = network.get_input(k)
-        shape = tuple(int(size) for size in tensor.shape)
+        tensor_in_network = network.get_input(k)
+        shape = tuple(int(size) for size in tensor_in_network.shape)
         if shape and shape[0] == -1:
             shape = (1, *shape[1:])
-            tensor.shape = shape
+            tensor_in_network.shape = shape
         if -1 in shape:
             expected = "fixed sizes after the batch axis"
-            problems.append(Problem(str(path), f"input '{tensor.name}'", expected, f"{shape}"))
+            problems.append(
+                Problem(str(path), f"input '{tensor_in_network.name}'", expected, f"{shape}")
+            )
     if problems:
         raise Refusal(problems)
     for k in range(network.num_outputs):
-        tensor = network.get_output(k)
-        shape = tuple(int(size) for size in tensor.shape)
+        tensor_in_network = network.get_output(k)
+        shape = tuple(int(size) for size in tensor_in_network.shape)
         if -1 in shape:
             expected = "a size that does not depend on the numbers"
-            problems.append(Problem(str(path), f"output '{tensor.name}'", expected, f"{shape}"))
+            problems.append(
+                Problem(str(path), f"output '{tensor_in_network.name}'", expected, f"{shape}")
+            )
     if problems:
         raise Refusal(problems)
 

@@ -40,7 +40,7 @@ class GpuStep:
         """
         self._cuda = cuda
         self._context = opened.context
-        self._execute = opened.context.execute_async_v3
+        self._execute = self._context.execute_async_v3
         self._stream = cuda.stream
         self.inputs: dict[str, Memory] = {}
         self.outputs: dict[str, Memory] = {}

@@ -183,7 +183,7 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]
     extras = setup["extras_require"]
-    for line in sum((extras[n] for n in extras if n != "train"), setup["install_requires"]):
+    for line in sum((extras[n] for n in extras if n not in ("train", "lean")), setup["install_requires"]):
         requirement = requirements.Requirement(line)
         name = _canonical(requirement.name)
         assert requirement.specifier.contains(wheels[name]), f"{line} against {wheels[name]}"
@@ -195,7 +195,8 @@ def test_the_demo_installs_what_the_package_requires_and_no_trainer(setup: dict[
     demo = {_canonical(line) for line in _requirements("demo.txt")}
     assert demo == {_canonical(line) for line in [*setup["install_requires"], *extras["sim"]]}
     tests = {_canonical(line) for line in _requirements("test.txt")}
-    optional = [line for name in extras if name not in ("sim", "train") for line in extras[name]]
+    left_out = ("sim", "train", "lean")
+    optional = [line for name in extras if name not in left_out for line in extras[name]]
     assert {_canonical(line) for line in optional} <= tests
     for path in (ROOT / "requirements").glob("*.txt"):
         names = {_canonical(line) for line in _requirements(path.name)}
