@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import stat
 import time
@@ -81,7 +82,13 @@ class PrivateFolder:
         return sorted(os.listdir(self._fd))
 
     def read(self, name: str, most: int = -1) -> tuple[bytes, os.stat_result]:
-        """The first `most` bytes of a file (all: -1), and what is known of it.
+        """The first `most` bytes of a file (all: -1), and what is known of it; see `opened`."""
+        with self.opened(name) as (file, found):
+            return file.read(most), found
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[tuple[io.FileIO, os.stat_result]]:
+        """A file to read, and what is known of it.
 
         Raises:
             FileNotFoundError: no such file.
@@ -94,7 +101,7 @@ class PrivateFolder:
             if error.errno == errno.ELOOP:
                 raise PermissionError("a link") from error
             raise
-        with open(fd, "rb") as file:
+        with open(fd, "rb", buffering=0) as file:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise PermissionError("no plain file")
@@ -103,7 +110,7 @@ class PrivateFolder:
             if found.st_mode & 0o022:
                 mode = stat.S_IMODE(found.st_mode)
                 raise PermissionError(f"a file that others may write to (mode {mode:04o})")
-            return file.read(most), found
+            yield file, found
 
     def write(self, name: str, *parts: bytes) -> None:
         """Write a file as a whole or not at all; what was there under the name is replaced.
