@@ -57,8 +57,10 @@ class Value:
     def update_inplace(self, array: np.ndarray) -> None:
         if array.size != self.memory.size:
             raise RuntimeError("The input size of numpy arrays does not match")
+        # 1.23 reads on from the first element, 1.31 makes a copy first.
+        assert array.flags.c_contiguous, "strides that not every version looks at"
         # Bytes are copied, whatever they mean: the type is not looked at.
-        content = np.ascontiguousarray(array).tobytes()[: self.memory.nbytes]
+        content = array.tobytes()[: self.memory.nbytes]
         self.memory.reshape(-1).view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
 
     def numpy(self) -> np.ndarray:

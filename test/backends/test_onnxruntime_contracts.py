@@ -113,8 +113,8 @@ def test_update_inplace_looks_at_sizes_and_at_no_type() -> None:
     array = np.zeros(3, np.float32)
     real, faked = ort.OrtValue.ortvalue_from_numpy(array), fake.Value(array, fake.Machine(), 0)
     for value in (real, faked):
-        value.update_inplace(np.arange(6, dtype=np.float32)[::2])
-        assert value.numpy().tolist() == [0, 2, 4]
+        value.update_inplace(np.arange(3, dtype=np.float32))
+        assert value.numpy().tolist() == [0, 1, 2]
         value.update_inplace(np.ones(3, np.float64))  # bytes of another type: nonsense, no word
         assert value.numpy().tolist() == [0, 1.875, 0]
         with pytest.raises(RuntimeError, match="does not match"):
