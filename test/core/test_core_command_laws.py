@@ -274,3 +274,15 @@ def test_bounds_that_narrow_while_it_runs_are_counted_once(moving: bool) -> None
     for _ in range(3):
         assert go(np.array([2.0]), b.settings).tolist() == [1.0]
     assert b.command.exempt_steps.tolist() == [1]
+
+
+def test_a_stop_that_has_settled_still_hears_of_new_settings() -> None:
+    b = bench(["position"], _limits(step=0.5))
+    b.command.follow(np.array([2.0]), b.settings)
+    assert _stops(b, 4) == [2.0] * 4
+    b.settings = replace(b.settings, stops=StopRule("default_pose"))
+    assert _stops(b, 5) == [1.5, 1.0, 0.5, 0.25, 0.25]
+    b.settings = replace(b.settings, limits=_limits(step=0.5, high=0.0))
+    assert _stops(b, 2) == [0.0, 0.0]
+    b.command.follow(np.array([-0.5]), b.settings)
+    assert _stops(b, 2) == [0.0, 0.0]

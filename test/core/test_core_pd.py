@@ -72,6 +72,21 @@ def test_a_measurement_that_is_not_finite_gives_no_effort_and_is_counted() -> No
     assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
 
 
+def test_a_stop_takes_a_share_of_the_last_effort_and_nothing_of_the_measurement() -> None:
+    slot = _slot()
+    pd = EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
+    assert slot.joints is not None
+    assert pd.stop(0.5).tolist() == [0.0, 0.0]  # there was none yet
+    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
+    for _ in range(2):  # every stop counts from its own beginning
+        assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
+        slot.joints.merge(JOINTS, {"position": [np.nan, 5.0]}, 0)
+        assert pd.stop(0.75) == pytest.approx([6.0, 6.75])
+        assert pd.stop(0.5) == pytest.approx([4.0, 4.5])
+        assert pd.stop().tolist() == [0.0, 0.0]
+        slot.joints.merge(JOINTS, {"position": [0.1, 0.2]}, 0)
+
+
 def test_velocities_are_asked_for_even_if_no_term_reads_them() -> None:
     slot = _slot()
     EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])

@@ -68,6 +68,11 @@ def test_a_parameter_goes_before_the_spec_key_by_key() -> None:
     assert found.max_step.tolist() == [pytest.approx(0.1), math.inf]
 
 
+def test_the_exact_name_goes_before_a_pattern() -> None:
+    limits = {".*_joint": {"upper": 2.0}, "left_joint": {"upper": 1.0}}
+    assert _settings("velocity", {"limits": limits}).limits.high.tolist() == [1.0, 2.0]
+
+
 def test_axes_and_values_have_limits() -> None:
     given: dict[str, Any] = {"twist.linear.x.upper": 0.5, "twist.angular.z.max_rate": 1.0}
     found = _settings("twist", **given).limits
