@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import yaml
-from runner_rig import spec
+from runner_rig import JOINTS, spec
 
 AXES = ["linear.x", "angular.z", "linear.y", "linear.z"]
 TRIPS, WIDTH = 5000, 20_000  # of the loop in the model: about 0.2 s
 
 
-def fault_spec(**changes: Any) -> dict[str, Any]:
+def fault_spec(kind: str = "velocity", **changes: Any) -> dict[str, Any]:
     """The spec of that policy."""
     terms = [
         {"term": "joint_velocity", "input": "joints"},
@@ -31,7 +31,8 @@ def fault_spec(**changes: Any) -> dict[str, Any]:
         "imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu"},
     }
     observation = [{"tensor": "obs", "terms": terms, "normalization": "none"}]
-    return spec(inputs=inputs, observation=observation, state=[], **changes)
+    action = [{"tensor": "actions", "groups": [{"kind": kind, "joints": list(JOINTS)}]}]
+    return spec(inputs=inputs, observation=observation, state=[], action=action, **changes)
 
 
 def write_fault_policy(folder: Path, gain: float = 2.0, **changes: Any) -> Path:

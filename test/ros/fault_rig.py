@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,15 +11,15 @@ from typing import Any
 import pytest
 from children import Child, Nursery, wait_until
 from fault_policy import write_fault_policy
+from fault_robot import UPRIGHT, ScriptedRobot
 from fault_table import FAULTS, FaultRow
 from runner_rig import JOINTS, PERIOD_S, Peer, write_parameters
 
 RUNNER = ("-m", "policy_runner.ros.policy_runner_main")
 BOUND = 20.0
+TOO_FAST = 50.0  # rad/s, of the left joint
 MAX_AGE_S = 0.3
-FEED_S = 0.01
 LEVELS = {b"\0": "OK", b"\1": "WARN", b"\2": "ERROR"}
-UPRIGHT, ON_ITS_SIDE = (0.0, 0.0, 0.0, 1.0), (math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5))
 _numbers = itertools.count()
 # Announce often at the start: two processes then find each other in tenths of a second.
 QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
@@ -41,7 +39,7 @@ def quick_discovery(folder: Path) -> dict[str, str]:
     return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
 
 
-class FaultGraph:
+class FaultGraph(ScriptedRobot):
     """One runner's process and its robot, in a namespace of their own."""
 
     def __init__(
@@ -52,23 +50,26 @@ class FaultGraph:
         env: dict[str, str] | None = None,
         simulated: bool = False,
         silent: Iterable[str] = (),
+        kind: str = "velocity",
         **parameters: Any,
     ) -> None:
         """`program`: what Python runs. `simulated`: on /clock, which the test publishes.
 
-        `silent`: inputs that nobody publishes at first.
+        `silent`: inputs that nobody publishes at first. `kind`: of the commands.
         """
         import rclpy
 
         self.number = next(_numbers)
         self.folder = folder / f"graph{self.number}"
         self.space = f"/fault{self.number}"
-        self.policy = write_fault_policy(self.folder / "policy")
+        self.policy = write_fault_policy(self.folder / "policy", kind=kind)
         given: dict[str, Any] = {
             "policy": str(self.policy),
             "autostart": True,
             "diagnostics__period": 0.1,
             "safety__max_tilt": 1.0,
+            "inputs__imu__strict_stamp": True,
+            "joints__left_joint__max_velocity": TOO_FAST,
             **{f"inputs__{name}__max_age": MAX_AGE_S for name in ("joints", "imu", "command")},
             **{f"joints__{j}__lower": -BOUND for j in JOINTS},
             **{f"joints__{j}__upper": BOUND for j in JOINTS},
@@ -90,19 +91,9 @@ class FaultGraph:
         self.peer.settling_s = 0.1
         self._asked: list[Any] = []
         self._listen()
-        # What the robot sends. A fault changes one of these.
-        self.velocity = [1.0, -2.0]
-        self.twist = [0.5, 0.25, 0.0, 0.0]
-        self.orientation: tuple[float, ...] = UPRIGHT
-        self.silent = set(silent)
-        self.spoil: Callable[[Any], None] | None = None  # changes a message before it goes
-        self.shift_ns: int | None = 0  # of the stamps; None: the stamp is 0
-        self.sim_ns = 10**9
-        self.simulated = simulated
-        self._stop = threading.Event()
-        self._feeder = threading.Thread(target=self._feed, name="robot")
+        ScriptedRobot.__init__(self, self.peer, kind, simulated, set(silent))
         self.child: Child = self.start()
-        self._feeder.start()
+        self.begin()
 
     def start(self) -> Child:
         """Start the runner's process, the first time or again."""
@@ -112,55 +103,14 @@ class FaultGraph:
 
     def close(self) -> None:
         """End robot and runner; every command that was ever heard was finite and in bounds."""
-        self._stop.set()
-        self._feeder.join()
+        self.end()
         self.peer.close()
         self.context.try_shutdown()
-        self.child.stop()
+        if self.child.poll() is None:
+            code = self.child.stop()
+            assert code in (0, 2), self.child.quote()  # 2: it was never configured
         bad = [v for _, v in self.commands if not all(abs(one) <= BOUND for one in v)]
         assert not bad, bad[:5]
-
-    # --- the robot ---
-
-    def _feed(self) -> None:
-        while not self._stop.wait(FEED_S):
-            self.publish()
-
-    def publish(self) -> None:
-        """One message of everything that is not silent."""
-        for name, make in (("joints", self._joints), ("imu", self._imu), ("command", self._cmd)):
-            if name in self.silent:
-                continue
-            topic, message = make()
-            now = self.sim_ns if self.simulated else time.time_ns()
-            stamp = 0 if self.shift_ns is None else now + self.shift_ns
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
-            if self.spoil is not None:
-                self.spoil(message)
-            self.peer.publisher(type(message), topic).publish(message)
-
-    def _joints(self) -> tuple[str, Any]:
-        from sensor_msgs.msg import JointState
-
-        left, right = self.velocity
-        names = ["caster", "right_joint", "left_joint"]
-        return "joint_states", JointState(name=names, velocity=[9.0, float(right), float(left)])
-
-    def _imu(self) -> tuple[str, Any]:
-        from sensor_msgs.msg import Imu
-
-        message = Imu()
-        q = message.orientation
-        q.x, q.y, q.z, q.w = (float(v) for v in self.orientation)
-        return "imu", message
-
-    def _cmd(self) -> tuple[str, Any]:
-        from geometry_msgs.msg import TwistStamped
-
-        message = TwistStamped()
-        linear, angular = message.twist.linear, message.twist.angular
-        linear.x, angular.z, linear.y, linear.z = (float(v) for v in self.twist)
-        return "cmd_vel", message
 
     # --- what the graph shows ---
 
@@ -170,6 +120,7 @@ class FaultGraph:
 
         self.commands: list[tuple[float, tuple[float, ...]]] = []
         self.beats: list[tuple[float, dict[str, str]]] = []
+        self.stamps: list[tuple[float, float]] = []  # of the heartbeats [s]
         self.told: list[tuple[float, str, Any]] = []  # time, part, status
         subscribe = self.peer.node.create_subscription
         subscribe(JointState, "joint_commands", self._heard_command, 200)
@@ -178,11 +129,13 @@ class FaultGraph:
 
     def _heard_command(self, message: Any) -> None:
         assert list(message.name) == list(JOINTS)
-        self.commands.append((time.monotonic(), tuple(message.velocity)))
+        self.commands.append((time.monotonic(), tuple(getattr(message, self.kind))))
 
     def _heard_beat(self, message: Any) -> None:
         values = {pair.key: pair.value for pair in message.status[0].values}
         self.beats.append((time.monotonic(), values))
+        stamp = message.header.stamp
+        self.stamps.append((time.monotonic(), stamp.sec + stamp.nanosec * 1e-9))
 
     def _heard_statuses(self, message: Any) -> None:
         now = time.monotonic()
@@ -372,6 +325,9 @@ class FaultGraph:
         """After the decision the command topic shows what the row says."""
         if row.command == "stop":
             self.await_commands((0.0, 0.0), since)
+        elif row.command == "held":
+            held = next(v for at, v in reversed(self.commands) if at < since - 2 * PERIOD_S)
+            self.await_commands(held, since)
         elif row.command == "policy":
             self.await_commands(self.wanted, since)
         else:
@@ -417,7 +373,7 @@ def robot(shared: FaultGraph) -> Iterator[FaultGraph]:
     """The shared graph; what the robot sends is put right again after the test."""
     yield shared
     shared.velocity, shared.twist = [1.0, -2.0], [0.5, 0.25, 0.0, 0.0]
-    shared.orientation, shared.shift_ns = UPRIGHT, 0
+    shared.orientation, shared.shift_ns, shared.shifted = UPRIGHT, 0, {"joints"}
     shared.silent.clear()
     shared.spoil = None
 

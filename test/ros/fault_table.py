@@ -27,6 +27,7 @@ COMMANDS = {
     "policy": "the policy's",
     "bounded": "the policy's, at the bound",
     "stop": "the stop",
+    "held": "the last position",
     "none": "none",
     "last": "the stop, once; then none",
 }

@@ -23,6 +23,26 @@ def test_policy_returns_nan(robot: FaultGraph) -> None:
     robot.shows("policy returns NaN", lambda: root(2.0), lambda: root(0.0))
 
 
+def test_inference_always_late(robot: FaultGraph) -> None:
+    def slow(share: float) -> None:
+        robot.twist[2] = share
+
+    robot.shows("inference always late", lambda: slow(1.0), lambda: slow(0.0))
+
+
+def test_deadlines_missed_in_a_row(robot: FaultGraph) -> None:
+    """With late inferences allowed; on HOLD nothing is inferred, so it comes and goes."""
+
+    def slow(share: float) -> None:
+        robot.twist[2] = share
+
+    assert robot.peer.set(safety__late_inferences=0, safety__late_ticks=10) == []
+    try:
+        robot.shows("deadlines missed in a row", lambda: slow(0.3), lambda: slow(0.0))
+    finally:
+        assert robot.peer.set(safety__late_inferences=10, safety__late_ticks=25) == []
+
+
 def test_inference_late_once(robot: FaultGraph) -> None:
     def once() -> None:
         robot.twist[2] = 1.0

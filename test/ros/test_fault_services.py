@@ -15,8 +15,9 @@ from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
 from fault_rig import robot as robot
 from fault_rig import shared as shared
-from fault_runner import RAISING_VALUE
+from fault_runner import BLOCKED_S, RAISING_VALUE
 from fault_table import FAULTS
+from test_fault_operator import presser
 
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
@@ -91,6 +92,45 @@ def test_exception_in_a_parameter_callback(failing: FaultGraph) -> None:
         lambda: failing.ask("set_parameters", hold_recover=RAISING_VALUE),
     )
     assert failing.peer.set(safety__hold_recover=0.2) == []
+
+
+def test_executor_blocked(failing: FaultGraph) -> None:
+    begin = time.monotonic()
+    failing.shows(
+        "executor blocked", lambda: failing.ask("fault/block"), lambda: failing.peer.state()
+    )
+    assert time.monotonic() - begin > BLOCKED_S
+
+
+def test_emergency_stop_with_a_blocked_executor(failing: FaultGraph) -> None:
+    press = presser(failing)
+    failing.well()
+    failing.ask("fault/block")
+    time.sleep(0.2)
+    row = FAULTS["emergency stop with a blocked executor"]
+    begin = time.monotonic()
+    press(True)
+    failing.await_beat(begin, row.decision, row.reason, row.decided_s)
+    failing.publishes(row, time.monotonic())
+    failing.await_status(begin, row)  # once the executor lives again
+    assert time.monotonic() - begin > 1.0
+    press(False)
+    time.sleep(0.1)
+    failing.recovers(row)
+
+
+def test_callbacks_failing(fault_graphs: GraphMaker) -> None:
+    graph = fault_graphs(program=FAILING)
+
+    def fail() -> None:
+        for _ in range(10):
+            graph.ask("fault/service")
+
+    graph.shows(
+        "callbacks failing",
+        fail,
+        lambda: graph.peer.set(safety__callback_failures=0),  # instead of waiting for a minute
+    )
 
 
 def test_untaken_message(fault_graphs: GraphMaker) -> None:

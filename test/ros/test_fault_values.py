@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from fault_rig import BOUND, ON_ITS_SIDE, UPRIGHT, FaultGraph
+from fault_rig import BOUND, FaultGraph
 from fault_rig import nursery as nursery
 from fault_rig import robot as robot
 from fault_rig import shared as shared
+from fault_robot import ON_ITS_SIDE, UPRIGHT
 
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
