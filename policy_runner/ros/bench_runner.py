@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.safety import Fault
 from policy_runner.core.timing import Window
 from policy_runner.ros.bench_recorder import Recorder
 from policy_runner.ros.realtime import prepare_process
@@ -45,7 +44,6 @@ def main(argv: list[str] | None = None) -> int:
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.signals import SignalHandlerOptions
 
-    from policy_runner.core.pipeline import Pipeline
     from policy_runner.ros.executor_thread import ExecutorThread
     from policy_runner.ros.policy_runner_node import PolicyRunner
 
@@ -57,19 +55,20 @@ def main(argv: list[str] | None = None) -> int:
     if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
         return 1
     recorder = Recorder(options.seconds, options.rate)
-    step = Pipeline.step
-
-    def recorded(self: Pipeline, now_ns: int, outer: Fault | None = None) -> Any:
-        recorder.tick(now_ns, max(now_ns - slot.stamp_ns for slot in self.slots.values()))
-        return step(self, now_ns, outer)
-
-    # Of all pipelines: a reload brings another one.
-    Pipeline.step = recorded  # type: ignore[method-assign]
     node.trigger_activate()
     to_active_s = time.monotonic() - begun
     loop = node.loop
     if loop is None:
         return 1
+    account = loop._account
+
+    def recorded(step: Any, now_ns: int, *rest: int) -> None:
+        # The loop's own pipeline each time: a reload exchanges it.
+        slots = loop.pipeline.slots.values()
+        recorder.tick(now_ns, max([now_ns - slot.stamp_ns for slot in slots]))
+        account(step, now_ns, *rest)
+
+    loop._account = recorded  # type: ignore[method-assign,assignment]
     for name in loop.windows:
         loop.windows[name] = Window(int(options.rate * options.seconds * 1.2) + 100)
     executor.start()
