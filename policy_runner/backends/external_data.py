@@ -27,12 +27,17 @@ _PARTS: dict[str, dict[int, str]] = {
 _ENGINE = b"EPContext"  # ONNX Runtime's node that holds, or names, a compiled engine
 _LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
 
+_PIECE, _OVERLAP = 1 << 17, 16  # the pattern is 12 bytes long
+
 
 def named_files(content: bytes) -> tuple[set[str], bool]:
     """(locations of external tensors, whether a node holds an engine) of an ONNX file."""
     # Of a damaged file, which no runtime reads, at least what is written as exporters write it.
+    # Piece by piece, since a search keeps the interpreter from a control loop until it ends.
     names = {
-        content[match.end() : match.end() + match[1][0]] for match in _LOCATION.finditer(content)
+        content[match.end() : match.end() + match[1][0]]
+        for begin in range(0, len(content), _PIECE)
+        for match in _LOCATION.finditer(content, begin, begin + _PIECE + _OVERLAP)
     }
     engine = False
     waiting = [("model", memoryview(content))]

@@ -65,6 +65,8 @@ class Attempt:
                 parameters, self._present, spec_file, self._overrides, self._arguments
             )
             plan.values["policy"] = self.path
+            # What was heard when configuring, where the limits come from a topic.
+            plan.values["robot_description"] = self._before.values.get("robot_description")
             problems += plan.problems
             loaded = load_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
             loaded.pipeline.activate()
