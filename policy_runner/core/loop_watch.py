@@ -5,6 +5,8 @@ from __future__ import annotations
 from policy_runner.core.safety import Decision, Fault, Reason
 from policy_runner.core.settings import Settings
 
+_SUSPENDED_NS = 500_000_000
+
 
 class LoopWatch:
     """Judges on every tick, from plain numbers that others write.
@@ -17,12 +19,13 @@ class LoopWatch:
         self.beat_ns = 0
         self.failures = 0
         self._begun_ns = 0
+        self._last_ns = 0
         self._missed = 0
         self._late_ticks = 0
 
     def begin(self, now_ns: int) -> None:
         """The loop starts: silence and lateness of before do not count."""
-        self._begun_ns = now_ns
+        self._begun_ns = self._last_ns = now_ns
         self._missed = self._late_ticks = 0
 
     def fault(self, now_ns: int, missed: int, settings: Settings) -> Fault | None:
@@ -30,6 +33,10 @@ class LoopWatch:
         self._late_ticks = self._late_ticks + 1 if missed != self._missed else 0
         self._missed = missed
         timeout_ns = settings.executor_timeout_ns
+        if now_ns - self._last_ns > max(_SUSPENDED_NS, 3 * settings.period_ns):
+            # The whole process stood still, or time did: the executor could not beat either.
+            self._begun_ns = now_ns
+        self._last_ns = now_ns
         if timeout_ns:
             silent_ns = now_ns - max(self.beat_ns, self._begun_ns)
             if silent_ns > timeout_ns:

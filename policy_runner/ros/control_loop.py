@@ -28,6 +28,7 @@ _WINDOWS = (
     *("wake_up", "period", "observation", "inference", "publish", "step"),
     "input_to_action",  # age of the oldest input used, until its command was published
 )
+_ACKNOWLEDGED_WITHIN_S = 0.4
 
 
 class ControlLoop:
@@ -104,7 +105,10 @@ class ControlLoop:
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
             return True
-        self._finish()
+        # Not in this thread: what it hangs in may be the publishing.
+        finishing = threading.Thread(target=self._finish, name="last command", daemon=True)
+        finishing.start()
+        finishing.join(2 * _ACKNOWLEDGED_WITHIN_S)
         return False
 
     def swap_settings(self, settings: Settings) -> None:
@@ -228,7 +232,9 @@ class ControlLoop:
             command = self.pipeline.stop_command()
             if command is not None and not self._dry_run:
                 self._commands.publish(command, stamp_ns, self.pipeline.manner)
-                self.last_command_acknowledged = self._commands.wait_for_acknowledgement(0.4)
+                self.last_command_acknowledged = self._commands.wait_for_acknowledgement(
+                    _ACKNOWLEDGED_WITHIN_S
+                )
         except BaseException as error:  # noqa: BLE001 - the thread ends either way
             self.error = self.error or error
         if self.error is not None:

@@ -54,7 +54,7 @@ class RunnerServices:
                 response.success, response.message = False, "the node is not active"
             elif not loop.running:
                 response.success = False
-                response.message = f"the control thread has ended: {loop.error}"
+                response.message = f"the control thread has ended: {loop.error or 'as asked'}"
             else:
                 question = Question()
                 loop.call(lambda: ask(loop, question))
