@@ -38,6 +38,7 @@ class InputSlot:
         self.arrived_ns = NEVER
         self.stamp_ns = NEVER
         self.count = 0
+        self.most_bytes = 0  # of a usable message, where the spec tells; 0 or less: it does not
         self.fault = ""
         self.faults = 0
         self.silence = ""  # why nothing comes, from the graph; written by the executor
@@ -90,6 +91,11 @@ class InputSlot:
     def used(self, kind: str) -> list[int]:
         """The policy joints whose `kind` some term reads; others may never be seen."""
         return [int(k) for k in self._used[kind]] if kind in self._used else []
+
+    def expect_at_most(self, size: int) -> None:
+        """A reader knows that no usable message is longer [bytes]; 0: one does not know."""
+        known = -1 if not size or self.most_bytes < 0 else max(size, self.most_bytes)
+        self.most_bytes = known
 
     def received(self, arrived_ns: int, stamp_ns: int, clock_ns: int | None = None) -> None:
         """Account for one message whose values were just written.

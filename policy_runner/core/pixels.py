@@ -25,6 +25,9 @@ ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
     "16UC1": ("u2", 1, None),
     "32FC1": ("f4", 1, None),
 }
+# What image_transport sends. Of the many formats that Pillow knows some run other programs.
+COMPRESSED = ("JPEG", "PNG", "WEBP")
+MOST_PIXELS = 4096 * 4096  # a small file may say that it is of any size
 FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX"}
 
 
@@ -56,12 +59,22 @@ def decode_image(message: Any) -> Pixels | str:
     return pixels if colors is None else pixels[:, :, list(colors)]
 
 
-def decode_compressed(message: Any) -> Pixels | str:
-    """Pixels of a sensor_msgs/CompressedImage (JPEG, PNG, ...), red, green, blue; or a fault."""
+def most_bytes(height: int, width: int) -> int:
+    """No sensor_msgs/Image of that size is longer: 4 bytes a pixel, rows padded, and its names."""
+    return height * (width * 4 + 256) + 4096
+
+
+def decode_compressed(message: Any, most_pixels: int = MOST_PIXELS) -> Pixels | str:
+    """Pixels of a sensor_msgs/CompressedImage, red, green, blue; or a fault.
+
+    Only JPEG, PNG and WebP of at most `most_pixels`, which their first bytes tell.
+    """
     if "compressedDepth" in message.format:
         return "compressedDepth, which is no plain image file"
     try:
-        with pillow().open(io.BytesIO(bytes(message.data))) as opened:
+        with pillow().open(io.BytesIO(bytes(message.data)), formats=COMPRESSED) as opened:
+            if opened.width * opened.height > most_pixels:
+                return f"{opened.height} x {opened.width} pixels, at most {most_pixels} are read"
             plain = opened.mode in ("L", "I", "I;16", "F")
             pixels = np.asarray(opened if plain else opened.convert("RGB"))
     except Exception as error:  # noqa: BLE001 -- Pillow raises what its decoders raise

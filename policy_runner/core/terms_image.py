@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 
 from policy_runner.core.inputs import Read
 from policy_runner.core.pixels import (
+    MOST_PIXELS,
     Pixels,
     decode_compressed,
     decode_image,
+    most_bytes,
     pillow,
     recolor,
     resized,
@@ -81,7 +84,14 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
     shift = per_channel["mean"] / per_channel["std"]
     height, width = term.size
     taker = slot.whole_message()
-    decode = decode_compressed if compressed else decode_image
+    decode: Callable[[Any], Pixels | str]
+    # Where every message has the policy's own size, a larger one is not even decoded.
+    fixed = term.resize == "refuse" and term.crop is None
+    if compressed:
+        decode = partial(decode_compressed, most_pixels=height * width if fixed else MOST_PIXELS)
+    else:
+        decode = decode_image
+        slot.expect_at_most(most_bytes(height, width) if fixed else 0)
 
     def prepare() -> Pixels | str:
         pixels = decode(taker.message)

@@ -93,7 +93,7 @@ class PolledInput:
         self.polled = polled
         self.slot = slot
         self._read = reader
-        self._max_bytes = max_bytes
+        self._max_bytes = min(max_bytes, slot.most_bytes) if slot.most_bytes > 0 else max_bytes
         self._emptied_ns = NEVER
         self.also: PolledInput | None = None  # that hears the same, for a policy to come
 
@@ -128,7 +128,8 @@ class PolledInput:
     def _hear(self, raw: bytes, arrived_ns: int, clock_ns: int | None, arrival: str) -> None:
         slot = self.slot
         if len(raw) > self._max_bytes:
-            slot.refused(f"a message of {len(raw)} bytes, max_message_bytes is {self._max_bytes}")
+            most = f"{self._max_bytes} are read (max_message_bytes, or the spec's image)"
+            slot.refused(f"a message of {len(raw)} bytes, at most {most}")
             return
         try:
             if arrival == "stamp":
