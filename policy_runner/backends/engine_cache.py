@@ -18,6 +18,7 @@ from typing import Any
 
 from policy_runner.backends.engine_key import EngineKey
 from policy_runner.backends.private_folder import PrivateFolder, reason
+from policy_runner.core.problems import refuse
 
 MAGIC = b"policy_runner engine 1\n"
 SUFFIX = ".engine"
@@ -45,9 +46,17 @@ class _Unusable(Exception):
 
 
 def default_folder() -> Path:
-    """XDG_CACHE_HOME/policy_runner/engines; an unset or relative one is ~/.cache, as XDG says."""
+    """XDG_CACHE_HOME/policy_runner/engines; an unset or relative one is ~/.cache, as XDG says.
+
+    Raises:
+        Refusal: there is neither, as for a service user without a home.
+    """
     given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    try:
+        base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    except RuntimeError as error:
+        remedy = "set XDG_CACHE_HOME, or the parameter engines.folder"
+        raise refuse("", "engines.folder", "a home folder", str(error), remedy) from error
     return base / "policy_runner" / "engines"
 
 

@@ -122,7 +122,11 @@ class EngineBuild:
                 return
             *lines, self._rest = (self._rest + piece).split(b"\n")
             for line in lines:
-                self._take(json.loads(line))
+                try:
+                    said = json.loads(line)
+                    self._take(said if isinstance(said, dict) else {"log": said})
+                except ValueError:  # printed before `main` had the stream for itself
+                    self._log(line.decode(errors="replace"))
 
     def _take(self, said: Mapping[str, Any]) -> None:
         if "log" in said:

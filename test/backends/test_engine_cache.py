@@ -270,6 +270,16 @@ def test_the_folder_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert default_folder() == Path("/home/robot/.cache/policy_runner/engines")
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(Refusal, match="set XDG_CACHE_HOME, or the parameter engines.folder"):
+        default_folder()
+
+
 # --- room ---
 
 
