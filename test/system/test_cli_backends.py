@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cli_rig import write_policy
 
@@ -14,6 +16,7 @@ from policy_runner.backends.choice import BackendChoice
 from policy_runner.backends.cuda_driver_facts import Driver, Gpu, read_driver
 from policy_runner.backends.measured import remembered
 from policy_runner.backends.model_file import check_model_file
+from policy_runner.cli.bench_backends import time_at
 from policy_runner.cli.doctor import examine, gpu_packages
 from policy_runner.cli.main import main
 from policy_runner.telemetry.jetson_identity import Jetson
@@ -117,3 +120,22 @@ def test_bench_of_what_is_not_here_or_is_none(tmp_path: Path, capsys: Any) -> No
     said = capsys.readouterr().err
     assert "--backends: expected all, or some of onnxruntime-cpu, " in said
     assert main([*words, "onnxruntime-cpu"]) == 0
+
+
+def test_inferences_wait_for_their_deadlines() -> None:
+    class Counted:
+        """Takes no time, and notes when it ran."""
+
+        def __init__(self) -> None:
+            self.inputs = {"obs": np.zeros((1, 3), np.float32)}
+            self.ran: list[tuple[float, float]] = []
+
+        def run(self) -> None:
+            self.ran.append((time.monotonic(), float(self.inputs["obs"][0, 0])))
+
+    model: Any = Counted()
+    taken = time_at(model, 500.0, 0.2)
+    assert len(taken) == 100
+    times = np.array([at for at, _ in model.ran])
+    assert times[-1] - times[0] >= 0.9 * 109 * 0.002  # ten before, to warm up
+    assert len({fed for _, fed in model.ran}) == 8  # and never the same twice in a row
