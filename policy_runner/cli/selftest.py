@@ -92,9 +92,15 @@ def _rows(
     if choice.backend == "tensorrt":
         # A build of its own: whether it works is part of the question.
         choice = replace(choice, options={**choice.options, "engines.folder": str(folder)})
-        built = build_in_child(choice, spec_file.path, said)
-        yield {"name": "build", "ok": True, "facts": dict(built["facts"]), "problems": [],
-               "seconds": built["facts"].get("seconds", math.nan)}  # fmt: skip
+        row: dict[str, Any] = {"name": "build", "ok": False, "facts": {}, "problems": []}
+        try:
+            facts = dict(build_in_child(choice, spec_file.path, said)["facts"])
+            row.update(ok=True, facts=facts, seconds=facts.get("seconds", math.nan))
+        except Refusal as refusal:
+            row["problems"] = [str(problem) for problem in refusal.problems]
+        yield row
+        if not row["ok"]:
+            return
     for name, variant in variants(choice):
         yield _row(name, variant, spec_file, path, seconds)
 

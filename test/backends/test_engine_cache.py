@@ -276,7 +276,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", none)
-    with pytest.raises(Refusal, match="set XDG_CACHE_HOME, or the parameter engines.folder"):
+    with pytest.raises(Refusal, match=r"set XDG_CACHE_HOME, or the parameter engines.folder"):
         default_folder()
 
 

@@ -164,3 +164,17 @@ def test_a_selftest_fails_when_a_way_to_run_fails(
     said = capsys.readouterr().out
     assert "failed" in said
     assert "onnxruntime, CUDA graph: " in said
+
+
+def test_a_selftest_that_cannot_build_says_so_and_keeps_the_figures(
+    spec: str, capsys: pytest.CaptureFixture[str], fake_gpu: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake_gpu.setenv("FAKE_TRT_FAIL", "build")
+    file = tmp_path / "figures.json"
+    words = ["selftest", spec, "--backend", "tensorrt", "--seconds", "0.1", "--json", str(file)]
+    assert main(words) == 1
+    assert "build: " in capsys.readouterr().out
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["name"], row["ok"]) for row in rows] == [
+        ("CPU, the reference", True), ("build", False),
+    ]  # fmt: skip
