@@ -19,7 +19,7 @@ class Command:
 
     `limit_hits` counts per element how often a limit changed it, `exempt_steps` how often it
     went further in one tick than the rate limit allows: to zero, or back into its bounds.
-    `manner` says how the newest one is to be published.
+    `manner` says how the newest one is to be published, `commanded` whether there was one yet.
     """
 
     def __init__(self, pose: Array, measured: MeasuredPositions) -> None:
@@ -46,7 +46,7 @@ class Command:
         self._left = 0  # ticks of the stop's ramp
         self._share = 1.0  # of the last effort that is still there
         self._blending = False
-        self._commanded = False
+        self.commanded = False
         self._anew = True  # the next run is no mere resumption after HOLD
 
     def follow(self, target: Array, settings: Settings) -> Array:
@@ -85,13 +85,13 @@ class Command:
         That is the last one; of positions that were never commanded, or damped since, the
         measured one clipped into the bounds, and `unknown` where nobody measures.
         """
-        if not self._commanded or self.manner.damped:
+        if not self.commanded or self.manner.damped:
             measured = self._measured.read(self._previous)
             known = np.where(np.isfinite(measured), measured, unknown)
             start = np.where(self._position, known, self.values)
             np.clip(start, settings.limits.low, settings.limits.high, out=self.values)
         self._rule = self._settled = None
-        self._commanded = True
+        self.commanded = True
         return self.values
 
     def _blended(self, target: Array, settings: Settings) -> Array:
@@ -108,7 +108,7 @@ class Command:
 
         None while a position was never commanded: there is nothing to hold.
         """
-        if not self._commanded and self._has_position:
+        if not self.commanded and self._has_position:
             return None
         self._anew |= latched
         if self._settled is settings:
@@ -116,7 +116,7 @@ class Command:
         rule = settings.stops
         if rule != self._rule:  # by value: other parameters may change meanwhile
             self._take(rule, rule.ramp_ns // settings.period_ns)
-        self._commanded = True
+        self.commanded = True
         keep = 0.0  # of what is left to go; so many equal parts until there is nothing left
         if self._left > 1:
             keep = (self._left - 1) / self._left
@@ -158,9 +158,9 @@ class Command:
 
         Nobody commands after it, so nothing may go on moving; None as for `stop`.
         """
-        if not self._commanded and self._has_position:
+        if not self.commanded and self._has_position:
             return None
-        self._commanded = True
+        self.commanded = True
         self._rule = self._settled = None
         self.manner = Manner(0.0, settings.stops.position == "damping")
         goal = self.values.copy()
@@ -184,7 +184,7 @@ class Command:
         So the rate limit counts from it. An element that the other did not command begins as
         any does at its first command.
         """
-        if not before._commanded:
+        if not before.commanded:
             return
         places = {element: k for k, element in enumerate(before._measured.elements)}
         self.stand(self._pose, settings)
@@ -205,7 +205,7 @@ class Command:
 
     def forget(self) -> None:
         """As if nothing had ever been commanded."""
-        self._commanded, self._anew, self._blending = False, True, False
+        self.commanded, self._anew, self._blending = False, True, False
         self._rule = self._settled = None
         self.manner = STOPPED
         self.values.fill(0.0)

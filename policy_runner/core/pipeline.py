@@ -176,10 +176,9 @@ class Pipeline(BoundPolicy):
             return self._command.stop(self._settings, decision is Decision.SAFE_STOP)
         if self.safety.reason is Reason.MOVING:
             return self._command.move(self._start_pose.target, self._settings)
-        if self._start_pose.under_way:
-            self._start_pose.interrupt()
-            return self._command.stop(self._settings)
-        return None
+        self._start_pose.interrupt()
+        # What was commanded before (a move, or a run that a jump of time ended) must not go on.
+        return self._command.stop(self._settings) if self._command.commanded else None
 
     def _start_over(self, now_ns: int) -> Decision:
         """Armed after a SAFE_STOP: the move to the start pose goes before the policy again."""

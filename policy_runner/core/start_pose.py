@@ -41,11 +41,6 @@ class StartPoseMove:
         self._course: _Course | None = None
         self._done = False
 
-    @property
-    def under_way(self) -> bool:
-        """Whether it commanded something and did not arrive yet."""
-        return self._course is not None and not self._done
-
     def restart(self) -> None:
         """The next start begins with the move again."""
         self._course, self._done = None, False

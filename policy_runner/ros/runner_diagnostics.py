@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from policy_runner.core.element_limits import limit_names
 from policy_runner.core.joints import NEVER
 from policy_runner.core.pipeline import Pipeline
 from policy_runner.core.safety import Decision, Reason
@@ -167,8 +168,8 @@ class RunnerDiagnostics:
                 "limit hits": int(hits.sum()),
                 "exempt steps": int(pipeline.exempt_steps.sum()),
                 **{
-                    f"limit hits {e.joint}": int(n)
-                    for e, n in zip(pipeline.elements, hits, strict=True)
+                    f"limit hits {name}": int(n)
+                    for name, n in zip(limit_names(pipeline.elements), hits, strict=True)
                 },
                 "dry run": dry_run,
             },

@@ -227,3 +227,15 @@ def test_limited_last_action_is_that_of_the_inference(tmp_path: Path) -> None:
         _feed(rig, k)
         assert _command(rig, k) == [k]
     assert rig.model.inputs["obs"].tolist() == [[1, 1]]
+
+
+def test_a_jump_of_time_leaves_no_velocity_behind(tmp_path: Path) -> None:
+    rig = _rig(tmp_path, "velocity", "position")
+    assert _command(rig, 1) is None
+    _feed(rig, 1)
+    assert _command(rig, 2) == [4, 4]
+    rig.pipeline.time_jumped(forget_inputs=True)
+    assert [_command(rig, k) for k in (3, 4)] == [[0, 4], [0, 4]]
+    assert rig.pipeline.safety.decision is Decision.STARTING
+    rig.pipeline.activate()
+    assert _command(rig, 5) is None
