@@ -156,6 +156,17 @@ def test_a_stop_outlives_activation_while_it_is_pressed(tmp_path: Path) -> None:
     assert course.state == STOPPED
 
 
+def test_disarmed_while_it_is_pressed_it_still_says_the_graver_one(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    course.step()
+    course.pipeline.operator.hear_estop(True)
+    course.step()
+    course.pipeline.operator.hear_estop(False)
+    course.safety.disarm()
+    course.step()
+    assert course.state == STOPPED
+
+
 def test_the_operator_s_reason_replaces_another_and_keeps_auto_from_recovering(
     tmp_path: Path,
 ) -> None:
@@ -191,9 +202,10 @@ def test_arming_is_refused_while_a_joint_is_outside_its_limits(tmp_path: Path) -
 def test_a_measured_position_beyond_the_margin_stops(tmp_path: Path, value: float) -> None:
     limits = CommandLimits(np.full(2, -1.0), np.full(2, 1.0), np.full(2, np.inf))
     course = Course(tmp_path, "position", limits=limits, position_margin=0.1)
-    course.position = [1.05, 0.0]
-    assert course.step() is not None
-    assert course.state == RUN
+    for within in ([1.05, 0.0], [0.0, -1.05]):
+        course.position = within
+        assert course.step() is not None
+        assert course.state == RUN
     course.position = [1.05, value]
     course.step()
     assert course.state == (Decision.SAFE_STOP, Reason.JOINT_OUTSIDE)

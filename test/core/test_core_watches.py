@@ -81,6 +81,7 @@ def test_a_strict_stamp_leads_to_the_action_of_its_input(
 
 def test_a_message_without_a_header_has_no_stamp_to_judge() -> None:
     slot = InputSlot("cmd", Input(type="geometry_msgs/msg/Twist", topic="c"))
+    slot.oldest_stamp_ns = 1
     slot.received(1, 0, NOW_NS)
     assert (slot.stamp_fault, slot.stamp_faults) == ("", 0)
 
