@@ -190,3 +190,17 @@ def test_the_policy_of_the_rig_needs_no_engine_on_the_cpu(
     graph = graphs(policy={}, backend="onnxruntime", build_in_configure=True)
     assert graph.peer.change("configure"), graph.node._problems
     assert builders() == []
+
+
+def test_a_reload_without_an_engine_leaves_the_old_policy_running(
+    made: Callable[..., Any], tmp_path: Path
+) -> None:
+    graph = made(build_in_configure=True)
+    graph.activate()
+    for engine in (tmp_path / "engines").glob("*.engine"):
+        engine.unlink()
+    answer = graph.peer.trigger("reload")
+    assert not answer.success
+    assert "policy-runner build-engine" in answer.message
+    assert graph.peer.state() == "active"
+    assert builders() == []  # a build beside a running robot is nobody's wish
