@@ -35,8 +35,11 @@ def fault_spec(kind: str = "velocity", **changes: Any) -> dict[str, Any]:
     return spec(inputs=inputs, observation=observation, state=[], action=action, **changes)
 
 
-def write_fault_policy(folder: Path, gain: float = 2.0, **changes: Any) -> Path:
-    """Write policy.yaml and toy.onnx; the folder. `gain`: of the joint velocities."""
+def write_fault_policy(folder: Path, gain: float = 2.0, size: int = 9, **changes: Any) -> Path:
+    """Write policy.yaml and toy.onnx; the folder.
+
+    `gain`: of the joint velocities. `size`: of the observation; only 9 fits the spec.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -49,7 +52,7 @@ def write_fault_policy(folder: Path, gain: float = 2.0, **changes: Any) -> Path:
     def pick(k: int, name: str) -> Any:
         return helper.make_node("Gather", ["obs", f"at{k}"], [name], axis=1)
 
-    weights = np.zeros((9, 2))
+    weights = np.zeros((size, 2))
     weights[:2], weights[2:4] = gain * np.eye(2), np.eye(2)
     body = helper.make_graph(
         [
@@ -91,7 +94,7 @@ def write_fault_policy(folder: Path, gain: float = 2.0, **changes: Any) -> Path:
         constant("nothing", 0.0),
     ]
     graph = helper.make_graph(
-        nodes, "toy", [tensor("obs", [1, 9])], [tensor("actions", [1, 2])], constants
+        nodes, "toy", [tensor("obs", [1, size])], [tensor("actions", [1, 2])], constants
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     folder.mkdir(parents=True, exist_ok=True)

@@ -152,7 +152,7 @@ class FaultGraph(ScriptedRobot):
     def wanted(self) -> tuple[float, ...]:
         """What the policy commands for what the robot sends now."""
         twist = (0.0, 0.0) if "command" in self.silent else self.twist
-        target = (2.0 * v + c for v, c in zip(self.velocity, twist, strict=False))
+        target = (self.gain * v + c for v, c in zip(self.velocity, twist, strict=False))
         return tuple(min(BOUND, max(-BOUND, v)) for v in target)
 
     def say(self) -> str:
@@ -229,18 +229,22 @@ class FaultGraph(ScriptedRobot):
         self.await_commands(self.wanted, begin)
 
     def shows(
-        self, fault: str, cause: Callable[[], object], cure: Callable[[], object] | None = None
+        self,
+        fault: str,
+        cause: Callable[[], object],
+        cure: Callable[[], object] | None = None,
+        watch_s: float = 1.0,
     ) -> dict[str, str]:
         """Cause it, see all that its row promises, cure it, see it recover; its status' values.
 
-        A row that stays in RUN is watched for a second.
+        A row that stays in RUN is watched for `watch_s`, and commands for a second must come.
         """
         row = FAULTS[fault]
         self.well()
         begin = time.monotonic()
         cause()
         if row.decision == "RUN":
-            self.remains(row, begin, 1.0)
+            self.remains(row, begin, watch_s)
         else:
             self.await_beat(begin, row.decision, row.reason)
             decided = next(
@@ -316,7 +320,7 @@ class FaultGraph(ScriptedRobot):
         others = [b for at, b in self.beats if at > since and b["decision"] != "RUN"]
         assert not others, (others[:3], self.say())
         heard = [v for at, v in self.commands if at > since]
-        assert len(heard) > 0.6 * seconds / PERIOD_S, (len(heard), self.say())
+        assert len(heard) > 0.6 / PERIOD_S, (len(heard), self.say())
         self.await_commands(self.wanted, since)
         if row.command == "bounded":
             assert any(abs(v) == BOUND for v in self.commands[-1][1])

@@ -26,6 +26,7 @@ class ScriptedRobot:
         self.silent = silent
         self.spoil: Callable[[Any], None] | None = None  # changes a message before it goes
         self.position = [0.1, 0.2]
+        self.gain = 2.0  # of the policy that should run
         self.shift_ns: int | None = 0  # of the stamps; None: the stamp is 0
         self.shifted = {"joints"}  # the inputs whose stamps that are
         self.sim_ns = 10**9
