@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 from policy_runner.backends.cuda_driver_calls import DriverCalls
 from policy_runner.backends.cuda_layer import CudaError, Memory, check_address
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: pycuda has no name for it, and its default is 0
-# Kept for the life of the process: pycuda can give a primary context back only in the thread
-# that retained it, and arrays of ours may outlive the model.
+# Kept for the life of the process, since arrays of ours may outlive the model.
 _retained: dict[tuple[Any, int], Any] = {}
 
 
@@ -37,6 +37,7 @@ class PycudaCuda:
         key = (driver, gpu)
         if key not in _retained:
             _retained[key] = device.retain_primary_context()
+            atexit.register(_give_back, _retained[key])
         self._context = _retained[key]
         self._device_memory: list[Any] = []
         self._event: Any = None
@@ -130,3 +131,9 @@ class PycudaCuda:
             self._event = self._stream = None
         finally:
             self.leave()
+
+
+def _give_back(context: Any) -> None:
+    """By hand: pycuda's destructor detaches a primary context as if it were one of its own."""
+    context.push()
+    context.detach()

@@ -290,6 +290,11 @@ def make_pycuda() -> tuple[ModuleType, ModuleType]:
             gpu.stack.pop()
             Context._count(-1)
 
+        def detach(self) -> None:
+            gpu.retained -= 1
+            gpu.stack.pop()
+            self._count(-1)
+
         @staticmethod
         def _count(change: int) -> None:
             here.entries = getattr(here, "entries", 0) + change
