@@ -63,8 +63,12 @@ class SlotReader:
         if layout is None or not layout.fits(raw):
             try:
                 self._place(raw)
-            except (Unreadable, KeyError):
+            except KeyError:
                 return self._deserialized(raw)
+            except Unreadable as error:
+                if raw[:2] != b"\x00\x01":  # another encapsulation, which the middleware may know
+                    return self._deserialized(raw)
+                return f"a damaged message: {error}", 0
         stamp = 0
         if self._has_header:
             stamp = header_stamp_ns(raw)
