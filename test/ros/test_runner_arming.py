@@ -238,3 +238,15 @@ def test_the_last_command_goes_out_from_under_a_thread_that_hangs(graphs: GraphM
     wait_until(lambda: not graph.node.loop.running, 5.0)
     time.sleep(0.1)
     assert list(commands[-1][1].velocity) == ZERO  # nothing came after it
+
+
+def test_a_question_is_answered_or_withdrawn_and_never_both() -> None:
+    from policy_runner.ros.runner_services import Question
+
+    withdrawn, answered = Question(), Question()
+    assert not withdrawn.wait(0.0)
+    assert not withdrawn.answer(True, "armed")  # too late: nobody may be armed by it
+    assert answered.answer(True, "armed")
+    assert answered.wait(0.0)
+    assert not answered.answer(False, "not armed")
+    assert (answered.accepted, answered.message) == (True, "armed")
