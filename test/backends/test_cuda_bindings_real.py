@@ -1,0 +1,67 @@
+"""The CUDA layer on the real pycuda and cuda.bindings, where they are installed: no GPU needed.
+
+Below them is a libcuda that a C compiler makes from `fake_libcuda/cuda.c`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in ("cc", "nm")), reason="no C compiler"
+)
+
+
+def make_library(folder: Path, binding: str) -> None:
+    """libcuda.so.1; pycuda wants all of its names when it is loaded."""
+    source = folder / "cuda.c"
+    code = (HERE / "fake_libcuda" / "cuda.c").read_text()
+    if binding == "pycuda":
+        package = Path(str(find_spec("pycuda").origin)).parent
+        (extension,) = package.glob("_driver*.so")
+        listed = subprocess.run(
+            ["nm", "-D", "--undefined-only", str(extension)],
+            check=True, capture_output=True, text=True, timeout=60,
+        ).stdout.split()  # fmt: skip
+        names = sorted({n.split("@")[0] for n in listed if n.startswith("cu")})
+        code += "".join(f"int {n}() {{ return 999; }}\n" for n in names if f" {n}(" not in code)
+    source.write_text(code)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-w", "-Wl,-soname,libcuda.so.1", str(source), "-ldl",
+         "-o", str(folder / "libcuda.so.1")],
+        check=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("integrated", [False, True])
+@pytest.mark.parametrize("wait", ["spin", "block"])
+@pytest.mark.parametrize("binding", ["pycuda", "cuda.bindings"])
+def test_the_layer_on_a_real_binding(
+    tmp_path: Path, binding: str, wait: str, integrated: bool
+) -> None:
+    top = binding.split(".")[0]
+    if find_spec(top) is None or find_spec(binding) is None:
+        pytest.skip(f"{binding} is not installed")
+    make_library(tmp_path, binding)
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(tmp_path / "libcuda.so.1"),
+        "LD_LIBRARY_PATH": str(tmp_path),
+        "PYTHONPATH": str(HERE.parents[1]),
+        **({"FAKE_GPU_INTEGRATED": "1"} if integrated else {}),
+    }
+    done = subprocess.run(
+        [sys.executable, str(HERE / "fake_libcuda" / "drive.py"), binding, wait],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "all of it\n"
+    assert "WARNING" not in done.stderr, done.stderr
