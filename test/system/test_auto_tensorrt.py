@@ -1,0 +1,58 @@
+"""`auto` and the bench where TensorRT is (a fake one): an engine that was built is taken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpu_for_children import fake_gpu as fake_gpu
+
+from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.registry import load_model
+from policy_runner.cli.main import main
+from policy_runner.core.problems import Refusal
+from policy_runner.core.spec_file import read_spec
+from policy_runner.share import share_path
+
+pytestmark = pytest.mark.usefixtures("fake_gpu")
+
+
+def _load(**given: Any) -> Any:
+    spec_file = read_spec(share_path("models", "balancer"))
+    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    return load_model(BackendChoice(**given), path, spec_file.spec.model.sha256, spec_file.path)
+
+
+def test_an_engine_is_taken_once_it_is_built(tmp_path: Path, capsys: Any) -> None:
+    spec = str(share_path("models", "balancer"))
+    with pytest.raises(Refusal, match="policy-runner build-engine"):
+        _load(device="gpu")
+    assert main(["build-engine", spec]) == 0
+    model = _load(device="gpu")
+    assert model.provider.startswith("tensorrt")
+    assert model.facts["chosen"] == "auto took tensorrt: gpu was asked for"
+    model.close()
+    # Unasked, a small network runs on the CPU, until a measurement says otherwise.
+    assert _load().facts["chosen"].startswith("auto took onnxruntime-cpu: a network of ")
+    out = tmp_path / "out.json"
+    words = ["bench", spec, "--seconds", "0.1", "--priority", "0", "--json", str(out)]
+    assert main([*words, "--backends", "tensorrt", "--remember"]) == 0
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["us"]["p50"] > 0
+    assert "backend: auto takes tensorrt for this model from now on" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    model = _load()
+    assert model.provider.startswith("tensorrt")
+    assert ": measured on " in model.facts["chosen"]
+    model.close()
+
+
+def test_the_doctor_sees_them(capsys: Any) -> None:
+    main(["doctor", "--json"])
+    found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
+    assert found["tensorrt"]["level"] == "ok"
+    assert found["tensorrt"]["text"] == "10.3.0"
+    assert found["CUDA binding"]["level"] == "ok"
