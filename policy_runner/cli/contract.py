@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.bound import Bound
+from policy_runner.cli.limits_shown import limits_in_force
 from policy_runner.cli.suspicious import normalizations, statistics_of, suspicions
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.named_numbers import by_name
@@ -69,6 +70,7 @@ def contract(bound: Bound, facts: ModelFacts) -> dict[str, Any]:
         "ignored_outputs": list(spec.ignored_outputs),
         "last_action": spec.last_action,
         "joints": _joints(bound),
+        "limits": limits_in_force(bound),
         "statistics": _statistics(bound),
         "suspicious": suspicions(bound.spec_file, facts),
     }

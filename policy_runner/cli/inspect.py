@@ -15,6 +15,7 @@ from rich.table import Table
 from policy_runner.backends.model_facts import read_model_facts
 from policy_runner.cli.bound import bind
 from policy_runner.cli.contract import contract, model_contract, permutation
+from policy_runner.cli.limits_shown import print_limits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         _observation(console, found, spec)
         _action(console, found)
         _joints(console, found)
+        print_limits(console, found["limits"])
         _statistics(console, found)
     for text in found["suspicious"]:
         console.print(f"[yellow]look at[/] {escape(text)}", soft_wrap=True)

@@ -147,3 +147,16 @@ def test_a_model_alone_shows_its_metadata_and_what_it_leaves_open(
     assert "not said control_dt" in said
     assert main(["inspect", str(tmp_path / "said.onnx"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metadata"]["joint_names"] == "hip,knee"
+
+
+def test_the_limits_in_force_from_spec_and_parameters(tmp_path: Path, capsys: Any) -> None:
+    policy = write_policy(tmp_path, limits={"hip": {"lower": -1.0, "max_rate": 4.0}})
+    file = params(tmp_path / "p.yaml", "joints: {hip: {upper: 0.75}}")
+    assert main(["inspect", str(policy), "--params", str(file), "--json"]) == 0
+    (limit,) = json.loads(capsys.readouterr().out)["limits"]
+    assert limit.pop("max_rate") == pytest.approx(4.0)
+    assert limit == {"name": "hip", "kind": "position", "lower": -1.0, "upper": 0.75}
+    assert main(["inspect", str(policy), "--params", str(file)]) == 0
+    assert "limits in force" in capsys.readouterr().out
+    assert main(["inspect", str(policy)]) == 0
+    assert "0.75" not in capsys.readouterr().out
