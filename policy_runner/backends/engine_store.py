@@ -166,7 +166,7 @@ def build_into_cache(
         model = model_of_plan(choice, path, key.model_sha256, plan)
         try:
             model.warm_up()  # with the graph that the node will replay
-            found = compare_with_cpu(model, choice, spec_file, path)
+            found = compare_with_cpu(model, choice, spec_file, path, kept=True)
         finally:
             model.close()
         log(str(found))

@@ -8,7 +8,7 @@ rad, rad/s, N m.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,10 @@ class Comparison:
 class Decoded:
     """A model with the policy's own decoding: observation tensors in, an action out."""
 
-    def __init__(self, spec_file: SpecFile, model: Model) -> None:
+    def __init__(self, spec_file: SpecFile, model: Model, kept: bool = False) -> None:
         """Binds the spec to the model's tensors.
+
+        `kept`: a model that can keeps its recurrent states itself, from now on, as in the node.
 
         Raises:
             Refusal: they do not fit.
@@ -75,6 +77,8 @@ class Decoded:
             raise Refusal(problems)
         self.model = model
         self._states = bind_states(spec_file, model)
+        keep = getattr(model, "keep_states", None) if kept and self._states else None
+        self._restart: Callable[[], None] | None = keep(self._states) if keep else None
         self._constants: list[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]] = []
         self.observed: list[str] = []  # names of the tensors that each inference is given
         for k, tensor in enumerate(spec.observation):
@@ -95,6 +99,9 @@ class Decoded:
         """Recurrent states as after a reset, constants as the spec says."""
         for tensor, values in self._constants:
             np.copyto(tensor, values)
+        if self._restart is not None:
+            self._restart()
+            return
         for state, _, initial in self._states:
             np.copyto(state, initial)
 
@@ -106,8 +113,9 @@ class Decoded:
         # Each action for itself: filters and targets that add up would hide or pile up errors.
         self._decoder.reset()
         finite = self._decoder.decode()
-        for state, following, _ in self._states:
-            np.copyto(state, following)
+        if self._restart is None:
+            for state, following, _ in self._states:
+                np.copyto(state, following)
         return self._decoder.target.copy() if finite else None
 
 
@@ -118,13 +126,14 @@ def compare(
     samples: Samples,
     observations: str,
     tolerance: float,
+    kept: bool = False,
 ) -> Comparison:
-    """Run both on the same samples.
+    """Run both on the same samples; `kept` as for `Decoded`, of the candidate.
 
     Raises:
         Refusal: the reference itself gives nothing finite, so there is nothing to compare with.
     """
-    ours, theirs = Decoded(spec_file, candidate), Decoded(spec_file, reference)
+    ours, theirs = Decoded(spec_file, candidate, kept), Decoded(spec_file, reference)
     largest, at, total, compared = 0.0, 0, 0.0, 0
     for k, sample in enumerate(samples):
         if k % SEQUENCE == 0:
@@ -148,9 +157,11 @@ def compare(
 
 
 def compare_with_cpu(
-    candidate: Model, choice: BackendChoice, spec_file: SpecFile, path: Path
+    candidate: Model, choice: BackendChoice, spec_file: SpecFile, path: Path, kept: bool = False
 ) -> Comparison:
     """Compare with the file at `path` on the CPU, as the options `precision_check.*` say.
+
+    `kept` (see `Decoded`) is for a candidate that nobody binds to another pipeline after it.
 
     Raises:
         Refusal: see `compare`; or the recorded observations cannot be used.
@@ -170,7 +181,7 @@ def compare_with_cpu(
         samples = generated(wanted, spec_file, path, count)
     source = f"recorded ({file})" if file else "generated"
     try:
-        return compare(candidate, reference, spec_file, samples, source, tolerance)
+        return compare(candidate, reference, spec_file, samples, source, tolerance, kept)
     finally:
         reference.close()
 

@@ -115,7 +115,7 @@ def _row(
         row["problems"] = [str(problem) for problem in refusal.problems]
         return row
     try:
-        found = compare_with_cpu(model, choice, spec_file, path)
+        found = compare_with_cpu(model, choice, spec_file, path, kept=True)
         row.update(
             ok=found.accepted,
             facts={"provider": model.provider, **model.facts},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from gpu_for_children import fake_gpu as fake_gpu
 
 from policy_runner.backends.choice import BackendChoice
 from policy_runner.backends.embedded_statistics import embedded_statistics
@@ -245,3 +246,24 @@ def test_recorded_observations_that_do_not_fit_are_refused(
         np.savez(file, **arrays)
     with pytest.raises(Refusal, match=says):
         recorded(file, {"obs": np.zeros((1, 3), np.float32)}, 10)
+
+
+def test_states_that_stay_on_the_gpu_are_what_is_compared(
+    tmp_path: Path, fake_gpu: pytest.MonkeyPatch
+) -> None:
+    from policy_runner.backends.tensorrt_backend import model_of_plan
+    from policy_runner.backends.tensorrt_build import build_engine
+
+    spec_file = write(tmp_path / "policy")
+    path = model_of(spec_file)
+    model = model_of_plan(choice(), path, "", build_engine(path, "fp32", {}, lambda _line: None))
+    model.warm_up()
+    try:
+        copied = compare_with_cpu(model, choice(), spec_file, path)
+        assert "states" not in model.facts
+        kept = compare_with_cpu(model, choice(), spec_file, path, kept=True)
+        assert model.facts["states"] == "on the GPU"
+    finally:
+        model.close()
+    assert copied.largest < 1e-5
+    assert kept.largest < 1e-5
