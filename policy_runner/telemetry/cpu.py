@@ -122,7 +122,11 @@ def _counters(stat: str) -> dict[str, tuple[int, int]]:
         if not line.startswith("cpu"):
             break
         name, *rest = line.split()
-        ticks = [int(word) for word in rest]
+        try:
+            ticks = [int(word) for word in rest]
+            int(name[3:] or 0)
+        except ValueError:
+            continue
         # guest and guest_nice are contained in user and nice already.
         total = sum(ticks[:8])
         found[name] = (total - sum(ticks[3:5]), total)
@@ -141,16 +145,22 @@ def _load(last: tuple[int, int] | None, now: tuple[int, int] | None, reason: str
     return Reading(100.0 * min(max(busy / total, 0.0), 1.0))
 
 
+_MOST_CORES = 8192  # what Linux can be built for
+
+
 def core_list(text: str) -> list[int]:
     """Numbers of a kernel CPU list such as `0-3,6`; anything else gives an empty list."""
     numbers: list[int] = []
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            numbers.extend(range(int(first), int(last or first) + 1))
-    except ValueError:
+            cores = range(int(first), int(last or first) + 1)
+            if len(cores) > _MOST_CORES:
+                return []
+            numbers.extend(cores)
+    except (ValueError, OverflowError):
         return []
-    return numbers
+    return numbers if len(numbers) <= _MOST_CORES else []
 
 
 def _possible_cores(tree: Tree) -> tuple[str, ...]:

@@ -99,20 +99,20 @@ class Recorder:
 def read_recording(path: Path) -> Iterator[tuple[int, list[Status]]]:
     """(wall time in ns, statuses) of every message in the order of time.
 
-    Raises Unrecordable when the file is no recording, or holds no diagnostics.
+    Raises Unrecordable when the file is no recording, a damaged one, or holds no diagnostics.
     """
     _need_mcap()
-    from mcap.exceptions import McapError
     from mcap.reader import make_reader
 
     found = False
+    stream = path.open("rb")
     try:
-        with path.open("rb") as stream:
+        with stream:
             for _, channel, message in make_reader(stream).iter_messages():
                 if channel.topic == "/diagnostics" and channel.message_encoding == "cdr":
                     found = True
                     yield message.log_time, read_diagnostics(message.data)[1]
-    except (McapError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 -- of mcap, its decompressors, seeking to nowhere
         got = str(error) or type(error).__name__
         raise Unrecordable(f"{path}: expected an MCAP recording, got {got}") from None
     if not found:

@@ -58,7 +58,10 @@ class TegrastatsLine:
 
 
 def parse_line(line: str) -> TegrastatsLine:
-    """Parse one line; unknown words are passed over, since every release adds some."""
+    """Parse one line; unknown words are passed over, since every release adds some.
+
+    Raises ValueError where the line is damaged inside a number.
+    """
     line = line.strip()
     ram, swap = _numbers(_RAM, line), _numbers(_SWAP, line)
     emc, gpu = _EMC.search(line), _GPU.search(line)
