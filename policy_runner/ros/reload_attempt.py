@@ -20,6 +20,7 @@ from policy_runner.ros.runner_services import Question
 
 _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
+_LOADED_WITHIN_S = 0.5  # when nobody wants it any more
 
 
 class Attempt:
@@ -46,7 +47,9 @@ class Attempt:
         self._ready = threading.Event()
         self._made: Configured | None = None
         self._hear_until_s = 0.0
-        threading.Thread(target=self._load, name="reload", daemon=True).start()
+        self._given_up = False
+        self._thread = threading.Thread(target=self._load, name="reload", daemon=True)
+        self._thread.start()
 
     def wait_for_load(self, timeout_s: float) -> bool:
         """Whether the policy is loaded, or refused."""
@@ -71,6 +74,8 @@ class Attempt:
             loaded = load_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
             loaded.pipeline.activate()
             self._plan, self._loaded = plan, loaded
+            if self._given_up:
+                loaded.model.close()
         except Refusal as refusal:
             self._refusal = refusal
         except Exception as error:  # noqa: BLE001 - the old policy goes on whatever it was
@@ -88,6 +93,8 @@ class Attempt:
             return None
         if self._node.loop is not self._loop or self._node.configured is not self._before:
             raise Refusal(["reload: expected the node to stay as it was, got another transition"])
+        if self._loop is not None and not self._loop.running:
+            raise Refusal([f"reload: the control thread has ended: {self._loop.error}"])
         if self._made is None:
             if self._refusal is not None or self._loaded is None:
                 raise self._refusal or Refusal(["reload: nothing was loaded"])
@@ -184,7 +191,9 @@ class Attempt:
     def give_up(self) -> None:
         """Undo what was begun; the old policy goes on."""
         made, loop, before = self._made, self._loop, self._before
-        self._made = None
+        self._made, self._given_up = None, True
+        # A process that ends in the middle of a runtime's loading may crash.
+        self._thread.join(_LOADED_WITHIN_S)
         if self._loaded is not None:
             self._loaded.model.close()
         if made is None:
