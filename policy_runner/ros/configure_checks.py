@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from policy_runner.core.inputs import InputSlot
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_file import SpecFile, read_spec
@@ -94,6 +95,18 @@ def name_type_parameters(
         return problem
 
     return [named(problem) for problem in problems]
+
+
+def check_stamped(slot: InputSlot, values: Mapping[str, Any]) -> None:
+    """A stamp can only be strict where there is one.
+
+    Raises:
+        Refusal: the message has no header.
+    """
+    key = f"inputs.{slot.name}.strict_stamp"
+    if values[key] and not slot.stamped:
+        expected = f"false, since a {slot.spec.type} has no header"
+        raise refuse("", f"parameter {key}", expected, "true")
 
 
 def stand_in_settings(spec: PolicySpec) -> Settings:

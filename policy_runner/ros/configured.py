@@ -19,6 +19,7 @@ from policy_runner.core.spec import PolicySpec
 from policy_runner.ros.command_format import command_format
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.configure_checks import (
+    check_stamped,
     collect,
     declare_for_policy,
     read_policy,
@@ -204,6 +205,7 @@ def _connect(
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
             reader = SlotReader(slot, message_type)
+            check_stamped(slot, values)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))
     if problems:

@@ -179,7 +179,7 @@ def test_all_problems_at_once(
     sentences = refused(graph, capfd)
     expected = [
         "parameter decimation: expected an integer in 1..100, got 0",
-        "parameter backend: expected one of auto, onnxruntime, got 'tensorflow'",
+        "parameter backend: expected one of auto, onnxruntime, tensorrt, got 'tensorflow'",
         "parameter raet: expected a parameter of this node, got an unknown name; "
         "did you mean 'rate'?",
         "parameter inputs.joints.max_age: expected a float in 0.001..60 (s), got -1",
@@ -285,6 +285,18 @@ def test_a_type_that_does_not_fit_names_the_parameter_it_came_from(
         "observation[0].terms[0].input: expected an input of type sensor_msgs/msg/JointState, got "
         "sensor_msgs/msg/Imu; correct parameter inputs.joints.type (the spec says "
         "sensor_msgs/msg/JointState)"
+    )
+
+
+def test_a_strict_stamp_of_a_message_without_a_header(
+    graphs: GraphMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"command__type": "geometry_msgs/msg/Twist", "command__strict_stamp": True}
+    graph = graphs(policy={}, **{f"inputs__{name}": value for name, value in changes.items()})
+    (said,) = refused(graph, capfd)
+    assert said == (
+        "parameter inputs.command.strict_stamp: expected false, since a geometry_msgs/msg/Twist "
+        "has no header, got true"
     )
 
 
