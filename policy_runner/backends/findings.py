@@ -47,10 +47,16 @@ def driver_finding(driver: Driver) -> Finding:
 
 def onnxruntime_findings(gpu_there: bool, gpu_wheel: str) -> Iterator[Finding]:
     """ONNX Runtime, and whether each of its providers computes. `gpu_wheel`: how to get it."""
-    from policy_runner.backends.onnxruntime_libraries import distributions, several_installed
+    from policy_runner.backends.onnxruntime_libraries import (
+        check_importable,
+        distributions,
+        several_installed,
+    )
 
-    if find_spec("onnxruntime") is None:
-        yield Finding("onnxruntime", PROBLEM, "not installed", "pip install onnxruntime")
+    try:
+        check_importable()
+    except Refusal as refusal:
+        yield Finding("onnxruntime", PROBLEM, _got(refusal), refusal_help(refusal))
         return
     installed = ", ".join(f"{name} {version}" for name, version in distributions().items())
     twice = several_installed()

@@ -14,6 +14,7 @@ from policy_runner.backends.onnx_graph import (
     read_graph,
     stateless_recurrence,
 )
+from policy_runner.backends.onnxruntime_libraries import check_importable
 from policy_runner.backends.tensors import DTYPES
 from policy_runner.core.model_facts import ModelFacts, TensorFacts
 from policy_runner.core.problems import refuse
@@ -27,6 +28,7 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
     """
     sha256 = check_model_file(path, None, named_by or path)
     files = data_files(path)
+    check_importable()
     import onnxruntime as ort
 
     options = ort.SessionOptions()

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.problems import Problem
+from policy_runner.core.problems import Problem, refuse
 
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
@@ -25,6 +25,22 @@ _LIBRARIES = {
     TENSORRT: "libonnxruntime_providers_tensorrt.so",
 }
 _MISSING = re.compile(r"(\S+): cannot open shared object file")
+
+
+def check_importable() -> None:
+    """Refuse where there is no ONNX Runtime, or only the folder that an uninstall left behind.
+
+    Raises:
+        Refusal: with the command that installs it.
+    """
+    try:
+        found = importlib.import_module("onnxruntime")
+        text = "" if hasattr(found, "InferenceSession") else "an empty folder of that name"
+    except Exception as error:  # noqa: BLE001 - a broken installation raises what it likes
+        text = " ".join(str(error).split()) or type(error).__name__
+    if text:
+        remedy = "pip install --force-reinstall onnxruntime (docs/install_jetson.md for a GPU)"
+        raise refuse("", "onnxruntime", "the Python package onnxruntime", text, remedy)
 
 
 def distributions() -> dict[str, str]:

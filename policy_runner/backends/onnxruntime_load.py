@@ -12,6 +12,7 @@ from policy_runner.backends.onnxruntime_libraries import (
     CUDA,
     PROVIDERS,
     TENSORRT,
+    check_importable,
     several_installed,
 )
 from policy_runner.core.problems import refuse
@@ -65,6 +66,7 @@ def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> Loa
     Raises:
         Refusal: that provider would not run this model, in this precision, here.
     """
+    check_importable()
     provider = provider_of(choice)
     check_precision_possible(choice, provider, path)
     if provider != CPU:

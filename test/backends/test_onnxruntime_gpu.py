@@ -6,6 +6,8 @@ Against a fake ONNX Runtime that falls back as silently as the real one.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -292,3 +294,26 @@ def test_two_installed_in_one_place(
 def test_what_helps_against_a_missing_library(lacks: str, helps: str) -> None:
     # The sentences are those of the real wheel on machines that lack one after the other.
     assert helps in remedy_for(fake.CUDA, lacks)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder", "a library of another machine"])
+def test_no_onnxruntime(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    _load(path, _choice("cpu"))  # imports what is imported lazily, before the paths go
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    folder = tmp_path / "site" / "onnxruntime"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(folder.parent), str(tmp_path)])
+    importlib.invalidate_caches()
+    if left == "nothing":
+        folder.rmdir()
+    elif left.startswith("a library"):
+        (folder / "__init__.py").write_text("raise ImportError('libx.so: wrong ELF class')")
+    sentence = _refused(path, _choice("cpu"))
+    got = {"nothing": "No module named", "a folder": "an empty folder"}.get(left, "wrong ELF class")
+    assert sentence.startswith("onnxruntime: expected the Python package onnxruntime, got ")
+    assert got in sentence
+    assert "; pip install" in sentence
+    monkeypatch.undo()
+    sys.modules["onnxruntime"] = fake.real
