@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.spec_limits import NO_LIMIT, Limit
 
 MOST_BYTES = 16 * 1024 * 1024
+_DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
     try:
         # It says on stderr what it does not know, such as <ros2_control>.
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            robot = URDF.from_xml_string(text.encode())
+            # Without its declaration: another encoding would hide a document type from above.
+            robot = URDF.from_xml_string(_DECLARATION.sub("", text).encode())
     except Exception as error:  # the library raises whatever its parts raise
         got = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise refuse(origin, "", "a URDF", got) from error
