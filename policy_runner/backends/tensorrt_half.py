@@ -14,7 +14,8 @@ def has_half(tensorrt: Any, network: Any) -> bool:
     for k in range(network.num_layers):
         layer = network.get_layer(k)
         for j in range(layer.num_outputs):
-            if layer.get_output(j).dtype == tensorrt.DataType.HALF:
+            output = layer.get_output(j)
+            if output is not None and output.dtype == tensorrt.DataType.HALF:
                 return True
     return False
 
@@ -23,7 +24,7 @@ def converted_to_half(path: Path) -> bytes:
     """The model with float16 arithmetic, its inputs and outputs as they are.
 
     Raises:
-        Refusal: the packages that convert are not installed.
+        Refusal: the packages that convert are not installed, or convert it wrongly.
     """
     needed = ("onnx", "onnxconverter_common")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -38,4 +39,12 @@ def converted_to_half(path: Path) -> bytes:
     from onnxconverter_common import float16
 
     model = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # its own pybind type; a Cast inside the model is what it gets wrong
+        raise refuse(
+            str(path), "precision", "a model that onnxconverter-common can convert to float16",
+            " ".join(str(error).split()),
+            "export the model in float16 and set precision: as_exported",
+        ) from error  # fmt: skip
     return bytes(model.SerializeToString())

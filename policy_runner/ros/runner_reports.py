@@ -104,6 +104,8 @@ class RunnerReports:
         self.tell_refusals()
         logger = self._node.get_logger()
         interval = self._parameters.value("diagnostics.log_interval")
+        for line in getattr(made.model, "take_log", tuple)():  # what a backend's library said
+            logger.warning(line)
         if loop.error is not None:
             logger.error(
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",

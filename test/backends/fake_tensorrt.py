@@ -344,6 +344,15 @@ def make_tensorrt(version: str) -> ModuleType:
             def __init__(self) -> None:
                 pass
 
+            def phase_start(self, phase_name: str, parent: str | None, steps: int) -> None:
+                raise NotImplementedError
+
+            def step_complete(self, phase_name: str, step: int) -> bool:
+                raise NotImplementedError
+
+            def phase_finish(self, phase_name: str) -> None:
+                raise NotImplementedError
+
         trt.IProgressMonitor = IProgressMonitor
     for made in (
         ILogger, ITensor, ILayer, INetworkDefinition, ParserError, OnnxParser, IBuilderConfig,

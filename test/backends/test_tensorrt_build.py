@@ -64,6 +64,8 @@ def test_fp16_is_converted_where_the_flag_is_gone(
         for one in model.graph.initializer:
             half = onnx.numpy_helper.to_array(one).astype(np.float16)
             one.CopyFrom(onnx.numpy_helper.from_array(half, one.name))
+        for one in (*model.graph.input, *model.graph.output):
+            one.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
         return model
 
     common, float16 = ModuleType("onnxconverter_common"), ModuleType("float16")
@@ -78,6 +80,22 @@ def test_fp16_is_converted_where_the_flag_is_gone(
     assert plan_facts(plan)["typed"] is True
     assert b"float16" not in plan_facts(plan)
     assert lines == ["p.onnx: converted to float16, since this TensorRT takes types from the model"]
+
+
+def test_a_model_that_is_converted_wrongly_is_refused(
+    rig: GpuRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(model: Any, keep_io_types: bool) -> Any:
+        model.graph.node[0].input[0] = "nowhere"
+        return model
+
+    common, float16 = ModuleType("onnxconverter_common"), ModuleType("float16")
+    float16.convert_float_to_float16 = convert
+    common.float16 = float16
+    monkeypatch.setitem(sys.modules, "onnxconverter_common", common)
+    monkeypatch.setattr(tensorrt_half.importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(Refusal, match="export the model in float16"):
+        rig.plug("11.4.0").build(dense(tmp_path / "p.onnx"), "fp16")
 
 
 def test_fp16_without_flag_and_without_converter_is_refused(

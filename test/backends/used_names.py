@@ -28,6 +28,10 @@ def names_used(files: Iterable[str], roots: Mapping[str, str]) -> tuple[set[str]
             for node in scope:
                 if isinstance(node, ast.Attribute) and (path := _path(node, known)):
                     used.add(path)
+                elif isinstance(node, ast.ClassDef):  # what we override must be called so there
+                    bases = [_path(base, known) for base in node.bases]
+                    methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
+                    used |= {f"{base}.{name}" for base in bases if base for name in methods}
                 elif isinstance(node, ast.Call) and ast.unparse(node.func) == "hasattr":
                     owner = _path(node.args[0], known)
                     if owner is not None:
