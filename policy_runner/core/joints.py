@@ -43,6 +43,7 @@ class JointSamples:
         # One time for all joints of a kind, where the newest message told every one of them.
         self._all_seen_ns: dict[str, int | None] = dict.fromkeys(self.values, NEVER)
         self._tells_all = False
+        self._gather = np.zeros(0, dtype=np.intp)
         self._names: list[str] = []
         self._from = np.zeros(0, dtype=np.intp)
         self._to = np.zeros(0, dtype=np.intp)
@@ -65,18 +66,25 @@ class JointSamples:
         for kind, given in values.items():
             if len(given) == 0:
                 continue
+            mine = self.values[kind]
+            if self._tells_all:
+                # Not `take`: messages' numbers are not aligned, which it copes with slowly.
+                mine[:] = np.asarray(given)[self._gather]
+                if not self._plain:
+                    if kind == "position":
+                        np.subtract(mine, self._offset, out=mine)
+                    np.multiply(mine, self._sign, out=mine)
+                self.seen_ns[kind].fill(arrived_ns)
+                self._all_seen_ns[kind] = arrived_ns
+                continue
             chosen = np.asarray(given)[self._from]
             if not self._plain:
                 if kind == "position":
                     chosen = chosen - self._offset[self._to]
                 chosen = chosen * self._sign[self._to]
-            self.values[kind][self._to] = chosen
-            if self._tells_all:
-                self.seen_ns[kind].fill(arrived_ns)
-                self._all_seen_ns[kind] = arrived_ns
-            else:
-                self.seen_ns[kind][self._to] = arrived_ns
-                self._all_seen_ns[kind] = None
+            mine[self._to] = chosen
+            self.seen_ns[kind][self._to] = arrived_ns
+            self._all_seen_ns[kind] = None
         return ""
 
     def oldest_ns(self, kind: str, joints: npt.NDArray[np.intp]) -> int:
@@ -101,4 +109,5 @@ class JointSamples:
         self._to = np.array([slot for _, slot in ours], dtype=np.intp)
         self._fault = "" if len(set(names)) == len(names) else "a joint name twice in one message"
         self._tells_all = not self._fault and len(ours) == len(self._slot)
+        self._gather = self._from[np.argsort(self._to)]  # from a message to all joints, in order
         self._names = list(names)
