@@ -96,7 +96,7 @@ def test_while_it_builds_everybody_gets_an_answer(
         rounds += 1
         time.sleep(0.1)
     assert rounds > 5
-    assert slowest < 0.5
+    assert slowest < 1.5  # a build takes 4 s
     asked.join(20.0)
     assert asked.result is True
     assert graph.peer.state() == "inactive"
