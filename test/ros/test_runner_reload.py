@@ -233,7 +233,7 @@ def test_a_policy_with_other_inputs_brings_its_topics(robots: RobotMaker) -> Non
         names = robot.graph.node.parameters.names
         assert "inputs.other.max_age" in names
         assert "inputs.joints.max_age" not in names
-        assert robot.graph.node.count_subscribers("joint_states") == 0
+        wait_until(lambda: robot.graph.node.count_subscribers("joint_states") == 0, 3.0)
         settle = {"timers": 0, "parameters": 0}
         wait_until(lambda: {**entities(robot.graph), **settle} == {**held, **settle}, 3.0)
         assert not robot.peer.set(inputs__other__max_age=0.2)
@@ -342,3 +342,30 @@ def test_thirty_reloads_leave_nothing_behind(robots: RobotMaker) -> None:
         gc.enable()
     assert robot.is_without_gap(begin) < 0.2
     assert robot.graph.await_status("model", "")["reloads"] == "31"
+
+
+def test_gains_vectors_and_other_joints_come_with_the_policy(robots: RobotMaker) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from std_msgs.msg import Float64MultiArray
+
+    stiff = {"stiffness": {"left_joint": 3.0, "right_joint": 4.0}}
+    robot = robots({**stiff}, publish_vectors=True).run()
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    gains = robot.peer.hear(Float64MultiArray, f"{robot.peer.runner}/joint_gains", latched)
+    vectors = robot.peer.hear(Float64MultiArray, f"{robot.peer.runner}/observation")
+    wait_until(lambda: gains and list(gains[-1][1].data) == [3.0, 0.0, 4.0, 0.0], 5.0)
+    held = entities(robot.graph)
+    mirrored = [JOINTS[1], JOINTS[0]]
+    action = {"tensor": "actions", "groups": [{"kind": "velocity", "joints": mirrored}]}
+    write_policy(
+        robot.folder, joint_names=mirrored, action=[action],
+        stiffness={"left_joint": 5.0, "right_joint": 6.0},
+    )  # fmt: skip
+    assert robot.reload().success
+    wait_until(lambda: list(gains[-1][1].data) == [6.0, 0.0, 5.0, 0.0], 5.0, f"{gains[-1][1].data}")
+    names = "joint_velocity/right_joint,joint_velocity/left_joint"
+    wait_until(lambda: vectors[-1][1].layout.dim[0].label.startswith(names), 5.0, names)
+    assert robot.commands[-1][1].name == mirrored
+    robot.await_command((2.0, -4.0))
+    settle = {"timers": 0}
+    wait_until(lambda: {**entities(robot.graph), **settle} == {**held, **settle}, 3.0)
