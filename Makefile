@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# make soak: seconds of fuzzing per reader, simulated minutes per kind of command, and the seed.
+SECONDS ?= 20
+MINUTES ?= 10
+SEED ?= 1
 BIN := $(VENV)/bin
 
 # A Python of another wheel-made ROS environment may have leaked its library path to this shell;
@@ -10,7 +14,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test bench lint format clean setup-demo setup-test setup-lint
+.PHONY: help demo test soak bench lint format clean setup-demo setup-test setup-lint
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -20,6 +24,11 @@ demo: setup-demo ## Balance the simulated robot with the shipped policy; options
 
 test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
+	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \
+		POLICY_RUNNER_SOAK_SEED=$(SEED) PYTEST_TIMEOUT=7200 $(BIN)/python -m pytest -rP \
+		$(sort $(wildcard test/*/test_fuzz_*.py test/*/test_soak_*.py)) $(ARGS)
 
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
 	@$(BIN)/policy-runner bench $(ARGS)
