@@ -19,6 +19,7 @@ from policy_runner.core.pipeline import Pipeline
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.stated_hashes import unchecked_files
 from policy_runner.ros.command_limits import with_urdf_limits
 from policy_runner.ros.configure_checks import (
     collect,
@@ -53,6 +54,7 @@ class Loaded:
             "policy": self.spec.name,
             "spec": str(self.spec_file.path),
             "sha256": self.model.sha256,
+            "sha256 not stated": ", ".join(unchecked_files(self.spec)) or "none",
             "backend": self.values["backend"],
             **self.model.facts,
             "joints": ", ".join(self.spec.joint_names),

@@ -19,6 +19,7 @@ from policy_runner.core.build import build_pipeline
 from policy_runner.core.motion import read_motion
 from policy_runner.core.spec import Motion
 from policy_runner.core.spec_file import read_spec
+from policy_runner.core.stated_hashes import unchecked_files
 from policy_runner.core.statistics import read_statistics, read_tensor
 
 
@@ -212,3 +213,17 @@ def test_patterns_that_people_write(tmp_path: Path) -> None:
     content = spec_content(joint_names=names, default_joint_pos=values)
     content["action"][0]["groups"][0]["joints"] = names
     assert read_spec(write_spec(tmp_path, content)).spec.default_joint_pos == values
+
+
+def test_files_without_a_sha256_are_named(tmp_path: Path) -> None:
+    content = spec_content(motions={"walk": {"file": "walk.npz", "end": "hold"}})
+    tensor = content["observation"][0]
+    tensor["normalization"] = {"preset": "rsl_rl", "statistics": "s.npz"}
+    stored = {"file": "c.npz", "key": "x"}
+    content["observation"].append({"tensor": "fixed", "constant": stored})
+    spec = read_spec(write_spec(tmp_path, content)).spec
+    assert unchecked_files(spec) == ["policy.onnx", "walk.npz", "s.npz", "c.npz"]
+    known = {"sha256": "0" * 64}
+    for one in (content["model"], content["motions"]["walk"], tensor["normalization"], stored):
+        one.update(known)
+    assert unchecked_files(read_spec(write_spec(tmp_path, content)).spec) == []
