@@ -295,12 +295,13 @@ class World:
         self._exempt = self.pipeline.exempt_steps.copy()
         before = self.last if self.last is not None else self._standing()
         moved = np.abs(command - before)
-        over = moved > limits.max_step + _CLOSE
+        close = _CLOSE * (1.0 + np.abs(before))
+        over = moved > limits.max_step + close
         assert not (over & (gained == 0)).any(), (
             f"{before} to {command} in one tick, {limits.max_step} allowed, nothing counted"
         )
         if self.last is not None:
-            idle = (moved < limits.max_step - _CLOSE) & (gained > 0)
+            idle = (moved < limits.max_step - close) & (gained > 0)
             assert not idle.any(), "counted for nothing"
         self.events["exempt"] += int((gained > 0).sum())
 
@@ -324,7 +325,7 @@ class World:
         count = rule.ramp_ns // self.settings.period_ns
         share = max(0.0, 1.0 - (ticks + 1) / count) if count else 0.0
         zero = np.clip(0.0, limits.low, limits.high)
-        wanted = np.abs(began) * share + np.abs(zero) + _CLOSE
+        wanted = np.abs(began) * (share + _CLOSE) + np.abs(zero) + _CLOSE
         late = self._free & (np.abs(command) > wanted)
         assert not late.any(), f"{command} in tick {ticks + 1} of a stop of {count} from {began}"
         if rule.position == "hold" and self.last is not None:
