@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from policy_runner.backends.cuda_layer import CudaError, Memory, check_address, elements
+from policy_runner.backends.cuda_layer import CudaError, Memory, check_address, elements, try_all
 
 _retained: dict[tuple[Any, int], Any] = {}
 
@@ -164,15 +165,16 @@ class BindingsCuda:
         if self._closed:
             return
         self._closed = True
-        driver = self._driver
+        driver, stream, memory = self._driver, self._stream, self._device_memory
+        calls = [partial(self._call, driver.cuStreamSynchronize, stream)]
+        calls += [partial(self._call, driver.cuMemFree, one) for one in memory]
+        if self._event is not None:
+            calls.append(partial(self._call, driver.cuEventDestroy, self._event))
+        calls.append(partial(self._call, driver.cuStreamDestroy, stream))
+        memory.clear()
         self.enter()
         try:
-            self._call(driver.cuStreamSynchronize, self._stream)
-            while self._device_memory:
-                self._call(driver.cuMemFree, self._device_memory.pop())
-            if self._event is not None:
-                self._call(driver.cuEventDestroy, self._event)
-            self._call(driver.cuStreamDestroy, self._stream)
+            try_all(calls, self.errors)
         finally:
             self.leave()
 

@@ -8,6 +8,7 @@ that runs adopts it once and keeps it.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -100,6 +101,7 @@ class Cuda(Protocol):
         """Free device memory, stream and events. Enters by itself; safe to call twice.
 
         Host arrays live as long as anybody holds one; nothing else may be called any more.
+        Goes on to the end where something fails, and raises the first failure then.
         """
 
 
@@ -144,6 +146,18 @@ def _is_installed(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):  # the outer package is missing, or a stand-in
         return False
+
+
+def try_all(calls: Iterable[Callable[[], object]], errors: tuple[type[Exception], ...]) -> None:
+    """Make every call, whatever becomes of those before, and raise the first failure then."""
+    first: Exception | None = None
+    for call in calls:
+        try:
+            call()
+        except errors as error:
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def check_address(address: int) -> int:

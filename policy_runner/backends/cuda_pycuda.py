@@ -6,7 +6,7 @@ import atexit
 from typing import Any
 
 from policy_runner.backends.cuda_driver_calls import DriverCalls
-from policy_runner.backends.cuda_layer import CudaError, Memory, check_address
+from policy_runner.backends.cuda_layer import CudaError, Memory, check_address, try_all
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: pycuda has no name for it, and its default is 0
 # Kept for the life of the process, since arrays of ours may outlive the model.
@@ -124,12 +124,12 @@ class PycudaCuda:
         self._closed = True
         self.enter()
         try:
-            self._stream.synchronize()
-            while self._device_memory:
-                self._device_memory.pop().free()
+            frees = [one.free for one in self._device_memory]
+            self._device_memory.clear()
+            try_all([self._stream.synchronize, *frees], self.errors)
+        finally:
             # pycuda destroys both with their last reference, in the current context.
             self._event = self._stream = None
-        finally:
             self.leave()
 
 

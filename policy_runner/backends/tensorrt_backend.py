@@ -171,22 +171,38 @@ class TensorRtModel:
         if self._step is None:
             return
         step, self._step = self._step, None
-        self._cuda.enter()
-        try:
+        with self._noted(), self._entered():
             step.drop_graph()
+        with self._noted(), self._entered():
             # The context before the engine before the runtime.
             del step
             self._opened = None
+        with self._noted():
+            self._cuda.close()
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        self._cuda.enter()
+        try:
+            yield
         finally:
             self._cuda.leave()
-            self._cuda.close()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """After an error that CUDA does not forget every call fails: the rest is freed all the
+        same, and what failed is a line of the log."""
+        try:
+            yield
+        except self._cuda.errors as error:
+            self._lines.note(f"closing {self._path.name}: {error}")
 
     @contextmanager
     def _on_gpu(self, expected: str) -> Iterator[None]:
         """The GPU's context is current, and what fails is a Refusal with TensorRT's words."""
-        self._cuda.enter()
         try:
-            yield
+            with self._entered():
+                yield
         except Refusal:
             raise
         except Exception as error:  # CUDA bindings raise types of their own
@@ -194,8 +210,6 @@ class TensorRtModel:
             words = said(self._lines.take(), "")
             got = f"{text} ({words})" if words else text
             raise refuse(str(self._path), "backend tensorrt", expected, got, REBUILD) from error
-        finally:
-            self._cuda.leave()
 
 
 def _memory_of(array: Buffer, among: Any) -> Memory | None:

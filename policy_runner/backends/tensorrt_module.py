@@ -123,6 +123,10 @@ class TensorRtLog:
 
         self.logger = Logger()
 
+    def note(self, line: str) -> None:
+        """Keep a line of our own among TensorRT's."""
+        self._lines.append(line)
+
     def _heard(self, line: str) -> None:
         self._lines.append(line)
         if self._forward is not None:

@@ -84,5 +84,5 @@ PYCUDA_ROOTS = {
     "self._stream": "Stream",
     "self._event": "Event",
     "host.base": "PagelockedHostAllocation",
-    "self._device_memory.pop()": "DeviceAllocation",
+    "one": "DeviceAllocation",
 }
