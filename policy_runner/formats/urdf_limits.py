@@ -7,6 +7,7 @@ import functools
 import io
 import math
 import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -58,7 +59,7 @@ def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
         # It says on stderr what it does not know, such as <ros2_control>.
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             # Without its declaration: another encoding would hide a document type from above.
-            robot = URDF.from_xml_string(_DECLARATION.sub("", text).encode())
+            robot = URDF.from_xml_string(_joints_alone(_DECLARATION.sub("", text)))
     except Exception as error:  # the library raises whatever its parts raise
         got = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise refuse(origin, "", "a URDF", got) from error
@@ -74,6 +75,23 @@ def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
             _number(limit.effort) if limit is not None else None,
         )
     return found
+
+
+def _joints_alone(text: str) -> bytes:
+    """The same without what limits do not depend on, such as transmissions and meshes.
+
+    The library refuses a whole robot for a tag in there that is not as it was in ROS 1.
+    """
+    root = ElementTree.fromstring(text.encode())
+    for child in list(root):
+        kept = {"link": (), "joint": ("parent", "child", "limit")}.get(child.tag)
+        if kept is None:
+            root.remove(child)
+            continue
+        for part in list(child):
+            if part.tag not in kept:
+                child.remove(part)
+    return ElementTree.tostring(root)
 
 
 def read_urdf_file(path: Path) -> Mapping[str, UrdfJoint]:

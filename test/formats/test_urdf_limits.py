@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policy_runner.core.action import ActionElement
 from policy_runner.core.joints import RobotJoint
@@ -130,7 +131,6 @@ def test_entities_are_refused_before_the_library_sees_them(head: str) -> None:
 def test_a_number_that_is_none_is_no_limit() -> None:
     text = urdf(joint("r_knee", 'lower="-inf" upper="nan" velocity="inf" effort="1"'))
     assert _limits(text, "position", "knee") == {}
-    assert math.isinf(float("inf"))
 
 
 def test_files(tmp_path: Path) -> None:
@@ -139,3 +139,43 @@ def test_files(tmp_path: Path) -> None:
     assert "expected a readable URDF" in _refused(read_urdf_file, tmp_path / "bad.urdf")
     (tmp_path / "r.urdf").write_text("<?xml version='1.0' encoding='UTF-8'?>" + urdf(KNEE))
     assert set(read_urdf_file(tmp_path / "r.urdf")) == {"r_knee"}
+
+
+FULL = """<?xml version="1.0" ?>
+<robot name="r" xmlns:xacro="http://ros.org/wiki/xacro">
+<material name="m"><color rgba="0 0 0 1"/></material>
+<gazebo reference="a"><sensor name="x" type="imu"/></gazebo>
+<ros2_control name="c" type="system"><hardware><plugin>p</plugin></hardware>
+<joint name="j"><command_interface name="effort"/></joint></ros2_control>
+<transmission name="t"><type>SimpleTransmission</type><joint name="j"/><actuator name="m"/>
+</transmission>
+<link name="a"><visual><geometry><mesh filename="package://x/y.dae"/></geometry>
+<material name="m"/></visual></link><link name="b"/>
+<joint name="j" type="revolute" foo="1"><origin xyz="0 0 0" rpy="0 0 0"/><parent link="a"/>
+<child link="b"/><axis xyz="1 0 0"/><dynamics damping="0" friction="0"/>
+<limit lower="-1" upper="1" velocity="3" effort="2"/><mimic joint="j"/>
+<safety_controller k_velocity="10" k_position="1" soft_lower_limit="-1" soft_upper_limit="1"/>
+</joint></robot>"""
+
+
+def test_what_else_stands_in_robots_descriptions_is_passed_over_silently(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    found = read_urdf(FULL, "robot.urdf")
+    assert found["j"].upper == 1.0
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_a_damaged_one_is_refused_or_read_and_nothing_else(data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, len(FULL)))
+    end = data.draw(st.integers(begin, min(len(FULL), begin + 40)))
+    put = data.draw(st.text(max_size=5) | st.sampled_from(["nan", "1e999", '"', "<", "</robot>"]))
+    try:
+        joints = read_urdf(FULL[:begin] + put + FULL[end:], "robot.urdf")
+        limits_of_urdf(
+            joints, [ActionElement("j", "position")], {"j": RobotJoint("j")}, [NO_LIMIT], "u"
+        )
+    except Refusal:
+        pass
