@@ -27,6 +27,7 @@ import pytest
 from fake_cuda import make_bindings, make_pycuda
 from fake_tensorrt import VERSIONS, make_tensorrt
 from used_names import (
+    BACKENDS,
     BINDINGS_ROOTS,
     PYCUDA_ROOTS,
     TENSORRT_FILES,
@@ -91,6 +92,8 @@ def test_the_sources_name_what_they_are_expected_to() -> None:
     gone = ("execute_async_v2", "num_bindings", "get_binding_shape", "max_batch_size",
             "max_workspace_size", "build_engine", "int8_calibrator")  # fmt: skip
     assert not [name for name in USED if name.split(".")[-1] in gone]
+    # A context of its own, in whichever thread imports it, which ORT and others do not share.
+    assert not [one.name for one in BACKENDS.glob("*.py") if "pycuda.autoinit" in one.read_text()]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

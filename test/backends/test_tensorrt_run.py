@@ -79,6 +79,20 @@ def test_closing_gives_the_gpu_everything_back(
         model.run()
 
 
+@pytest.mark.parametrize("binding", BINDINGS)
+def test_closing_goes_on_after_a_failure(rig: GpuRig, tmp_path: Path, binding: str) -> None:
+    rig.plug(binding=binding)
+    model = rig.load(dense(tmp_path / "p.onnx"))
+    rig.gpu.streams.clear()  # as after an error that CUDA does not forget
+    with pytest.raises(Exception, match="CUDA_ERROR_INVALID_HANDLE"):
+        in_thread(model.run)
+    model.close()
+    assert model.take_log()[-1].startswith("closing p.onnx: ")
+    gc.collect()
+    assert rig.gpu.leaked == 0
+    assert not rig.gpu.stack
+
+
 def test_a_thread_that_ends_leaves_nothing_on_pycudas_stack(rig: GpuRig, tmp_path: Path) -> None:
     rig.plug(binding="pycuda")
     model = rig.load(dense(tmp_path / "p.onnx"))
