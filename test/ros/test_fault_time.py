@@ -8,11 +8,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fault_rig import PERIOD_S, FaultGraph
+from fault_rig import FaultGraph
 from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
 from fault_rig import robot as robot
@@ -83,6 +82,8 @@ def test_wall_clock_jumped(fault_graphs: GraphMaker, tmp_path: Path) -> None:
         begin = time.monotonic()
         graph.wait(lambda b=begin: graph.stamps and graph.stamps[-1][0] > b, 5.0, "a stamp")
         assert graph.stamps[-1][1] - time.time() == pytest.approx(seconds, abs=5.0)
+    # How a process with a library preloaded finalizes its interpreter is not the question here.
+    graph.child.kill()
 
 
 def test_simulation_time_paused_and_jumped_back(fault_graphs: GraphMaker) -> None:
@@ -101,14 +102,19 @@ def test_simulation_time_paused_and_jumped_back(fault_graphs: GraphMaker) -> Non
     graph.clock_runs = True
     graph.await_beat(begin, "RUN", "none", row.recovers_s)
     graph.await_commands(graph.wanted, begin)
+    # What was measured in the time before is worth nothing: its age would be negative.
     row = FAULTS["simulation time jumped back"]
     begin = time.monotonic()
+    graph.silent.add("joints")
+    time.sleep(0.1)  # nothing is under way any more, and nothing too old
     graph.sim_ns -= 100 * 10**9
-    time.sleep(0.3)
-    graph.await_beat(time.monotonic(), row.decision, row.reason)
-    graph.await_commands(graph.wanted, begin + 0.3)
-    decisions = {b["decision"] for at, b in graph.beats if at > begin}
-    assert decisions <= {"STARTING", "RUN"}, graph.say()
-    graph.await_status(begin + 0.3, row)
-    heard = [at for at, _ in graph.commands if at > begin]
-    assert max(b - a for a, b in pairwise(heard)) < 20 * PERIOD_S
+    graph.await_beat(begin, row.decision, row.reason, row.decided_s)
+    decided = time.monotonic()
+    graph.publishes(row, decided)
+    graph.await_status(decided, row)
+    begin = time.monotonic()
+    graph.silent.clear()
+    graph.await_beat(begin, "RUN", "none", row.recovers_s)
+    graph.await_commands(graph.wanted, begin)
+    decisions = {b["decision"] for at, b in graph.beats if at > decided}
+    assert decisions == {"STARTING", "RUN"}, graph.say()
