@@ -146,6 +146,40 @@ def test_the_move_to_the_start_pose(graphs: GraphMaker) -> None:
     assert any(abs(value - 1.0) < 1e-9 for value in left)
 
 
+def test_armed_it_moves_and_after_an_emergency_stop_it_moves_again(graphs: GraphMaker) -> None:
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Bool
+
+    graph = graphs(
+        policy=positions(default_joint_pos=[1.0, -1.0]), start_pose__duration=0.6,
+        require_arming=True, safety__hold_recover=0.0,
+    )  # fmt: skip
+    commands = graph.peer.hear(JointState, "joint_commands", 400)
+    estop = graph.peer.publisher(Bool, "policy_runner/estop")
+
+    def at() -> list[float]:
+        return list(commands[-1][1].position) if commands else [0.0, 0.0]
+
+    with robot(graph, at):
+        graph.activate()
+        graph.await_decision("STARTING", "not armed")
+        assert not commands
+        assert graph.peer.trigger("arm").success
+        wait_until(lambda: commands and commands[-1][1].position[0] > 0.1)
+        estop.publish(Bool(data=True))
+        graph.await_decision("SAFE_STOP", "operator stop")
+        held = at()
+        assert 0.1 < held[0] < 1.0
+        estop.publish(Bool(data=False))
+        wait_until(lambda: graph.peer.trigger("arm").success)
+        graph.await_decision("RUN")
+    left = [message.position[0] for _, message in commands]
+    assert left.count(held[0]) > 2
+    moved = left[: left.index(4.0)]
+    assert moved == sorted(moved)
+    assert any(abs(value - 1.0) < 1e-9 for value in moved)
+
+
 def test_efforts_fade_when_asked_to(graphs: GraphMaker) -> None:
     from sensor_msgs.msg import JointState
 
