@@ -1,4 +1,4 @@
-"""What reloads cost the control loop: the node at 500 Hz, with `~/reload` now and then, and without.
+"""What reloads cost the control loop: the node at 500 Hz, with `~/reload` now and then, or never.
 
     python benchmarks/reloads.py --seconds 45 --reloads 100 [--no-fifo] [--megabytes 20]
 
