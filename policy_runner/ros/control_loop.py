@@ -108,7 +108,7 @@ class ControlLoop:
         # Not in this thread: what it hangs in may be the publishing.
         finishing = threading.Thread(target=self._finish, name="last command", daemon=True)
         finishing.start()
-        finishing.join(2 * _ACKNOWLEDGED_WITHIN_S)
+        finishing.join(_ACKNOWLEDGED_WITHIN_S + 0.1)
         return False
 
     def swap_settings(self, settings: Settings) -> None:

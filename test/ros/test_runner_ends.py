@@ -203,30 +203,40 @@ def test_the_end_of_a_node_that_was_never_configured(
     assert time.monotonic() - begin < 2.0
 
 
-# Runs the runner, whose tick does something bad once a file is there.
-WITH_A_BAD_TICK = """
+# Runs the runner, of which one function does something bad once a file is there.
+WITH_SOMETHING_BAD = """
 import os, sys, time
 from policy_runner.core.pipeline import Pipeline
+from policy_runner.ros.executor_pulse import ExecutorPulse
 from policy_runner.ros.policy_runner_main import main
-step = Pipeline.step
+good = %(where)s
 def bad(*arguments):
-    if os.path.exists(%r):
-        %s
-    return step(*arguments)
-Pipeline.step = bad
+    if os.path.exists(%(flag)r):
+        %(what)s
+    return good(*arguments)
+%(where)s = bad
 sys.exit(main(sys.argv[1:]))
 """
+TICK, EXECUTOR = "Pipeline.step", "ExecutorPulse._beat"
 
 
-@pytest.mark.parametrize(("what", "code"), [("time.sleep(60.0)", 3), ("raise OSError('odd')", 1)])
+@pytest.mark.parametrize(
+    ("where", "what", "code", "after_s"),
+    [
+        (TICK, "raise OSError('odd')", 1, 0.1),
+        (TICK, "time.sleep(60.0)", 3, 0.1),
+        (EXECUTOR, "time.sleep(60.0)", 3, 0.4),  # it beats four times a second
+    ],
+)
 def test_the_exit_code_says_why_and_the_last_command_still_arrives(
-    robot: Robot, tmp_path: Path, what: str, code: int
+    robot: Robot, tmp_path: Path, where: str, what: str, code: int, after_s: float
 ) -> None:
-    number = 2 * TIMES + USUAL_TIMES + 3 + code
+    number = 2 * TIMES + USUAL_TIMES + 4 + code - (where == EXECUTOR)
     flag = tmp_path / "bad"
-    child = robot.start(number, ["-c", WITH_A_BAD_TICK % (str(flag), what)])
+    script = WITH_SOMETHING_BAD % {"where": where, "flag": str(flag), "what": what}
+    child = robot.start(number, ["-c", script])
     flag.touch()
-    time.sleep(0.1)
+    time.sleep(after_s)
     begin = time.monotonic()
     child.send(signal.SIGINT)
     assert child.wait(10.0) == code
