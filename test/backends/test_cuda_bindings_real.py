@@ -1,10 +1,12 @@
 """The CUDA layer on the real pycuda and cuda.bindings, where they are installed: no GPU needed.
 
-Below them is a libcuda that a C compiler makes from `fake_libcuda/cuda.c`.
+Below them is a libcuda that a C compiler makes from `fake_libcuda/cuda.c`; the same once more on
+the GPU where there is one.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -15,9 +17,20 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(
-    not all(shutil.which(tool) for tool in ("cc", "nm")), reason="no C compiler"
-)
+
+
+def gpu_here() -> bool:
+    """Whether NVIDIA's driver is here and has a GPU; asked without any binding."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return (
+        not driver.cuInit(0)
+        and not driver.cuDeviceGetCount(ctypes.byref(count))
+        and (count.value > 0)
+    )
 
 
 def make_library(folder: Path, binding: str) -> None:
@@ -41,6 +54,7 @@ def make_library(folder: Path, binding: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.skipif(not all(shutil.which(tool) for tool in ("cc", "nm")), reason="no C compiler")
 @pytest.mark.parametrize("integrated", [False, True])
 @pytest.mark.parametrize("wait", ["spin", "block"])
 @pytest.mark.parametrize("binding", ["pycuda", "cuda.bindings"])
@@ -58,6 +72,20 @@ def test_the_layer_on_a_real_binding(
         "PYTHONPATH": str(HERE.parents[1]),
         **({"FAKE_GPU_INTEGRATED": "1"} if integrated else {}),
     }
+    drive(binding, wait, environment)
+
+
+@pytest.mark.skipif(not gpu_here(), reason="no NVIDIA GPU here")
+@pytest.mark.parametrize("wait", ["spin", "block"])
+@pytest.mark.parametrize("binding", ["pycuda", "cuda.bindings"])
+def test_the_layer_on_a_gpu(binding: str, wait: str) -> None:
+    if find_spec(binding.split(".")[0]) is None or find_spec(binding) is None:
+        pytest.skip(f"{binding} is not installed")
+    drive(binding, wait, {**os.environ, "PYTHONPATH": str(HERE.parents[1])})
+
+
+def drive(binding: str, wait: str, environment: dict[str, str]) -> None:
+    """Copies, captures, threads and ends, in a process of their own."""
     done = subprocess.run(
         [sys.executable, str(HERE / "fake_libcuda" / "drive.py"), binding, wait],
         env=environment, capture_output=True, text=True, timeout=60,

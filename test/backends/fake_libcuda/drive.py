@@ -1,4 +1,4 @@
-"""Run in a process of its own: the CUDA layer on a real binding, and the fake libcuda below it."""
+"""Run in a process of its own: the CUDA layer on a real binding; below it a GPU, or cuda.c."""
 
 import ctypes
 import gc
@@ -10,8 +10,10 @@ import numpy as np
 from policy_runner.backends.cuda_layer import Memory, open_cuda
 
 library = ctypes.CDLL("libcuda.so.1", mode=ctypes.RTLD_GLOBAL)
+fake = hasattr(library, "fake_live")
 cuda = open_cuda(sys.argv[1], 0, sys.argv[2])
-assert (cuda.gpu, cuda.compute, cuda.driver) == ("no GPU", "8.7", "13000")
+if fake:
+    assert (cuda.gpu, cuda.compute, cuda.driver) == ("no GPU", "8.7", "13000")
 cuda.enter()
 source = cuda.allocate((1, 5), np.float32)
 target = cuda.allocate((1, 5), np.float32)
@@ -57,11 +59,12 @@ except cuda.errors:
 cuda.abandon_capture()
 cuda.wait()
 cuda.leave()
-try:
-    cuda.wait()
-    raise AssertionError("no context is current here")
-except cuda.errors:
-    pass
+if fake:  # the driver may know the context from the stream
+    try:
+        cuda.wait()
+        raise AssertionError("no context is current here")
+    except cuda.errors:
+        pass
 
 
 def run() -> None:
@@ -84,9 +87,9 @@ source = target = scalar = None
 cuda.close()
 cuda.close()
 gc.collect()
-assert library.fake_live() == 1, library.fake_live()  # the array that is still held
+assert not fake or library.fake_live() == 1  # the array that is still held
 assert (kept == 7).all()
 del kept
 gc.collect()
-assert library.fake_live() == 0
+assert not fake or library.fake_live() == 0
 sys.stdout.write("all of it\n")
