@@ -183,7 +183,8 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]
     extras = setup["extras_require"]
-    for line in sum((extras[n] for n in extras if n not in ("train", "lean")), setup["install_requires"]):
+    chosen = [extras[name] for name in extras if name not in ("train", "lean")]
+    for line in sum(chosen, setup["install_requires"]):
         requirement = requirements.Requirement(line)
         name = _canonical(requirement.name)
         assert requirement.specifier.contains(wheels[name]), f"{line} against {wheels[name]}"
