@@ -100,6 +100,8 @@ def bounds_by_name(
     if ranges is None:
         return low, high
     assert isinstance(ranges, list)
+    if not ranges:
+        raise refuse(file, key, f"[low, high] or {size} of them", "an empty list")
     per = ranges if ranges and isinstance(ranges[0], list) else [ranges] * size
     if len(per) != size:
         raise refuse(file, key, f"[low, high] or {size} of them", f"{len(per)}")

@@ -78,3 +78,9 @@ def test_a_period_below_zero(tmp_path: Path, wrap: Any) -> None:
     one = term("joint_position", input="joints", wrap=wrap)
     (sentence,) = refused(terms_rig, tmp_path, [one], {"joints": JOINTS}, 2)
     assert "terms[0].wrap: expected periods above 0, or 0 for no wrap, got -1" in sentence
+
+
+def test_no_ranges_at_all() -> None:
+    assert refused(bounds_by_name, [], ["a", "b"], "f", "clip") == [
+        "f: clip: expected [low, high] or 2 of them, got an empty list"
+    ]
