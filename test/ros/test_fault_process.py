@@ -126,6 +126,6 @@ def test_a_reader_that_stopped(fault_graphs: GraphMaker, fault: str, what: str) 
         graph.twist[2] = 0.0
         graph.ask("change_state", configure=True)
 
-    graph.shows(fault, much_to_log)
+    graph.shows(fault, much_to_log, watch_s=2.0)
     graph.child.send(signal.SIGINT)
     assert graph.child.wait(5.0) == 0
