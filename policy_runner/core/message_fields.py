@@ -90,6 +90,7 @@ _MESSAGES: dict[str, dict[str, str]] = {
         for name in ("Float32", "Float64", *_INTEGERS)
     },
 }
+MOST_LEAVES = 1_000_000
 _SLICE = re.compile(r"^(?P<path>[\w.]+)\[(?P<first>\d+):(?P<last>\d+)\]$")
 
 
@@ -109,8 +110,12 @@ def leaves(message_type: str, path: str, size: int | None = None) -> tuple[str, 
         first, last = int(match["first"]), int(match["last"])
         if first >= last:
             raise KeyError("a slice [first:last] with first < last")
+        if last - first > MOST_LEAVES:
+            raise KeyError(f"a slice of at most {MOST_LEAVES} elements")
         field_kind(message_type, match["path"], "sequence")
         return tuple(f"{match['path']}[{k}]" for k in range(first, last))
+    if size is not None and size > MOST_LEAVES:
+        raise KeyError(f"a `size` of at most {MOST_LEAVES}")
     kind = message_type
     if kind not in _MESSAGES:
         if size is None:

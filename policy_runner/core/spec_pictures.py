@@ -9,6 +9,7 @@ from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 from policy_runner.core.spec_base import Name, Strict
 from policy_runner.core.spec_terms import TermArithmetic
 
+Side = Annotated[PositiveInt, Field(le=4096)]  # pixels
 PerChannel = FiniteFloat | list[FiniteFloat]
 PositivePerChannel = PositiveFloat | list[PositiveFloat]
 
@@ -25,7 +26,7 @@ class ImageTerm(Strict):
     color: Literal["rgb", "bgr", "gray", "depth"] = Field(
         description="channels of the policy, in this order; depth: one, as the message has it"
     )
-    size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field(
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)] = Field(
         description="[height, width] of the policy, pixels"
     )
     crop: Annotated[list[int], Field(min_length=4, max_length=4)] | None = Field(

@@ -50,7 +50,10 @@ Term = Annotated[
     | CustomTerm,
     Field(discriminator="term"),
 ]
-Lags = Annotated[list[NonNegativeInt], Field(min_length=1)]
+MOST_FRAMES = 10_000  # of a history, which is all kept in memory
+Frames = Annotated[PositiveInt, Field(le=MOST_FRAMES)]
+Lag = Annotated[NonNegativeInt, Field(lt=MOST_FRAMES)]
+Lags = Annotated[list[Lag], Field(min_length=1)]
 Preset = Literal[
     "sb3", "rsl_rl", "rl_games", "skrl",
     "lerobot_mean_std", "lerobot_min_max", "lerobot_quantiles", "lerobot_quantile10",
@@ -70,7 +73,7 @@ class History(Strict):
         description="term: all frames of the first term, then the next; frame: frame by frame"
     )
     order: Literal["oldest_first", "newest_first"] = Field(description="of the frames")
-    length: PositiveInt | dict[str, PositiveInt] | None = Field(
+    length: Frames | dict[str, Frames] | None = Field(
         None, description="newest frames kept, or {term: frames}"
     )
     lags: Lags | dict[str, Lags] | None = Field(

@@ -227,3 +227,25 @@ def test_files_without_a_sha256_are_named(tmp_path: Path) -> None:
     for one in (content["model"], content["motions"]["walk"], tensor["normalization"], stored):
         one.update(known)
     assert unchecked_files(read_spec(write_spec(tmp_path, content)).spec) == []
+
+
+@pytest.mark.parametrize("length", [10_001, 2**31 - 1, 2**62])
+def test_a_history_that_no_memory_holds(tmp_path: Path, length: int) -> None:
+    for history in ({"length": length}, {"lags": [0, length]}, {"length": {"a": length}}):
+        content = spec_content()
+        tensor = content["observation"][0]
+        tensor["history"] = {
+            "stack": "term", "order": "oldest_first", "fill": "repeat", **history
+        }  # fmt: skip
+        assert any("10000" in one for one in _soon(read_spec, write_spec(tmp_path, content)))
+
+
+@pytest.mark.parametrize("keys", [{"field": "data[0:4000000000]"}, {"field": "x", "size": 2**40}])
+def test_a_field_that_no_memory_holds(tmp_path: Path, keys: dict[str, Any]) -> None:
+    kind = "std_msgs/msg/Float32MultiArray" if "size" not in keys else "own_msgs/msg/Own"
+    content = spec_content(inputs={"in": {"type": kind, "topic": "t"}})
+    content["observation"][0]["terms"] = [term("field", input="in", **keys)]
+    spec_file = read_spec(write_spec(tmp_path, content))
+    model = FakeModel({"obs": (1, 2)}, {"act": (1, 2)})
+    arguments = (spec_file, model, settings_for(spec_file), {}, FakeClock())
+    assert any("at most 1000000" in one for one in _soon(build_pipeline, *arguments))
