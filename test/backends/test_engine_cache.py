@@ -389,7 +389,10 @@ def build():
     time.sleep({seconds})
     return b"plan", {{}}
 
-print(EngineCache(Path({folder!r}), log=print).build(KEY, build).plan, flush=True)
+def say(line):
+    print(line, flush=True)  # to a pipe, which is buffered otherwise
+
+print(EngineCache(Path({folder!r}), log=say).build(KEY, build).plan, flush=True)
 """
 
 

@@ -52,7 +52,7 @@ class Asked(threading.Thread):
 def builders() -> list[int]:
     """Process ids of the children that build."""
     found = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
         stdout=subprocess.PIPE, text=True, check=False,
     ).stdout  # fmt: skip
     return [int(line.split()[0]) for line in found.splitlines() if "engine_child" in line]
