@@ -48,7 +48,12 @@ class Window:
         kept = np.abs(self.samples())
         if kept.size == 0:
             return Percentiles(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        p50, p95, p99, p999 = np.percentile(kept, (50, 95, 99, 99.9))
-        return Percentiles(
-            kept.size, float(p50), float(p95), float(p99), float(p999), float(kept.max())
-        )
+        # Sorting lets other threads have the interpreter meanwhile, numpy's percentile does not:
+        # it held up the control thread by 0.3 ms and more per window.
+        kept.sort()
+        places = np.array((0.5, 0.95, 0.99, 0.999)) * (kept.size - 1)
+        below = places.astype(np.intp)
+        above = np.minimum(below + 1, kept.size - 1)
+        between = kept[below] + (places - below) * (kept[above] - kept[below])
+        p50, p95, p99, p999 = between.tolist()
+        return Percentiles(kept.size, p50, p95, p99, p999, float(kept[-1]))

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.timing import Window
 from policy_runner.ros.bench_recorder import Recorder
 from policy_runner.ros.realtime import prepare_process
 
@@ -69,8 +68,6 @@ def main(argv: list[str] | None = None) -> int:
         account(step, now_ns, *rest)
 
     loop._account = recorded  # type: ignore[method-assign,assignment]
-    for name in loop.windows:
-        loop.windows[name] = Window(int(options.rate * options.seconds * 1.2) + 100)
     executor.start()
     give_up = time.monotonic() + options.seconds + 30.0
     while not recorder.done and time.monotonic() < give_up:
