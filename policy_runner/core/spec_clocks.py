@@ -65,7 +65,7 @@ class FirstStepTerm(TermArithmetic):
 class Motion(Strict):
     """A table of reference rows, one per inference, from `start` on."""
 
-    file: Name = Field(description=".npz or .csv in the spec's folder; see docs/policy_spec.md")
+    file: Name = Field(description=".npz or .csv in the spec's folder")
     sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
     joint_names: Names | None = Field(
         None, description="columns of an .npz; default: its array `joint_names`"

@@ -29,8 +29,9 @@ def key_table(name: str) -> str:
     """
     schema = _schema()
     models = dict(schema["$defs"], PolicySpec=schema)
-    common = _common(models) if name != COMMON else {}
     model = models[name] if name != COMMON else {"properties": _common(models)}
+    # Only a term's table leaves them out: an action group has a `scale` of its own.
+    common = _common(models) if "term" in model["properties"] else {}
     required = model.get("required", [])
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key, given in model["properties"].items():

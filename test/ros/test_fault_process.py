@@ -87,6 +87,8 @@ def test_control_thread_fails(fault_graphs: GraphMaker) -> None:
     graph.ask("fault/loop")
     graph.await_status(begin, row)
     time.sleep(0.3)
+    said = graph.beats[-1][1]
+    assert (said["decision"], said["reason"]) == (row.decision, row.reason)
     # The stop is the last command, and then there is silence.
     assert graph.commands[-1][1] == (0.0, 0.0)
     assert graph.commands[-1][0] - begin < row.decided_s
