@@ -73,4 +73,5 @@ def test_every_row_is_whole() -> None:
             assert row.decided_s, row.fault
             assert row.reason != "none", row.fault
             assert row.recovers, row.fault
-            assert row.recovers_s, row.fault
+            # What ends the loop is put right by people, in their own time.
+            assert row.recovers_s or row.command == "last", row.fault
