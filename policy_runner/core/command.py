@@ -43,17 +43,26 @@ class Command:
         self._settled: Settings | None = None  # a stop with these changes nothing any more
         self._limits: CommandLimits | None = None  # of the tick before
         self._ticks = 0  # of the blend
-        self._left = 0  # ticks of the stop's ramp
+        self._left_ns = 0  # of the stop's ramp
+        self._pose_left_ns = 0  # of the way to the default pose: a ramp of its own
         self._share = 1.0  # of the last effort that is still there
         self._blending = False
         self.commanded = False
         self._anew = True  # the next run is no mere resumption after HOLD
 
+    def start_anew(self) -> None:
+        """The next run is blended in, where that is wanted."""
+        self._anew = True
+        if self.manner is RUNNING:
+            self.manner = STOPPED
+
     def follow(self, target: Array, settings: Settings) -> Array:
         """Towards the target, as far as the limits allow."""
         if self.manner is not RUNNING:
             self.stand(target, settings)
-            self._blending = self._anew and self._has_position and settings.blend_in_ns > 0
+            # A HOLD on the way ends no blend: it begins anew from where the positions are.
+            wanted = self._has_position and settings.blend_in_ns > 0
+            self._blending = wanted and (self._anew or self._blending)
             np.copyto(self._begin, self.values)
             self._ticks, self._anew, self.manner = 0, False, RUNNING
         if self._blending:
@@ -86,13 +95,16 @@ class Command:
         measured one clipped into the bounds, and `unknown` where nobody measures.
         """
         if not self.commanded or self.manner.damped:
-            measured = self._measured.read(self._previous)
-            known = np.where(np.isfinite(measured), measured, unknown)
-            start = np.where(self._position, known, self.values)
-            np.clip(start, settings.limits.low, settings.limits.high, out=self.values)
+            self._stand_where_measured(unknown, settings.limits)
         self._rule = self._settled = None
         self.commanded = True
         return self.values
+
+    def _stand_where_measured(self, unknown: Array, limits: CommandLimits) -> None:
+        measured = self._measured.read(self._previous)
+        known = np.where(np.isfinite(measured), measured, unknown)
+        start = np.where(self._position, known, self.values)
+        np.clip(start, limits.low, limits.high, out=self.values)
 
     def _blended(self, target: Array, settings: Settings) -> Array:
         """(1 - a) * pose at the beginning + a * target for positions, a growing from 0 to 1."""
@@ -114,40 +126,39 @@ class Command:
         if self._settled is settings:
             return self.values
         rule = settings.stops
-        if rule != self._rule:  # by value: other parameters may change meanwhile
-            self._take(rule, rule.ramp_ns // settings.period_ns)
+        # By value: other parameters may change meanwhile.
+        if rule != self._rule or not settings.limits.same_as(self._limits):
+            self._take(rule, settings)
         self.commanded = True
-        keep = 0.0  # of what is left to go; so many equal parts until there is nothing left
-        if self._left > 1:
-            keep = (self._left - 1) / self._left
-            self._left -= 1
+        keep, self._left_ns = _part(self._left_ns, settings.period_ns)
         self._share *= keep
         share = None if rule.effort == "hold" else self._share
         self.manner = Manner(share, rule.position == "damping")
         goal = self.values.copy()
         goal[self._zeroed] *= keep
+        away = 0.0
         if rule.position == "default_pose":
-            towards = self._pose + keep * (goal - self._pose)
+            away, self._pose_left_ns = _part(self._pose_left_ns, settings.period_ns)
+            towards = self._pose + away * (goal - self._pose)
             goal = np.where(self._position, towards, goal)
         self._go(goal, settings)
-        if not keep and self.values.tobytes() == self._previous.tobytes():
+        if not keep and not away and self.values.tobytes() == self._previous.tobytes():
             self._settled = settings
         return self.values
 
-    def _begin_stop(self, rule: StopRule) -> None:
-        self._rule, self._ticks = rule, 0
-        np.copyto(self._begin, self.values)
-        kinds = enumerate(self._kinds)
-        self._zeroed = np.array(
-            [k for k, kind in kinds if kind != "position" and getattr(rule, kind) == "zero"],
-            dtype=np.intp,
-        )
+    def _take(self, rule: StopRule, settings: Settings) -> None:
+        """Stop by this rule and these limits.
 
-    def _take(self, rule: StopRule, ticks: int) -> None:
-        """Stop by this rule; one that changes on the way makes the ramp shorter, never longer."""
+        What changes on the way makes the ramp of all that moves shorter, never longer; the way
+        to the default pose begins anew, since there may be more of it than before.
+        """
+        ramp_ns = rule.ramp_ns // settings.period_ns * settings.period_ns
         if self._rule is None:
-            self._left, self._share = ticks, 1.0
-        self._left = min(self._left, ticks)
+            self._left_ns, self._share = ramp_ns, 1.0
+        self._left_ns, self._pose_left_ns = min(self._left_ns, ramp_ns), ramp_ns
+        if self.manner.damped and rule.position != "damping":
+            # The last command is from before the joints sank.
+            self._stand_where_measured(self.values, settings.limits)
         self._rule = rule
         kinds = enumerate(self._kinds)
         zeroed = [k for k, kind in kinds if kind != "position" and getattr(rule, kind) == "zero"]
@@ -169,7 +180,7 @@ class Command:
 
     def _go(self, goal: Array, settings: Settings) -> Array:
         """Positions at their rate, all else at once and counted; bounds hold for all."""
-        limits = settings.limits
+        limits = self._limits = settings.limits
         np.copyto(self._previous, self.values)
         low, high = self._previous - limits.max_step, self._previous + limits.max_step
         np.copyto(self.values, np.where(self._position, np.clip(goal, low, high), goal))
@@ -181,8 +192,10 @@ class Command:
     def continue_from(self, before: Command, settings: Settings) -> None:
         """Go on from the last command of a policy that this one takes over from.
 
-        So the rate limit counts from it. An element that the other did not command begins as
-        any does at its first command.
+        So the rate limit counts from it, and a stop goes on with what is left of its ramp; the
+        way to the default pose, which may be another one, begins anew. A position that the
+        other did not command begins where it is measured; where nobody measures it, at the
+        default pose, also in a stop: there is nothing better to hold.
         """
         if not before.commanded:
             return
@@ -194,12 +207,7 @@ class Command:
                 self.values[k] = before.values[there]
                 self.limit_hits[k] = before.limit_hits[there]
                 self.exempt_steps[k] = before.exempt_steps[there]
-        if before._rule is not None:  # a stop goes on, it does not begin again
-            self._begin_stop(before._rule)
-            self._ticks = before._ticks
-            for k, element in enumerate(self._measured.elements):
-                if element in places:
-                    self._begin[k] = before._begin[places[element]]
+        self._rule, self._left_ns, self._share = before._rule, before._left_ns, before._share
         # While it runs this policy is still new: where a blend is wanted, it is blended in.
         self.manner = STOPPED if before.manner is RUNNING else before.manner
 
@@ -209,3 +217,10 @@ class Command:
         self._rule = self._settled = None
         self.manner = STOPPED
         self.values.fill(0.0)
+
+
+def _part(left_ns: int, period_ns: int) -> tuple[float, int]:
+    """What one tick leaves of the way, 0 to 1, and of its time: equal steps, 0 at the end."""
+    if left_ns <= period_ns:
+        return 0.0, 0
+    return (left_ns - period_ns) / left_ns, left_ns - period_ns

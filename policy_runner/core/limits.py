@@ -31,11 +31,11 @@ class CommandLimits:
         object.__setattr__(self, "stepped", bool(np.any(np.isfinite(self.max_step))))
 
     def apply(
-        self, target: Array, previous: Array | None, out: Array, hits: npt.NDArray[np.int64]
+        self, target: Array, previous: Array, out: Array, hits: npt.NDArray[np.int64]
     ) -> None:
         """Write the limited target to out [n]; add 1 to hits [n] wherever a limit changed it."""
         np.copyto(out, target)
-        if self.stepped and previous is not None:
+        if self.stepped:
             np.maximum(out, previous - self.max_step, out=out)
             np.minimum(out, previous + self.max_step, out=out)
         if self.bounded:
@@ -46,6 +46,15 @@ class CommandLimits:
         # Bytes, since that is a third of a comparison's time, and hits are rare.
         if out.tobytes() != target.tobytes():
             hits += out != target
+
+    def same_as(self, other: CommandLimits | None) -> bool:
+        """Whether every number is the same."""
+        return self is other or (
+            other is not None
+            and np.array_equal(self.low, other.low)
+            and np.array_equal(self.high, other.high)
+            and np.array_equal(self.max_step, other.max_step)
+        )
 
     @staticmethod
     def none(size: int) -> CommandLimits:

@@ -49,6 +49,7 @@ class EffortFromPd:
         if problems or slot is None or slot.joints is None:
             raise Refusal(problems)
         names = spec.joint_names
+        self._joints = [element.joint for element in elements]
         index = [names.index(element.joint) for element in elements]
         self._index = np.array(index, dtype=np.intp)
         # Asked for here, so that ages and "never seen" cover them even if no term reads them.
@@ -96,3 +97,10 @@ class EffortFromPd:
             np.copyto(self._before, self.effort)
         np.multiply(self._before, share, out=self.effort)
         return self.effort
+
+    def continue_from(self, before: EffortFromPd) -> None:
+        """Another policy takes over: a stop goes on from the last efforts, by joint."""
+        efforts = before._before if before._stopped else before.effort
+        known = dict(zip(before._joints, efforts.tolist(), strict=True))
+        self._before[:] = [known.get(joint, 0.0) for joint in self._joints]
+        self.not_finite += before.not_finite

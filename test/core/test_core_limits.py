@@ -13,11 +13,11 @@ THREE = st.tuples(NUMBER, NUMBER, NUMBER)
 
 
 def _apply(
-    limits: CommandLimits, target: list[float], previous: list[float] | None
+    limits: CommandLimits, target: list[float], previous: list[float]
 ) -> tuple[list[float], list[int]]:
     out, hits = np.full(len(target), np.nan), np.zeros(len(target), dtype=np.int64)
-    given = None if previous is None else np.array(previous, dtype=np.float64)
-    limits.apply(np.array(target, dtype=np.float64), given, out, hits)
+    before = np.array(previous, dtype=np.float64)
+    limits.apply(np.array(target, dtype=np.float64), before, out, hits)
     return out.tolist(), hits.tolist()
 
 
@@ -30,13 +30,12 @@ def test_bounds() -> None:
 
 
 def test_bounds_need_not_lie_around_zero() -> None:
-    assert _apply(_limits(1, 2, np.inf), [-5, 1.5, 0], None) == ([1, 1.5, 1], [1, 0, 1])
+    assert _apply(_limits(1, 2, np.inf), [-5, 1.5, 0], [1, 1, 1]) == ([1, 1.5, 1], [1, 0, 1])
 
 
 def test_rate_from_the_previous_command() -> None:
     limits = _limits(-np.inf, np.inf, 0.5)
     assert _apply(limits, [5, -5, 10.25], [0, 0, 10]) == ([0.5, -0.5, 10.25], [1, 1, 0])
-    assert _apply(limits, [5, -5, 10.25], None) == ([5, -5, 10.25], [0, 0, 0])
 
 
 def test_bounds_win_over_the_rate() -> None:
@@ -57,7 +56,7 @@ def test_no_limits() -> None:
 def test_hits_add_up() -> None:
     limits, hits = _limits(-1, 1, np.inf), np.zeros(3, dtype=np.int64)
     for target in ([2.0, 0, -2], [2.0, 0, 0]):
-        limits.apply(np.array(target), None, np.zeros(3), hits)
+        limits.apply(np.array(target), np.zeros(3), np.zeros(3), hits)
     assert hits.tolist() == [2, 0, 1]
 
 

@@ -87,6 +87,22 @@ def test_a_stop_takes_a_share_of_the_last_effort_and_nothing_of_the_measurement(
         slot.joints.merge(JOINTS, {"position": [0.1, 0.2]}, 0)
 
 
+def test_a_stop_goes_on_from_the_efforts_of_the_policy_before() -> None:
+    slot = _slot()
+    assert slot.joints is not None
+    spec = _spec(stiffness=10.0, damping=1.0)
+    pd = EffortFromPd(spec, "f", ELEMENTS, [slot])
+    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
+    assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
+    other = EffortFromPd(spec, "f", list(reversed(ELEMENTS)), [slot])
+    other.continue_from(pd)  # while it ran
+    assert other.stop(0.5) == pytest.approx([4.5, 4.0])
+    third = EffortFromPd(spec, "f", ELEMENTS[:1], [slot])
+    third.continue_from(other)  # while it stopped
+    assert third.stop(0.25) == pytest.approx([2.0])
+    assert third.compute(np.ones(1)) == pytest.approx([8.0])
+
+
 def test_velocities_are_asked_for_even_if_no_term_reads_them() -> None:
     slot = _slot()
     EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
