@@ -20,6 +20,7 @@ class LoopWatch:
         self.failures = 0
         self._begun_ns = 0
         self._last_ns = 0
+        self._excused_beat_ns = -1  # the last one before the newest standstill
         self._missed = 0
         self._late_ticks = 0
 
@@ -27,15 +28,18 @@ class LoopWatch:
         """The loop starts: silence and lateness of before do not count."""
         self._begun_ns = self._last_ns = now_ns
         self._missed = self._late_ticks = 0
+        self._excused_beat_ns = -1
 
     def fault(self, now_ns: int, missed: int, settings: Settings) -> Fault | None:
         """`now_ns` on the monotonic clock, `missed`: deadlines missed since the start."""
         self._late_ticks = self._late_ticks + 1 if missed != self._missed else 0
         self._missed = missed
         timeout_ns = settings.executor_timeout_ns
-        if now_ns - self._last_ns > max(_SUSPENDED_NS, 3 * settings.period_ns):
+        stood_still = now_ns - self._last_ns > max(_SUSPENDED_NS, 3 * settings.period_ns)
+        if stood_still and self.beat_ns != self._excused_beat_ns:
             # The whole process stood still, or time did: the executor could not beat either.
-            self._begun_ns = now_ns
+            # If it has not since the last standstill, it is silent: ticks may always come so late.
+            self._begun_ns, self._excused_beat_ns = now_ns, self.beat_ns
         self._last_ns = now_ns
         if timeout_ns:
             silent_ns = now_ns - max(self.beat_ns, self._begun_ns)

@@ -15,19 +15,21 @@ _STOP = Fault(Decision.SAFE_STOP, Reason.OPERATOR_STOP, "~/estop")
 
 
 class Operator:
-    """The emergency stop's state, and a question to arm that waits for the next tick."""
+    """The emergency stop's state, and a question to arm that waits for the next tick.
+
+    A node has one, whatever policy it runs: `latched` outlives deactivation and configuration.
+    """
 
     def __init__(self) -> None:
         self.pressed = False  # what the newest message on ~/estop said
-        self.presses = 0
+        self.latched = False  # it stopped, and nobody has armed since
         self._stop = False  # pressed since the last tick, maybe let go of again
         self._asked: Answer | None = None
 
     def hear_estop(self, pressed: bool) -> None:
         """One message of ~/estop; it counts however soon the next one says otherwise."""
         if pressed:
-            self.presses += not self.pressed
-            self._stop = True
+            self._stop = self.latched = True
         self.pressed = pressed
 
     def ask_to_arm(self, answer: Answer) -> None:
@@ -57,6 +59,7 @@ class Operator:
             asked(False, f"not armed: {Reason.JOINT_OUTSIDE.value}: {outside}")
         elif asked(True, _ARMED[safety.decision]):
             safety.arm()
+            self.latched = False
 
 
 _ARMED = {

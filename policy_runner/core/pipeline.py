@@ -145,7 +145,8 @@ class Pipeline(BoundPolicy):
         if due and stale is None:
             unusable = self._observe()
         if self._robot_watch.watches and (fault is None or fault.decision is Decision.HOLD):
-            fault = self._robot_watch.fault(observed=due and stale is None) or fault
+            observed = due and stale is None and unusable is None
+            fault = self._robot_watch.fault(observed) or fault
         return fault or unusable
 
     def _late(self, took_ns: int) -> Fault | None:
@@ -197,12 +198,17 @@ class Pipeline(BoundPolicy):
         With `forget_inputs` the next run waits for new messages; a latched SAFE_STOP stays.
         """
         self.reset()
+        self.safety.time_jumped()
+        self._command.start_anew()
         if self.safety.decision is not Decision.SAFE_STOP:
-            self.safety.reset()
             self._start_pose.restart()
         if forget_inputs:
-            for slot in self.slots.values():
-                slot.forget()
+            self._forget_inputs()
+
+    def _forget_inputs(self) -> None:
+        for slot in self.slots.values():
+            slot.forget()
+        self._robot_watch.forget()
 
     def continue_from(self, before: Pipeline) -> None:
         """Take over from another policy between two ticks.
@@ -219,12 +225,17 @@ class Pipeline(BoundPolicy):
         self._start_pose.continue_from(before._start_pose)
 
     def activate(self) -> None:
-        """As if just configured: nothing seen, nothing commanded, nothing latched."""
+        """As if just configured: nothing seen, nothing commanded, nothing latched.
+
+        But for the operator: while the emergency stop is pressed it stops, and after one nothing
+        is commanded until somebody arms.
+        """
         self.reset()
-        self.safety.activate(armed=not self._settings.require_arming)
+        armed = not (self._settings.require_arming or self.operator.latched)
+        self.safety.activate(armed)
         self._late_in_a_row = 0
+        self._forget_inputs()
         for slot in self.slots.values():
-            slot.forget()
             slot.ages.clear()
         self._command.forget()
         self._start_pose.restart()

@@ -98,6 +98,10 @@ class RobotWatch:
         self._lowest_cosine = math.cos(limit) if limit else -math.inf
         self.watches = bool(limit or self._watched_bounds or self._speeds)
 
+    def forget(self) -> None:
+        """As if gravity had never been measured."""
+        self._gravity.fill(np.nan)
+
     def fault(self, observed: bool) -> Fault | None:
         """What forbids to go on; `observed`: this tick has computed the gravity already."""
         if self._lowest_cosine > -1.0:

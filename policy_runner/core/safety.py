@@ -67,6 +67,7 @@ class Safety:
         self._well_since_ns: int | None = None
         self._armed_again = False
         self._stopped_by_operator = False  # which no robot lets go of by itself
+        self._recovers = False  # from any other SAFE_STOP, by itself
 
     def activate(self, armed: bool) -> None:
         """Nothing ran yet, nothing is latched; `armed`: nobody needs to arm."""
@@ -78,6 +79,20 @@ class Safety:
         self.decision, self.reason, self.detail = Decision.STARTING, Reason.INPUT_MISSING, ""
         self._well_since_ns = None
         self._armed_again = self._stopped_by_operator = False
+
+    def time_jumped(self) -> None:
+        """How long all was well means nothing any more; a latched SAFE_STOP stays."""
+        if self.decision is Decision.SAFE_STOP:
+            self._well_since_ns = None
+        else:
+            self.reset()
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether it needs nobody's ~/arm to run (again)."""
+        if self.decision is not Decision.SAFE_STOP:
+            return self.armed
+        return self._armed_again or (self._recovers and not self._stopped_by_operator)
 
     def arm(self) -> None:
         """Let go of a latched SAFE_STOP; a fault that is still there keeps it, and asks anew.
@@ -102,6 +117,7 @@ class Safety:
 
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
         """The decision of this tick."""
+        self._recovers = settings.recover == "auto"
         if fault is not None:
             self._well_since_ns = None
             return self._refuse(now_ns, fault, settings)
@@ -111,8 +127,7 @@ class Safety:
             return self._set(Decision.RUN, Reason.NONE, "")
         if self._well_since_ns is None:
             self._well_since_ns = now_ns
-        by_itself = settings.recover == "auto" and not self._stopped_by_operator
-        if self.decision is Decision.SAFE_STOP and not (self._armed_again or by_itself):
+        if self.decision is Decision.SAFE_STOP and not self.is_armed:
             return self.decision
         if now_ns - self._well_since_ns >= settings.hold_recover_ns:
             self._armed_again = self._stopped_by_operator = False

@@ -63,7 +63,7 @@ class StatusPublisher:
         self._decision.value = safety.decision.value
         self._reason.value = safety.reason.value
         self._detail.value = safety.detail
-        self._armed.value = "true" if safety.armed else "false"
+        self._armed.value = "true" if safety.is_armed else "false"
         self._publisher.publish(self._message)
 
     def destroy(self) -> None:

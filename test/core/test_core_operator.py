@@ -144,7 +144,7 @@ def test_a_stop_that_is_let_go_of_before_the_tick_counts(tmp_path: Path) -> None
     course.pipeline.operator.hear_estop(False)
     assert course.step() == [0, 0]
     assert course.state == STOPPED
-    assert course.pipeline.operator.presses == 1
+    assert course.pipeline.operator.latched
     assert course.arm()[0]
 
 
@@ -154,6 +154,82 @@ def test_a_stop_outlives_activation_while_it_is_pressed(tmp_path: Path) -> None:
     course.pipeline.activate()
     course.step()
     assert course.state == STOPPED
+
+
+def test_a_stop_that_nobody_armed_after_outlives_activation_and_another_policy(
+    tmp_path: Path,
+) -> None:
+    course = Course(tmp_path)
+    course.step()
+    operator = course.pipeline.operator
+    operator.hear_estop(True)
+    course.step()
+    operator.hear_estop(False)
+    course.pipeline.activate()
+    assert [course.step() for _ in range(50)] == [None] * 50
+    assert course.state == NOT_ARMED
+    other = Course(tmp_path)
+    other.pipeline.operator = operator
+    other.pipeline.activate()
+    assert other.step() is None
+    assert other.state == NOT_ARMED
+    assert other.arm() == (True, "armed")
+    assert other.state == RUN
+    other.pipeline.activate()
+    other.step()
+    assert other.state == RUN  # it was let go of and armed: that is over
+
+
+def test_a_refused_arming_lets_go_of_no_emergency_stop(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    course.pipeline.operator.hear_estop(True)
+    course.step()
+    course.pipeline.operator.hear_estop(False)
+    course.feeds = False
+    course.now_ns += 200 * MS
+    assert not course.arm()[0]
+    course.feeds = True
+    course.pipeline.activate()
+    course.step()
+    assert course.state == NOT_ARMED
+
+
+def test_armed_is_said_only_of_what_needs_no_arming(tmp_path: Path) -> None:
+    course = Course(tmp_path, require_arming=True, hold_recover_ns=50 * MS)
+    said = []
+    course.step()
+    said.append(course.safety.is_armed)
+    course.arm()
+    said.append(course.safety.is_armed)
+    course.now_ns += 200 * MS
+    course.feeds = False
+    course.step()
+    said.append(course.safety.is_armed)  # HOLD recovers by itself
+    course.feeds = True
+    course.pipeline.operator.hear_estop(True)
+    course.step()
+    course.pipeline.operator.hear_estop(False)
+    course.step()
+    said.append(course.safety.is_armed)
+    course.arm()
+    said.append(course.safety.is_armed)
+    assert said == [False, True, True, False, True]
+    assert course.safety.decision is Decision.SAFE_STOP  # for hold_recover
+
+
+@pytest.mark.parametrize("recover", ["armed", "auto"])
+def test_a_safe_stop_says_whether_it_waits_for_arming(tmp_path: Path, recover: str) -> None:
+    rules = {"joints": InputRule(100 * MS, "safe_stop")}
+    course = Course(tmp_path, recover=recover, inputs=rules)
+    course.step()
+    course.feeds = False
+    course.now_ns += 200 * MS
+    course.step()
+    assert course.state == (Decision.SAFE_STOP, Reason.INPUT_STALE)
+    assert course.safety.is_armed == (recover == "auto")
+    course.safety.arm()
+    course.step()  # what speaks against it is still there
+    assert course.safety.is_armed == (recover == "auto")
 
 
 def test_disarmed_while_it_is_pressed_it_still_says_the_graver_one(tmp_path: Path) -> None:

@@ -51,6 +51,21 @@ def test_starts_when_all_is_there() -> None:
     assert (course.safety.holds, course.safety.safe_stops) == (0, 0)
 
 
+def test_time_that_jumps_back_makes_a_safe_stop_wait_no_longer_than_it_should() -> None:
+    course = _Course()
+    course.judge()
+    course.judge(STOP)
+    course.now_ns += 10_000 * MS
+    course.safety.arm()
+    course.judge()
+    course.now_ns = 0
+    course.safety.time_jumped()
+    assert course.safety.decision is Decision.SAFE_STOP
+    assert course.ticks_until(Decision.RUN) == 21
+    course.safety.time_jumped()
+    assert course.safety.decision is Decision.STARTING
+
+
 def test_hold_recovers_when_all_was_well_for_a_while() -> None:
     course = _Course()
     course.judge()

@@ -239,3 +239,13 @@ def test_a_jump_of_time_leaves_no_velocity_behind(tmp_path: Path) -> None:
     assert rig.pipeline.safety.decision is Decision.STARTING
     rig.pipeline.activate()
     assert _command(rig, 5) is None
+
+
+def test_after_a_jump_of_time_the_policy_is_blended_in_anew(tmp_path: Path) -> None:
+    rig = _rig(tmp_path, "position", blend_in_ns=40 * MS)
+    _feed(rig, 1)
+    assert _command(rig, 1) == [4]  # nobody measures: it begins where the policy says
+    rig.model.compute = lambda _: {"act": 8}
+    rig.pipeline.time_jumped(forget_inputs=False)
+    assert _command(rig, 2) == [5]
+    assert _command(rig, 3) == [6]

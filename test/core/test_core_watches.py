@@ -278,3 +278,52 @@ def test_settings_swapped_while_it_runs_move_the_watches(tmp_path: Path) -> None
     assert rig.pipeline.step(2).decision is Decision.SAFE_STOP
     assert isinstance(rig.model, FakeModel)
     assert np.isfinite(rig.model.inputs["obs"]).all()
+
+
+def test_a_silent_executor_is_told_at_ticks_that_are_far_apart() -> None:
+    watch, settings = LoopWatch(), _settings()
+    watch.begin(0)
+    watch.beat_ns = 100 * MS
+    # A slow simulator: every tick comes 0.6 s after the one before.
+    faults = [watch.fault(k * 600 * MS, 0, settings) for k in range(1, 8)]
+    assert faults[:4] == [None] * 4
+    assert faults[4] == (Decision.SAFE_STOP, Reason.EXECUTOR_SILENT, "for 2.4 s")
+    watch.beat_ns = 4300 * MS
+    assert watch.fault(4800 * MS, 0, settings) is None
+
+
+def test_tipped_while_another_term_is_unusable(tmp_path: Path) -> None:
+    inputs = {name: {"type": IMU, "topic": name} for name in ("head", "imu")}
+    content = spec_content(inputs=inputs)
+    content["observation"][0]["terms"] = [
+        term("heading", input="head"),
+        term("projected_gravity", input="imu"),
+    ]
+    rig = make_rig(tmp_path, content, size=5, max_tilt_rad=math.radians(30))
+    _imu(rig, 1, 0)
+    rig.feed("head", 1, orientation=(0, 0, 0, 1))
+    assert rig.pipeline.step(1).decision is Decision.RUN
+    rig.feed("head", 2, orientation=(0, 0, 0, 0))  # its driver's way to say "unknown"
+    assert rig.pipeline.step(2).decision is Decision.HOLD
+    assert rig.pipeline.safety.reason is Reason.OBSERVATION_NOT_FINITE
+    _imu(rig, 3, 31)
+    assert rig.pipeline.step(3).decision is Decision.SAFE_STOP
+    assert rig.pipeline.safety.reason is Reason.TIPPED
+
+
+@pytest.mark.parametrize("how", ["activated", "time jumped"])
+def test_gravity_of_before_tips_nobody(tmp_path: Path, how: str) -> None:
+    rig = _upright(tmp_path)
+    _imu(rig, 1, 80)
+    rig.joints("joints", 1, ["a", "b"], velocity=[0, 0])
+    assert rig.pipeline.step(1).decision is Decision.SAFE_STOP
+    if how == "activated":
+        rig.pipeline.activate()
+    else:
+        rig.pipeline.safety.reset()
+        rig.pipeline.time_jumped(forget_inputs=True)
+    assert rig.pipeline.step(2).decision is Decision.STARTING
+    assert rig.pipeline.safety.reason is Reason.INPUT_MISSING
+    _imu(rig, 3, 0)
+    rig.joints("joints", 3, ["a", "b"], velocity=[0, 0])
+    assert rig.pipeline.step(3).decision is Decision.RUN
