@@ -106,6 +106,16 @@ class CommandPublisher:
         for publisher, serialized, index in self._parts:
             publisher.publish(serialized.filled(values[index], stamp_ns))
 
+    def continue_from(self, before: CommandPublisher) -> None:
+        """Take over from another policy's, between two ticks."""
+        if self._pd is not None and before._pd is not None:
+            self._pd.continue_from(before._pd)
+
+    @property
+    def unusable_measurements(self) -> int | None:
+        """How often efforts were 0 since joints measured no numbers; None: not computed here."""
+        return self._pd.not_finite if self._pd is not None else None
+
     @property
     def publishers(self) -> list[Any]:
         """One for each topic."""

@@ -1,6 +1,6 @@
 """The control thread: wait, take, step, publish, account; at the end the defined last command.
 
-It never logs and never waits for another thread: it counts, and the executor reports.
+It never logs, and waits for another thread at its end at most: it counts, the executor reports.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class ControlLoop:
         self._watch = watch
         self._arrival = "stamp" if answers else "waited" if stamp_clock else "now"
         self._stopping = threading.Event()
-        self._settings: Settings | None = None
         self._calls: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._last_tick_ns = 0
@@ -111,12 +110,17 @@ class ControlLoop:
         finishing.join(_ACKNOWLEDGED_WITHIN_S + 0.1)
         return False
 
-    def swap_settings(self, settings: Settings) -> None:
-        """Use these from the next tick on (one reference, written by the executor)."""
-        self._settings = settings
+    def swap_settings(self, settings: Settings, pipeline: Pipeline) -> None:
+        """Use these from the next tick on, unless another policy has taken over by then."""
+
+        def use() -> None:
+            if self.pipeline is pipeline:
+                pipeline.settings = settings
+
+        self.call(use)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have the control thread call this between two ticks (arm, reset)."""
+        """Have the control thread call this between two ticks, in this order."""
         self._calls.append(function)
 
     def hear(self, also: Sequence[PolledInput]) -> None:
@@ -139,6 +143,9 @@ class ControlLoop:
         if pipeline.settings.period_ns != self.pipeline.settings.period_ns:
             self._last_tick_ns = 0
         ticker.continue_from(self._ticker)
+        commands.continue_from(self._commands)
+        for one in self._inputs:
+            one.hand_over()
         self.pipeline, self._ticker, self._inputs = pipeline, ticker, inputs
         self._commands, self._vectors = commands, vectors
 
@@ -170,8 +177,6 @@ class ControlLoop:
             self._finish()
 
     def _tick(self, now_ns: int) -> None:
-        if self._settings is not None:
-            self.pipeline.settings, self._settings = self._settings, None
         while self._calls:
             self._calls.pop(0)()
         if self._ticker.jumped:

@@ -15,7 +15,10 @@ _TYPE = "std_msgs/msg/Bool"
 
 
 class EstopInput:
-    """Tells an `Operator` what `~/estop` says: reliable, so that a single message suffices."""
+    """Tells an `Operator` what `~/estop` says: reliable, so that a single message suffices.
+
+    A node has one for its life: what is said while it is not active is heard at the first tick.
+    """
 
     def __init__(self, node: Any) -> None:
         self._node = node

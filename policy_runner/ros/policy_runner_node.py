@@ -12,17 +12,19 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from policy_runner.core.build import reads_gravity
+from policy_runner.core.operator import Operator
 from policy_runner.core.problems import Refusal
 from policy_runner.ros.configured import Configured, configure
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.ending import ENDED_WELL, LOOP_FAILED, START_REFUSED
 from policy_runner.ros.engine_wait import EngineWait
+from policy_runner.ros.estop import EstopInput
 from policy_runner.ros.executor_pulse import ExecutorPulse
+from policy_runner.ros.live_settings import live_settings
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.realtime import Granted, prepare_control_thread
 from policy_runner.ros.reload import Reload
-from policy_runner.ros.runner_parameters import TABLE, build_settings
+from policy_runner.ros.runner_parameters import TABLE
 from policy_runner.ros.runner_reports import RunnerReports
 from policy_runner.ros.runner_services import RunnerServices
 
@@ -52,8 +54,10 @@ class PolicyRunner(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self.parameters.value("diagnostics.period")
         self.create_timer(period, self._report, clock=steady)
-        self.create_timer(_SILENCE_PERIOD_S, self._explain, clock=steady)
+        explain = lambda: self._reports.explain_silence(self._configured)  # noqa: E731
+        self.create_timer(_SILENCE_PERIOD_S, explain, clock=steady)
         self.pulse = ExecutorPulse(self)
+        self.operator, self.estop = Operator(), EstopInput(self)  # whatever policy there is
         RunnerServices(self)
         self.reload = Reload(self, self._arguments)
         self._ending = False
@@ -74,7 +78,8 @@ class PolicyRunner(LifecycleNode):
         return self._loop
 
     def adopt(self, made: Configured) -> None:
-        """A reload put this in the place of what configure made."""
+        """This runs from now on: configure made it, or a reload put it in the place of that."""
+        made.pipeline.operator = self.operator
         self._configured = made
 
     # --- lifecycle: every callback catches everything, says one sentence, and frees ---
@@ -140,8 +145,8 @@ class PolicyRunner(LifecycleNode):
     def _configure(self) -> None:
         self.free()
         self._problems = []
-        self._configured = configure(self, self.parameters, self._arguments)
-        made = self._configured
+        made = configure(self, self.parameters, self._arguments)
+        self.adopt(made)
         for warning in made.warnings:
             self.get_logger().warning(warning)
         rate = 1e9 / made.pipeline.settings.period_ns
@@ -157,6 +162,7 @@ class PolicyRunner(LifecycleNode):
             raise Refusal(["activate: expected a configured node, got none; configure first"])
         if self._ending:
             raise Refusal(["activate: expected a process that goes on, got one that ends"])
+        made.pipeline.settings = live_settings(made, self.parameters, {})
         priority = self.parameters.value("realtime.priority")
         self._loop = made.make_loop(
             lambda: prepare_control_thread(priority, self._granted), self.pulse.watch
@@ -224,25 +230,20 @@ class PolicyRunner(LifecycleNode):
 
     def _take_live(self, changed: Mapping[str, Any]) -> str:
         """Check a change against the rest, and hand new settings to the loop; '' or why not."""
-        made = self._configured
-        if made is None or self._loop is None:
+        made, loop = self._configured, self._loop
+        if made is None or not changed:
             return ""
-        if "policy" in changed:
+        if "policy" in changed and loop is not None:
             if len(changed) > 1:
                 return "parameter policy: while active, set it by itself"
             return self.reload.take(changed["policy"])
         try:
-            values = {**self.parameters.values(), **changed}
-            settings = build_settings(values, made.spec, made.pipeline.elements, made.simulated)
-            if settings.max_tilt_rad and not reads_gravity(made.spec):
-                return "parameter safety.max_tilt: expected 0, since no term reads gravity"
+            settings = live_settings(made, self.parameters, changed)
         except Refusal as refusal:
             return "; ".join(str(problem) for problem in refusal.problems)
-        self._loop.swap_settings(settings)
+        if loop is not None:  # otherwise they come with the next activation
+            loop.swap_settings(settings, made.pipeline)
         return ""
-
-    def _explain(self) -> None:
-        self._reports.explain_silence(self._configured)
 
     def _report(self) -> None:
         self._reports.publish(self._configured, self._loop, self._problems)

@@ -125,6 +125,12 @@ class PolledInput:
             if self.also is not None:
                 self.also._hear(raw, arrived_ns, clock_ns, arrival)
 
+    def hand_over(self) -> None:
+        """Who heard the same beside goes on alone, and knows when the queue was empty."""
+        also, self.also = self.also, None
+        if also is not None:
+            also._emptied_ns = self._emptied_ns
+
     def _hear(self, raw: bytes, arrived_ns: int, clock_ns: int | None, arrival: str) -> None:
         slot = self.slot
         if len(raw) > self._max_bytes:

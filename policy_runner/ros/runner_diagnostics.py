@@ -137,8 +137,10 @@ class RunnerDiagnostics:
             },
         )
 
-    def safety(self, pipeline: Pipeline, active: bool, dry_run: bool) -> Any:
-        """What is decided, and why."""
+    def safety(
+        self, pipeline: Pipeline, active: bool, dry_run: bool, unusable: int | None = None
+    ) -> Any:
+        """What is decided, and why; `unusable`: measurements that gave no effort, if any does."""
         safety = pipeline.safety
         level = {Decision.RUN: LEVEL_OK, Decision.SAFE_STOP: LEVEL_ERROR}.get(
             safety.decision, LEVEL_WARN
@@ -153,6 +155,7 @@ class RunnerDiagnostics:
         elif dry_run:
             message = f"{message} (dry run: nothing is commanded)"
         hits = pipeline.limit_hits
+        efforts = {} if unusable is None else {"efforts not finite": unusable}
         return self.status(
             "safety",
             level,
@@ -161,12 +164,13 @@ class RunnerDiagnostics:
                 "decision": decision,
                 "reason": safety.reason.value,
                 "detail": safety.detail,
-                "armed": safety.armed,
+                "armed": safety.is_armed,
                 "emergency stop": pipeline.operator.pressed,
                 "holds": safety.holds,
                 "safe stops": safety.safe_stops,
                 "limit hits": int(hits.sum()),
                 "exempt steps": int(pipeline.exempt_steps.sum()),
+                **efforts,
                 **{
                     f"limit hits {name}": int(n)
                     for name, n in zip(limit_names(pipeline.elements), hits, strict=True)

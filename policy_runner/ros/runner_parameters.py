@@ -24,6 +24,7 @@ from policy_runner.ros.command_table import (
 from policy_runner.ros.parameter_table import Parameter
 from policy_runner.ros.runner_table import TABLE
 
+SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
 __all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES", "joint_rows"]
 
 
@@ -185,6 +186,13 @@ def build_settings(
         key = "parameter safety.reset_after"
         expected = f"more than the {between_s:g} s between two inferences"
         problems.append(Problem("", key, expected, f"{values['safety.reset_after']:g}"))
+    if 0.0 < values["safety.executor_timeout"] < SHORTEST_EXECUTOR_TIMEOUT_S:
+        key = "parameter safety.executor_timeout"
+        expected = (
+            f"0, or at least {SHORTEST_EXECUTOR_TIMEOUT_S:g} s, since the executor tells every "
+            "0.25 s that it lives, and checks a new policy for up to 1 s"
+        )
+        problems.append(Problem("", key, expected, f"{values['safety.executor_timeout']:g}"))
     if problems:
         raise Refusal(problems)
     return Settings(

@@ -72,10 +72,11 @@ class RunnerReports:
         texts = self._texts
         if made is None:
             return [texts.not_configured(problems)]
-        dry_run = made.values["dry_run"]
+        dry_run, active = made.values["dry_run"], loop is not None
+        unusable = made.commands.unusable_measurements if made.commands is not None else None
         statuses = [
             texts.model(made.description),
-            texts.safety(made.pipeline, loop is not None, dry_run),
+            texts.safety(made.pipeline, active, dry_run, unusable),
         ]
         if loop is None:
             return statuses

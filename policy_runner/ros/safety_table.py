@@ -81,7 +81,8 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.executor_timeout",
         2.0,
-        "SAFE_STOP when the executor (services, parameters) is silent for longer; 0: never",
+        "SAFE_STOP when the executor (services, parameters) is silent for longer; 0: never,"
+        " else at least 1.5",
         unit="s",
         low=0.0,
         high=60.0,

@@ -161,6 +161,15 @@ def test_stops_and_the_start_that_are_accepted() -> None:
     assert _settings("position", stop__position="damping", **damped).stops.position == "damping"
 
 
+def test_an_executor_timeout_below_its_own_beat_is_refused() -> None:
+    for seconds in (0.01, 1.49):
+        why = _refused("velocity", safety__executor_timeout=seconds)
+        assert why.startswith("parameter safety.executor_timeout: expected 0, or at least 1.5 s")
+    for seconds in (0.0, 1.5):
+        found = _settings("velocity", safety__executor_timeout=seconds)
+        assert found.executor_timeout_ns == round(seconds * 1e9)
+
+
 @pytest.mark.skipif(find_spec("urdf_parser_py") is None, reason="urdf-parser-py is not installed")
 def test_the_urdf_comes_last_and_gives_the_efforts_of_a_pd_their_limit(tmp_path: Path) -> None:
     joints = "".join(

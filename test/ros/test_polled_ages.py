@@ -78,3 +78,19 @@ def test_after_a_suspension_the_old_messages_are_old(polled: Any) -> None:
     polled.queue.receive(polled.wall_ns)
     polled.wall_ns += 800 * MS
     assert age_ms(polled, 905 * MS) == 800.0
+
+
+def test_who_takes_over_knows_when_the_queue_was_empty(polled: Any) -> None:
+    from policy_runner.ros import polling
+
+    slot = type(polled.slot)("given", polled.slot.spec)
+    other = polling.PolledInput(polled.queue, slot, lambda _raw: ("", 0), 100)
+    polled.input.also = other
+    polled.input.drain(100 * MS)
+    polled.input.hand_over()
+    assert polled.input.also is None
+    polled.queue.receive(polled.wall_ns)
+    polled.wall_ns += 5000 * MS  # somebody set the clock
+    other.drain(110 * MS)
+    assert (110 * MS - slot.arrived_ns) / MS == 10.0
+    polled.input.hand_over()  # nobody is there any more

@@ -104,13 +104,13 @@ def test_the_emergency_stop_needs_no_executor(graphs: GraphMaker) -> None:
 
 
 def test_an_executor_that_falls_silent_stops_until_it_is_back(graphs: GraphMaker) -> None:
-    graph = graphs(policy={}, safety__executor_timeout=0.6, safety__hold_recover=0.1)
+    graph = graphs(policy={}, safety__executor_timeout=1.5, safety__hold_recover=0.1)
     commands = commands_of(graph)
     graph.peer.feed()
     graph.activate()
     await_command(commands, MOVING)
-    block_the_executor(graph, 1.5)
-    await_command(commands, ZERO, 1.5)
+    block_the_executor(graph, 2.5)
+    await_command(commands, ZERO, 2.5)
     graph.await_decision("SAFE_STOP", "executor silent")
     assert graph.peer.trigger("arm").success  # served again
     await_command(commands, MOVING)

@@ -174,6 +174,7 @@ def test_efforts_from_position_targets_and_none_when_it_holds(graphs: GraphMaker
         mover.join()
     graph.await_decision("HOLD", "input too old")
     wait_until(lambda: list(commands[-1][1].effort) == [0.0, 0.0])
+    assert graph.await_status("safety", "HOLD")["efforts not finite"] == "0"
 
 
 def test_an_imu_mounted_upside_down_is_turned_back(graphs: GraphMaker) -> None:

@@ -1,0 +1,150 @@
+"""What is said to a node that does not run: emergency stops and parameters are not forgotten."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from children import wait_until
+from runner_rig import Graph, GraphMaker
+from runner_rig import graphs as graphs
+
+pytestmark = pytest.mark.skipif(
+    find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
+)
+MOVING = [2.0, -4.0]
+
+
+def estop(graph: Graph, pressed: bool) -> None:
+    from std_msgs.msg import Bool
+
+    publisher = graph.peer.publisher(Bool, f"{graph.peer.runner}/estop")
+    wait_until(lambda: publisher.get_subscription_count() == 1)
+    publisher.publish(Bool(data=pressed))
+
+
+def armed(graph: Graph) -> str:
+    """What the newest heartbeat says."""
+    status = graph.heartbeat()[-1][1].status[0]
+    return {pair.key: pair.value for pair in status.values}["armed"]
+
+
+@pytest.mark.parametrize("way", ["reload", "cleanup"])
+def test_an_emergency_stop_outlives_whatever_policy_there_was(graphs: GraphMaker, way: str) -> None:
+    from sensor_msgs.msg import JointState
+
+    graph = graphs(policy={})
+    commands = graph.peer.hear(JointState, "joint_commands", 500)
+    graph.peer.feed()
+    graph.activate()
+    wait_until(lambda: commands and list(commands[-1][1].velocity) == MOVING)
+    graph.await_decision("RUN")
+    assert armed(graph) == "true"
+    estop(graph, True)
+    graph.await_decision("SAFE_STOP", "operator stop")
+    assert armed(graph) == "false"
+    assert graph.peer.change("deactivate")
+    begin = len(commands)
+    if way == "reload":
+        assert graph.peer.trigger("reload").success
+    else:
+        assert graph.peer.change("cleanup")
+        assert graph.peer.change("configure")
+    assert graph.peer.change("activate")
+    graph.await_decision("SAFE_STOP", "operator stop")
+    estop(graph, False)
+    time.sleep(0.2)
+    assert graph.peer.change("deactivate")
+    assert graph.peer.change("activate")
+    # Let go of, but nobody has armed.
+    wait_until(lambda: graph.await_decision("STARTING", "not armed") == "call ~/arm")
+    assert MOVING not in [list(message.velocity) for _, message in commands[begin:]]
+    assert graph.peer.trigger("arm").success
+    wait_until(lambda: list(commands[-1][1].velocity) == MOVING)
+
+
+def test_an_emergency_stop_is_heard_before_the_node_is_configured(graphs: GraphMaker) -> None:
+    graph = graphs(policy={})
+    graph.peer.feed()
+    estop(graph, True)
+    estop(graph, False)
+    graph.activate()
+    graph.await_decision("SAFE_STOP", "operator stop")
+    wait_until(lambda: graph.node.configured.pipeline.slots["joints"].count)
+    assert graph.peer.trigger("arm").success
+    graph.await_decision("RUN")
+
+
+def test_parameters_that_are_set_while_it_is_inactive(graphs: GraphMaker) -> None:
+    graph = graphs(policy={}, allow_rate_mismatch=True)
+    assert graph.peer.change("configure")
+    assert graph.peer.set(safety__hold_recover=0.35) == []
+    assert graph.peer.set(rate=25.0) == []  # read while configuring
+    (why,) = graph.peer.set(safety__reset_after=0.01)
+    assert "more than the 0.02 s between two inferences" in why
+    assert graph.peer.change("activate")
+    settings = graph.node.configured.pipeline.settings
+    assert (settings.hold_recover_ns, settings.period_ns) == (350_000_000, 20_000_000)
+    assert graph.peer.set(safety__late_ticks=7) == []
+    pipeline = graph.node.configured.pipeline
+    wait_until(lambda: pipeline.settings.late_ticks == 7)
+    assert (pipeline.settings.hold_recover_ns, pipeline.settings.period_ns) == (
+        350_000_000,
+        20_000_000,
+    )
+    for verb in ("deactivate", "cleanup", "configure"):
+        assert graph.peer.change(verb)
+    assert graph.node.configured.pipeline.settings.period_ns == 40_000_000
+
+
+def test_settings_that_came_with_the_end_of_a_loop_are_not_lost(graphs: GraphMaker) -> None:
+    graph = graphs(policy={}, use_sim_time=True)
+    graph.activate()
+    assert graph.peer.set(safety__hold_recover=0.35) == []  # no tick will ever take it
+    assert graph.peer.change("deactivate")
+    assert graph.peer.change("activate")
+    assert graph.node.configured.pipeline.settings.hold_recover_ns == 350_000_000
+
+
+class Slow:
+    """A pipeline that takes its time to take settings."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.during = lambda: None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "settings":
+            self.taken.append(value)
+            self.during()
+        else:
+            super().__setattr__(name, value)
+
+
+def test_settings_are_neither_lost_nor_given_to_another_policy() -> None:
+    from policy_runner.ros.control_loop import ControlLoop
+
+    first, second = Slow(), Slow()
+    ticker: Any = SimpleNamespace(continue_from=lambda _before: None)
+    commands: Any = SimpleNamespace(continue_from=lambda _before: None)
+    given: Any = [first, ticker, [], commands, None, None, None, False, 10, False]
+    loop: Any = ControlLoop(*given)
+    # Another one comes in the very moment in which the control thread takes the first.
+    first.during = lambda: loop.swap_settings("b", first) if len(first.taken) == 1 else None
+    loop.swap_settings("a", first)
+    take(loop)
+    assert first.taken == ["a", "b"]
+    loop.pipeline = second
+    loop.swap_settings("for the first", first)
+    loop.swap_settings("for the second", second)
+    take(loop)
+    assert (first.taken, second.taken) == (["a", "b"], ["for the second"])
+
+
+def take(loop: Any) -> None:
+    """What a tick does first."""
+    while loop._calls:
+        loop._calls.pop(0)()
