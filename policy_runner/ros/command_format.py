@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from policy_runner.core.named_numbers import by_name
 from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.spec import PolicySpec
 from policy_runner.ros.command_messages import CommandFormat
+from policy_runner.ros.command_table import JOINT_KINDS
 
 
 def command_format(
@@ -22,23 +24,23 @@ def command_format(
     """How the receiver wants its commands.
 
     Raises:
-        Refusal: a held joint that the policy drives, or that is not `name=value`.
+        Refusal: a held joint that the policy drives, that is not `name=value`, or that the message
+            has no place for.
     """
-    problems = []
+    problems: list[Problem | str] = []
     held: dict[str, float] = {}
-    driven = {
-        robot[name].name
-        for tensor in spec.action
-        for group in tensor.groups
-        for name in group.names
-        if name in robot
-    }
+    groups = [group for tensor in spec.action for group in tensor.groups]
+    driven = {robot[name].name for group in groups for name in group.names if name in robot}
+    if values["command.held_joints"]:
+        problems += _no_place_for_held(values["command.type"], groups[0].kind)
     for text in values["command.held_joints"]:
         name, _, number = text.partition("=")
         try:
             held[name.strip()] = float(number)
         except ValueError:
-            expected = "`joint=number` each"
+            number = "nan"
+        if not math.isfinite(float(number)):
+            expected = "`joint=number` each, finite"
             problems.append(Problem("", "parameter command.held_joints", expected, f"'{text}'"))
         if name.strip() in driven:
             expected = "joints that the policy does not drive"
@@ -65,3 +67,17 @@ def command_format(
         stiffness_fields=tuple(values["command.stiffness_fields"]),
         damping_fields=tuple(values["command.damping_fields"]),
     )
+
+
+def _no_place_for_held(message: str, kind: str) -> list[Problem | str]:
+    """Why held joints would be left out without a word: `kind` is that of the first elements."""
+    key = "parameter command.held_joints"
+    if kind not in JOINT_KINDS:
+        return [
+            Problem("", key, "none, since the policy commands no joints first", f"{kind} first")
+        ]
+    remedies = {"float64": "publish theirs from elsewhere", "message": "use command.constants"}
+    if message not in remedies:
+        return []
+    got = f"some for command.type {message}, which has no place for them"
+    return [Problem("", key, "none", got, remedies[message])]
