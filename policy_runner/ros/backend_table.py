@@ -44,7 +44,10 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
         "replay each inference as one CUDA graph; refused unless it gives the right answers",
     ),
     Parameter(
-        "onnxruntime.tf32", False, "allow products rounded to 10 bits of mantissa on the GPU"
+        "onnxruntime.tf32",
+        False,
+        "allow products rounded to 10 bits of mantissa on the GPU; without effect where the "
+        "provider is tensorrt, which has them in any case",
     ),
     Parameter(
         "onnxruntime.cudnn_search",

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from policy_runner.ros.parameter_descriptor import ROS_TYPES, descriptor
+
 KINDS = ("bool", "int", "float", "str", "int[]", "float[]", "str[]")
 
 
@@ -29,6 +31,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     live: bool = False  # may change while the node is active
     kind: str = ""
+    at_start: bool = False  # read once, when the process starts
 
     def __post_init__(self) -> None:
         if not self.kind:
@@ -89,7 +92,8 @@ class DeclaredParameters:
     """The rows declared on one node: their values, their problems, their checks of every set.
 
     `may_change` says whether a row that is not live may be set now; the node gives it
-    (false while active), so a refusal comes with its reason instead of a silent no-effect.
+    (false while active), so a refusal comes with its reason instead of a silent no-effect. A row
+    that was read at the start takes its present value only, which mends a bad one from YAML.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class DeclaredParameters:
         from rclpy.parameter import Parameter as RosParameter
 
         for row in table:
-            if row.name in self._rows:
+            if row.name in self._rows and self._node.has_parameter(row.name):
                 continue
             self._rows[row.name] = row
             given, bad = self.override(row)
@@ -127,12 +131,14 @@ class DeclaredParameters:
                 declared = list(declared)
             elif declared is None or row.kind.endswith("[]"):
                 # By type: rclpy would infer BYTE_ARRAY from an empty list.
-                declared = getattr(RosParameter.Type, _ROS_TYPES[row.kind])
+                declared = getattr(RosParameter.Type, ROS_TYPES[row.kind])
             self._declaring = True
-            self._node.declare_parameter(
-                row.name, declared, _descriptor(row), ignore_override=bool(bad) or given is None
-            )
-            self._declaring = False
+            try:
+                self._node.declare_parameter(
+                    row.name, declared, descriptor(row), ignore_override=bool(bad) or given is None
+                )
+            finally:
+                self._declaring = False
             if bad:
                 # After declaring, which sets the default: that set would count as mending.
                 self._problems[row.name] = bad
@@ -155,7 +161,8 @@ class DeclaredParameters:
     def forget(self, names: Iterable[str]) -> None:
         """Undeclare rows, such as those of an input that the newly loaded policy does not have."""
         for name in names:
-            self._node.undeclare_parameter(name)
+            if self._node.has_parameter(name):  # not where declaring it has failed
+                self._node.undeclare_parameter(name)
             del self._rows[name]
             self._problems.pop(name, None)
 
@@ -182,6 +189,10 @@ class DeclaredParameters:
         """All present values by name."""
         return {name: self.value(name) for name in self._rows}
 
+    def _is_present(self, row: Parameter, given: Any) -> bool:
+        given = list(given or ()) if row.kind.endswith("[]") else given
+        return bool(given == self.value(row.name))
+
     def _on_set(self, parameters: Sequence[Any]) -> Any:
         from rcl_interfaces.msg import SetParametersResult
 
@@ -198,7 +209,9 @@ class DeclaredParameters:
                 continue  # rclpy's own
             may_unset = row.default is None or row.kind.endswith("[]")
             reason = "" if parameter.value is None and may_unset else problem(row, parameter.value)
-            if not reason and not row.live and not self._may_change():
+            if not reason and row.at_start and not self._is_present(row, parameter.value):
+                reason = _AT_START.format(row.name)
+            if not reason and not row.live and not row.at_start and not self._may_change():
                 reason = _LATER.format(row.name)
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
@@ -212,38 +225,11 @@ class DeclaredParameters:
 
 
 declare_table = DeclaredParameters  # of a node whose rows may all change at any time
+_AT_START = (
+    "parameter {}: read at the start of the process; "
+    "set it in YAML or on the command line, and start again"
+)
 _LATER = (
     "parameter {}: read while configuring; "
     "deactivate and clean up the node, set it, configure again"
 )
-_ROS_TYPES = {
-    "bool": "BOOL",
-    "int": "INTEGER",
-    "float": "DOUBLE",
-    "str": "STRING",
-    "int[]": "INTEGER_ARRAY",
-    "float[]": "DOUBLE_ARRAY",
-    "str[]": "STRING_ARRAY",
-}
-
-
-def _descriptor(row: Parameter) -> Any:
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-
-    constraints = []
-    if row.choices:
-        constraints.append(f"one of {', '.join(row.choices)}")
-    if not row.live:
-        constraints.append("read while configuring")
-    descriptor = ParameterDescriptor(
-        name=row.name, description=row.text, additional_constraints="; ".join(constraints)
-    )
-    low = -math.inf if row.low is None else row.low
-    high = math.inf if row.high is None else row.high
-    if row.kind == "float" and (row.low is not None or row.high is not None):
-        low, high = max(low, -1.7e308), min(high, 1.7e308)
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    if row.kind == "int" and (row.low is not None or row.high is not None):
-        ends = int(max(low, -(2**63))), int(min(high, 2**63 - 1))
-        descriptor.integer_range = [IntegerRange(from_value=ends[0], to_value=ends[1])]
-    return descriptor

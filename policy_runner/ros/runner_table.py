@@ -14,7 +14,9 @@ TABLE: tuple[Parameter, ...] = (
         "policy spec: a policy.yaml, or the folder that holds one; set while active: reload",
         live=True,
     ),
-    Parameter("autostart", False, "configure and activate by itself after the start"),
+    Parameter(
+        "autostart", False, "configure and activate by itself after the start", at_start=True
+    ),
     Parameter(
         "rate",
         None,
@@ -57,6 +59,7 @@ TABLE: tuple[Parameter, ...] = (
         "SCHED_FIFO priority of the control thread; the rest of the process runs below; 0: none",
         low=0,
         high=98,
+        at_start=True,
     ),
     Parameter(
         "realtime.cpu_affinity",
@@ -65,8 +68,14 @@ TABLE: tuple[Parameter, ...] = (
         kind="int[]",
         low=0,
         high=1023,
+        at_start=True,
     ),
-    Parameter("realtime.lock_memory", False, "keep the process's memory from being paged out"),
+    Parameter(
+        "realtime.lock_memory",
+        False,
+        "keep the process's memory from being paged out",
+        at_start=True,
+    ),
     Parameter(
         "diagnostics.period",
         1.0,
@@ -74,6 +83,7 @@ TABLE: tuple[Parameter, ...] = (
         unit="s",
         low=0.1,
         high=10.0,
+        at_start=True,
     ),
     Parameter(
         "diagnostics.window",

@@ -253,6 +253,49 @@ def test_rows_that_are_not_live_are_refused_while_they_may_not_change(
 
 
 @needs_rclpy
+def test_rows_that_are_read_at_the_start_keep_their_values(
+    declared: Callable[..., Declared],
+) -> None:
+    table = (
+        Parameter("period", 1.0, "a period", low=0.1, high=9.0, at_start=True),
+        Parameter("cores", (), "some cores", kind="int[]", at_start=True),
+    )
+    made = declared({"period": -1.0, "cores": [2]}, table)
+    assert made.node.describe_parameter("period").additional_constraints == "read at the start"
+    assert "parameter period: read at the start of the process" in made.set("period", 0.5)
+    assert "parameter cores: read at the start" in made.set("cores", [3])
+    assert made.rows.value("cores") == [2]
+    assert len(made.rows.problems) == 1
+    # What stands in for a bad value may be said to be meant.
+    assert made.set("period", 1.0) == ""
+    assert made.set("cores", [2]) == ""
+    assert made.rows.problems == []
+
+
+@needs_rclpy
+def test_a_declaration_that_fails_does_not_end_the_checks(
+    declared: Callable[..., Declared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = declared({})
+    row = Parameter("late", 1, "declared later", low=0, high=9)
+
+    def broken(*_given: Any, **_named: Any) -> None:
+        raise RuntimeError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(made.node, "declare_parameter", broken)
+        with pytest.raises(RuntimeError, match="not now"):
+            made.rows.declare([row])
+    assert "share" in made.set("share", 7.0)
+    assert made.rows.value("late") == 1
+    made.rows.declare([row])
+    assert "late" in made.set("late", 10)
+    assert made.set("late", 5) == ""
+    made.rows.forget(["late"])
+    assert not made.node.has_parameter("late")
+
+
+@needs_rclpy
 def test_the_nodes_own_check_may_refuse_with_a_reason(declared: Callable[..., Declared]) -> None:
     asked = []
 

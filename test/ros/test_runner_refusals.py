@@ -381,6 +381,8 @@ def test_another_policy_brings_its_own_rows_and_takes_the_old_ones_away(
 def test_the_process_lives_and_is_mended(tmp_path: Path, spawn: Any) -> None:
     """The same in a process of its own, driven from outside."""
     import rclpy
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
 
     folder = tmp_path / "policy"
     write_policy(folder)
@@ -412,7 +414,13 @@ def test_the_process_lives_and_is_mended(tmp_path: Path, spawn: Any) -> None:
         assert "toy.onnx: expected an ONNX model" in child.stderr
         assert peer.state() == "unconfigured"
         fixes = {"rate": 50.0, "decimation": 1, "diagnostics__period": 1.0, "realtime__priority": 0}
-        assert peer.set(**fixes, realtime__lock_memory=False, realtime__cpu_affinity=[0, 1]) == []
+        assert peer.set(**fixes, realtime__lock_memory=False) == []
+        # What was read at the start takes what stands in for the bad value, and nothing else.
+        (reason,) = peer.set(realtime__cpu_affinity=[0, 1])
+        assert "read at the start of the process" in reason
+        none = Parameter("realtime.cpu_affinity", Parameter.Type.INTEGER_ARRAY, [])
+        request = SetParameters.Request(parameters=[none.to_parameter_msg()])
+        assert peer.call(SetParameters, "set_parameters", request).results[0].successful
         (folder / "toy.onnx").write_bytes(model)
         assert peer.change("configure"), child.stderr
         assert peer.change("activate"), child.stderr
