@@ -120,8 +120,9 @@ class Configured:
         assert self.status is not None
         assert self._ticker is not None
         self.pipeline.continue_from(before.pipeline)
-        self.status.set_period(self.pipeline.settings.period_ns)
+        # Last what changes the loop: if any of this fails, it goes on as it was.
         loop.take_over(self.pipeline, self._ticker, self.inputs, self.commands, self.vectors)
+        self.status.set_period(self.pipeline.settings.period_ns)
 
     @property
     def loop_clock_ns(self) -> int:
@@ -134,10 +135,8 @@ class Configured:
         The control thread must be gone, or work for that other policy.
         """
         self.topics.destroy(but.topics if but is not None else None)
-        if but is None:
-            for made in (self.status, self.estop):
-                if made is not None:
-                    made.destroy()
+        if but is None and self.status is not None:
+            self.status.destroy()
         self.model.close()
         self.inputs, self.clock, self.estop = [], None, None
         self.commands = self.status = self.vectors = None
@@ -215,9 +214,9 @@ def _connect(
         made.clock = PolledSubscription(topics, clock, "/clock", input_qos(lockstep))
     if before is None:
         made.status = StatusPublisher(made.node, period_ns)
-        made.estop = EstopInput(made.node)
     else:  # of the node, not of a policy
-        made.status, made.estop = before.status, before.estop
+        made.status = before.status
+    made.estop = made.node.estop  # from the node's first moment on, so that no press is lost
     if values["publish_vectors"]:
         names = [element.joint for element in pipeline.elements]
         made.vectors = VectorPublisher(

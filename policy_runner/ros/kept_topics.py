@@ -57,8 +57,13 @@ class KeptTopics:
         """Nothing yet; see `destroy`."""
 
     def destroy(self, but: KeptTopics | None = None) -> None:
-        """Give everything back that `but` does not have; nobody may use it any more."""
+        """Give everything back that `but` does not have; nobody may use it any more.
+
+        What `but` makes from now on is new: what it could have kept is gone.
+        """
         for (make, *_), entity in self._made:
             if but is None or not but.has(entity):
                 getattr(self._node, make.replace("create", "destroy"))(entity)
         self._spare = []
+        if but is not None:
+            but._spare = []

@@ -5,7 +5,7 @@ A policy that turns out to be wrong must leave no trace among the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,23 @@ def policy_parameters(
     refused, warnings = unknown_keys(set(overrides), tuple(values), arguments)
     problems += refused
     return PolicyParameters(values, problems, warnings, rows, leaving, kept)
+
+
+def values_to_reload_with(
+    parameters: DeclaredParameters, configured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Present values of what is live or of the policy; of all else what `configure` was given.
+
+    The rest may be set while the node is inactive, and means nothing before the next configure:
+    a reload that took it would put another kind of ticker, or real commands, into a loop that was
+    made for what was before.
+    """
+    values = parameters.values()
+    for name in values:
+        is_of_policy = name.startswith(PREFIXES)
+        if name in configured and not is_of_policy and not parameters.row(name).live:
+            values[name] = configured[name]
+    return values
 
 
 def _unless_set(parameters: DeclaredParameters, row: Parameter) -> Any:

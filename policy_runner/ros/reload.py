@@ -79,7 +79,7 @@ class Reload:
             self._end(False, "the node was deactivated meanwhile")
         leaving, self._leaving = self._leaving, []
         for _, destroy in leaving:
-            destroy()
+            self._try(destroy)
         self._rest()
 
     def _begin(self, path: str) -> Attempt:
@@ -110,14 +110,21 @@ class Reload:
                     self._node.adopt(made)
                     text = f"{made.spec.name} runs, loaded in {attempt.loaded_in_s:.2f} s"
                     self._end(True, text, made.warnings)
-        still = []
-        for may_go, destroy in self._leaving:
+        leaving, self._leaving = self._leaving, []
+        for may_go, destroy in leaving:
             if may_go():
-                destroy()
+                self._try(destroy)
             else:
-                still.append((may_go, destroy))
-        self._leaving = still
+                self._leaving.append((may_go, destroy))
         self._rest()
+
+    def _try(self, destroy: Callable[[], None]) -> None:
+        """Give something back, once: what cannot be given back now could not be later either."""
+        try:
+            destroy()
+        except Exception as error:  # noqa: BLE001 - the rest must be given back all the same
+            text = f"{type(error).__name__}: {error}"
+            self._node.get_logger().error(f"reload: could not give everything back: {text}")
 
     def _rest(self) -> None:
         if self._attempt is None and not self._leaving and self._timer is not None:
@@ -128,25 +135,31 @@ class Reload:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
-        if not success:
-            attempt.give_up()
-        self._leaving += attempt.leaving
+        asked, self._asked = self._asked, []
+        restore, self._restore = self._restore, None
         self._answer = (success, text)
+        try:
+            if not success:
+                self._try(attempt.give_up)
+            self._leaving += attempt.leaving
+            self._say(success, text, attempt.path, warnings or [])
+            if restore is not None and not success:
+                self._restore = restore  # what `take` lets through
+                self._node.set_parameters([Parameter("policy", value=restore)])
+        finally:
+            self._restore = None
+            for future in asked:
+                future.set_result((success, text))
+
+    def _say(self, success: bool, text: str, path: str, warnings: list[str]) -> None:
         made = self._node.configured
         if made is not None:
             made.description["reloads"] = self.count
             made.description["last reload"] = text
         logger = self._node.get_logger()
-        for warning in warnings or ():
+        for warning in warnings:
             logger.warning(warning)
         if success:
             logger.info(f"reloaded: {text}")
         else:
-            logger.error(f"could not reload {attempt.path}, the running policy goes on: {text}")
-        asked, self._asked = self._asked, []
-        for future in asked:
-            future.set_result((success, text))
-        if self._restore is not None:
-            if not success:
-                self._node.set_parameters([Parameter("policy", value=self._restore)])
-            self._restore = None
+            logger.error(f"could not reload {path}, the running policy goes on: {text}")

@@ -12,11 +12,15 @@ from policy_runner.ros.configure_checks import read_policy
 from policy_runner.ros.configured import Configured, connect
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.loaded import Loaded, load_policy
-from policy_runner.ros.policy_parameters import PolicyParameters, policy_parameters
+from policy_runner.ros.policy_parameters import (
+    PolicyParameters,
+    policy_parameters,
+    values_to_reload_with,
+)
 from policy_runner.ros.polling import PolledInput
 from policy_runner.ros.realtime import prepare_working_thread
 from policy_runner.ros.runner_parameters import build_settings
-from policy_runner.ros.runner_services import Question
+from policy_runner.ros.swap import Swap
 
 _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
@@ -38,9 +42,13 @@ class Attempt:
         self._before: Configured = node.configured
         self._loop: ControlLoop | None = node.loop
         self._present: dict[str, Any] = node.parameters.values()
+        self._given, self._simulated = self._present, bool(node.get_parameter("use_sim_time").value)
+        if self._loop is not None:
+            # What runs was made with these; what was set since then waits for a configure.
+            self._given = values_to_reload_with(node.parameters, self._before.values)
+            self._simulated = self._before.simulated
         self._overrides = list(node._parameter_overrides)
         self._arguments = arguments
-        self._simulated = bool(node.get_parameter("use_sim_time").value)
         self._plan: PolicyParameters | None = None
         self._loaded: Loaded | None = None
         self._refusal: Refusal | None = None
@@ -65,7 +73,7 @@ class Attempt:
                 raise Refusal(problems)
             parameters = self._node.parameters
             plan = policy_parameters(
-                parameters, self._present, spec_file, self._overrides, self._arguments
+                parameters, self._given, spec_file, self._overrides, self._arguments
             )
             plan.values["policy"] = self.path
             # What was heard when configuring, where the limits come from a topic.
@@ -148,38 +156,39 @@ class Attempt:
     def _swap(self, made: Configured) -> Configured:
         self._take_live_changes(made)
         loop, before = self._loop, self._before
+        may_go: Callable[[], bool] = _always
         if loop is not None:
             made.prepare_ticker(loop)
-            question = Question()
-
-            def swap() -> None:
-                if question.answer(True, ""):
-                    made.take_over(loop, before)
-
-            ticks = loop.ticks
-            loop.call(swap)
-            if not question.wait(_SWAPPED_WITHIN_S):
-                raise Refusal([
-                    f"reload: expected a tick of the control loop within {_SWAPPED_WITHIN_S:g} s, "
-                    "got none (is the simulator paused?)"
-                ])  # fmt: skip
-            moved_on = lambda: loop.ticks > ticks or not loop.running  # noqa: E731
-            self.leaving.append((moved_on, lambda: before.destroy(but=made)))
-        else:
-            before.destroy(but=made)
+            swap = Swap(loop, lambda: made.take_over(loop, before))
+            swap.make(_SWAPPED_WITHIN_S)
+            may_go = swap.has_ticked
+        elif made.status is not None:
+            made.status.set_period(made.pipeline.settings.period_ns)
+        # The new one runs: whatever fails from here on is told, and nothing of it is undone.
         self._made = None
-        made.tell_gains()
+        for what, do in (("~/joint_gains", made.tell_gains), ("parameters", self._commit)):
+            try:
+                do()
+            except Exception as error:  # noqa: BLE001 - see above
+                made.warnings.append(f"reload: {what} failed: {type(error).__name__}: {error}")
+        # After the gains, whose publisher may be one of those that are kept.
+        self.leaving.append((may_go, lambda: before.destroy(but=made)))
+        return made
+
+    def _commit(self) -> None:
         if self._plan is not None:
             self._plan.commit(self._node.parameters)
-        return made
 
     def _take_live_changes(self, made: Configured) -> None:
         """What somebody set while this was loading."""
-        now = self._node.parameters.values()
+        parameters = self._node.parameters
         changed = {
             name: value
-            for name, value in now.items()
-            if name in made.values and name != "policy" and value != self._present.get(name, value)
+            for name, value in parameters.values().items()
+            if name in made.values
+            and name != "policy"
+            and parameters.row(name).live
+            and value != self._present.get(name, value)
         }
         if changed:
             made.values.update(changed)
@@ -214,3 +223,7 @@ class Attempt:
         else:
             undo()
             made.destroy(but=before)
+
+
+def _always() -> bool:
+    return True

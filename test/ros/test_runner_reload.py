@@ -275,12 +275,12 @@ def test_while_it_loads_the_node_answers(
 
     import policy_runner.ros.reload_attempt as attempts
 
-    robot = robots(safety__executor_timeout=0.8).run()
+    robot = robots(safety__executor_timeout=1.5).run()
     real = attempts.load_policy
     begin = time.monotonic()
 
     def slow(*given: Any) -> Any:
-        time.sleep(1.5)
+        time.sleep(2.0)
         return real(*given)
 
     monkeypatch.setattr(attempts, "load_policy", slow)
@@ -369,3 +369,71 @@ def test_gains_vectors_and_other_joints_come_with_the_policy(robots: RobotMaker)
     robot.await_command((2.0, -4.0))
     settle = {"timers": 0}
     wait_until(lambda: {**entities(robot.graph), **settle} == {**held, **settle}, 3.0)
+
+
+def test_inactive_the_gains_come_with_the_policy(robots: RobotMaker) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from std_msgs.msg import Float64MultiArray
+
+    robot = robots({"stiffness": {"left_joint": 3.0, "right_joint": 4.0}})
+    assert robot.peer.change("configure")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    gains = robot.peer.hear(Float64MultiArray, f"{robot.peer.runner}/joint_gains", latched)
+    wait_until(lambda: gains and list(gains[-1][1].data) == [3.0, 0.0, 4.0, 0.0], 5.0)
+    publishers = sent_on(robot)
+    stiffer = {"stiffness": {"left_joint": 5.0, "right_joint": 6.0}}
+    write_policy(robot.folder, **stiffer, control_dt=PERIOD_S / 4)
+    answer = robot.reload()
+    assert answer.success, answer.message
+    wait_until(lambda: list(gains[-1][1].data) == [5.0, 0.0, 6.0, 0.0], 5.0, f"{gains[-1][1].data}")
+    made = robot.graph.node.configured
+    assert made.spec.control_dt == PERIOD_S / 4
+    assert not [text for text in made.warnings if text.startswith("reload:")]
+    assert made.status._every == round(4 / PERIOD_S / 20)  # the heartbeat stays at 20 Hz
+    assert sent_on(robot) == publishers
+    assert robot.reload().success
+
+
+def test_what_was_set_while_inactive_waits_for_a_configure(robots: RobotMaker) -> None:
+    robot = robots()
+    assert robot.peer.change("configure")
+    assert not robot.peer.set(dry_run=True, lockstep=True, use_sim_time=True, decimation=3)
+    assert robot.peer.change("activate")
+    wait_until(lambda: len(robot.commands) > 5, 10.0, "commands")
+    write_policy(robot.folder, counts=True)
+    answer = robot.reload()
+    assert answer.success, answer.message
+    wait_until(lambda: robot.command["left_joint"] > 10.0, 5.0, "the new policy's commands")
+    made, loop = robot.graph.node.configured, robot.graph.node.loop
+    assert (made.simulated, made.command_topic, loop.error) == (False, "joint_commands", None)
+    assert made.pipeline.settings.decimation == 1
+    # Inactive, a reload is as good as a configure.
+    assert robot.peer.change("deactivate")
+    assert not robot.peer.set(lockstep=False)
+    assert robot.reload().success
+    made = robot.graph.node.configured
+    assert (made.simulated, made.command_topic) == (True, "~/dry_run")
+
+
+def test_what_fails_after_the_swap_is_a_warning(
+    robots: RobotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import policy_runner.ros.configured as configured
+
+    def broken(*_given: Any) -> None:
+        raise RuntimeError("no gains today")
+
+    robot = robots().run()
+    before, timers = robot.graph.node.configured, entities(robot.graph)["timers"]
+    with monkeypatch.context() as patched:
+        patched.setattr(configured, "publish_gains", broken)
+        patched.setattr(before.model, "close", broken)  # when the old one is given back
+        answer = robot.reload()
+        assert answer.success, answer.message
+        made = robot.graph.node.configured
+        assert made is not before
+        assert any("no gains today" in text for text in made.warnings)
+        assert robot.graph.node.loop.pipeline is made.pipeline
+        wait_until(lambda: entities(robot.graph)["timers"] <= timers, 3.0, "the attempt's end")
+    assert robot.reload().success
+    robot.await_command((2.0, -4.0))

@@ -1,0 +1,109 @@
+"""The moment of the swap: made once and whole, or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from children import wait_until
+from runner_rig import GraphMaker, values_by_name, write_policy
+from runner_rig import graphs as graphs
+
+pytestmark = pytest.mark.skipif(
+    find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
+)
+
+
+def loop_at(ticks: int, call: Callable[[Callable[[], None]], Any]) -> Any:
+    return SimpleNamespace(ticks=ticks, running=True, call=call)
+
+
+def test_the_old_one_is_free_after_a_whole_tick_of_the_new_one() -> None:
+    from policy_runner.ros.swap import Swap
+
+    def call(function: Callable[[], None]) -> None:
+        loop.ticks = 8  # the tick that was going on when it was asked for
+        function()
+
+    loop = loop_at(7, call)
+    swap = Swap(loop, lambda: None)
+    assert not swap.has_ticked()
+    swap.make(1.0)
+    assert not swap.has_ticked()  # 8 is more than 7, but the new one's tick is not over
+    loop.ticks = 9
+    assert swap.has_ticked()
+
+
+def test_what_is_withdrawn_is_not_made_later() -> None:
+    from policy_runner.core.problems import Refusal
+    from policy_runner.ros.swap import Swap
+
+    asked: list[Callable[[], None]] = []
+    made: list[bool] = []
+    loop = loop_at(7, asked.append)
+    swap = Swap(loop, lambda: made.append(True))
+    with pytest.raises(Refusal, match="is the simulator paused"):
+        swap.make(0.01)
+    asked[0]()
+    loop.ticks = 9
+    assert not made
+    assert not swap.has_ticked()
+    loop.running = False
+    assert swap.has_ticked()
+
+
+def test_one_that_is_late_but_begun_is_waited_for() -> None:
+    from policy_runner.ros.swap import Swap
+
+    begun = threading.Event()
+
+    def call(function: Callable[[], None]) -> None:
+        threading.Thread(target=function).start()
+        begun.wait(1.0)
+
+    def slow() -> None:
+        begun.set()
+        threading.Event().wait(0.1)
+        loop.ticks = 20
+
+    loop = loop_at(7, call)
+    swap = Swap(loop, slow)
+    swap.make(0.01)
+    assert not swap.has_ticked()
+    loop.ticks = 21
+    assert swap.has_ticked()
+
+
+def test_a_swap_that_fails_leaves_the_old_policy_running(
+    graphs: GraphMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sensor_msgs.msg import JointState
+
+    from policy_runner.ros.ticker import WallTicker
+
+    def broken(_ticker: Any, _before: Any) -> None:
+        raise AttributeError("another kind of ticker")
+
+    graph = graphs(policy={"counts": True})
+    commands = graph.peer.hear(JointState, "joint_commands", 500)
+    graph.peer.feed(rate_hz=200.0)
+    graph.activate()
+    wait_until(lambda: len(commands) > 10, 10.0)
+    before = graph.node.configured
+    count = values_by_name(commands[-1][1])["left_joint"]
+    write_policy(tmp_path / "policy")
+    with monkeypatch.context() as patched:
+        patched.setattr(WallTicker, "continue_from", broken)
+        answer = graph.peer.trigger("reload")
+    assert not answer.success
+    assert "got AttributeError: another kind of ticker" in answer.message
+    assert graph.node.configured is before
+    assert graph.node.loop.error is None
+    wait_until(lambda: values_by_name(commands[-1][1])["left_joint"] > count + 10, 5.0, "the old")
+    assert graph.peer.trigger("reload").success
+    wait_until(lambda: values_by_name(commands[-1][1])["left_joint"] == 2.0, 5.0, "the new one")
