@@ -9,17 +9,22 @@ one to shut down ends it.
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
 
 from policy_runner.backends.choice import BackendChoice
 from policy_runner.backends.engine_child import EngineBuild
 from policy_runner.backends.engine_store import cached_engine
+from policy_runner.backends.model_facts import data_files
+from policy_runner.backends.model_file import check_model_file
 from policy_runner.core.problems import Refusal
 from policy_runner.core.spec_file import SpecFile
 from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
@@ -39,6 +44,7 @@ class EngineWait:
     def __init__(self, node: Any) -> None:
         self._node = node
         self._cancelled = threading.Event()
+        self._asked_to_end = False
         self._publisher: Any = None
 
     def cancel(self) -> None:
@@ -48,18 +54,31 @@ class EngineWait:
     def build_if_missing(self, values: dict[str, Any], spec_file: SpecFile) -> None:
         """With `backend: tensorrt` and `build_in_configure` build what is not in the cache.
 
+        Nothing is built where the choice or the model's files are wrong: `load_policy` says so,
+        together with all else that is.
+
         Raises:
             Refusal: the build was refused, failed, or was ended.
         """
         choice = BackendChoice.of(values)
         if choice.backend != "tensorrt" or not values["build_in_configure"]:
             return
-        if cached_engine(choice, spec_file.beside(spec_file.spec.model.file, "model.file")):
+        model = spec_file.spec.model
+        try:
+            choice.check()
+            path = spec_file.beside(model.file, "model.file")
+            check_model_file(path, model.sha256, spec_file.path)
+            data_files(path)
+        except Refusal:
+            return
+        if cached_engine(choice, path):
             return
         build = EngineBuild(choice, spec_file.path, self._node.get_logger().info)
+        self._node.add_on_set_parameters_callback(_refuse_policy)
         try:
             self._wait(build, float(values["diagnostics.period"]))
         finally:
+            self._node.remove_on_set_parameters_callback(_refuse_policy)
             build.cancel()
         self._report(build, ended=True)
         if build.problems:
@@ -69,9 +88,9 @@ class EngineWait:
 
     def _wait(self, build: EngineBuild, period_s: float) -> None:
         begun = said = reported = time.monotonic()
-        asked_to_end = False
+        self._asked_to_end = False
         while not build.poll():
-            if self._cancelled.is_set() or asked_to_end or not self._node.context.ok():
+            if self._cancelled.is_set() or self._asked_to_end or not self._node.context.ok():
                 build.cancel()
                 return
             now = time.monotonic()
@@ -81,12 +100,11 @@ class EngineWait:
             if now - reported >= period_s or reported == begun:
                 reported = now
                 self._report(build)
-            asked_to_end = self._serve()
+            self._serve()
             time.sleep(_SERVE_EVERY_S)
 
-    def _serve(self) -> bool:
-        """Run what is due; whether somebody asked the node to shut down."""
-        ends = False
+    def _serve(self) -> None:
+        """Run what is due."""
         for timer in list(self._node.timers):
             if timer.is_ready() and not timer.is_canceled():
                 with timer.handle:
@@ -95,22 +113,26 @@ class EngineWait:
                     (called or timer.handle.call_timer)()
                 self._call(timer.callback)
         for service in list(self._node.services):
-            with service.handle:
-                request, header = service.handle.service_take_request(service.srv_type.Request)
-            if header is None:
-                continue
-            response = service.srv_type.Response()
-            if service.srv_type is ChangeState:
-                # The state machine is within a transition and would raise.
-                response.success = False
-                ends = ends or request.transition.id in _SHUTDOWNS
-                self._node.get_logger().warning(
-                    "a transition was refused: an engine is being built"
-                )
-            else:
-                response = self._call(service.callback, request, response) or response
-            service.send_response(response, header)
-        return ends
+            self._call(self._answer, service)
+
+    def _answer(self, service: Any) -> None:
+        """Answer one request, if there is one."""
+        with service.handle:
+            request, header = service.handle.service_take_request(service.srv_type.Request)
+        if header is None:
+            return
+        response = service.srv_type.Response()
+        if service.srv_type is ChangeState:
+            # The state machine is within a transition and would raise.
+            response.success = False
+            self._asked_to_end |= request.transition.id in _SHUTDOWNS
+            self._node.get_logger().warning("a transition was refused: an engine is being built")
+        elif inspect.iscoroutinefunction(service.callback):
+            # It would wait for the executor, which waits for us: only ~/reload is one.
+            response.success, response.message = False, "the node is not configured"
+        else:
+            response = self._call(service.callback, request, response) or response
+        service.send_response(response, header)
 
     def _call(self, callback: Any, *given: Any) -> Any:
         try:
@@ -145,3 +167,11 @@ class EngineWait:
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
+
+
+def _refuse_policy(parameters: Sequence[Any]) -> SetParametersResult:
+    """Another policy than the one whose engine is built would be named, and not be run."""
+    if any(parameter.name == "policy" for parameter in parameters):
+        reason = "parameter policy: an engine is being built for it; set it when that has ended"
+        return SetParametersResult(successful=False, reason=reason)
+    return SetParametersResult(successful=True)

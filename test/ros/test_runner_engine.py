@@ -93,6 +93,10 @@ def test_while_it_builds_everybody_gets_an_answer(
         assert state == "configuring" or not builders()
         assert timed(lambda: graph.peer.set(safety__hold_recover=0.3)) == []
         assert not timed(lambda: graph.peer.trigger("arm")).success
+        answer = timed(lambda: graph.peer.trigger("reload"))
+        assert answer.message == "the node is not configured" or not builders()
+        reasons = timed(lambda: graph.peer.set(policy="/elsewhere"))
+        assert (reasons and "an engine is being built" in reasons[0]) or not builders()
         rounds += 1
         time.sleep(0.1)
     assert rounds > 5
@@ -107,6 +111,23 @@ def test_while_it_builds_everybody_gets_an_answer(
     # What was set meanwhile holds.
     assert graph.node.configured.values["safety.hold_recover"] == 0.3
     assert graph.peer.change("activate")
+
+
+@pytest.mark.parametrize("wrong", ["device", "file"])
+def test_what_is_wrong_is_told_together_before_any_build(
+    made: Callable[..., Any], tmp_path: Path, wrong: str
+) -> None:
+    device = "gpu:x" if wrong == "device" else "auto"
+    graph = made(build_in_configure=True, device=device, joints__left_joint__sign=0.5)
+    if wrong == "file":
+        (tmp_path / "policy" / "toy.onnx").unlink()
+    assert not graph.peer.change("configure")
+    says = {"device": "parameter device: expected auto, cpu, gpu, or gpu:N",
+            "file": "model.file: expected an ONNX file, got no file"}[wrong]  # fmt: skip
+    told = graph.node._problems
+    assert any(says in text for text in told), told
+    assert any("parameter joints.left_joint.sign" in text for text in told), told
+    assert not list((tmp_path / "engines").glob("*"))
 
 
 def test_what_was_built_is_found_again(made: Callable[..., Any], tmp_path: Path) -> None:
