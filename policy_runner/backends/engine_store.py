@@ -22,6 +22,7 @@ from policy_runner.backends.engine_key import (
     sha256_of,
 )
 from policy_runner.backends.model_facts import data_files
+from policy_runner.backends.model_file import check_model_file
 from policy_runner.backends.onnx_shapes import input_shapes
 from policy_runner.core.problems import Refusal, refuse
 from policy_runner.core.spec_file import read_spec
@@ -48,7 +49,8 @@ def key_of(choice: BackendChoice, path: Path) -> EngineKey:
     """
     from policy_runner.backends.tensorrt_module import machine_facts
 
-    machine = machine_facts(choice.gpu or 0)
+    binding = str(choice.option("tensorrt.cuda_binding", "auto"))
+    machine = machine_facts(choice.gpu or 0, binding)
     return EngineKey(
         sha256_of(path), data_digests(path, data_files(path)), machine.tensorrt, machine.gpu,
         machine.compute, machine.driver, choice.precision, input_shapes(path),
@@ -101,7 +103,9 @@ def check_recorded(entry: Entry, choice: BackendChoice, path: Path) -> None:
 
 
 def build_command(choice: BackendChoice, spec_path: Path) -> str:
-    """The command line that builds what `choice` asks for."""
+    """The command line that builds what `choice` asks for, and checks it as the node would."""
+    from policy_runner.backends.precision_check import SAMPLES, TOLERANCE
+
     words = ["policy-runner", "build-engine", str(spec_path)]
     for name, value, usual in (
         ("precision", choice.precision, "as_exported"),
@@ -109,12 +113,28 @@ def build_command(choice: BackendChoice, spec_path: Path) -> str:
     ):
         if value != usual:
             words += ["--set", f"{name}={value}"]
+    usual_options = {
+        **BUILD_DEFAULTS,
+        "tensorrt.cuda_binding": "auto",
+        "engines.folder": "",
+        "engines.limit_gb": LIMIT_BYTES / 1e9,
+        "precision_check.tolerance": TOLERANCE,
+        "precision_check.samples": SAMPLES,
+        "precision_check.observations": "",
+    }
     for name, value in sorted(choice.options.items()):
-        built = name.startswith("tensorrt.") and BUILD_DEFAULTS.get(name, value) != value
-        if built or (name == "engines.folder" and value):
-            shown = str(value).lower() if isinstance(value, bool) else value
-            words += ["--set", f"{name}={shown}"]
+        if usual_options.get(name, value) != value:
+            words += ["--set", f"{name}={_as_yaml(value)}"]
     return shlex.join(words)
+
+
+def _as_yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if isinstance(value, float) and "e" in text and "." not in text:
+        return text.replace("e", ".0e")  # 1e-05 is a word in YAML
+    return text
 
 
 def estimate(cache: EngineCache, key: EngineKey, path: Path) -> tuple[float, str]:
@@ -149,12 +169,14 @@ def build_into_cache(
     `expect` is told how long it may take [s], 0 where nothing tells.
 
     Raises:
-        Refusal: TensorRT refused, the actions differ too much, or there is no room.
+        Refusal: the model is not the one that the spec states, TensorRT refused, the actions
+            differ too much, or there is no room.
     """
     from policy_runner.backends.tensorrt_build import build_engine
 
     spec_file = read_spec(spec_path)
     path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
     key = key_of(choice, path)
 
     def build() -> tuple[bytes, Mapping[str, Any]]:

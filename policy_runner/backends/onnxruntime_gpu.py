@@ -7,6 +7,7 @@ tensors that ONNX Runtime places anew it would repeat its first answer for ever.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Mapping
@@ -208,7 +209,7 @@ def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
     from policy_runner.backends.private_folder import PrivateFolder
 
     parts = [sha256, *(digest for _, digest in data_digests(path, data_files(path)))]
-    parts += [ort.__version__, choice.precision, str(choice.gpu or 0)]
+    parts += [ort.__version__, choice.precision, *_machine(choice.gpu or 0)]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     given = str(choice.option("engines.folder", ""))
     base = Path(given).expanduser().absolute() if given else default_folder()
@@ -224,3 +225,19 @@ def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
             "build it: `policy-runner bench SPEC --backends onnxruntime-tensorrt`",
         )  # fmt: skip
     return folder.path
+
+
+def _machine(gpu: int) -> list[str]:
+    """What an engine is bound to besides its model, as far as it can be known here.
+
+    The provider needs TensorRT's libraries only, so its Python package may not be there.
+    """
+    from policy_runner.backends.cuda_driver_facts import read_driver
+    from policy_runner.backends.tensorrt_module import tensorrt_module
+
+    driver = read_driver()
+    parts = [str(gpu), driver.cuda]
+    parts += [f"{one.name} {one.compute}" for one in driver.gpus[gpu : gpu + 1]]
+    with contextlib.suppress(Refusal):
+        parts.append(str(tensorrt_module().__version__))
+    return parts

@@ -150,6 +150,9 @@ def _fix_shapes(network: Any, path: Path) -> None:
 
 def _configured(tensorrt: Any, builder: Any, options: Mapping[str, Any], half_flag: bool) -> Any:
     config = builder.create_builder_config()
+    if config is None:
+        why = said(log_of(tensorrt).take(), "TensorRT gave no reason")
+        raise refuse("", "TensorRT", "a builder's configuration", why, "check the GPU's memory")
     workspace = int(options.get("tensorrt.workspace", 64)) << 20
     config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, workspace)
     config.builder_optimization_level = int(options.get("tensorrt.optimization_level", 3))

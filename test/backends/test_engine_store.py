@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from policy_runner.backends import (
     engine_store,
@@ -31,6 +32,7 @@ from policy_runner.backends.engine_store import (
 from policy_runner.backends.onnx_shapes import input_shapes
 from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
 from policy_runner.core.problems import Refusal, refuse
+from policy_runner.ros.backend_table import BACKEND_TABLE
 from policy_runner.share import share_path
 
 SPEC = share_path("models", "balancer", "policy.yaml")
@@ -51,11 +53,12 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Stands for TensorRT and the GPU; attributes may be changed by the test."""
     made = SimpleNamespace(
         facts=tensorrt_module.MachineFacts("10.3.0", "Orin", "8.7", "12060"),
-        model=OnnxRuntimeModel, builds=0, gpus=[],
+        model=OnnxRuntimeModel, builds=0, gpus=[], bindings=[],
     )  # fmt: skip
 
-    def machine_facts(gpu: int) -> Any:
+    def machine_facts(gpu: int, binding: str) -> Any:
         made.gpus.append(gpu)
+        made.bindings.append(binding)
         return made.facts
 
     def build_engine(path: Path, *_rest: Any) -> bytes:
@@ -100,7 +103,9 @@ def test_every_ingredient_reaches_the_key(machine: Any, tmp_path: Path) -> None:
 def test_the_gpu_that_is_asked_for_is_the_one_that_is_looked_at(machine: Any) -> None:
     for device in ("auto", "gpu", "gpu:1"):
         key_of(choice(device=device), MODEL)
-    assert machine.gpus == [0, 0, 1]
+    key_of(choice(tensorrt__cuda_binding="cuda.bindings"), MODEL)
+    assert machine.gpus == [0, 0, 1, 0]
+    assert machine.bindings == ["auto", "auto", "auto", "cuda.bindings"]
 
 
 def test_a_missing_engine_is_refused_with_the_command(machine: Any, tmp_path: Path) -> None:
@@ -122,6 +127,36 @@ def test_a_missing_engine_is_refused_with_the_command(machine: Any, tmp_path: Pa
 def test_the_command_names_only_what_differs(machine: Any) -> None:
     one = choice(tensorrt__tf32=False, tensorrt__workspace=64, engines__folder="")
     assert build_command(one, SPEC) == f"policy-runner build-engine {SPEC}"
+    rows = {row.name: row.default for row in BACKEND_TABLE}
+    assert build_command(BackendChoice.of(rows), SPEC) == f"policy-runner build-engine {SPEC}"
+
+
+def test_the_command_checks_and_stores_as_the_node_would(machine: Any) -> None:
+    given = {
+        "engines.limit_gb": 5.0,
+        "precision_check.observations": "/data/my run.npz",
+        "precision_check.samples": 16,
+        "precision_check.tolerance": 1e-5,
+        "tensorrt.cuda_binding": "pycuda",
+    }
+    command = shlex.split(build_command(BackendChoice("tensorrt", options=given), SPEC))
+    sets = dict(word.split("=") for word in command if "=" in word)
+    assert list(sets) == list(given)
+    read = {name: yaml.safe_load(text) for name, text in sets.items()}
+    assert read == given
+
+
+def test_a_model_that_is_not_the_stated_one_is_never_built(machine: Any, tmp_path: Path) -> None:
+    for file in SPEC.parent.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    spec = tmp_path / SPEC.name
+    content = yaml.safe_load(spec.read_text())
+    content["model"]["sha256"] = "0" * 64
+    spec.write_text(yaml.safe_dump(content))
+    with pytest.raises(Refusal, match=r"sha256: expected 0000.*the spec was written for"):
+        build_into_cache(choice(), spec, lambda _line: None)
+    assert machine.builds == 0
 
 
 def test_what_was_built_is_found_with_the_same_choice_only(machine: Any) -> None:
@@ -175,7 +210,7 @@ def test_an_estimate_goes_by_what_was_built_here(machine: Any) -> None:
 def test_without_tensorrt_there_is_no_engine_and_no_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def absent(_gpu: int) -> Any:
+    def absent(_gpu: int, _binding: str) -> Any:
         raise refuse("", "backend tensorrt", "the Python package tensorrt", "no such package")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

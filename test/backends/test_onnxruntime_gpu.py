@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_onnxruntime as fake
@@ -18,7 +19,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from policy_runner.backends import cuda_driver_facts, tensorrt_module
 from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.cuda_driver_facts import Driver, Gpu
 from policy_runner.backends.onnxruntime_libraries import remedy_for
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
@@ -257,6 +260,41 @@ def test_tensorrt_builds_only_when_asked(path: Path, machine: Make, tmp_path: Pa
     assert "none in" in _refused(path, _choice(precision="fp16", provider="tensorrt"))
     engines.chmod(0o777)
     assert "mode 0700" in _refused(path, _choice(provider="tensorrt"))
+
+
+def test_tensorrt_engines_of_another_machine_are_others(
+    path: Path, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = machine(gpus=2)
+    folders = []
+
+    def built(device: str = "gpu") -> None:
+        _load(path, _choice(device, provider="tensorrt", build=True)).close()
+        folders.append(there.sessions[-1].flags["trt_engine_cache_path"])
+
+    def found(cuda: str, *names: str) -> None:
+        driver = Driver(cuda, tuple(Gpu(name, "8.7", True) for name in names))
+        monkeypatch.setattr(cuda_driver_facts, "read_driver", lambda: driver)
+
+    def version(text: str) -> None:
+        facts = SimpleNamespace(__version__=text)
+        monkeypatch.setattr(tensorrt_module, "tensorrt_module", lambda: facts)
+
+    built()  # without a driver that tells anything, nor TensorRT's Python package
+    found("12.6", "Orin", "Orin")
+    built()
+    built("gpu:1")
+    found("12.6", "Thor", "Orin")
+    built()
+    found("13.0", "Orin", "Orin")
+    built()
+    for text in ("10.3.0", "10.7.0"):
+        version(text)
+        built()
+    assert len(set(folders)) == len(folders) == 7
+    found("13.0", "Orin", "another")
+    built()
+    assert folders[-1] == folders[-2]
 
 
 def test_two_installed_in_one_place(

@@ -201,6 +201,15 @@ def test_a_log_that_fails_does_not_end_the_build(rig: GpuRig, tmp_path: Path) ->
     assert log.take() == []
 
 
+def test_a_builder_that_gives_no_configuration_is_refused(
+    rig: GpuRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.plug("10.3.0")
+    monkeypatch.setattr(rig.tensorrt.Builder, "create_builder_config", lambda _self: None)
+    with pytest.raises(Refusal, match="TensorRT: expected a builder's configuration, got Tensor"):
+        rig.build(dense(tmp_path / "p.onnx"))
+
+
 @pytest.mark.parametrize("binding", ["pycuda", "cuda.bindings"])
 def test_machine_facts(rig: GpuRig, binding: str) -> None:
     facts = machine_facts(0) if rig.plug("10.3.0", binding) else None
