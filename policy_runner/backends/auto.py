@@ -17,7 +17,7 @@ from pathlib import Path
 
 from policy_runner.backends.choice import BackendChoice, LoadedModel
 from policy_runner.backends.onnx_precision import read_weights
-from policy_runner.backends.onnxruntime_libraries import PROVIDERS
+from policy_runner.backends.onnxruntime_load import provider_of
 from policy_runner.core.problems import Problem, Refusal
 
 SMALL = 1_000_000  # weights
@@ -65,11 +65,11 @@ def load_best(choice: BackendChoice, path: Path, sha256: str, load: Loader) -> L
 
 
 def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], dict[str, str]]:
+    provider_of(choice)  # refuses what contradicts the device, or is none
     asked = str(choice.option("onnxruntime.provider", "auto"))
     if asked != "auto" or choice.device == "cpu":
         # Said by name: there is nothing to choose.
-        provider = asked if asked in PROVIDERS else "cpu"
-        name = f"onnxruntime-{provider}"
+        name = f"onnxruntime-{'cpu' if asked == 'auto' else asked}"
         return [name], {name: "asked for by parameter"}
     gpu = ["tensorrt", "onnxruntime-cuda"]
     why = dict.fromkeys(CANDIDATES, "the order for networks of this size")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections.abc import Mapping
@@ -59,7 +60,7 @@ def remember(choice: BackendChoice, sha256: str, found: Measured) -> Path:
     Raises:
         Refusal: the folder is not this user's alone, or cannot be written to.
     """
-    folder = PrivateFolder(default_folder().parent / "measured")
+    folder = PrivateFolder(_folders(choice)[0])
     try:
         text = json.dumps({**asdict(found), "precision": choice.precision})
         folder.write(_name(choice, sha256), text.encode())
@@ -72,15 +73,38 @@ def remember(choice: BackendChoice, sha256: str, found: Measured) -> Path:
 
 def remembered(choice: BackendChoice, sha256: str) -> Measured | None:
     """What was measured for this model in this precision on this machine; None if nothing."""
-    where = default_folder().parent / "measured"
-    if not where.is_dir():
-        return None
     try:
+        folders = _folders(choice)
+    except Refusal:  # a user without a home, who may have nothing at all
+        return None
+    found = (_read(where, _name(choice, sha256)) for where in folders)
+    return next((one for one in found if one is not None), None)
+
+
+def _folders(choice: BackendChoice) -> list[Path]:
+    """Where measurements are, the first being where they are written.
+
+    Raises:
+        Refusal: nobody gave a folder, and there is no home.
+    """
+    given = str(choice.option("engines.folder", ""))
+    if not given:
+        return [default_folder().parent / "measured"]
+    own = [Path(given).expanduser().absolute() / "measured"]
+    with contextlib.suppress(Refusal):  # `bench` knows of no parameters
+        own += [default_folder().parent / "measured"]
+    return own
+
+
+def _read(where: Path, file: str) -> Measured | None:
+    try:
+        if not where.is_dir():
+            return None
         folder = PrivateFolder(where)
-    except Refusal:
+    except (Refusal, OSError):
         return None
     try:
-        content, _ = folder.read(_name(choice, sha256), _LIMIT)
+        content, _ = folder.read(file, _LIMIT)
         given = json.loads(content)
         p99 = {str(name): float(value) for name, value in given["p99_us"].items()}
         found = Measured(

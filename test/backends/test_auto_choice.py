@@ -151,6 +151,36 @@ def test_a_measurement_decides(path: Path, machine: Make) -> None:
     assert "measured" not in _load(path, precision="fp32").facts["chosen"].replace("measures", "")
 
 
+def test_a_measurement_lies_with_the_engines(path: Path, machine: Make, tmp_path: Path) -> None:
+    machine()
+    options = {"engines.folder": str(tmp_path / "data" / "engines")}
+    digest = check_model_file(path, None, path)
+    name = "onnxruntime-cuda"
+    found = measured.Measured(name, {name: 40.0}, 50.0, "2026-11-20", measured.machine_name())
+    file = measured.remember(BackendChoice(options=options), digest, found)
+    assert file.parent == tmp_path / "data" / "engines" / "measured"
+    assert [folder.stat().st_mode & 0o777 for folder in file.parents[:2]] == [0o700, 0o700]
+    assert _load(path, options=options).provider == fake.CUDA
+    assert _load(path).provider == fake.CPU
+    # What `bench --remember` wrote without knowing of the folder is found as well.
+    file.unlink()
+    _remember(path, name)
+    assert _load(path, options=options).provider == fake.CUDA
+
+
+def test_a_user_without_a_home_runs_on_the_cpu(
+    path: Path, machine: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    machine()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", none)
+    assert _load(path).provider == fake.CPU
+    assert _load(path, options={"engines.folder": str(tmp_path / "e")}).provider == fake.CPU
+
+
 def test_a_measured_gpu_that_is_gone(path: Path) -> None:
     _remember(path, "onnxruntime-cuda")
     chosen = _load(path).facts["chosen"]
@@ -181,9 +211,15 @@ def test_a_measurement_that_is_none(path: Path, machine: Make, what: str) -> Non
         ({"device": "gpu:x"}, "device"),
         ({"backend": "tensorrt", "device": "cpu"}, "device"),
         ({"options": {"onnxruntime.provider": "rocm"}, "backend": "onnxruntime"}, "onnxruntime"),
+        ({"options": {"onnxruntime.provider": "rocm"}}, "onnxruntime"),
+        ({"options": {"onnxruntime.provider": "cpu"}, "device": "gpu"}, "device"),
+        ({"options": {"onnxruntime.provider": "cuda"}, "device": "cpu"}, "device"),
     ],
 )
-def test_choices_that_there_are_not(path: Path, given: dict[str, Any], key: str) -> None:
+def test_choices_that_there_are_not(
+    path: Path, machine: Make, given: dict[str, Any], key: str
+) -> None:
+    machine()  # where every provider works
     with pytest.raises(Refusal, match=f"parameter {key}.*expected"):
         _load(path, **given)
 
