@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 _MAJOR, _MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute in cuda.h
 
@@ -32,27 +33,35 @@ def read_driver(library: str = "libcuda.so.1") -> Driver:
         cuda = ctypes.CDLL(library)
     except OSError as error:
         return Driver(reason=str(error))
+    number, count = ctypes.c_int(), ctypes.c_int()
     try:
-        status = cuda.cuInit(0)
-        if status:
-            return Driver(reason=f"cuInit: {_error(cuda, status)}")
-        number = ctypes.c_int()
-        cuda.cuDriverGetVersion(ctypes.byref(number))
+        _ask(cuda, "cuInit", 0)
+        _ask(cuda, "cuDriverGetVersion", ctypes.byref(number))
         version = f"{number.value // 1000}.{number.value % 1000 // 10}"
-        cuda.cuDeviceGetCount(ctypes.byref(number))
-        return Driver(version, tuple(_gpu(cuda, k) for k in range(number.value)))
-    except AttributeError as error:  # a library of that name that is no driver
+        _ask(cuda, "cuDeviceGetCount", ctypes.byref(count))
+        return Driver(version, tuple(_gpu(cuda, k) for k in range(count.value)))
+    except (_Failed, AttributeError) as error:  # or a library of that name that is no driver
         return Driver(reason=str(error))
+
+
+class _Failed(Exception):
+    """What the driver would not tell, and why."""
+
+
+def _ask(cuda: ctypes.CDLL, name: str, *given: Any) -> None:
+    status = getattr(cuda, name)(*given)
+    if status:
+        raise _Failed(f"{name}: {_error(cuda, status)}")
 
 
 def _gpu(cuda: ctypes.CDLL, ordinal: int) -> Gpu:
     device, value = ctypes.c_int(), ctypes.c_int()
-    cuda.cuDeviceGet(ctypes.byref(device), ordinal)
+    _ask(cuda, "cuDeviceGet", ctypes.byref(device), ordinal)
     name = ctypes.create_string_buffer(128)
-    cuda.cuDeviceGetName(name, len(name), device)
+    _ask(cuda, "cuDeviceGetName", name, len(name), device)
     found = []
     for attribute in (_MAJOR, _MINOR, _INTEGRATED):
-        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        _ask(cuda, "cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
         found.append(value.value)
     major, minor, integrated = found
     return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", bool(integrated))

@@ -62,14 +62,22 @@ class PrivateFolder:
             )
         # Root may do all in any case; in a container / may belong to a user of the outside.
         trusted = {0, user, os.stat("/").st_uid}
+        groups = {0, os.getegid()}  # many systems give each user a group, and its folders to it
         for parent in self.path.parents:
             found = os.stat(parent)
             if found.st_uid not in trusted:
                 got = f"a parent folder {parent} of user {found.st_uid}, who could exchange it"
                 raise refuse(where, "", f"parents of user {user} or root", got)
-            if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            if found.st_mode & stat.S_ISVTX:
+                continue  # who may write there can still not exchange what is another's
+            got = ""
+            if found.st_mode & stat.S_IWOTH:
                 got = f"a parent folder {parent} that everybody may write to"
-                raise refuse(where, "", "parents that others cannot write to", got)
+            elif found.st_mode & stat.S_IWGRP and found.st_gid not in groups:
+                got = f"a parent folder {parent} that group {found.st_gid} may write to"
+            if got:
+                expected = "parents that others cannot write to"
+                raise refuse(where, "", expected, got, "give another (parameter engines.folder)")
 
     def close(self) -> None:
         """Give the descriptor back; nothing may follow."""
