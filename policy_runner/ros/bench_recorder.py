@@ -33,6 +33,9 @@ class Recorder:
         size = int(seconds * rate_hz * 1.2) + 100
         self._ticks = np.zeros(size, dtype=np.int64)
         self._ages = np.zeros(size, dtype=np.int64)
+        # Touched now, or their pages would look like a leak of the benchmarked process.
+        self._ticks.fill(0)
+        self._ages.fill(0)
         self._count = 0
         self._size = size
         now = time.monotonic_ns()
