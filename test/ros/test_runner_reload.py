@@ -306,6 +306,8 @@ def test_while_it_loads_the_node_answers(
     assert robot.peer.change("deactivate")
     wait_until(future.done, 5.0)
     assert "deactivated" in future.result().message
+    # It sleeps on, and would be counted as another test's.
+    wait_until(lambda: entities(robot.graph)["threads"] == 0, 5.0, "the end of the loading")
 
 
 def test_inactive_it_is_exchanged_too_and_unconfigured_refused(robots: RobotMaker) -> None:
