@@ -55,7 +55,8 @@ def test_it_reports_and_stores(start: Any) -> None:
 def test_what_a_library_prints_is_not_taken_for_a_report(
     start: Any, fake_gpu: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    code = "import sys\nif 'engine_child' in ' '.join(sys.orig_argv): print('hello\\n17', flush=True)"
+    code = "import sys\nif 'engine_child' in ' '.join(sys.orig_argv): "
+    code += "print('hello\\n17', flush=True)"
     at_start(fake_gpu, tmp_path / "noise", code)
     lines: list[str] = []
     build = start(lines)
