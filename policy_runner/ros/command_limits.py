@@ -139,8 +139,10 @@ def start_settings(
         problems.append(Problem("", "parameter start_pose.duration", expected, got))
     if problems:
         raise Refusal(problems)
+    # In a dry run nothing would move the robot there.
+    duration_s = 0.0 if values.get("dry_run") else values["start_pose.duration"]
     return {
-        "start_pose_ns": round(values["start_pose.duration"] * 1e9),
+        "start_pose_ns": round(duration_s * 1e9),
         "start_pose_tolerance": values["start_pose.tolerance"],
         "blend_in_ns": round(values["blend_in"] * 1e9),
     }

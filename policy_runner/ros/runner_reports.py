@@ -35,8 +35,14 @@ class RunnerReports:
         self.tell_refusals()
 
     def begin(self, made: Configured) -> None:
-        """A new loop starts counting from here."""
+        """A new loop starts counting from here; says what it waits for."""
         self._late_before = made.pipeline.late_inferences
+        waits = made.pipeline.settings.require_arming
+        self._node.get_logger().info(
+            "active, not armed: call ~/arm to let the policy command"
+            if waits
+            else "active: the policy commands as soon as its inputs come (require_arming is false)"
+        )
 
     def tell_refusals(self) -> None:
         """What the system did not grant, once each; the control thread's, too, which never logs."""

@@ -161,6 +161,12 @@ def test_stops_and_the_start_that_are_accepted() -> None:
     assert _settings("position", stop__position="damping", **damped).stops.position == "damping"
 
 
+def test_a_dry_run_waits_for_no_move_that_nobody_makes() -> None:
+    pose = {"default_joint_pos": 0.0}
+    assert _settings("position", pose, start_pose__duration=2.0).start_pose_ns == 2_000_000_000
+    assert _settings("position", pose, start_pose__duration=2.0, dry_run=True).start_pose_ns == 0
+
+
 def test_an_executor_timeout_below_its_own_beat_is_refused() -> None:
     for seconds in (0.01, 1.49):
         why = _refused("velocity", safety__executor_timeout=seconds)
