@@ -54,7 +54,11 @@ class RunnerDiagnostics:
     def loop(self, loop: ControlLoop, now_ns: int, missed_warn: float) -> Any:
         """How punctual the control loop is."""
         period_ns = loop.pipeline.settings.period_ns
-        windows = {name: window.percentiles() for name, window in loop.windows.items()}
+        windows = {
+            name: window.percentiles()
+            for name, window in loop.windows.items()
+            if name != "inference"  # has a status of its own
+        }
         missed_before = self._last.get("missed", (loop.missed, 0))[0]
         ticks_before = self._last.get("ticks", (loop.ticks, 0))[0]
         rate = self._per_second("ticks", loop.ticks, now_ns)
