@@ -17,10 +17,10 @@ from policy_runner import __version__
 from policy_runner.backends import findings
 from policy_runner.backends.cuda_driver_facts import Driver, read_driver
 from policy_runner.backends.findings import MISSING, OK, PROBLEM, Finding
-from policy_runner.telemetry.identity import read_identity
-from policy_runner.telemetry.jetson_identity import Jetson, read_jetson
-from policy_runner.telemetry.power_mode import read_power_modes
-from policy_runner.telemetry.tree import Tree
+from policy_runner.telemetry.host.identity import read_identity
+from policy_runner.telemetry.host.jetson_identity import Jetson, read_jetson
+from policy_runner.telemetry.host.power_mode import read_power_modes
+from policy_runner.telemetry.host_files import Tree
 
 PAGE = "docs/install_jetson.md"
 STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}

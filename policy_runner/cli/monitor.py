@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         on_raw = None
         if options.record is not None:
-            from policy_runner.telemetry.recording import Recorder
+            from policy_runner.telemetry.recording.mcap import Recorder
 
             recorder = Recorder(options.record)
             stack.callback(recorder.close)

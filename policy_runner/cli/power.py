@@ -12,14 +12,14 @@ import subprocess
 from pathlib import Path
 
 from policy_runner.core.problems import did_you_mean, refuse
-from policy_runner.telemetry.power_mode import (
+from policy_runner.telemetry.host.power_mode import (
     PowerMode,
     PowerModes,
     nvpmodel_query,
     parse_query,
     read_power_modes,
 )
-from policy_runner.telemetry.tree import Tree
+from policy_runner.telemetry.host_files import Tree
 
 _STORE = Path("var/lib/policy_runner/clocks.conf")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_runner.core.problems import refuse
-from policy_runner.telemetry.recording import Unrecordable, read_recording
-from policy_runner.telemetry.run_report import build_report, text
+from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
+from policy_runner.telemetry.recording.report import build_report, text
 
 if TYPE_CHECKING:
-    from policy_runner.telemetry.run_report import RunReport
+    from policy_runner.telemetry.recording.report import RunReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,14 +13,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from policy_runner.ros.diagnostic_status import LEVEL_WARN, level_number, make_status
 from policy_runner.ros.jetson_diagnostics_command import CommandWatch
-from policy_runner.ros.jetson_diagnostics_groups import make_groups
 from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS
 from policy_runner.ros.parameter_table import declare_table
-from policy_runner.telemetry.identity import read_identity
-from policy_runner.telemetry.joined import join
-from policy_runner.telemetry.runner_book import RunnerBook
+from policy_runner.telemetry.groups import make_groups
+from policy_runner.telemetry.host.identity import read_identity
+from policy_runner.telemetry.host_files import Tree, read_bytes
+from policy_runner.telemetry.runner.joined_status import join
+from policy_runner.telemetry.runner.runner_statuses import RunnerBook
 from policy_runner.telemetry.sampler import Sampler
-from policy_runner.telemetry.tree import Tree, read_bytes
 from policy_runner.telemetry.verdict import ERROR, Verdict
 
 # The runner's silence is looked for more often than messages go out: found within 2 s.

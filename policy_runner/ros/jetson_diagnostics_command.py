@@ -13,7 +13,7 @@ from typing import Any
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from policy_runner.ros.polling import PolledGroup, SubscriptionEventCallbacks
-from policy_runner.telemetry.command_window import CommandReading, CommandWindow
+from policy_runner.telemetry.runner.command_rate import CommandReading, CommandWindow
 
 # Half a second at 1 kHz and some reserve.
 _DEPTH = 1000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from policy_runner.telemetry.cpu import CpuReading
-from policy_runner.telemetry.disk import DiskReading
-from policy_runner.telemetry.memory import MemoryReading
-from policy_runner.telemetry.tree import Reading
+from policy_runner.telemetry.host.cpu import CpuReading
+from policy_runner.telemetry.host.disk import DiskReading
+from policy_runner.telemetry.host.memory import MemoryReading
+from policy_runner.telemetry.host_files import Reading
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Hysteresis, Verdict
 
 

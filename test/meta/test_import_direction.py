@@ -32,8 +32,8 @@ MESSAGES = "ros"  # the only room that may import *_msgs, *_srvs and *_interface
 LAZY_ONLY = {
     "formats/urdf_limits.py": {"urdf_parser_py"},  # the extra urdf, imported when asked for
     "formats/sb3.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},  # the trainer's machine
-    "telemetry/nvml.py": {"pynvml"},  # machines with a discrete GPU
-    "telemetry/recording.py": {"mcap"},  # the extra [recording]
+    "telemetry/host/nvml.py": {"pynvml"},  # machines with a discrete GPU
+    "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
     "backends/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
     "core/pixels.py": {"PIL"},  # the extra [images]
     "cli": {"matplotlib", "rosbags"},  # the extras [plots] and [replay]

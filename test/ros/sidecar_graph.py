@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from policy_runner.telemetry.fake_board import read_gated
+from fake_board import read_gated
 
 ZONE = "sys/class/thermal/thermal_zone0"
 BOARD = {

@@ -44,9 +44,9 @@ def test_no_rule_matches_nothing():
 
 def test_the_published_groups_are_the_ones_above(tmp_path):
     pytest.importorskip("rclpy")
-    from policy_runner.ros.jetson_diagnostics_groups import make_groups
-    from policy_runner.telemetry.identity import read_identity
-    from policy_runner.telemetry.tree import Tree
+    from policy_runner.telemetry.groups import make_groups
+    from policy_runner.telemetry.host.identity import read_identity
+    from policy_runner.telemetry.host_files import Tree
 
     tree = Tree(str(tmp_path))
     assert tuple(make_groups(tree, {"disk.paths": []}, read_identity(tree))) == GROUPS

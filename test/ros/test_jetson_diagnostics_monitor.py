@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 from sidecar_graph import BOARD
 
-from policy_runner.telemetry.fake_board import write_board
+from fake_board import write_board
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 
@@ -49,8 +49,8 @@ def test_nothing_heard_is_said_and_is_no_success(spawn):
 def test_record_until_ctrl_c_and_read_it_back(sidecar, spawn, tmp_path, wait_until):
     import signal
 
-    from policy_runner.telemetry.recording import read_recording
-    from policy_runner.telemetry.run_report import build_report
+    from policy_runner.telemetry.recording.mcap import read_recording
+    from policy_runner.telemetry.recording.report import build_report
 
     file = tmp_path / "run.mcap"
     live = spawn(["python", "-c", MONITOR, "--record", str(file)])

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from sidecar_graph import BOARD, ZONE, Graph
 
-from policy_runner.telemetry.fake_board import write_board
+from fake_board import write_board
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 from sidecar_graph import BOARD, ZONE
 
-from policy_runner.telemetry.fake_board import write_board
+from fake_board import write_board
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 

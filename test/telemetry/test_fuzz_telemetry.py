@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from fuzzing import fuzz, mutated_bytes
 
-from policy_runner.telemetry import cpu, emc, fan, gpu, memory, power, thermal, throttling
-from policy_runner.telemetry.diagnostics_cdr import read_diagnostics
-from policy_runner.telemetry.identity import read_identity, uptime
-from policy_runner.telemetry.jetson_identity import read_jetson
-from policy_runner.telemetry.power_mode import parse_conf, parse_query, parse_status
-from policy_runner.telemetry.recording import Unrecordable, read_recording
-from policy_runner.telemetry.tegrastats import parse_line
-from policy_runner.telemetry.tree import Tree
+from policy_runner.telemetry.host import cpu, emc, fan, gpu, memory, power, thermal, throttling
+from policy_runner.telemetry.host.identity import read_identity, uptime
+from policy_runner.telemetry.host.jetson_identity import read_jetson
+from policy_runner.telemetry.host.power_mode import parse_conf, parse_query, parse_status
+from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
+from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
+from tegrastats import parse_line
 
 LINE = (
     b"01-02-2024 03:04:05 RAM 2448/7620MB (lfb 3x4MB) SWAP 0/3810MB (cached 0MB) CPU [1%@729,off,"
@@ -67,7 +67,7 @@ def test_diagnostics(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(find_spec("mcap") is None, reason="recordings need mcap")
 def test_recordings(tmp_path: Path) -> None:
-    from policy_runner.telemetry.recording import Recorder
+    from policy_runner.telemetry.recording.mcap import Recorder
 
     path = tmp_path / "whole.mcap"
     recorder = Recorder(path)

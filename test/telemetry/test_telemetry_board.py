@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from policy_runner.telemetry.board_verdicts import BoardState, BoardVerdict, judge_fan, judge_gpu
-from policy_runner.telemetry.fake_board import write_board
-from policy_runner.telemetry.fan import FanReader
-from policy_runner.telemetry.gpu import GpuReader
-from policy_runner.telemetry.identity import Identity, read_identity
-from policy_runner.telemetry.jetson_identity import Jetson, jetpack, l4t_version, read_jetson
-from policy_runner.telemetry.power_mode import PowerMode, PowerModes
-from policy_runner.telemetry.tree import Reading, Tree
+from fake_board import write_board
+from policy_runner.telemetry.host.board import BoardState, BoardVerdict, judge_fan, judge_gpu
+from policy_runner.telemetry.host.fan import FanReader
+from policy_runner.telemetry.host.gpu import GpuReader
+from policy_runner.telemetry.host.identity import Identity, read_identity
+from policy_runner.telemetry.host.jetson_identity import Jetson, jetpack, l4t_version, read_jetson
+from policy_runner.telemetry.host.power_mode import PowerMode, PowerModes
+from policy_runner.telemetry.host_files import Reading, Tree
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 S = 1_000_000_000

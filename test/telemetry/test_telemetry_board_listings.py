@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from policy_runner.telemetry.fake_board import manifest, read_gated, write_board
-from policy_runner.telemetry.fan import FanReader
-from policy_runner.telemetry.gpu import GpuReader
-from policy_runner.telemetry.identity import read_identity
-from policy_runner.telemetry.jetson_identity import Jetson, read_jetson
-from policy_runner.telemetry.memory import MemoryReader
-from policy_runner.telemetry.power import PowerReader
-from policy_runner.telemetry.power_mode import read_power_modes
-from policy_runner.telemetry.thermal import ThermalReader
-from policy_runner.telemetry.throttling import ThrottlingReader
-from policy_runner.telemetry.throttling_verdict import ThrottlingVerdict
-from policy_runner.telemetry.tree import Tree
+from fake_board import manifest, read_gated, write_board
+from policy_runner.telemetry.host.fan import FanReader
+from policy_runner.telemetry.host.gpu import GpuReader
+from policy_runner.telemetry.host.identity import read_identity
+from policy_runner.telemetry.host.jetson_identity import Jetson, read_jetson
+from policy_runner.telemetry.host.memory import MemoryReader
+from policy_runner.telemetry.host.power import PowerReader
+from policy_runner.telemetry.host.power_mode import read_power_modes
+from policy_runner.telemetry.host.thermal import ThermalReader
+from policy_runner.telemetry.host.throttling import ThrottlingReader
+from policy_runner.telemetry.host.throttling_verdict import ThrottlingVerdict
+from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.verdict import OK, WARN
 
 LISTINGS = Path(__file__).resolve().parents[2].parent / "shared/data/jetson/sysfs_trees"

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from policy_runner.telemetry.cpu import CpuReader, core_list
-from policy_runner.telemetry.disk import DiskReader
-from policy_runner.telemetry.fake_board import write_board
+from fake_board import write_board
+from policy_runner.telemetry.host.cpu import CpuReader, core_list
+from policy_runner.telemetry.host.disk import DiskReader
+from policy_runner.telemetry.host.identity import read_identity, uptime
+from policy_runner.telemetry.host.memory import MemoryReader
+from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.host_verdicts import CpuVerdict, DiskVerdict, MemoryVerdict
-from policy_runner.telemetry.identity import read_identity, uptime
-from policy_runner.telemetry.memory import MemoryReader
-from policy_runner.telemetry.tree import Tree
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"

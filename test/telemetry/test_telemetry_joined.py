@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from policy_runner.telemetry.command_window import CommandReading, CommandWindow
-from policy_runner.telemetry.joined import join
-from policy_runner.telemetry.runner_book import RunnerBook
-from policy_runner.telemetry.tree import Reading
+from policy_runner.telemetry.host_files import Reading
+from policy_runner.telemetry.runner.command_rate import CommandReading, CommandWindow
+from policy_runner.telemetry.runner.joined_status import join
+from policy_runner.telemetry.runner.runner_statuses import RunnerBook
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
 S = 1_000_000_000

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from policy_runner.telemetry.fake_board import write_board
-from policy_runner.telemetry.power import PowerReader, Rail, total
-from policy_runner.telemetry.power_mode import (
+from fake_board import write_board
+from policy_runner.telemetry.host.power import PowerReader, Rail, total
+from policy_runner.telemetry.host.power_mode import (
     PowerMode,
     PowerModeReader,
     parse_conf,
@@ -16,8 +16,8 @@ from policy_runner.telemetry.power_mode import (
     parse_status,
     read_power_modes,
 )
-from policy_runner.telemetry.power_verdict import PowerState, PowerVerdict
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host.power_verdict import PowerState, PowerVerdict
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 from policy_runner.telemetry.verdict import OK, WARN
 
 CHIP = "sys/class/hwmon/hwmon1"

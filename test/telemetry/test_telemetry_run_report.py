@@ -7,9 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from policy_runner.telemetry.diagnostics_cdr import Status, read_diagnostics
-from policy_runner.telemetry.recording import Recorder, Unrecordable, read_recording
-from policy_runner.telemetry.run_report import build_report, text
+from policy_runner.telemetry.recording.diagnostics_cdr import Status, read_diagnostics
+from policy_runner.telemetry.recording.mcap import Recorder, Unrecordable, read_recording
+from policy_runner.telemetry.recording.report import build_report, text
 
 needs_mcap = pytest.mark.skipif(find_spec("mcap") is None, reason="mcap is not installed")
 S = 1_000_000_000
@@ -135,7 +135,7 @@ def test_picture(tmp_path, capsys):
 
 
 def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
-    from policy_runner.telemetry import recording
+    from policy_runner.telemetry.recording import mcap as recording
 
     monkeypatch.setattr(recording, "find_spec", lambda name: None)
     with pytest.raises(Unrecordable, match="pip install mcap"):

@@ -7,8 +7,8 @@ import os
 import threading
 import time
 
+from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.sampler import Sampler
-from policy_runner.telemetry.tree import Tree
 
 MS = 1_000_000
 

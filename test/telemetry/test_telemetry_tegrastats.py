@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_runner.telemetry.tegrastats import CpuCore, RailLine, parse_line
+from tegrastats import CpuCore, RailLine, parse_line
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared/data/jetson/tegrastats"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 
-from policy_runner.telemetry.fake_board import read_gated, write_board
-from policy_runner.telemetry.thermal import ThermalReader
-from policy_runner.telemetry.thermal_verdict import ThermalThresholds, ThermalVerdict
-from policy_runner.telemetry.tree import Tree
+from fake_board import read_gated, write_board
+from policy_runner.telemetry.host.thermal import ThermalReader
+from policy_runner.telemetry.host.thermal_verdict import ThermalThresholds, ThermalVerdict
+from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 ZONE = "sys/class/thermal/thermal_zone"

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from policy_runner.telemetry.fake_board import write_board
-from policy_runner.telemetry.fan import FanReader
-from policy_runner.telemetry.gpu import GpuReader
-from policy_runner.telemetry.slowdown import SlowdownWatch
-from policy_runner.telemetry.throttling import ThrottlingReader
-from policy_runner.telemetry.throttling_verdict import ThrottlingVerdict
-from policy_runner.telemetry.tree import Tree
+from fake_board import write_board
+from policy_runner.telemetry.host.fan import FanReader
+from policy_runner.telemetry.host.gpu import GpuReader
+from policy_runner.telemetry.host.throttling import ThrottlingReader
+from policy_runner.telemetry.host.throttling_verdict import ThrottlingVerdict
+from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Verdict
 
 S = 1_000_000_000

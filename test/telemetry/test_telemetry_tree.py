@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from policy_runner.telemetry.fake_board import read_gated, write_board
-from policy_runner.telemetry.tree import Reading, Tree, Unreadable, read_bytes
+from fake_board import read_gated, write_board
+from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, read_bytes
 
 
 def test_number_with_scale_unit_and_nul(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 
 _RATE = "sys/kernel/debug/bpmp/debug/clk/emc/rate"
 _THOR = "sys/class/devfreq/bwmgr/cur_freq"

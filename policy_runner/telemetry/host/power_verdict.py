@@ -6,8 +6,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from policy_runner.telemetry.power import PowerReading
-from policy_runner.telemetry.power_mode import PowerModes
+from policy_runner.telemetry.host.power import PowerReading
+from policy_runner.telemetry.host.power_mode import PowerModes
 from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 # Samples in the mean that is judged: peaks are what the board's own limiters are for.

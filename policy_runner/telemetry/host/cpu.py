@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policy_runner.telemetry.tree import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
 
 _CPU = "sys/devices/system/cpu"
 _KHZ_TO_MHZ = 1e-3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from policy_runner.telemetry.identity import Identity
-from policy_runner.telemetry.tree import Tree
+from policy_runner.telemetry.host.identity import Identity
+from policy_runner.telemetry.host_files import Tree
 
 XAVIER, ORIN, THOR, OLDER = "Xavier", "Orin", "Thor", "older Jetson"
 

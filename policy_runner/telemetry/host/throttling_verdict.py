@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy_runner.telemetry.throttling import Counter, ThrottlingReading
+from policy_runner.telemetry.host.throttling import Counter, ThrottlingReading
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Verdict
 
 # Under-voltage and average over-current; the third is the instantaneous one, common at MAXN.

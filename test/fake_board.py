@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from policy_runner.telemetry.tree import read_bytes
+from policy_runner.telemetry.host_files import read_bytes
 
 GATED = "!EAGAIN"  # content of a file whose read fails on the board
 

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
-from policy_runner.telemetry.tree import Reading, missing
+from policy_runner.telemetry.host_files import Reading, missing
 
 _WINDOW_NS = 2_000_000_000
 _FEWEST = 5

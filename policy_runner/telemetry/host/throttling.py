@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 
 _COOLING = "sys/class/thermal/cooling_device*"
 _INTEL = "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"

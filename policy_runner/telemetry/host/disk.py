@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 
 _GB = 1e9
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from policy_runner.telemetry.tree import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
 
 _THERMAL = "sys/class/thermal"
 _HWMON = "sys/class/hwmon"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from policy_runner.telemetry.thermal import Limits, Temperature, ThermalReading
+from policy_runner.telemetry.host.thermal import Limits, Temperature, ThermalReading
 from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 

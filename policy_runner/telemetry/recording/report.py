@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from policy_runner.telemetry.diagnostics_cdr import Status
+from policy_runner.telemetry.recording.diagnostics_cdr import Status
 
 # Panels of the picture: title, then (status ending, key) of each line.
 PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (

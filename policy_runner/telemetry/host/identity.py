@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from policy_runner.telemetry.tree import Reading, Tree
+from policy_runner.telemetry.host_files import Reading, Tree
 
 _DEVICE_TREE = "proc/device-tree"
 _DMI = "sys/class/dmi/id"

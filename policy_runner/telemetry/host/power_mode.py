@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from policy_runner.telemetry.tree import Tree, Unreadable
+from policy_runner.telemetry.host_files import Tree, Unreadable
 
 _STATUS = "var/lib/nvpmodel/status"
 _CONF = "etc/nvpmodel.conf"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policy_runner.telemetry.fan import FanReading
-from policy_runner.telemetry.gpu import GpuReading
-from policy_runner.telemetry.identity import Identity
-from policy_runner.telemetry.jetson_identity import Jetson
-from policy_runner.telemetry.power_mode import PowerModes
-from policy_runner.telemetry.tree import Reading
+from policy_runner.telemetry.host.fan import FanReading
+from policy_runner.telemetry.host.gpu import GpuReading
+from policy_runner.telemetry.host.identity import Identity
+from policy_runner.telemetry.host.jetson_identity import Jetson
+from policy_runner.telemetry.host.power_mode import PowerModes
+from policy_runner.telemetry.host_files import Reading
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Verdict
 
 # A change of the power mode stays in the message this long [s].

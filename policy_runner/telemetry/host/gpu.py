@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policy_runner.telemetry.nvml import open_nvml, read_nvml
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host.nvml import open_nvml, read_nvml
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 
 _DEVFREQ = "sys/class/devfreq"
 _NAMES = {"gpu", "gv11b", "ga10b", "gp10b", "gm20b"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from policy_runner.telemetry.emc import EmcReading, read_emc
-from policy_runner.telemetry.tree import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.host.emc import EmcReading, read_emc
+from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
 
 _KB_TO_MB = 1024 / 1e6
 

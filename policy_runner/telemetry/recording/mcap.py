@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from policy_runner.telemetry.diagnostics_cdr import Status, read_diagnostics
+from policy_runner.telemetry.recording.diagnostics_cdr import Status, read_diagnostics
 
 _TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 _LINE = "=" * 80

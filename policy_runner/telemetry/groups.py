@@ -6,29 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.telemetry.board_verdicts import (
-    BoardState,
-    BoardVerdict,
-    judge_fan,
-    judge_gpu,
-)
-from policy_runner.telemetry.cpu import CpuReader
-from policy_runner.telemetry.disk import DiskReader
-from policy_runner.telemetry.fan import FanReader
-from policy_runner.telemetry.gpu import GpuReader
+from policy_runner.telemetry.host.board import BoardState, BoardVerdict, judge_fan, judge_gpu
+from policy_runner.telemetry.host.cpu import CpuReader
+from policy_runner.telemetry.host.disk import DiskReader
+from policy_runner.telemetry.host.fan import FanReader
+from policy_runner.telemetry.host.gpu import GpuReader
+from policy_runner.telemetry.host.identity import Identity, uptime
+from policy_runner.telemetry.host.jetson_identity import read_jetson
+from policy_runner.telemetry.host.memory import MemoryReader
+from policy_runner.telemetry.host.power import PowerReader
+from policy_runner.telemetry.host.power_mode import PowerModeReader, nvpmodel_query
+from policy_runner.telemetry.host.power_verdict import PowerState, PowerVerdict
+from policy_runner.telemetry.host.thermal import ThermalReader
+from policy_runner.telemetry.host.thermal_verdict import ThermalThresholds, ThermalVerdict
+from policy_runner.telemetry.host.throttling import ThrottlingReader
+from policy_runner.telemetry.host.throttling_verdict import ThrottlingVerdict
+from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.host_verdicts import CpuVerdict, DiskVerdict, MemoryVerdict
-from policy_runner.telemetry.identity import Identity, uptime
-from policy_runner.telemetry.jetson_identity import read_jetson
-from policy_runner.telemetry.memory import MemoryReader
-from policy_runner.telemetry.power import PowerReader
-from policy_runner.telemetry.power_mode import PowerModeReader, nvpmodel_query
-from policy_runner.telemetry.power_verdict import PowerState, PowerVerdict
 from policy_runner.telemetry.sampler import Read, Sample
-from policy_runner.telemetry.thermal import ThermalReader
-from policy_runner.telemetry.thermal_verdict import ThermalThresholds, ThermalVerdict
-from policy_runner.telemetry.throttling import ThrottlingReader
-from policy_runner.telemetry.throttling_verdict import ThrottlingVerdict
-from policy_runner.telemetry.tree import Tree
 from policy_runner.telemetry.verdict import STALE, Verdict
 
 Judge = Callable[[Any, Mapping[str, Any]], Verdict]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from policy_runner.telemetry.slowdown import SlowdownWatch
+from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import OK
 
 _STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 
 _CHIPS = {"ina3221", "ina238", "ina226", "ina219"}
 _PLACES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policy_runner.telemetry.tree import Reading, Tree, missing
+from policy_runner.telemetry.host_files import Reading, Tree, missing
 
 _OLD = "sys/devices/pwm-fan"
 # Chips without a fan output are not looked at; these names drive one.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from policy_runner.telemetry.command_window import CommandReading, command_values
-from policy_runner.telemetry.runner_book import Part, Runner, RunnerBook
+from policy_runner.telemetry.runner.command_rate import CommandReading, command_values
+from policy_runner.telemetry.runner.runner_statuses import Part, Runner, RunnerBook
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
 # A loop below this share of its rate is late, even if no single deadline was missed.

@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from policy_runner.telemetry.tree import Reading, missing
+from policy_runner.telemetry.host_files import Reading, missing
 
 if TYPE_CHECKING:
-    from policy_runner.telemetry.gpu import GpuReading
+    from policy_runner.telemetry.host.gpu import GpuReading
 
 # Bits of the clock event reasons that mean a slowdown for heat, power or current.
 _SLOWDOWNS = {
@@ -36,7 +36,7 @@ def open_nvml() -> Any:
 
 def read_nvml(nvml: Any) -> GpuReading:
     """One sample of the first GPU; what is not supported is missing, with NVML's own reason."""
-    from policy_runner.telemetry.gpu import GpuReading
+    from policy_runner.telemetry.host.gpu import GpuReading
 
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(0)

@@ -1,0 +1,1 @@
+"""Recordings of diagnostics: written, read again, and summed up."""
