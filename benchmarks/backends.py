@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.cli.bench import machine
 from policy_runner.cli.bench_backends import Row, measure, names_of, priority, subject
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.observations import generated, recorded
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.sample_inputs import generated, recorded
 from policy_runner.core.action import ActionDecoder
 from policy_runner.core.build_normalizers import action_normalizers
 from policy_runner.core.build_tensors import bind_states, fill_constant, tensor_name, uncovered
@@ -166,7 +166,7 @@ def compare_with_cpu(
     Raises:
         Refusal: see `compare`; or the recorded observations cannot be used.
     """
-    from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+    from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 
     reference = OnnxRuntimeModel(path)
     reference.warm_up()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from policy_runner.backends.choice import BackendChoice, LoadedModel
+from policy_runner.backends.interface import BackendChoice, LoadedModel
 
 
 def forgets(path: Path) -> list[str]:
     """Recurrent operations of a model whose state no input feeds: they forget every time."""
-    from policy_runner.backends.onnx_graph import read_graph, stateless_recurrence
+    from policy_runner.backends.onnx_file.graph import read_graph, stateless_recurrence
 
     return list(stateless_recurrence(read_graph(path)))
 
@@ -23,8 +23,8 @@ def load_model(
     Raises:
         Refusal: the file is no such model, or what was asked for is not there.
     """
-    from policy_runner.backends.model_facts import data_files
-    from policy_runner.backends.model_file import check_model_file
+    from policy_runner.backends.onnx_file.model_file import check_model_file
+    from policy_runner.backends.onnxruntime.model_facts import data_files
 
     if isinstance(choice, str):
         choice = BackendChoice(choice)
@@ -44,7 +44,7 @@ def load_model(
         return model
 
     if asked.backend == "auto":
-        from policy_runner.backends.auto import load_best
+        from policy_runner.backends.load import load_best
 
         return load_best(asked, path, found, load)
     return load(asked)
@@ -52,9 +52,9 @@ def load_model(
 
 def _loader(backend: str) -> Callable[[BackendChoice, Path, str, Path], LoadedModel]:
     if backend == "tensorrt":
-        from policy_runner.backends import tensorrt_backend
+        from policy_runner.backends.tensorrt import model as tensorrt_backend
 
         return tensorrt_backend.load
-    from policy_runner.backends import onnxruntime_load
+    from policy_runner.backends.onnxruntime import load as onnxruntime_load
 
     return onnxruntime_load.load

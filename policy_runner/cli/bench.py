@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.backends.choice import PRECISIONS
+from policy_runner.backends.interface import PRECISIONS
 from policy_runner.cli.bench_backends import run_backends
 from policy_runner.cli.bench_step import time_step
 from policy_runner.core.problems import refuse

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.model_facts import data_files
-from policy_runner.backends.model_file import check_model_file
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnxruntime.model_facts import data_files
 from policy_runner.backends.registry import load_model
 from policy_runner.cli.node_parameters import parameter_values
 from policy_runner.core.action import action_elements

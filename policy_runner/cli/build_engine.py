@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.engine_child import EngineBuild
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.cli.choice_options import add_choice_options, choice_from
 from policy_runner.core.problems import Refusal
 from policy_runner.core.spec_file import read_spec

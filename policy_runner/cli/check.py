@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.backends.model_facts import read_model_facts
+from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.bound import Bound, bind
 from policy_runner.cli.suspicious import suspicions
 from policy_runner.core.problems import refuse

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.cli.node_parameters import parameter_values
 from policy_runner.core.action import action_elements
 from policy_runner.core.problems import Problem, Refusal, did_you_mean

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from policy_runner import __version__
-from policy_runner.backends import findings
-from policy_runner.backends.cuda_driver_facts import Driver, read_driver
-from policy_runner.backends.findings import MISSING, OK, PROBLEM, Finding
+from policy_runner.backends import doctor as findings
+from policy_runner.backends.cuda.cuda_driver_facts import Driver, read_driver
+from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
 from policy_runner.telemetry.host.identity import read_identity
 from policy_runner.telemetry.host.jetson_identity import Jetson, read_jetson
 from policy_runner.telemetry.host.power_mode import read_power_modes

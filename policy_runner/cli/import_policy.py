@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.backends.model_facts import read_model_facts
+from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.bounded_reading import beside
 from policy_runner.core.model_facts import ModelFacts
 from policy_runner.core.problems import refuse

@@ -21,8 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from policy_runner.backends.choice import BackendChoice, LoadedModel
-from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.precision_check import Comparison, compare_with_cpu
 from policy_runner.backends.registry import load_model
 from policy_runner.cli.bench import machine

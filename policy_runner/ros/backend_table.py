@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy_runner.backends.choice import BACKENDS, PRECISIONS
+from policy_runner.backends.interface import BACKENDS, PRECISIONS
 from policy_runner.ros.parameter_table import Parameter
 
 BACKEND_TABLE: tuple[Parameter, ...] = (

@@ -20,11 +20,11 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.engine_child import EngineBuild
-from policy_runner.backends.engine_store import cached_engine
-from policy_runner.backends.model_facts import data_files
-from policy_runner.backends.model_file import check_model_file
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnxruntime.model_facts import data_files
+from policy_runner.backends.tensorrt.engine_process import EngineBuild
+from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.problems import Refusal
 from policy_runner.core.spec_file import SpecFile
 from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status

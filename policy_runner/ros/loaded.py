@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.backends.choice import BackendChoice, LoadedModel
+from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.registry import forgets, load_model
 from policy_runner.core.action import action_elements
 from policy_runner.core.build import build_pipeline

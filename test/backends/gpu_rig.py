@@ -16,10 +16,10 @@ from fake_gpu import THE_GPU, FakeGpu
 from fake_tensorrt import make_tensorrt
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends import cuda_driver_calls
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.tensorrt_backend import TensorRtModel, model_of_plan
-from policy_runner.backends.tensorrt_build import build_engine
+from policy_runner.backends.cuda import driver as cuda_driver_calls
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.tensorrt.builder import build_engine
+from policy_runner.backends.tensorrt.model import TensorRtModel, model_of_plan
 
 RANDOM = np.random.default_rng(11)
 W_OBS = RANDOM.normal(size=(5, 3)).astype(np.float32)

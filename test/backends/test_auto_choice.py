@@ -12,10 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends import auto, measured
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.model_file import check_model_file
-from policy_runner.backends.onnx_precision import read_weights
+from policy_runner.backends import load as auto
+from policy_runner.backends import measurements as measured
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnx_file.weights import read_weights
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
 

@@ -20,8 +20,8 @@ from children import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.backends.engine_cache import EngineCache, default_folder
-from policy_runner.backends.engine_key import (
+from policy_runner.backends.tensorrt.engine_cache import EngineCache, default_folder
+from policy_runner.backends.tensorrt.engine_key import (
     BUILD_DEFAULTS,
     RUN_OPTIONS,
     EngineKey,
@@ -311,7 +311,7 @@ def test_clean_removes_what_was_not_used(cache: EngineCache) -> None:
 TOO_LARGE = """
 import resource, signal, sys
 from pathlib import Path
-from policy_runner.backends.engine_cache import EngineCache
+from policy_runner.backends.tensorrt.engine_cache import EngineCache
 sys.path.insert(0, {here!r})
 from test_engine_cache import KEY
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -379,7 +379,7 @@ def test_a_full_disk_keeps_the_old_engine(
 BUILDER = """
 import sys, time
 from pathlib import Path
-from policy_runner.backends.engine_cache import EngineCache
+from policy_runner.backends.tensorrt.engine_cache import EngineCache
 sys.path.insert(0, {here!r})
 from test_engine_cache import KEY
 

@@ -12,8 +12,8 @@ import pytest
 from children import wait_until
 from gpu_for_children import fake_gpu as fake_gpu
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.engine_child import EngineBuild
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.share import share_path
 
 SPEC = share_path("models", "balancer", "policy.yaml")
@@ -55,7 +55,7 @@ def test_it_reports_and_stores(start: Any) -> None:
 def test_what_a_library_prints_is_not_taken_for_a_report(
     start: Any, fake_gpu: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    code = "import sys\nif 'engine_child' in ' '.join(sys.orig_argv): "
+    code = "import sys\nif 'engine_process' in ' '.join(sys.orig_argv): "
     code += "print('hello\\n17', flush=True)"
     at_start(fake_gpu, tmp_path / "noise", code)
     lines: list[str] = []

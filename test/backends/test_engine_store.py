@@ -13,14 +13,22 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_runner.backends import (
-    engine_store,
-    tensorrt_backend,
-    tensorrt_build,
-    tensorrt_module,
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.onnx_shapes import input_shapes
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
+from policy_runner.backends.tensorrt import (
+    builder as tensorrt_build,
 )
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.engine_store import (
+from policy_runner.backends.tensorrt import (
+    engine_store,
+)
+from policy_runner.backends.tensorrt import (
+    model as tensorrt_backend,
+)
+from policy_runner.backends.tensorrt import (
+    module as tensorrt_module,
+)
+from policy_runner.backends.tensorrt.engine_store import (
     build_command,
     build_into_cache,
     cached_engine,
@@ -29,8 +37,6 @@ from policy_runner.backends.engine_store import (
     open_cache,
     stored_engine,
 )
-from policy_runner.backends.onnx_shapes import input_shapes
-from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
 from policy_runner.core.problems import Refusal, refuse
 from policy_runner.ros.backend_table import BACKEND_TABLE
 from policy_runner.share import share_path

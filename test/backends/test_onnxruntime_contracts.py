@@ -12,16 +12,16 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
-from policy_runner.backends.onnxruntime_libraries import CPU, CUDA, TENSORRT, missing_library
-from policy_runner.backends.onnxruntime_proof import (
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
+from policy_runner.backends.onnxruntime.libraries import CPU, CUDA, TENSORRT, missing_library
+from policy_runner.backends.onnxruntime.proof import (
     assignment,
     check_answers,
     check_session,
     profiled_assignment,
 )
-from policy_runner.backends.onnxruntime_session import quiet, session_options
+from policy_runner.backends.onnxruntime.session import quiet, session_options
 from policy_runner.backends.probe_model import write_probe
 from policy_runner.core.problems import Refusal
 

@@ -19,11 +19,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends import cuda_driver_facts, tensorrt_module
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.cuda_driver_facts import Driver, Gpu
-from policy_runner.backends.onnxruntime_libraries import remedy_for
+from policy_runner.backends.cuda import cuda_driver_facts
+from policy_runner.backends.cuda.cuda_driver_facts import Driver, Gpu
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnxruntime.libraries import remedy_for
 from policy_runner.backends.registry import load_model
+from policy_runner.backends.tensorrt import module as tensorrt_module
 from policy_runner.core.problems import Refusal
 
 RANDOM = np.random.default_rng(3)
@@ -157,7 +158,7 @@ def test_a_session_that_became_another(
     # The libraries load, and the provider still cannot be made: no driver, no device.
     machine(works=())
     monkeypatch.setattr(
-        "policy_runner.backends.onnxruntime_proof.missing_library", lambda _provider: ""
+        "policy_runner.backends.onnxruntime.proof.missing_library", lambda _provider: ""
     )
     assert "operations that this provider lacks" in _refused(path, _choice())
     allowed = _refused(path, _choice(allow_cpu_nodes=True))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.cuda_driver_facts import read_driver
-from policy_runner.backends.onnxruntime_libraries import CUDA, missing_library, preload
-from policy_runner.backends.onnxruntime_proof import samples_for
+from policy_runner.backends.cuda.cuda_driver_facts import read_driver
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnxruntime.libraries import CUDA, missing_library, preload
+from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
 

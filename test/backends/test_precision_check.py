@@ -11,11 +11,11 @@ import pytest
 import yaml
 from gpu_for_children import fake_gpu as fake_gpu
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.embedded_statistics import embedded_statistics
-from policy_runner.backends.observations import FURTHEST, generated, recorded
-from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.embedded_normalizer import embedded_statistics
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.precision_check import SEQUENCE, check, compare_with_cpu
+from policy_runner.backends.sample_inputs import FURTHEST, generated, recorded
 from policy_runner.core.problems import Refusal
 from policy_runner.core.spec_file import SpecFile, read_spec
 
@@ -251,8 +251,8 @@ def test_recorded_observations_that_do_not_fit_are_refused(
 def test_states_that_stay_on_the_gpu_are_what_is_compared(
     tmp_path: Path, fake_gpu: pytest.MonkeyPatch
 ) -> None:
-    from policy_runner.backends.tensorrt_backend import model_of_plan
-    from policy_runner.backends.tensorrt_build import build_engine
+    from policy_runner.backends.tensorrt.builder import build_engine
+    from policy_runner.backends.tensorrt.model import model_of_plan
 
     spec_file = write(tmp_path / "policy")
     path = model_of(spec_file)

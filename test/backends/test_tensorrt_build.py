@@ -14,9 +14,9 @@ from fake_tensorrt import VERSIONS, plan_facts
 from gpu_rig import GpuRig, dense, save
 from onnx import helper
 
-from policy_runner.backends import tensorrt_half
-from policy_runner.backends.tensorrt_build import build_engine
-from policy_runner.backends.tensorrt_module import log_of, machine_facts
+from policy_runner.backends.tensorrt import tensorrt_half
+from policy_runner.backends.tensorrt.builder import build_engine
+from policy_runner.backends.tensorrt.module import log_of, machine_facts
 from policy_runner.core.problems import Refusal
 
 TYPED = {"8.6.1": False, "10.3.0": False, "10.13.3": True, "11.4.0": True}

@@ -13,8 +13,8 @@ from fake_tensorrt import VERSIONS
 from gpu_rig import RANDOM, W_OBS, W_STATE, GpuRig, dense, recurrent, save
 from onnx import helper
 
-from policy_runner.backends.choice import BackendChoice
-from policy_runner.backends.tensorrt_backend import model_of_plan
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.tensorrt.model import model_of_plan
 from policy_runner.core.problems import Refusal
 
 BINDINGS = ("pycuda", "cuda.bindings")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from golden_rig import POLICIES, needs_policies, signals_of
 
-from policy_runner.backends.onnxruntime_backend import OnnxRuntimeModel
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.registry import load_model
 from policy_runner.core.problems import Refusal
 

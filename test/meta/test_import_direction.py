@@ -34,7 +34,7 @@ LAZY_ONLY = {
     "formats/sb3.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},  # the trainer's machine
     "telemetry/host/nvml.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
-    "backends/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
+    "backends/tensorrt/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
     "core/pixels.py": {"PIL"},  # the extra [images]
     "cli": {"matplotlib", "rosbags"},  # the extras [plots] and [replay]
 }

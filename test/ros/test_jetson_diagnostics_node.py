@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from itertools import pairwise
 
 import pytest
-from sidecar_graph import BOARD, ZONE, Graph
-
 from fake_board import write_board
+from sidecar_graph import BOARD, ZONE, Graph
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 

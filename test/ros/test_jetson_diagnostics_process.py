@@ -8,9 +8,8 @@ import time
 from importlib.util import find_spec
 
 import pytest
-from sidecar_graph import BOARD, ZONE
-
 from fake_board import write_board
+from sidecar_graph import BOARD, ZONE
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import pytest
-from sidecar_graph import BOARD, ZONE, Graph
-
 from fake_board import write_board
+from sidecar_graph import BOARD, ZONE, Graph
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 

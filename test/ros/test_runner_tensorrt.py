@@ -80,7 +80,7 @@ def test_what_fails_on_the_gpu_ends_the_loop_with_the_reason(graph: Any) -> None
 def test_what_tensorrt_says_while_running_reaches_the_log(graph: Any) -> None:
     import tensorrt
 
-    from policy_runner.backends.tensorrt_module import log_of
+    from policy_runner.backends.tensorrt.module import log_of
 
     assert graph.peer.change("activate")
     log = log_of(tensorrt)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from policy_runner.backends.model_facts import read_model_facts
+from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.main import main
 
 POLICIES = Path(__file__).resolve().parents[3] / "shared" / "data" / "policies"

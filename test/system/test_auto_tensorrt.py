@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gpu_for_children import fake_gpu as fake_gpu
 
-from policy_runner.backends.choice import BackendChoice
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.registry import load_model
 from policy_runner.cli.main import main
 from policy_runner.core.problems import Refusal

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fuzzing import fuzz, mutated_bytes
+from tegrastats import parse_line
 
 from policy_runner.telemetry.host import cpu, emc, fan, gpu, memory, power, thermal, throttling
 from policy_runner.telemetry.host.identity import read_identity, uptime
@@ -17,7 +18,6 @@ from policy_runner.telemetry.host.power_mode import parse_conf, parse_query, par
 from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
-from tegrastats import parse_line
 
 LINE = (
     b"01-02-2024 03:04:05 RAM 2448/7620MB (lfb 3x4MB) SWAP 0/3810MB (cached 0MB) CPU [1%@729,off,"

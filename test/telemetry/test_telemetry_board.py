@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from fake_board import write_board
+
 from policy_runner.telemetry.host.board import BoardState, BoardVerdict, judge_fan, judge_gpu
 from policy_runner.telemetry.host.fan import FanReader
 from policy_runner.telemetry.host.gpu import GpuReader

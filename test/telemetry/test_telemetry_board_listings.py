@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from fake_board import manifest, read_gated, write_board
+
 from policy_runner.telemetry.host.fan import FanReader
 from policy_runner.telemetry.host.gpu import GpuReader
 from policy_runner.telemetry.host.identity import read_identity

@@ -6,8 +6,8 @@ import os
 from types import SimpleNamespace
 
 import pytest
-
 from fake_board import write_board
+
 from policy_runner.telemetry.host.cpu import CpuReader, core_list
 from policy_runner.telemetry.host.disk import DiskReader
 from policy_runner.telemetry.host.identity import read_identity, uptime

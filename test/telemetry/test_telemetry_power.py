@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from fake_board import write_board
+
 from policy_runner.telemetry.host.power import PowerReader, Rail, total
 from policy_runner.telemetry.host.power_mode import (
     PowerMode,

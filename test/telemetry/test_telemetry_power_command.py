@@ -6,10 +6,10 @@ import argparse
 import os
 
 import pytest
+from fake_board import write_board
 
 from policy_runner.cli import power
 from policy_runner.core.problems import Refusal
-from fake_board import write_board
 
 CONF = """< POWER_MODEL ID=0 NAME=15W >
 < POWER_MODEL ID=1 NAME=25W >

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tegrastats import CpuCore, RailLine, parse_line
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared/data/jetson/tegrastats"

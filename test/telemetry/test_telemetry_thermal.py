@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from fake_board import read_gated, write_board
+
 from policy_runner.telemetry.host.thermal import ThermalReader
 from policy_runner.telemetry.host.thermal_verdict import ThermalThresholds, ThermalVerdict
 from policy_runner.telemetry.host_files import Tree

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from fake_board import write_board
+
 from policy_runner.telemetry.host.fan import FanReader
 from policy_runner.telemetry.host.gpu import GpuReader
 from policy_runner.telemetry.host.throttling import ThrottlingReader

@@ -6,8 +6,8 @@ import os
 import threading
 
 import pytest
-
 from fake_board import read_gated, write_board
+
 from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, read_bytes
 
 

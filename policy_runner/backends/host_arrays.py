@@ -1,0 +1,53 @@
+"""Host arrays for a model's tensors: fixed shapes, batch 1, the types that a tick can fill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_runner.backends.interface import Buffer
+from policy_runner.core.problems import Problem
+
+DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+REPEATED = "#"  # between a repeated output's name and its position
+
+
+def allocate(
+    path: Path, role: str, tensors: list[Any], problems: list[Problem]
+) -> dict[str, Buffer]:
+    """Zeros for each of a session's inputs or outputs (`name`, `type`, `shape`), by name.
+
+    A batch axis that is left open is 1 on a robot; what cannot be allocated goes to `problems`.
+    """
+    arrays: dict[str, Buffer] = {}
+    for tensor in tensors:
+        key = f"{role} '{tensor.name}'"
+        if tensor.type not in DTYPES:
+            expected = f"one of {', '.join(DTYPES)}"
+            problems.append(Problem(str(path), key, expected, str(tensor.type)))
+            continue
+        shape = list(tensor.shape)
+        # Batch is the one dimension that may stay open: it is 1 on a robot.
+        if shape and not isinstance(shape[0], int):
+            shape[0] = 1
+        if not all(isinstance(d, int) and d > 0 for d in shape):
+            expected = "fixed sizes after the batch axis"
+            problems.append(Problem(str(path), key, expected, f"{tensor.shape}"))
+            continue
+        if tensor.name in arrays and role == "output":
+            arrays[f"{tensor.name}{REPEATED}{len(arrays)}"] = arrays[tensor.name]
+            continue
+        if tensor.name in arrays:
+            problems.append(Problem(str(path), key, "every name once", "twice"))
+            continue
+        arrays[tensor.name] = np.zeros(shape, dtype=DTYPES[tensor.type])
+    return arrays

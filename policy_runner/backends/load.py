@@ -1,0 +1,95 @@
+"""`backend: auto`: what is taken, and why, in words that go to the log and to diagnostics.
+
+The order, where nothing was measured for this model on this machine:
+1. A network of fewer than a million weights without convolutions runs on the CPU: copies to a
+   GPU and its launches cost more than such a network does.
+2. TensorRT, where an engine for this model was built.
+3. ONNX Runtime with CUDA, where it can be proven.
+4. The CPU.
+A GPU that was asked for by `device` leaves out 1 and 4: there is a GPU then, or a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.onnx_file.weights import read_weights
+from policy_runner.backends.onnxruntime.load import provider_of
+from policy_runner.core.problems import Problem, Refusal
+
+SMALL = 1_000_000  # weights
+Loader = Callable[[BackendChoice], LoadedModel]
+
+CANDIDATES: dict[str, tuple[str, str, str]] = {  # name -> backend, device, ONNX Runtime's provider
+    "onnxruntime-cpu": ("onnxruntime", "cpu", "cpu"),
+    "onnxruntime-cuda": ("onnxruntime", "gpu", "cuda"),
+    "onnxruntime-tensorrt": ("onnxruntime", "gpu", "tensorrt"),
+    "tensorrt": ("tensorrt", "gpu", "auto"),
+}
+
+
+def candidate(choice: BackendChoice, name: str) -> BackendChoice:
+    """What `name` of CANDIDATES means on the device that was asked for."""
+    backend, device, provider = CANDIDATES[name]
+    if device == "gpu":
+        device = f"gpu:{choice.gpu or 0}"
+    options = {**choice.options, "onnxruntime.provider": provider}
+    if device == "cpu":
+        options["onnxruntime.cuda_graph"] = False
+    return replace(choice, backend=backend, device=device, options=options)
+
+
+def load_best(choice: BackendChoice, path: Path, sha256: str, load: Loader) -> LoadedModel:
+    """Load the first that works, and note in its facts why it was taken.
+
+    Raises:
+        Refusal: a GPU, a provider or a precision was asked for that nothing here gives.
+    """
+    names, why = _order(choice, path, sha256)
+    refused: list[Problem | str] = []
+    said = []
+    for name in names:
+        try:
+            model = load(candidate(choice, name))
+        except Refusal as refusal:
+            refused += refusal.problems
+            said.append(f"{name}: {'; '.join(map(str, refusal.problems))}")
+            continue
+        reasons = [why[name], *(f"not {text}" for text in said)]
+        model.facts["chosen"] = f"auto took {name}: " + "; ".join(reasons)
+        return model
+    raise Refusal(list(dict.fromkeys(refused)))
+
+
+def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], dict[str, str]]:
+    provider_of(choice)  # refuses what contradicts the device, or is none
+    asked = str(choice.option("onnxruntime.provider", "auto"))
+    if asked != "auto" or choice.device == "cpu":
+        # Said by name: there is nothing to choose.
+        name = f"onnxruntime-{'cpu' if asked == 'auto' else asked}"
+        return [name], {name: "asked for by parameter"}
+    gpu = ["tensorrt", "onnxruntime-cuda"]
+    why = dict.fromkeys(CANDIDATES, "the order for networks of this size")
+    if choice.gpu is not None:
+        return gpu, dict.fromkeys(CANDIDATES, f"{choice.device} was asked for")
+    from policy_runner.backends.measurements import remembered
+
+    found = remembered(choice, sha256)
+    if found is not None and found.best in CANDIDATES:
+        why[found.best] = str(found)
+        rest = [name for name in (*gpu, "onnxruntime-cpu") if name != found.best]
+        return [found.best, *rest], why
+    if choice.precision == "fp16":
+        return [*gpu, "onnxruntime-cpu"], why
+    weights = read_weights(path)
+    if weights.count < SMALL and not weights.convolutions:
+        why["onnxruntime-cpu"] = (
+            f"a network of {weights.count} weights is as fast on the CPU, where no copies are "
+            "needed (`policy-runner bench --backends all` measures it)"
+        )
+        return ["onnxruntime-cpu"], why
+    why["onnxruntime-cpu"] = "the last in the order"
+    return [*gpu, "onnxruntime-cpu"], why

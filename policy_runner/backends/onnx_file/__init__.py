@@ -1,0 +1,1 @@
+"""What an ONNX file contains, read without any inference library."""

@@ -1,0 +1,101 @@
+"""ONNX Runtime on the CPU: one thread, no spinning, tensors bound once.
+
+Inputs and outputs are bound to arrays that live as long as the session, so a run copies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from policy_runner.backends.host_arrays import allocate
+from policy_runner.backends.interface import BackendChoice, Buffer
+from policy_runner.backends.onnxruntime.session import session_options
+from policy_runner.core.problems import Problem, Refusal, refuse
+
+
+class OnnxRuntimeModel:
+    """A loaded model with preallocated tensors, batch 1."""
+
+    provider = "CPUExecutionProvider"
+    sha256 = ""  # of the file, for diagnostics
+
+    def __init__(self, path: Path, choice: BackendChoice | None = None) -> None:
+        import onnxruntime as ort
+
+        self.facts = {"device": "cpu", "precision": "as exported"}
+        options = session_options(choice or BackendChoice())
+        try:
+            self._session = ort.InferenceSession(
+                str(path), sess_options=options, providers=[self.provider]
+            )
+        except Exception as error:  # ORT raises its own pybind types, one per status code
+            text = " ".join(str(error).split())
+            raise refuse(
+                str(path), "", "an ONNX model that ONNX Runtime can load", text,
+                "export the model again, or copy it again with its .data file",
+            ) from error  # fmt: skip
+        problems: list[Problem] = []
+        self._inputs = allocate(path, "input", self._session.get_inputs(), problems)
+        self._outputs = allocate(path, "output", self._session.get_outputs(), problems)
+        if problems:
+            raise Refusal(problems)
+        # ONNX Runtime does not copy an input that is an output, too; it is the same numbers.
+        for name in self._outputs.keys() & self._inputs.keys():
+            self._outputs[name] = self._inputs[name]
+        self._binding = self._session.io_binding()
+        # The OrtValues share the arrays' memory and must live as long as they are bound.
+        self._values = []
+        bound: set[int] = set()
+        for tensors, bind in (
+            (self._inputs, self._binding.bind_ortvalue_input),
+            (self._outputs, self._binding.bind_ortvalue_output),
+        ):
+            for name, array in tensors.items():
+                if id(array) in bound:
+                    continue
+                bound.add(id(array))
+                value = ort.OrtValue.ortvalue_from_numpy(array)
+                self._values.append(value)
+                bind(name, value)
+        self._path = path
+        self._run = self._session._sess.run_with_iobinding
+        self._io = self._binding._iobinding
+
+    @property
+    def inputs(self) -> Mapping[str, Buffer]:
+        """Input tensors by name; write in place."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, Buffer]:
+        """Output tensors by name, in the model's order; overwritten by the next run.
+
+        A name that the model repeats is there again as `name#position`, the same array.
+        """
+        return self._outputs
+
+    def run(self) -> None:
+        """One inference, in place."""
+        self._run(self._io, None)
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run on zeros and look at shapes only: good models may well give NaN on zeros.
+
+        Raises:
+            Refusal: the model does not run with the shapes that it states.
+        """
+        for array in self._inputs.values():
+            array.fill(0)
+        try:
+            for _ in range(runs):
+                self.run()
+        except Exception as error:  # ORT raises its own pybind types, one per status code
+            text = " ".join(str(error).split())
+            expected = "a model that runs with the shapes that it states"
+            raise refuse(str(self._path), "", expected, text, "export the model again") from error
+        for array in self._outputs.values():
+            array.fill(0)
+
+    def close(self) -> None:
+        """Nothing outlives the object: ONNX Runtime frees a session with its last reference."""

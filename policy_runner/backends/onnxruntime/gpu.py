@@ -1,0 +1,243 @@
+"""ONNX Runtime on a GPU: CUDA and TensorRT execution providers, proven before the first tick.
+
+Tensors live on the device at fixed addresses and are bound once; a run copies the host arrays
+in, runs, and copies out. A CUDA graph replays what it captured, addresses included: with
+tensors that ONNX Runtime places anew it would repeat its first answer for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_runner.backends.host_arrays import allocate
+from policy_runner.backends.interface import BackendChoice, Buffer
+from policy_runner.backends.onnxruntime.libraries import TENSORRT
+from policy_runner.backends.onnxruntime.proof import (
+    EXACT,
+    ROUNDED,
+    assignment,
+    check_answers,
+    check_assignment,
+    check_installed,
+    check_session,
+    profiled_assignment,
+    tried,
+)
+from policy_runner.backends.onnxruntime.session import providers, quiet, session_options
+from policy_runner.core.problems import Problem, Refusal, refuse
+
+_LOADS = "a model that ONNX Runtime can load on {}"
+_NO_GRAPH = "set onnxruntime.cuda_graph: false"
+
+
+class OnnxRuntimeGpuModel:
+    """A model on a GPU, with host arrays like every other backend's. Batch 1."""
+
+    sha256 = ""  # of the file, for diagnostics
+
+    def __init__(self, choice: BackendChoice, path: Path, provider: str, sha256: str) -> None:
+        """Load, prove the provider, bind, and compare with the CPU.
+
+        Raises:
+            Refusal: the provider is not what would run the model, with the reason and the fix.
+        """
+        self.provider = provider
+        self._path = path
+        self._graph = bool(choice.option("onnxruntime.cuda_graph", False))
+        allowed = bool(choice.option("onnxruntime.allow_cpu_nodes", False))
+        if self._graph and allowed:
+            got = "both onnxruntime.cuda_graph and onnxruntime.allow_cpu_nodes"
+            expected = "a CUDA graph, or operations on the CPU"
+            raise refuse("", "parameter onnxruntime.cuda_graph", expected, got, _NO_GRAPH)
+        self._closed = False
+        with quiet(), tempfile.TemporaryDirectory(prefix="policy_runner_") as folder:
+            check_installed(provider)
+            session = self._session = self._open(choice, sha256, Path(folder), allowed)
+            session.disable_fallback()
+            check_session(session, provider)
+            self._bind(choice)
+            remedy = _NO_GRAPH if self._graph else "run on the CPU: device: cpu"
+            tried(path, f"a model that runs on {provider}", remedy, self.run)
+            nodes = assignment(session)
+            if nodes is None:
+                nodes = profiled_assignment(Path(session.end_profiling()))
+        where = check_assignment(nodes, provider, path, allowed)
+        self._check(choice, provider)
+        self.facts = {
+            "device": f"gpu:{choice.gpu or 0}",
+            "precision": "fp16" if choice.precision == "fp16" else "as exported",
+            "operations": where,
+            "cuda graph": "yes" if self._graph else "no",
+            "tf32": "yes" if self._rounds(choice) else "no",
+        }
+
+    def _open(self, choice: BackendChoice, sha256: str, folder: Path, allowed: bool) -> Any:
+        import onnxruntime as ort
+
+        entries = {"session.record_ep_graph_assignment_info": "1"}
+        if not allowed:
+            # Refused together with the CPU provider in the list, which is therefore not there.
+            entries["session.disable_cpu_ep_fallback"] = "1"
+        options = session_options(choice, entries)
+        if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+            options.enable_profiling = True
+            options.profile_file_prefix = str(folder / "profile")
+        engines = ""
+        if self.provider == TENSORRT:
+            engines = str(_engine_folder(choice, self._path, sha256))
+        asked = providers(choice, self.provider, engines)
+        remedy = "run on the CPU: device: cpu" + (f", or {_NO_GRAPH}" if self._graph else "")
+        return tried(
+            self._path, _LOADS.format(self.provider), remedy,
+            # Without this word ONNX Runtime prints, tries others, and says nothing more.
+            lambda: ort.InferenceSession(
+                str(self._path), sess_options=options, providers=asked, enable_fallback=0
+            ),
+        )  # fmt: skip
+
+    def _bind(self, choice: BackendChoice) -> None:
+        import onnxruntime as ort
+
+        problems: list[Problem] = []
+        self._inputs = allocate(self._path, "input", self._session.get_inputs(), problems)
+        self._outputs = allocate(self._path, "output", self._session.get_outputs(), problems)
+        if problems:
+            raise Refusal(problems)
+        for name in self._outputs.keys() & self._inputs.keys():
+            self._outputs[name] = self._inputs[name]
+        gpu = choice.gpu or 0
+        self._binding = self._session.io_binding()
+        self._in: list[tuple[Any, Buffer]] = []
+        self._out: list[tuple[Any, Buffer]] = []
+        memory = f"memory on GPU {gpu}"
+        bound: set[int] = set()
+        for tensors, bind, pairs in (
+            (self._inputs, self._binding.bind_ortvalue_input, self._in),
+            (self._outputs, self._binding.bind_ortvalue_output, self._out),
+        ):
+            for name, array in tensors.items():
+                if id(array) in bound:
+                    continue
+                bound.add(id(array))
+                place = partial(ort.OrtValue.ortvalue_from_numpy, array, "cuda", gpu)
+                value = tried(self._path, memory, "`policy-runner doctor` says more", place)
+                if value.device_name().lower() not in ("cuda", "gpu"):
+                    raise refuse(str(self._path), f"tensor '{name}'", memory, value.device_name())
+                bind(name, value)
+                pairs.append((value, array))
+
+    def _rounds(self, choice: BackendChoice) -> bool:
+        # The TensorRT provider has no switch for TF32, which TensorRT uses by itself.
+        return bool(choice.option("onnxruntime.tf32", False)) or self.provider == TENSORRT
+
+    def _check(self, choice: BackendChoice, provider: str) -> None:
+        from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
+
+        half = any(array.dtype == np.float16 for array in self._outputs.values())
+        rounded = half or choice.precision == "fp16" or self._rounds(choice)
+        reference = OnnxRuntimeModel(self._path)
+        try:
+            tolerance = ROUNDED if rounded else EXACT
+            check_answers(self, reference, provider, self._path, tolerance)
+        finally:
+            reference.close()
+
+    @property
+    def inputs(self) -> Mapping[str, Buffer]:
+        """Input tensors by name, on the host; write in place."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, Buffer]:
+        """Output tensors by name, on the host, in the model's order; overwritten by the next run.
+
+        A name that the model repeats is there again as `name#position`, the same array.
+        """
+        return self._outputs
+
+    def run(self) -> None:
+        """One inference; the host's outputs are there when it returns."""
+        for value, array in self._in:
+            value.update_inplace(array)
+        self._session.run_with_iobinding(self._binding)
+        for value, array in self._out:
+            np.copyto(array, value.numpy())
+
+    def warm_up(self, runs: int = 3) -> None:
+        """Run on zeros and look at shapes only: good models may well give NaN on zeros.
+
+        Raises:
+            Refusal: the model does not run with the shapes that it states.
+        """
+        for array in self._inputs.values():
+            array.fill(0)
+        expected = "a model that runs with the shapes that it states"
+        for _ in range(runs):
+            tried(self._path, expected, "export the model again", self.run)
+        for array in self._outputs.values():
+            array.fill(0)
+
+    def close(self) -> None:
+        """Give the device memory and the session back; no run may follow."""
+        if self._closed:
+            return
+        self._closed = True
+        # A captured graph works on the bound tensors: the session goes before them.
+        del self._binding, self._session
+        self._in, self._out = [], []
+
+
+def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
+    """Where the TensorRT provider keeps this model's engines: private, one folder a model.
+
+    Raises:
+        Refusal: not private, or no engine yet and building was not asked for.
+    """
+    import onnxruntime as ort
+
+    from policy_runner.backends.onnxruntime.model_facts import data_files
+    from policy_runner.backends.private_folder import PrivateFolder
+    from policy_runner.backends.tensorrt.engine_cache import default_folder
+    from policy_runner.backends.tensorrt.engine_key import data_digests
+
+    parts = [sha256, *(digest for _, digest in data_digests(path, data_files(path)))]
+    parts += [ort.__version__, choice.precision, *_machine(choice.gpu or 0)]
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    given = str(choice.option("engines.folder", ""))
+    base = Path(given).expanduser().absolute() if given else default_folder()
+    names: list[str] = []
+    for where in (base, base / "onnxruntime", base / "onnxruntime" / name):
+        folder = PrivateFolder(where)  # the outer ones, too, or they would be made for everybody
+        names = folder.names()
+        folder.close()
+    built = any(one.endswith(".engine") for one in names)
+    if not built and not choice.option("onnxruntime.build", False):
+        raise refuse(
+            str(path), TENSORRT, "an engine built before", f"none in {folder.path}",
+            "build it: `policy-runner bench SPEC --backends onnxruntime-tensorrt`",
+        )  # fmt: skip
+    return folder.path
+
+
+def _machine(gpu: int) -> list[str]:
+    """What an engine is bound to besides its model, as far as it can be known here.
+
+    The provider needs TensorRT's libraries only, so its Python package may not be there.
+    """
+    from policy_runner.backends.cuda.cuda_driver_facts import read_driver
+    from policy_runner.backends.tensorrt.module import tensorrt_module
+
+    driver = read_driver()
+    parts = [str(gpu), driver.cuda]
+    parts += [f"{one.name} {one.compute}" for one in driver.gpus[gpu : gpu + 1]]
+    with contextlib.suppress(Refusal):
+        parts.append(str(tensorrt_module().__version__))
+    return parts

@@ -1,0 +1,60 @@
+"""Reads what a model file says about itself: tensors, metadata, and its data files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_runner.backends.host_arrays import DTYPES
+from policy_runner.backends.onnx_file.check import data_files
+from policy_runner.backends.onnx_file.graph import (
+    first_arithmetic,
+    read_graph,
+    stateless_recurrence,
+)
+from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnxruntime.libraries import check_importable
+from policy_runner.core.model_facts import ModelFacts, TensorFacts
+from policy_runner.core.problems import refuse
+
+
+def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
+    """Open the model without optimizing it, and read what it states.
+
+    Raises:
+        Refusal: no ONNX model, or one whose data files are not there.
+    """
+    sha256 = check_model_file(path, None, named_by or path)
+    files = data_files(path)
+    check_importable()
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ORT raises its own pybind types, one per status code
+        text = " ".join(str(error).split())
+        expected = "an ONNX model that ONNX Runtime can load"
+        raise refuse(str(path), "", expected, text, "export the model again") from error
+    graph = read_graph(path)
+    return ModelFacts(
+        path=path,
+        sha256=sha256,
+        inputs=tuple(_tensor(one) for one in session.get_inputs()),
+        outputs=tuple(_tensor(one) for one in session.get_outputs()),
+        metadata=dict(session.get_modelmeta().custom_metadata_map),
+        data_files=files,
+        arithmetic=first_arithmetic(graph),
+        stateless=tuple(stateless_recurrence(graph)),
+    )
+
+
+def _tensor(given: Any) -> TensorFacts:
+    dtype = DTYPES.get(given.type)
+    name = np.dtype(dtype).name if dtype is not None else str(given.type)
+    shape = tuple(d if isinstance(d, int) and d > 0 else None for d in given.shape)
+    return TensorFacts(given.name, name, shape)

@@ -1,0 +1,202 @@
+"""Proof that ONNX Runtime runs a model where it was asked to, since by itself it never says.
+
+A provider that cannot be made leaves a session on the CPU with a log line; the lists of
+available providers are fixed when ONNX Runtime is compiled. So a session is judged by what it
+holds, by where its nodes went, and by what it computes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.backends.interface import Buffer
+from policy_runner.backends.onnxruntime.libraries import (
+    NEED_GPU_WHEEL,
+    missing_library,
+    preload,
+    remedy_for,
+    several_installed,
+)
+from policy_runner.core.problems import Problem, Refusal, refuse
+
+EXACT = 1e-3  # of the largest output: fp32 sums in another order
+ROUNDED = 3e-2  # the same with TF32 or fp16 products
+_CUDA_ERROR = re.compile(r"CUDA (?:failure|error) [^;]+")
+_ELSEWHERE = "set onnxruntime.allow_cpu_nodes: true if that will do, or run on the CPU"
+Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
+
+
+def check_installed(provider: str) -> None:
+    """Refuse early what cannot work, with the library that is missing.
+
+    Raises:
+        Refusal: two distributions in one folder, a wheel without the provider, or a library
+            that cannot be loaded.
+    """
+    import onnxruntime as ort
+
+    twice = several_installed()
+    if twice is not None:
+        raise Refusal([twice])
+    if provider not in ort.get_available_providers():
+        got = f"{', '.join(ort.get_available_providers())} in onnxruntime {ort.__version__}"
+        raise refuse("", "onnxruntime", provider, got, NEED_GPU_WHEEL)
+    preload(provider)
+    lacks = missing_library(provider)
+    if lacks:
+        raise refuse("", provider, "its libraries", lacks, remedy_for(provider, lacks))
+
+
+def check_session(session: Any, provider: str) -> None:
+    """Refuse a session that silently became another.
+
+    Raises:
+        Refusal: the provider is not the session's first.
+    """
+    found = list(session.get_providers())
+    if found[:1] != [provider]:
+        lacks = missing_library(provider)
+        got = f"a session on {', '.join(found)}" + (f" ({lacks})" if lacks else "")
+        remedy = remedy_for(provider, lacks) if lacks else "`policy-runner doctor` says more"
+        raise refuse("", "onnxruntime", f"a session on {provider}", got, remedy)
+
+
+def assignment(session: Any) -> Counter[str] | None:
+    """Nodes per provider as the session recorded them; None where this version cannot say.
+
+    The session needs the entry session.record_ep_graph_assignment_info = 1. ONNX Runtime 1.31
+    can; for 1.23, which cannot, see `profiled_assignment`.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    nodes: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        nodes[part.ep_name] += len(part.get_nodes())
+    return nodes
+
+
+def profiled_assignment(profile: Path) -> Counter[str]:
+    """The same from a profile: one event a node that was run, with its provider."""
+    nodes: dict[str, str] = {}
+    for event in json.loads(profile.read_text(encoding="utf-8")):
+        ran_on = event.get("args", {}).get("provider")
+        if event.get("cat") == "Node" and ran_on:
+            nodes[event["name"]] = ran_on
+    return Counter(nodes.values())
+
+
+def check_assignment(nodes: Counter[str], provider: str, path: Path, allowed: bool) -> str:
+    """Where the nodes went, in words; nodes elsewhere must be `allowed`.
+
+    Raises:
+        Refusal: none is on the provider, or some are elsewhere though that was not allowed.
+    """
+    text = ", ".join(f"{count} on {name}" for name, count in nodes.most_common())
+    elsewhere = sum(nodes.values()) - nodes[provider]
+    if not nodes[provider] or (elsewhere and not allowed):
+        raise refuse(
+            str(path), "", f"every operation on {provider}", text or "no operation",
+            _ELSEWHERE,
+        )  # fmt: skip
+    return text
+
+
+def samples_for(inputs: Mapping[str, Buffer], count: int = 2) -> list[dict[str, Buffer]]:
+    """Different plausible inputs, the same in every run: N(0, 1); integers and booleans 0, 1."""
+    random = np.random.default_rng(20)
+    made = []
+    for k in range(count):
+        sample: dict[str, Buffer] = {}
+        for name, array in inputs.items():
+            if array.dtype.kind == "f":
+                sample[name] = random.standard_normal(array.shape).astype(array.dtype)
+            else:
+                sample[name] = np.full(array.shape, k % 2, array.dtype)
+        made.append(sample)
+    return made
+
+
+def run_on(model: Any, sample: Mapping[str, Buffer]) -> dict[str, npt.NDArray[np.float64]]:
+    """Outputs for one sample, copied."""
+    for name, array in sample.items():
+        np.copyto(model.inputs[name], array)
+    model.run()
+    return {name: np.array(array, np.float64) for name, array in model.outputs.items()}
+
+
+def check_answers(model: Any, reference: Any, provider: str, path: Path, tolerance: float) -> None:
+    """Run both on two inputs, and again on the first: a graph that replays one answer is found.
+
+    Raises:
+        Refusal: an output is further from the CPU's than `tolerance` x (1 + the largest), or
+            two inputs that must differ give one answer.
+    """
+    first, second = samples_for(model.inputs)
+    wanted = [run_on(reference, first), run_on(reference, second)]
+    order = ((first, wanted[0]), (second, wanted[1]), (first, wanted[0]))
+    got = [run_on(model, sample) for sample, _ in order]
+    problems = []
+    for name in wanted[0]:
+        differ = not np.array_equal(wanted[0][name], wanted[1][name], equal_nan=True)
+        if differ and np.array_equal(got[0][name], got[1][name], equal_nan=True):
+            expected = "another answer to another input"
+            problems.append(Problem(str(path), f"output '{name}'", expected, "the first again"))
+            continue
+        error = max(_apart(g[name], w[name]) for g, (_, w) in zip(got, order, strict=True))
+        if not error <= tolerance:
+            problems.append(
+                Problem(
+                    str(path), f"output '{name}'", f"the CPU's answer within {tolerance:g}",
+                    f"{error:.3g} from it on {provider}", "run on the CPU, and report this",
+                )
+            )  # fmt: skip
+    for array in (*model.inputs.values(), *model.outputs.values()):
+        array.fill(0)
+    if problems:
+        raise Refusal(problems)
+
+
+def _apart(got: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> float:
+    if got.size == 0:
+        return 0.0
+    finite = np.isfinite(wanted)
+    if not np.array_equal(np.isnan(got), np.isnan(wanted)):
+        return float("inf")
+    scale = 1.0 + float(np.max(np.abs(wanted[finite]), initial=0.0))
+    return float(np.max(np.abs(got[finite] - wanted[finite]), initial=0.0)) / scale
+
+
+def one_sentence(error: BaseException) -> str:
+    """ONNX Runtime's own words on one line; of an error of CUDA, CUDA's words alone."""
+    words = " ".join(str(error).split())
+    found = _CUDA_ERROR.search(words)
+    return found[0].strip() if found else words or type(error).__name__
+
+
+def tried(path: Path, expected: str, remedy: str, action: Callable[[], Any]) -> Any:
+    """The result of something that ONNX Runtime may raise anything from.
+
+    Raises:
+        Refusal: it did, with its words.
+    """
+    try:
+        return action()
+    except Refusal:
+        raise
+    except Exception as error:  # ORT raises its own pybind types, one per status code
+        text = one_sentence(error)
+        if "no kernel image" in text:
+            remedy = f"this onnxruntime has no code for this GPU: {NEED_GPU_WHEEL}"
+        elif "assigned to the default CPU EP" in text:
+            text, remedy = "operations that this provider lacks", _ELSEWHERE
+        elif text.startswith("CUDA "):
+            remedy = "`policy-runner doctor` says which GPUs there are; or run on the CPU"
+        raise refuse(str(path), "", expected, text, remedy) from error

@@ -1,0 +1,227 @@
+"""Builds an engine in a process of its own, which reports in lines of JSON.
+
+A build takes from seconds to minutes, uses all the memory it can get, and cannot be
+interrupted from Python: nothing of that may happen in the process that serves a robot. The
+child ends with its parent, and is scheduled as an ordinary process whatever the parent is.
+
+    python -m policy_runner.backends.tensorrt.engine_process < request.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.core.problems import Refusal
+
+_PR_SET_PDEATHSIG = 1
+
+
+class EngineBuild:
+    """A build that runs beside; `poll` until it says that it has ended, or `cancel`."""
+
+    def __init__(
+        self,
+        choice: BackendChoice,
+        spec_path: Path,
+        log: Callable[[str], None],
+        anew: bool = False,
+    ) -> None:
+        request = {"choice": asdict(choice), "spec": str(spec_path.absolute()), "anew": anew}
+        self._log = log
+        self._begun = time.monotonic()
+        self._rest = b""
+        self.phase, self.share, self.estimate_s = "starting", 0.0, 0.0
+        self.problems: list[str] = []
+        self.result: dict[str, Any] = {}
+        # What libraries print beside the protocol; shown when the child dies of it.
+        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "policy_runner.backends.tensorrt.engine_process",
+                str(os.getpid()),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._noise,
+            start_new_session=True,  # Ctrl-C is for the parent, which then cancels
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it died already; `poll` says of what
+            self._child.stdin.write(json.dumps(request).encode())
+            self._child.stdin.close()
+        os.set_blocking(self._child.stdout.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        """Of the child."""
+        return self._child.pid
+
+    @property
+    def seconds(self) -> float:
+        """Since the start [s]."""
+        return time.monotonic() - self._begun
+
+    def text(self) -> str:
+        """How far it is, in one line."""
+        share = self.share
+        if not share and self.estimate_s:
+            share = min(0.95, self.seconds / self.estimate_s)
+        shown = f"{100 * share:.0f} %, " if share else ""
+        total = f" of about {self.estimate_s:.0f} s" if self.estimate_s else ""
+        return f"building the engine: {shown}{self.seconds:.0f} s{total}, {self.phase}"
+
+    def poll(self) -> bool:
+        """Take what the child said; True once it has ended. Does not wait.
+
+        After the end `problems` says what was refused, or `result` where the engine is.
+        """
+        code = self._child.poll()  # before reading: what it said last is there by then
+        self._read()
+        if code is None:
+            return False
+        if not self.problems and not self.result:
+            self.problems = [self._how_it_died(code)]
+        self._close()
+        return True
+
+    def cancel(self) -> None:
+        """End the child now; the cache keeps nothing of it."""
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        if not self.result and not self.problems:
+            self.problems = ["the build was cancelled"]
+        self._close()
+
+    def _close(self) -> None:
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+        self._noise.close()
+
+    def _read(self) -> None:
+        stdout = self._child.stdout
+        assert stdout is not None
+        while not stdout.closed:
+            try:
+                piece = os.read(stdout.fileno(), 65536)
+            except BlockingIOError:
+                return
+            if not piece:
+                return
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            for line in lines:
+                try:
+                    said = json.loads(line)
+                    self._take(said if isinstance(said, dict) else {"log": said})
+                except ValueError:  # printed before `main` had the stream for itself
+                    self._log(line.decode(errors="replace"))
+
+    def _take(self, said: Mapping[str, Any]) -> None:
+        if "log" in said:
+            self._log(str(said["log"]))
+        elif "phase" in said:
+            self.phase, self.share = str(said["phase"]), float(said["share"])
+        elif "estimate" in said:
+            self.estimate_s = float(said["estimate"])
+        elif "problems" in said:
+            self.problems = [str(one) for one in said["problems"]]
+        elif "built" in said:
+            self.result = dict(said["built"])
+
+    def _how_it_died(self, code: int) -> str:
+        self._noise.seek(0, os.SEEK_END)
+        self._noise.seek(max(0, self._noise.tell() - 500))
+        last = " ".join(self._noise.read().decode(errors="replace").split())
+        how = f"status {code}"
+        if code < 0:
+            how = signal.Signals(-code).name
+            if -code == signal.SIGKILL:
+                how += ", which is also what the system sends when memory runs out"
+        said = f"; it said last: {last}" if last else ""
+        return f"engine build: expected an engine, got a process that ended with {how}{said}"
+
+
+def main() -> int:
+    """Read the request from stdin, build, report on stdout; 0 when the engine is stored."""
+    _leave_realtime()
+    _end_with(int(sys.argv[1]))
+    # The protocol keeps the real stdout; whatever a library prints there goes to stderr.
+    with os.fdopen(os.dup(1), "w", buffering=1) as out:
+        os.dup2(2, 1)
+
+        lock = threading.Lock()  # TensorRT logs from threads of its own
+
+        def say(**said: Any) -> None:
+            with lock:
+                print(json.dumps(said), file=out, flush=True)
+
+        return _build(json.load(sys.stdin), say)
+
+
+def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
+    from policy_runner.backends.tensorrt.engine_store import build_into_cache
+
+    choice = BackendChoice(**request["choice"])
+    told: list[tuple[str, int]] = [("", 0)]
+
+    def progress(phase: str, share: float) -> None:
+        percent = (phase, int(100 * share))
+        if told[0] != percent:  # TensorRT tells of every step, of which there may be 100 000
+            told[0] = percent
+            say(phase=phase, share=share)
+
+    try:
+        entry = build_into_cache(
+            choice,
+            Path(request["spec"]),
+            lambda line: say(log=line),
+            progress,
+            lambda seconds: say(estimate=seconds),
+            bool(request["anew"]),
+        )
+    except Refusal as refusal:
+        say(problems=[str(problem) for problem in refusal.problems])
+        return 1
+    except Exception as error:  # noqa: BLE001 - the parent must hear of it, whatever it is
+        say(problems=[f"engine build: {type(error).__name__}: {error}"])
+        return 1
+    say(built={"path": str(entry.path), "size": entry.size, "facts": dict(entry.facts)})
+    return 0
+
+
+def _leave_realtime() -> None:
+    """Under SCHED_FIFO, which a child inherits, a build would starve the machine."""
+    try:
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.nice(5)
+    except OSError:
+        pass
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when the thread that started us ends, be it by a crash of its process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before we could ask
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

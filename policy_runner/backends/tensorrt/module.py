@@ -1,0 +1,166 @@
+"""TensorRT itself: whether it is there, which version, and its log."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policy_runner.backends.cuda.interface import open_cuda
+from policy_runner.core.problems import refuse
+
+OLDEST = (8, 6)  # 8.5 lacks builder_optimization_level, and names numpy's removed bool
+KEPT_LINES = 200
+Line = Callable[[str], None]
+# trt.DataType's name -> numpy's type. What is not here no tick could fill.
+DTYPES: dict[str, Any] = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What an engine is bound to: exact TensorRT, exact GPU, driver. All as text."""
+
+    tensorrt: str
+    gpu: str
+    compute: str
+    driver: str
+
+
+def tensorrt_module() -> Any:
+    """The module `tensorrt`, of a version that this package knows.
+
+    Raises:
+        Refusal: not installed, not importable, or too old.
+    """
+    expected = "the Python package tensorrt, 8.6 or newer"
+    # No `import tensorrt` without a look first: a folder of that name is a package, too.
+    if importlib.util.find_spec("tensorrt") is None:
+        raise refuse(
+            "", "backend tensorrt", expected, "no such package",
+            "install it as docs/install_jetson.md says, or set backend: onnxruntime",
+        )  # fmt: skip
+    try:
+        import tensorrt
+
+        found = version_of(tensorrt)
+    except Exception as error:  # its __init__ loads libraries and raises what it likes
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise refuse(
+            "", "backend tensorrt", expected, text,
+            "a virtual environment needs --system-site-packages to see the apt package; "
+            "`policy-runner doctor` says what is missing",
+        ) from error  # fmt: skip
+    if found < OLDEST:
+        remedy = "use JetPack 6 or newer, or set backend: onnxruntime"
+        raise refuse("", "backend tensorrt", expected, str(tensorrt.__version__), remedy)
+    return tensorrt
+
+
+def version_of(tensorrt: Any) -> tuple[int, int]:
+    """Major and minor."""
+    major, minor = str(tensorrt.__version__).split(".")[:2]
+    return int(major), int(minor)
+
+
+def machine_facts(gpu: int, binding: str = "auto") -> MachineFacts:
+    """What runs here.
+
+    Raises:
+        Refusal: no TensorRT, no CUDA, no such GPU.
+    """
+    tensorrt = tensorrt_module()
+    cuda = open_cuda(binding, gpu)
+    try:
+        return MachineFacts(str(tensorrt.__version__), cuda.gpu, cuda.compute, cuda.driver)
+    finally:
+        cuda.close()
+
+
+class TensorRtLog:
+    """Keeps TensorRT's newest lines, warnings and worse; hands them out, or on while building.
+
+    TensorRT calls from any of its threads, and while running from the control thread, which may
+    not log: a line then waits here until somebody takes it.
+    """
+
+    def __init__(self, tensorrt: Any) -> None:
+        """One per process, since TensorRT takes one logger for good: see `log_of`."""
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._forward: Line | None = None
+        self._lock = threading.Lock()
+        severity = tensorrt.ILogger.Severity
+        names = {
+            severity.INTERNAL_ERROR: "internal error",
+            severity.ERROR: "error",
+            severity.WARNING: "warning",
+        }
+        heard = self._heard
+
+        class Logger(tensorrt.ILogger):  # type: ignore[misc]
+            """Called from C++: an exception in here would end the process."""
+
+            def __init__(self) -> None:
+                tensorrt.ILogger.__init__(self)
+
+            def log(self, severity: Any, msg: str) -> None:
+                with suppress(Exception):
+                    if severity in names:
+                        heard(f"TensorRT {names[severity]}: {' '.join(str(msg).split())}")
+
+        self.logger = Logger()
+
+    def note(self, line: str) -> None:
+        """Keep a line of our own among TensorRT's."""
+        self._lines.append(line)
+
+    def _heard(self, line: str) -> None:
+        self._lines.append(line)
+        if self._forward is not None:
+            self._forward(line)
+
+    @contextmanager
+    def forwarded(self, to: Line | None) -> Iterator[None]:
+        """Hand every line on at once, from whichever thread it comes, while in here."""
+        with self._lock:
+            self._forward = to
+            try:
+                yield
+            finally:
+                self._forward = None
+
+    def take(self) -> list[str]:
+        """The lines since the last call, and forget them."""
+        lines = []
+        while self._lines:
+            lines.append(self._lines.popleft())
+        return lines
+
+
+_logs: dict[Any, TensorRtLog] = {}
+
+
+def log_of(tensorrt: Any) -> TensorRtLog:
+    """The one log of this process."""
+    if tensorrt not in _logs:
+        _logs[tensorrt] = TensorRtLog(tensorrt)
+    return _logs[tensorrt]
+
+
+def said(lines: list[str], otherwise: str) -> str:
+    """What TensorRT said, short: its errors before its warnings, three at most."""
+    errors = [line for line in lines if "error:" in line]
+    return "; ".join((errors or lines)[:3]) or otherwise
