@@ -14,7 +14,7 @@ from pathlib import Path
 
 from policy_runner.backends.cuda.cuda_driver_facts import Driver
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 OK, MISSING, PROBLEM = "ok", "missing", "problem"
 BINDINGS = (("pycuda", "pycuda", "pycuda"), ("cuda.bindings", "cuda.bindings", "cuda-bindings"))

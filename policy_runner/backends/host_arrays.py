@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.interface import Buffer
-from policy_runner.core.problems import Problem
+from policy_runner.core.errors import Problem
 
 DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,

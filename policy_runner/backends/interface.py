@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal
 
 Buffer = npt.NDArray[np.generic]
 

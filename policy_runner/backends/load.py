@@ -18,7 +18,7 @@ from pathlib import Path
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.onnx_file.weights import read_weights
 from policy_runner.backends.onnxruntime.load import provider_of
-from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal
 
 SMALL = 1_000_000  # weights
 Loader = Callable[[BackendChoice], LoadedModel]

@@ -18,12 +18,17 @@ import numpy.typing as npt
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.sample_inputs import generated, recorded
-from policy_runner.core.action import ActionDecoder
-from policy_runner.core.build_normalizers import action_normalizers
-from policy_runner.core.build_tensors import bind_states, fill_constant, tensor_name, uncovered
-from policy_runner.core.pipeline import Model
-from policy_runner.core.problems import Refusal, refuse
-from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.core.command.decoder import ActionDecoder
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.pipeline.bind_tensors import action_normalizers
+from policy_runner.core.pipeline.build_tensors import (
+    bind_states,
+    fill_constant,
+    tensor_name,
+    uncovered,
+)
+from policy_runner.core.pipeline.pipeline import Model
+from policy_runner.core.spec.reader import SpecFile, read_spec
 
 TOLERANCE = 0.02  # default of precision_check.tolerance
 SAMPLES = 64  # default of precision_check.samples

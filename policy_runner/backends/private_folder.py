@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from policy_runner.core.problems import Refusal, refuse
+from policy_runner.core.errors import Refusal, refuse
 
 _WAIT_S = 0.1
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.backends.registry import load_model
-from policy_runner.core.action import action_elements
-from policy_runner.core.build import build_pipeline
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Refusal
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.problems import Refusal
-from policy_runner.core.safety import Decision
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.safety.decision import Decision
 from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.spec.reader import read_spec
 
 PARTS = ("observation", "inference", "command", "whole step", "bare run of the model")
 

@@ -16,12 +16,12 @@ from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.backends.onnxruntime.model_facts import data_files
 from policy_runner.backends.registry import load_model
 from policy_runner.cli.node_parameters import parameter_values
-from policy_runner.core.action import action_elements
-from policy_runner.core.build import build_pipeline
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.pipeline import Model, Pipeline
-from policy_runner.core.problems import Problem, Refusal
-from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.pipeline.pipeline import Model, Pipeline
+from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.ros.command_limits import with_urdf_limits
 from policy_runner.ros.configure_checks import (
     collect,

@@ -11,9 +11,9 @@ import yaml
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.cli.node_parameters import parameter_values
-from policy_runner.core.action import action_elements
-from policy_runner.core.problems import Problem, Refusal, did_you_mean
-from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Problem, Refusal, did_you_mean
+from policy_runner.core.spec.reader import SpecFile
 from policy_runner.ros.backend_table import BACKEND_TABLE
 from policy_runner.ros.parameter_table import Parameter, problem
 

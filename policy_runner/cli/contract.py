@@ -9,10 +9,10 @@ import numpy as np
 from policy_runner.cli.bound import Bound
 from policy_runner.cli.limits_shown import limits_in_force
 from policy_runner.cli.suspicious import normalizations, statistics_of, suspicions
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.named_numbers import by_name
-from policy_runner.core.normalization import resolve_formula
-from policy_runner.core.spec import ObservationTensor, PolicySpec
+from policy_runner.core.model import ModelFacts, TensorFacts
+from policy_runner.core.observation.normalization import resolve_formula
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import ObservationTensor, PolicySpec
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.draft import remarks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.formats import vecnormalize_pickle
 
 

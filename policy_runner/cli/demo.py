@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.cli.children import Children
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 from policy_runner.ros.processes import Arguments, processes
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.core.bounded_reading import beside
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.files.bounded import beside
+from policy_runner.core.model import ModelFacts
 from policy_runner.formats.detect import FORMATS, find_reader, model_in
 from policy_runner.formats.draft import Draft, remarks, spec_text
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.cli.bound import Bound
-from policy_runner.core.element_limits import limit_names
+from policy_runner.core.spec.element_limits import limit_names
 
 
 def limits_in_force(bound: Bound) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from policy_runner import __version__
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 # Subcommand, module, one line. A module has add_arguments(parser) and run(arguments) -> int.
 COMMANDS: tuple[tuple[str, str, str], ...] = (

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 if TYPE_CHECKING:
     from policy_runner.ros.jetson_diagnostics_listener import DiagnosticsListener

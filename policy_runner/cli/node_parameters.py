@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from policy_runner.core.action import ActionElement
-from policy_runner.core.problems import Problem
-from policy_runner.core.spec import PolicySpec
+from policy_runner.core.command.decoder import ActionElement
+from policy_runner.core.errors import Problem
+from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.ros.parameter_overrides import is_wildcard, parameter_sections, unknown_keys
 from policy_runner.ros.parameter_table import Parameter, problem
 from policy_runner.ros.policy_parameters import PREFIXES

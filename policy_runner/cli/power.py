@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from policy_runner.core.problems import did_you_mean, refuse
+from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.telemetry.host.power_mode import (
     PowerMode,
     PowerModes,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.cli.signals import Event
-from policy_runner.core.problems import Problem, Refusal, refuse
-from policy_runner.core.spec import Input
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.spec.policy import Input
 
 SUFFIXES = (".mcap", ".db3")
 TWISTS = {"geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"}

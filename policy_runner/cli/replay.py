@@ -27,8 +27,8 @@ from policy_runner.cli.replay_run import (
 )
 from policy_runner.cli.replay_run import Progress as Done
 from policy_runner.cli.signals import is_signals, signal_events
-from policy_runner.core.problems import refuse
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.errors import refuse
+from policy_runner.core.spec.reader import read_spec
 
 WORST = 5
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 Arrays = Mapping[str, np.ndarray]
 _OUTPUT = re.compile(r"^out\d+__(.+)$")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.cli.bound import Bound
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.replay_compare import Comparison
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 MOST_LINES = 12
 Arrays = Mapping[str, np.ndarray]

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
 from policy_runner.telemetry.recording.report import build_report, text
 

@@ -28,8 +28,8 @@ from policy_runner.backends.registry import load_model
 from policy_runner.cli.bench import machine
 from policy_runner.cli.build_engine import build_in_child
 from policy_runner.cli.choice_options import add_choice_options, choice_from
-from policy_runner.core.problems import Refusal, refuse
-from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.share import share_path
 
 WARM = 50

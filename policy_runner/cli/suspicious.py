@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.normalization import resolve_formula
-from policy_runner.core.problems import Refusal
-from policy_runner.core.spec import Normalization, PerTermNormalization
-from policy_runner.core.spec_file import SpecFile
-from policy_runner.core.statistics import read_statistics
+from policy_runner.core.errors import Refusal
+from policy_runner.core.files.arrays import read_statistics
+from policy_runner.core.model import ModelFacts
+from policy_runner.core.observation.normalization import resolve_formula
+from policy_runner.core.spec.policy import Normalization, PerTermNormalization
+from policy_runner.core.spec.reader import SpecFile
 from policy_runner.formats.draft import rounded
 
 SMALL_STD = 1e-4  # a constant in training: the slightest noise on the robot is huge after it

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
     MALFORMED,
     Draft,

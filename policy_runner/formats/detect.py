@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.problems import Refusal, refuse
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.model import ModelFacts
 from policy_runner.formats.deploy_yaml import draft_deploy_yaml, is_deploy_yaml
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.foreign_yaml import read_yaml

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from policy_runner.core.bounded_reading import MOST_FOREIGN
-from policy_runner.core.plain_yaml import load_yaml
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.files.bounded import MOST_FOREIGN
+from policy_runner.core.files.safe_yaml import load_yaml
 
 
 class _Loader(yaml.SafeLoader):

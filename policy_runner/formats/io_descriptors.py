@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.deploy_yaml import history_of
 from policy_runner.formats.draft import (
     MALFORMED,

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import MALFORMED, Draft, model_keys, todo, used_inputs
 from policy_runner.formats.onnx_values import parse_json
 from policy_runner.formats.plain_onnx import draft_plain, state_pairs

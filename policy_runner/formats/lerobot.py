@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.bounded_reading import MOST_FOREIGN, read_bounded
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.files.bounded import MOST_FOREIGN, read_bounded
+from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import MALFORMED, Draft, todo
 from policy_runner.formats.plain_onnx import draft_plain
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.model import ModelFacts
 from policy_runner.formats.deploy_yaml import history_of
 from policy_runner.formats.draft import (
     MALFORMED,

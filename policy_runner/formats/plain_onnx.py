@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
+from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo
 
 NORMALIZATION = "none, in_model, or the preset and statistics: is the input normalized outside?"

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from policy_runner.core.action_elements import ActionElement
-from policy_runner.core.element_limits import limit_names
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.problems import Problem, Refusal, did_you_mean, refuse
-from policy_runner.core.spec_limits import NO_LIMIT, Limit
+from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.core.spec.elements import ActionElement
+from policy_runner.core.spec.spec_limits import NO_LIMIT, Limit
 
 MOST_BYTES = 16 * 1024 * 1024
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")

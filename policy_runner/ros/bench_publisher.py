@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.named_numbers import by_name
-from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.reader import read_spec
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.realtime import Granted, prepare_control_thread
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.pd import EffortFromPd
-from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.problems import Problem
-from policy_runner.core.spec import PolicySpec
+from policy_runner.core.command.effort_pd import EffortFromPd
+from policy_runner.core.errors import Problem
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.ros.command_format import command_format
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.configure_checks import collect

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.named_numbers import by_name
-from policy_runner.core.problems import Problem, Refusal
-from policy_runner.core.spec import PolicySpec
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.ros.command_messages import CommandFormat
 from policy_runner.ros.command_table import JOINT_KINDS
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.action import ActionElement, action_elements
-from policy_runner.core.element_limits import limit_names, limits_by_element
-from policy_runner.core.joints import RobotJoint
+from policy_runner.core.command.decoder import ActionElement, action_elements
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.problems import Problem, Refusal, refuse
-from policy_runner.core.spec import Limit, PolicySpec
-from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.spec.element_limits import limit_names, limits_by_element
+from policy_runner.core.spec.policy import Limit, PolicySpec
+from policy_runner.core.spec.reader import SpecFile
 from policy_runner.core.stopping import StopRule
 from policy_runner.ros.command_table import limit_prefix
 

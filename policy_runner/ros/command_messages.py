@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from policy_runner.core.cdr import Unreadable
-from policy_runner.core.problems import Refusal, refuse
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.runner_parameters import COMMAND_TYPES
 from policy_runner.ros.serialized_command import SerializedCommand

@@ -13,10 +13,10 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from policy_runner.core.action import ActionElement
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.pd import EffortFromPd
-from policy_runner.core.problems import did_you_mean, refuse
+from policy_runner.core.command.decoder import ActionElement
+from policy_runner.core.command.effort_pd import EffortFromPd
+from policy_runner.core.errors import did_you_mean, refuse
+from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.stopping import RUNNING, Manner
 from policy_runner.ros.command_messages import CommandFormat, command_messages
 from policy_runner.ros.runner_parameters import JOINT_KINDS

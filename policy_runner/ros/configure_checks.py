@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.inputs import InputSlot
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.problems import Problem, Refusal, refuse
 from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec_file import SpecFile, read_spec
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.policy_parameters import PREFIXES, policy_parameters

@@ -10,12 +10,12 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.loop_watch import LoopWatch
-from policy_runner.core.pd import EffortFromPd
-from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.problems import Problem, Refusal
-from policy_runner.core.spec import PolicySpec
+from policy_runner.core.command.effort_pd import EffortFromPd
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.safety.loop_watch import LoopWatch
+from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.ros.command_format import command_format
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.configure_checks import (

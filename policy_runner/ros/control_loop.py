@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.loop_watch import LoopWatch
-from policy_runner.core.pipeline import Pipeline, Step
+from policy_runner.core.pipeline.pipeline import Pipeline, Step
+from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.command_publisher import CommandPublisher

@@ -25,8 +25,8 @@ from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.backends.onnxruntime.model_facts import data_files
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.backends.tensorrt.engine_store import cached_engine
-from policy_runner.core.problems import Refusal
-from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec.reader import SpecFile
 from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 
 _SERVE_EVERY_S = 0.02

@@ -7,7 +7,7 @@ from typing import Any
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
-from policy_runner.core.operator import Operator
+from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.ros.input_graph import explain_silence
 from policy_runner.ros.polling import MOST_TAKES, PolledSubscription
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
-from policy_runner.core.loop_watch import LoopWatch
+from policy_runner.core.safety.loop_watch import LoopWatch
 
 _PERIOD_S = 0.25
 _MINUTE_NS = 60_000_000_000

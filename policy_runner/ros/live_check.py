@@ -13,10 +13,10 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from policy_runner.core.inputs import InputSlot
-from policy_runner.core.joints import NEVER
-from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.ros.configured import COMMAND_TOPIC, input_qos
 from policy_runner.ros.input_graph import explain_silence
 from policy_runner.ros.message_readers import build_reader, message_class, stamp_ns

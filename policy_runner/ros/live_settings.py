@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.build import reads_gravity
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
+from policy_runner.core.pipeline.build import reads_gravity
 from policy_runner.core.settings import Settings
 from policy_runner.ros.configured import Configured
 from policy_runner.ros.parameter_table import DeclaredParameters

@@ -12,14 +12,14 @@ from typing import Any
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.registry import forgets, load_model
-from policy_runner.core.action import action_elements
-from policy_runner.core.build import build_pipeline
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.problems import Problem, Refusal
-from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec_file import SpecFile
-from policy_runner.core.stated_hashes import unchecked_files
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec.stated_hashes import unchecked_files
 from policy_runner.ros.command_limits import with_urdf_limits
 from policy_runner.ros.configure_checks import (
     collect,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.spec import Input
+from policy_runner.core.spec.policy import Input
 from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS as SIDECAR
 from policy_runner.ros.parameter_table import Parameter
 from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from policy_runner.core.problems import did_you_mean
+from policy_runner.core.errors import did_you_mean
 
 # Declared or read by rclpy itself.
 _RCLPY = ("use_sim_time", "start_type_description_service")

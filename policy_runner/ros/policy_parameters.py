@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from policy_runner.core.action import action_elements
-from policy_runner.core.problems import Refusal
-from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec.reader import SpecFile
 from policy_runner.ros.parameter_overrides import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters, Parameter, problem
 from policy_runner.ros.runner_parameters import policy_rows

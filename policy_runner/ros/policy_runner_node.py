@@ -12,8 +12,8 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from policy_runner.core.operator import Operator
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
+from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.ros.configured import Configured, configure
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.ending import ENDED_WELL, LOOP_FAILED, START_REFUSED

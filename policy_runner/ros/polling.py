@@ -19,9 +19,9 @@ try:  # Humble calls the module otherwise
 except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
 
-from policy_runner.core.inputs import InputSlot
-from policy_runner.core.joints import NEVER
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.ros.raw_reader import RawReader, header_stamp_ns
 
 # A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.

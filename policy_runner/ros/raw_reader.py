@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.cdr import Layout, Place, Unreadable, read_layout
-from policy_runner.core.inputs import InputSlot
+from policy_runner.core.inputs.cdr import Layout, Place, Unreadable, read_layout
+from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.ros.message_readers import build_reader, stamp_ns
 
 RawReader = Callable[[bytes], tuple[str, int]]  # (fault or '', header stamp [ns])

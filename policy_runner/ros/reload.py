@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.reload_attempt import Attempt
 
 _LOOK_AGAIN_S = 0.005

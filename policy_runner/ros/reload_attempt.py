@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.configure_checks import read_policy
 from policy_runner.ros.configured import Configured, connect
 from policy_runner.ros.control_loop import ControlLoop

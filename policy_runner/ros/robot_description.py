@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.polling import PolledSubscription
 

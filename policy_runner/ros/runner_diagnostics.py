@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from policy_runner.core.element_limits import limit_names
-from policy_runner.core.joints import NEVER
-from policy_runner.core.pipeline import Pipeline
-from policy_runner.core.safety import Decision, Reason
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.safety.decision import Decision, Reason
+from policy_runner.core.spec.element_limits import limit_names
 from policy_runner.core.timing import Percentiles
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.diagnostic_status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from policy_runner.core.action import ActionElement
-from policy_runner.core.element_limits import limit_names
-from policy_runner.core.joints import RobotJoint
+from policy_runner.core.command.decoder import ActionElement
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.problems import Problem, Refusal
 from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec import Input, PolicySpec
+from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.core.spec.policy import Input, PolicySpec
 from policy_runner.core.stopping import StopRule
 from policy_runner.ros.command_limits import command_limits, start_settings, stop_rule
 from policy_runner.ros.command_table import (

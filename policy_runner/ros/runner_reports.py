@@ -11,7 +11,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
-from policy_runner.core.joints import NEVER
+from policy_runner.core.inputs.joints import NEVER
 from policy_runner.ros.command_graph import deaf_receivers
 from policy_runner.ros.configured import Configured
 from policy_runner.ros.control_loop import ControlLoop

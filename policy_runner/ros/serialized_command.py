@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.cdr import ENCAPSULATION, read_layout
+from policy_runner.core.inputs.cdr import ENCAPSULATION, read_layout
 from policy_runner.ros.raw_reader import describe_message
 
 Array = npt.NDArray[np.float64]

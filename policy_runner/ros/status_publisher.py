@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.qos import QoSProfile
 
-from policy_runner.core.safety import Decision, Safety
+from policy_runner.core.safety.decision import Decision, Safety
 
 _RATE_HZ = 20
 LEVELS = {

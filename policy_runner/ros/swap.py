@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.control_loop import ControlLoop
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rosgraph_msgs.msg import Clock
 
-from policy_runner.core.joints import NEVER
+from policy_runner.core.inputs.joints import NEVER
 from policy_runner.ros.polling import PolledInput, PolledSubscription
 
 # How long a wait may last before the caller gets to look whether it should stop.

@@ -18,7 +18,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.backends.onnx_file.weights import read_weights
 from policy_runner.backends.registry import load_model
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 Make = Callable[..., fake.Machine]
 CPU_WINS = {"onnxruntime-cpu": 100.0, "onnxruntime-cuda": 95.0}

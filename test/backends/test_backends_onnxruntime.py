@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.registry import load_model
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 FLOAT = TensorProto.FLOAT
 ELEMENT = {

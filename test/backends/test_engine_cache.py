@@ -29,7 +29,7 @@ from policy_runner.backends.tensorrt.engine_key import (
     data_digests,
     sha256_of,
 )
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 ROOT = os.geteuid() == 0
 HERE = str(Path(__file__).parent)

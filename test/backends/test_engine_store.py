@@ -37,7 +37,7 @@ from policy_runner.backends.tensorrt.engine_store import (
     open_cache,
     stored_engine,
 )
-from policy_runner.core.problems import Refusal, refuse
+from policy_runner.core.errors import Refusal, refuse
 from policy_runner.ros.backend_table import BACKEND_TABLE
 from policy_runner.share import share_path
 

@@ -23,7 +23,7 @@ from policy_runner.backends.onnxruntime.proof import (
 )
 from policy_runner.backends.onnxruntime.session import quiet, session_options
 from policy_runner.backends.probe_model import write_probe
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 no_gpu = pytest.mark.skipif(
     CUDA in ort.get_available_providers() and not missing_library(CUDA), reason="CUDA is here"

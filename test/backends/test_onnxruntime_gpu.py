@@ -25,7 +25,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.libraries import remedy_for
 from policy_runner.backends.registry import load_model
 from policy_runner.backends.tensorrt import module as tensorrt_module
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 RANDOM = np.random.default_rng(3)
 Make = Callable[..., Any]

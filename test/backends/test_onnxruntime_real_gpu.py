@@ -17,7 +17,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.libraries import CUDA, missing_library, preload
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.backends.registry import load_model
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx makes the models")
 MODELS = ("mlp", "lstm", "cnn")

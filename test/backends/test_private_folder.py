@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from policy_runner.backends.private_folder import PrivateFolder
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 ROOT = os.geteuid() == 0
 

@@ -17,7 +17,7 @@ from onnx import helper
 from policy_runner.backends.tensorrt import tensorrt_half
 from policy_runner.backends.tensorrt.builder import build_engine
 from policy_runner.backends.tensorrt.module import log_of, machine_facts
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 TYPED = {"8.6.1": False, "10.3.0": False, "10.13.3": True, "11.4.0": True}
 

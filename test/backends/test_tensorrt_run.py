@@ -15,7 +15,7 @@ from onnx import helper
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.tensorrt.model import model_of_plan
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 BINDINGS = ("pycuda", "cuda.bindings")
 

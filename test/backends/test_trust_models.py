@@ -19,7 +19,7 @@ from policy_runner.backends.onnx_file.graph import (
     stateless_recurrence,
 )
 from policy_runner.backends.registry import load_model
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 
 def _external(location: str) -> Any:

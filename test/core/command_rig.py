@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from core_rig import MS
 
-from policy_runner.core.action import ActionElement
-from policy_runner.core.command import Command
+from policy_runner.core.command.command import Command
+from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from core_rig import FakeModel, Rig, make_rig, spec_content
 
-from policy_runner.core.safety import Decision
+from policy_runner.core.safety.decision import Decision
 
 IMU = "sensor_msgs/msg/Imu"
 TWIST = "geometry_msgs/msg/Twist"

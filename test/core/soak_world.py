@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from core_rig import MS, FakeClock, FakeModel, spec_content, term, write_spec
 
-from policy_runner.core.build import build_pipeline
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.safety import Decision, Fault, Reason
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.spec.reader import read_spec
 from policy_runner.core.stopping import StopRule
 
 KINDS: dict[str, tuple[str, ...]] = {

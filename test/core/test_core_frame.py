@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.frame_arithmetic import frame_stages
-from policy_runner.core.spec import ConstantTerm
+from policy_runner.core.observation.arithmetic import frame_stages
+from policy_runner.core.spec.policy import ConstantTerm
 
 INF, NAN = math.inf, math.nan
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.history import FrameHistory
-from policy_runner.core.spec import History
+from policy_runner.core.observation.history import FrameHistory
+from policy_runner.core.spec.policy import History
 
 Frames = list[list[float]]
 

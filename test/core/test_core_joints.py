@@ -12,8 +12,8 @@ from core_rig import MS, Rig, make_rig, spec_content, term
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.joints import NEVER, JointSamples, RobotJoint
-from policy_runner.core.safety import Decision, Reason
+from policy_runner.core.inputs.joints import NEVER, JointSamples, RobotJoint
+from policy_runner.core.safety.decision import Decision, Reason
 
 NAMES = ["hip", "knee", "wheel"]
 NUMBER = st.floats(-100, 100)

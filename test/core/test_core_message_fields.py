@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policy_runner.core.message_fields import leaves
+from policy_runner.core.inputs.message_fields import leaves
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.normalization import Normalizer, build_normalizer, resolve_formula
-from policy_runner.core.spec import Normalization
+from policy_runner.core.observation.normalization import (
+    Normalizer,
+    build_normalizer,
+    resolve_formula,
+)
+from policy_runner.core.spec.policy import Normalization
 
 
 def _normalizer(statistics: dict[str, list[float]], **keys: Any) -> Normalizer:

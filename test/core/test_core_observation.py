@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from core_rig import FakeModel, Rig, make_rig, spec_content, term
 
-from policy_runner.core.safety import Decision
+from policy_runner.core.safety.decision import Decision
 
 THING = "my_msgs/msg/Thing"
 HISTORY = {"stack": "frame", "order": "oldest_first", "length": 2, "fill": "repeat"}

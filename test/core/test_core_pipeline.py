@@ -11,8 +11,8 @@ from core_rig import MS, FakeModel, Rig, make_rig, spec_content, term
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.pipeline import Step
-from policy_runner.core.safety import Decision
+from policy_runner.core.pipeline.pipeline import Step
+from policy_runner.core.safety.decision import Decision
 from policy_runner.core.settings import InputRule
 
 NONE, RUN, HOLD = Decision.STARTING, Decision.RUN, Decision.HOLD

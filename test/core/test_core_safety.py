@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.safety import Decision, Fault, Reason, Safety
+from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.settings import Settings
 
 HOLD = Fault(Decision.HOLD, Reason.INPUT_STALE, "imu: 0.3 s old")

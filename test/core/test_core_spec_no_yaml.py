@@ -10,8 +10,8 @@ from core_rig import refused, write_spec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.problems import Refusal
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec.reader import read_spec
 
 NO_SPEC: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "expected a mapping of keys, got an empty file"),

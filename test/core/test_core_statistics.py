@@ -15,8 +15,8 @@ from core_rig import make_rig, refused, spec_content, write_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.problems import Refusal
-from policy_runner.core.statistics import read_statistics
+from policy_runner.core.errors import Refusal
+from policy_runner.core.files.arrays import read_statistics
 
 GOOD = {"mean": np.array([1.0, 2.0]), "var": np.array([4.0, 9.0])}
 REMEDY = "export the file again"

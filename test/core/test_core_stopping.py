@@ -11,7 +11,7 @@ import pytest
 from core_rig import MS, Rig, make_rig, spec_content, term
 
 from policy_runner.core.limits import CommandLimits
-from policy_runner.core.safety import Decision, Reason
+from policy_runner.core.safety.decision import Decision, Reason
 from policy_runner.core.settings import InputRule
 
 IMU, TWIST = "sensor_msgs/msg/Imu", "geometry_msgs/msg/Twist"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from core_rig import Rig, make_rig, spec_content, term
 
-from policy_runner.core.safety import Decision, Reason
+from policy_runner.core.safety.decision import Decision, Reason
 
 IMU, TWIST, STAMPED = (
     "sensor_msgs/msg/Imu",

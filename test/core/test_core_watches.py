@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from core_rig import MS, FakeModel, Rig, make_rig, refused, spec_content, term
 
-from policy_runner.core.inputs import InputSlot
-from policy_runner.core.loop_watch import LoopWatch
-from policy_runner.core.safety import Decision, Reason
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.safety.decision import Decision, Reason
+from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec import Input
+from policy_runner.core.spec.policy import Input
 
 DAY_NS = 86_400_000_000_000
 NOW_NS = 20_000 * DAY_NS

@@ -13,7 +13,7 @@ from fidelity_rig import IMU, TWIST, observed, terms_rig
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.safety import Decision
+from policy_runner.core.safety.decision import Decision
 
 
 def _phase(x: float) -> list[float]:

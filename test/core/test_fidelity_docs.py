@@ -15,10 +15,21 @@ from core_rig import refused
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from policy_runner.cli import main, schema
-from policy_runner.core import spec as models
-from policy_runner.core import spec_action, spec_clocks, spec_tensors, spec_terms
-from policy_runner.core.spec import PolicySpec, json_schema
-from policy_runner.core.spec_file import _Loader, read_spec
+from policy_runner.core.spec import (
+    action as spec_action,
+)
+from policy_runner.core.spec import policy as models
+from policy_runner.core.spec import (
+    spec_terms,
+)
+from policy_runner.core.spec import (
+    tensors as spec_tensors,
+)
+from policy_runner.core.spec import (
+    terms as spec_clocks,
+)
+from policy_runner.core.spec.policy import PolicySpec, json_schema
+from policy_runner.core.spec.reader import _Loader, read_spec
 from policy_runner.core.spec_reference import with_tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -10,8 +10,8 @@ from core_rig import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.history import FrameHistory
-from policy_runner.core.spec import History
+from policy_runner.core.observation.history import FrameHistory
+from policy_runner.core.spec.policy import History
 
 
 def _history(sizes: list[int], **keys: Any) -> FrameHistory:

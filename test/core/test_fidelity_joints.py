@@ -11,8 +11,8 @@ from core_rig import MS, FakeModel, Rig, make_rig, spec_content, term
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.joints import RobotJoint
-from policy_runner.core.safety import Decision
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.safety.decision import Decision
 
 JOINTS = ["hip", "knee", "ankle", "wheel"]
 NUMBERS = st.lists(st.floats(-10, 10), min_size=4, max_size=4)

@@ -11,7 +11,7 @@ import pytest
 from core_rig import MS, Rig, make_rig, refused, term
 from fidelity_rig import IMU, JOINTS, FakeModel, fault, observed, terms_content
 
-from policy_runner.core.rotation import from_euler, matrix, multiply
+from policy_runner.core.observation.terms.rotation import from_euler, matrix, multiply
 
 ROWS = 4
 

@@ -10,8 +10,8 @@ import pytest
 from core_rig import MS, refused, term
 from fidelity_rig import JOINTS, observed, terms_rig
 
-from policy_runner.core.named_numbers import bounds_by_name, by_name
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
 
 INF = math.inf
 NAMES = ["FL_hip", "FL_foot", "FR_hip", "FR_foot"]

@@ -13,10 +13,10 @@ from fidelity_rig import IMU, FakeModel, fault, observed, terms_content, terms_r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.build import build_pipeline
-from policy_runner.core.problems import Refusal
-from policy_runner.core.rotation import from_euler, matrix
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.errors import Refusal
+from policy_runner.core.observation.terms.rotation import from_euler, matrix
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.spec.reader import read_spec
 
 ANGLE = st.floats(-3.1, 3.1)
 

@@ -15,7 +15,7 @@ from fidelity_rig import IMU, fault, observed, terms_rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.message_fields import leaves
+from policy_runner.core.inputs.message_fields import leaves
 from policy_runner.core.settings import InputRule
 
 SCAN = "sensor_msgs/msg/LaserScan"

@@ -13,7 +13,7 @@ import pytest
 from core_rig import MS, make_rig, refused, term
 from fidelity_rig import IMU, JOINTS, TWIST, FakeModel, fault, observed, terms_content, terms_rig
 
-from policy_runner.core import terms_custom
+from policy_runner.core.observation.terms import custom as terms_custom
 
 INF = math.inf
 

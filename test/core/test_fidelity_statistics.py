@@ -12,8 +12,12 @@ from core_rig import MS, FakeModel, make_rig, refused, spec_content, term
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.normalization import Normalizer, build_normalizer, resolve_formula
-from policy_runner.core.spec import Normalization
+from policy_runner.core.observation.normalization import (
+    Normalizer,
+    build_normalizer,
+    resolve_formula,
+)
+from policy_runner.core.spec.policy import Normalization
 
 # mean 2, std 0.5, min -1, max 3, q01 -0.9, q99 2.1, q10 0, q90 2; and x = 2.25.
 STORED = {
@@ -52,7 +56,7 @@ def _apply(normalizer: Normalizer, x: float) -> float:
 
 
 def test_every_preset_is_here() -> None:
-    from policy_runner.core.formulas import PRESETS
+    from policy_runner.core.observation.formulas import PRESETS
 
     assert set(BY_HAND) == set(PRESETS)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from core_rig import MS, FakeModel, Rig, make_rig, refused, spec_content, term
 
-from policy_runner.core.safety import Decision
+from policy_runner.core.safety.decision import Decision
 
 IMU = {"imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu"}}
 RATE = term("field", input="imu", field="angular_velocity")

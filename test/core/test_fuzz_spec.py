@@ -16,13 +16,13 @@ import yaml
 from core_rig import FakeClock, FakeModel, settings_for, spec_content, term
 from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
 
-from policy_runner.core.build import build_pipeline
-from policy_runner.core.cdr import Unreadable, read_layout
-from policy_runner.core.motion import read_motion
-from policy_runner.core.problems import Refusal
-from policy_runner.core.spec import Motion
-from policy_runner.core.spec_file import read_spec
-from policy_runner.core.statistics import read_statistics
+from policy_runner.core.errors import Refusal
+from policy_runner.core.files.arrays import read_statistics
+from policy_runner.core.inputs.cdr import Unreadable, read_layout
+from policy_runner.core.observation.terms.motion import read_motion
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.spec.policy import Motion
+from policy_runner.core.spec.reader import read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = [

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from core_rig import FakeClock, FakeModel, refused, settings_for, spec_content, term, write_spec
 
-from policy_runner.core import bounded_reading, plain_yaml
-from policy_runner.core.build import build_pipeline
-from policy_runner.core.motion import read_motion
-from policy_runner.core.spec import Motion
-from policy_runner.core.spec_file import read_spec
-from policy_runner.core.stated_hashes import unchecked_files
-from policy_runner.core.statistics import read_statistics, read_tensor
+from policy_runner.core.files import bounded as bounded_reading
+from policy_runner.core.files import safe_yaml as plain_yaml
+from policy_runner.core.files.arrays import read_statistics, read_tensor
+from policy_runner.core.observation.terms.motion import read_motion
+from policy_runner.core.pipeline.build import build_pipeline
+from policy_runner.core.spec.policy import Motion
+from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec.stated_hashes import unchecked_files
 
 
 def _soon(function: Callable[..., Any], *arguments: Any) -> list[str]:

@@ -17,7 +17,7 @@ from core_rig import MS
 from fidelity_rig import fault
 from test_fidelity_images import COMPRESSED, IMAGE, PLAIN, _rig
 
-from policy_runner.core.pixels import most_bytes
+from policy_runner.core.observation.terms.image import most_bytes
 
 needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="Pillow is not installed")
 
@@ -82,8 +82,8 @@ def test_formats_that_no_camera_sends_are_not_read(tmp_path: Path, kind: str) ->
 
 @pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 def test_longer_messages_are_refused_before_they_are_read() -> None:
-    from policy_runner.core.inputs import InputSlot
-    from policy_runner.core.spec import Input
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.spec.policy import Input
     from policy_runner.ros.polling import PolledInput
 
     waiting = [bytes(size) for size in (101, 100, 4000)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.model import ModelFacts, TensorFacts
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.reader import read_spec
 from policy_runner.formats.draft import Draft, spec_text
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from policy_runner.cli.main import main
-from policy_runner.core.statistics import read_statistics
+from policy_runner.core.files.arrays import read_statistics
 
 MEAN = np.array([0.5, -2.0, 3.25])
 VAR = np.array([1.0, 0.25, 1e-6])

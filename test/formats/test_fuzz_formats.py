@@ -24,7 +24,7 @@ from policy_runner.backends.onnx_file.graph import (
     stateless_recurrence,
 )
 from policy_runner.backends.onnxruntime.model_facts import data_files
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.formats.detect import draft_model, find_reader
 from policy_runner.formats.draft import Draft, spec_text
 

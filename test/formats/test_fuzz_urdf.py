@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fuzzing import fuzz, mutated_bytes
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.formats.urdf_limits import read_urdf, read_urdf_file
 
 pytestmark = pytest.mark.skipif(

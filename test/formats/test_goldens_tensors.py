@@ -11,7 +11,7 @@ from golden_rig import POLICIES, needs_policies, signals_of
 
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.registry import load_model
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 pytestmark = needs_policies
 

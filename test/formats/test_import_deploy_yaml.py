@@ -10,7 +10,7 @@ import pytest
 import yaml
 from import_rig import facts, filled, unknown
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.formats.deploy_yaml import draft_deploy_yaml
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.foreign_yaml import read_yaml

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from import_rig import facts, unknown
 
-from policy_runner.core.problems import Refusal
-from policy_runner.core.statistics import read_statistics
+from policy_runner.core.errors import Refusal
+from policy_runner.core.files.arrays import read_statistics
 from policy_runner.formats.draft import rounded
 from policy_runner.formats.lerobot import draft_processors, draft_stats
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from import_rig import facts, filled, unknown
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.onnx_values import nested, numbers, words
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from import_rig import facts, filled, unknown
 
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 from policy_runner.formats.detect import draft_model, find_reader, model_in
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.io_descriptors import draft_io_descriptors

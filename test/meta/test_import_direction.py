@@ -35,7 +35,7 @@ LAZY_ONLY = {
     "telemetry/host/nvml.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
     "backends/tensorrt/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
-    "core/pixels.py": {"PIL"},  # the extra [images]
+    "core/observation/terms/image.py": {"PIL"},  # the extra [images]
     "cli": {"matplotlib", "rosbags"},  # the extras [plots] and [replay]
 }
 

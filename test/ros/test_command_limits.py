@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from runner_rig import spec as toy
 
-from policy_runner.core.action import action_elements
-from policy_runner.core.problems import Refusal
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Refusal
 from policy_runner.core.settings import Settings
-from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec_file import SpecFile
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.reader import SpecFile
 from policy_runner.ros.command_limits import with_urdf_limits
 from policy_runner.ros.runner_parameters import (
     TABLE,

@@ -50,9 +50,9 @@ class _Wire:
 def test_messages(tmp_path: Path, name: str, arrival: str) -> None:
     from rclpy.serialization import serialize_message
 
-    from policy_runner.core.inputs import InputSlot
-    from policy_runner.core.joints import RobotJoint
-    from policy_runner.core.spec import Input
+    from policy_runner.core.inputs.joints import RobotJoint
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.spec.policy import Input
     from policy_runner.ros.polling import PolledInput
     from policy_runner.ros.raw_reader import SlotReader
 

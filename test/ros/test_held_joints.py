@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from runner_rig import spec as toy
 
-from policy_runner.core.action import action_elements
-from policy_runner.core.problems import Refusal
-from policy_runner.core.spec import PolicySpec
+from policy_runner.core.command.decoder import action_elements
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec.policy import PolicySpec
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 JOINTS = ["left_joint", "right_joint"]

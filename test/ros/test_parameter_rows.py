@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from policy_runner.core.spec import Input
+from policy_runner.core.spec.policy import Input
 from policy_runner.ros import parameter_docs, parameter_table
 from policy_runner.ros.parameter_table import KINDS, Parameter
 from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows

@@ -26,8 +26,8 @@ class Queue:
 
 @pytest.fixture
 def polled(monkeypatch: pytest.MonkeyPatch) -> Any:
-    from policy_runner.core.inputs import InputSlot
-    from policy_runner.core.spec import Input
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.spec.policy import Input
     from policy_runner.ros import polling
 
     class Rig:

@@ -23,8 +23,8 @@ names = st.lists(
 
 
 def _slot(type_name: str) -> Any:
-    from policy_runner.core.inputs import InputSlot
-    from policy_runner.core.spec import Input
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.spec.policy import Input
 
     return InputSlot("given", Input(type=type_name, topic="t"))
 
@@ -202,7 +202,7 @@ def test_held_joints_and_gains_stand_where_the_layout_says() -> None:
 def test_any_message_is_filled_by_path_with_constants() -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.core.problems import Refusal
+    from policy_runner.core.errors import Refusal
     from policy_runner.ros.command_messages import CommandFormat, command_messages
 
     form = CommandFormat(

@@ -206,7 +206,7 @@ def test_the_end_of_a_node_that_was_never_configured(
 # Runs the runner, of which one function does something bad once a file is there.
 WITH_SOMETHING_BAD = """
 import os, sys, time
-from policy_runner.core.pipeline import Pipeline
+from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.ros.executor_pulse import ExecutorPulse
 from policy_runner.ros.policy_runner_main import main
 good = %(where)s

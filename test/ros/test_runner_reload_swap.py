@@ -40,7 +40,7 @@ def test_the_old_one_is_free_after_a_whole_tick_of_the_new_one() -> None:
 
 
 def test_what_is_withdrawn_is_not_made_later() -> None:
-    from policy_runner.core.problems import Refusal
+    from policy_runner.core.errors import Refusal
     from policy_runner.ros.swap import Swap
 
     asked: list[Callable[[], None]] = []

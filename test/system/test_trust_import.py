@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from policy_runner.cli.import_policy import write
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
+from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import Draft, spec_text
 
 

@@ -9,7 +9,7 @@ import pytest
 from fake_board import write_board
 
 from policy_runner.cli import power
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 CONF = """< POWER_MODEL ID=0 NAME=15W >
 < POWER_MODEL ID=1 NAME=25W >

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from policy_runner.backends.interface import Buffer
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 BINDINGS = ("auto", "pycuda", "cuda.bindings")
 ALIGNMENT = 256  # bytes that TensorRT asks of every tensor's address (NvInferRuntime.h)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from policy_runner.backends.onnx_file.graph import fields
-from policy_runner.core.problems import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal
 
 # message: {field number: the message it holds}; numbers are those of onnx.proto.
 _PARTS: dict[str, dict[int, str]] = {

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _PIECE = 1 << 18

@@ -11,7 +11,7 @@ from pathlib import Path
 from policy_runner.backends.host_arrays import allocate
 from policy_runner.backends.interface import BackendChoice, Buffer
 from policy_runner.backends.onnxruntime.session import session_options
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 
 
 class OnnxRuntimeModel:

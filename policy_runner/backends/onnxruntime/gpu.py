@@ -32,7 +32,7 @@ from policy_runner.backends.onnxruntime.proof import (
     tried,
 )
 from policy_runner.backends.onnxruntime.session import providers, quiet, session_options
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 
 _LOADS = "a model that ONNX Runtime can load on {}"
 _NO_GRAPH = "set onnxruntime.cuda_graph: false"

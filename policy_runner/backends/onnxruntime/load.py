@@ -15,7 +15,7 @@ from policy_runner.backends.onnxruntime.libraries import (
     check_importable,
     several_installed,
 )
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 if TYPE_CHECKING:
     from policy_runner.backends.interface import LoadedModel

@@ -16,8 +16,8 @@ from policy_runner.backends.onnx_file.graph import (
 )
 from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.core.model_facts import ModelFacts, TensorFacts
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
+from policy_runner.core.model import ModelFacts, TensorFacts
 
 
 def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:

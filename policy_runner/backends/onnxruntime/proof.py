@@ -25,7 +25,7 @@ from policy_runner.backends.onnxruntime.libraries import (
     remedy_for,
     several_installed,
 )
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 
 EXACT = 1e-3  # of the largest output: fp32 sums in another order
 ROUNDED = 3e-2  # the same with TF32 or fp16 products

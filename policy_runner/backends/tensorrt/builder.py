@@ -13,7 +13,7 @@ from typing import Any
 from policy_runner.backends.interface import PRECISIONS
 from policy_runner.backends.tensorrt.module import Line, log_of, said, tensorrt_module, version_of
 from policy_runner.backends.tensorrt.tensorrt_half import converted_to_half, has_half
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 
 STRONGLY_TYPED_FROM = (10, 12)  # NVIDIA's migration guide: weak typing is deprecated from here
 Progress = Callable[[str, float], None]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.tensorrt.module import DTYPES, log_of, said
-from policy_runner.core.model_facts import ModelFacts
-from policy_runner.core.problems import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.model import ModelFacts
 
 REBUILD = "build it again on this machine: policy-runner engines clean, policy-runner build-engine"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from policy_runner.backends.private_folder import PrivateFolder, reason
 from policy_runner.backends.tensorrt.engine_key import EngineKey
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 MAGIC = b"policy_runner engine 1\n"
 SUFFIX = ".engine"

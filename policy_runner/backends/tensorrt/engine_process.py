@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.core.problems import Refusal
+from policy_runner.core.errors import Refusal
 
 _PR_SET_PDEATHSIG = 1
 

@@ -24,8 +24,8 @@ from policy_runner.backends.tensorrt.engine_key import (
     data_digests,
     sha256_of,
 )
-from policy_runner.core.problems import Refusal, refuse
-from policy_runner.core.spec_file import read_spec
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.spec.reader import read_spec
 
 Progress = Callable[[str, float], None]
 

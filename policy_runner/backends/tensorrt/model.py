@@ -16,7 +16,7 @@ from policy_runner.backends.tensorrt.engine import REBUILD, OpenEngine, open_eng
 from policy_runner.backends.tensorrt.module import log_of, said, tensorrt_module
 from policy_runner.backends.tensorrt.step import graph_differs
 from policy_runner.backends.tensorrt.tensorrt_step import GpuStep, State
-from policy_runner.core.problems import Refusal, refuse
+from policy_runner.core.errors import Refusal, refuse
 
 
 def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> TensorRtModel:

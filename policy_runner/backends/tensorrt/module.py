@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.cuda.interface import open_cuda
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 OLDEST = (8, 6)  # 8.5 lacks builder_optimization_level, and names numpy's removed bool
 KEPT_LINES = 200

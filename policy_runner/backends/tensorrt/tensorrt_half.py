@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.problems import refuse
+from policy_runner.core.errors import refuse
 
 
 def has_half(tensorrt: Any, network: Any) -> bool:

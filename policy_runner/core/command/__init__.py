@@ -1,0 +1,1 @@
+"""From the action of the model to the command of a tick."""

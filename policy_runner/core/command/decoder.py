@@ -1,0 +1,241 @@
+"""From the model's raw output to targets, in one fixed order, element by element.
+
+output (or the table's row that argmax chose) = raw -> squash -> clip_raw -> denormalize
+-> * scale + offset + relative_to -> clip -> ema.
+The robot's own limits come after this, in `limits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.errors import refuse
+from policy_runner.core.observation.arithmetic import Stage, clip_stage
+from policy_runner.core.observation.normalization import Normalizer
+from policy_runner.core.spec.elements import (
+    UNIT,
+    ActionElement,
+    Choice,
+    action_elements,
+    default_pose,
+)
+from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
+from policy_runner.core.spec.policy import ActionGroup, ActionTensor, PolicySpec
+
+__all__ = ["UNIT", "ActionDecoder", "ActionElement", "action_elements"]
+Array = npt.NDArray[np.float64]
+
+
+class ActionDecoder:
+    """Decodes one inference's output tensors into targets, float64 [elements].
+
+    `raw`, `clipped` and `target` are the newest values of those stages, which is what
+    `last_action` terms read; each `decode` may exchange the arrays; `reset` sets them to zero,
+    the target to `start`.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        outputs: Sequence[npt.NDArray[np.generic]],
+        normalizers: Sequence[Normalizer | None],
+        measured: Callable[[int], Array | None],
+        file: str,
+    ) -> None:
+        """Outputs and normalizers are those of spec.action, one by one.
+
+        `measured` gives, for an index in joint_names, the positions that hold that joint's.
+        """
+        self.elements = action_elements(spec, file)
+        size = len(self.elements)
+        self.raw, self.clipped, self.target = np.zeros(size), np.zeros(size), np.zeros(size)
+        self._next_raw, self._next_clipped, self._next_target = (np.zeros(size) for _ in range(3))
+        self._zeros = np.zeros(size)
+        self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
+        self._choices: list[tuple[slice, Choice]] = []
+        columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
+        start = 0
+        for t, tensor in enumerate(spec.action):
+            key = f"action[{t}]"
+            self._bind_groups(tensor, outputs[t], start, file, key)
+            normalizer = normalizers[t]
+            count = sum(len(group.names) for group in tensor.groups)
+            zeros = np.zeros(count)
+            columns["spread"].append(normalizer.spread if normalizer else np.ones(count))
+            columns["mean"].append(normalizer.denormalize(zeros) if normalizer else zeros)
+            for g, group in enumerate(tensor.groups):
+                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]")
+            start += count
+        column = {name: np.concatenate(parts) for name, parts in columns.items()}
+        self._squash = np.flatnonzero(column["tanh"])
+        self._clip_raw = clip_stage(column["raw_low"], column["raw_high"])
+        self._scale = column["spread"] * column["scale"]
+        self._offset = column["mean"] * column["scale"] + column["offset"]
+        self._clip = clip_stage(column["low"], column["high"])
+        self._ema = column["ema"] if np.any(column["ema"] != 1) else None
+        self._first = True
+        self._from_previous = np.flatnonzero(column["previous"])
+        self._from_measured = np.flatnonzero(column["measured"])
+        self._measured = self._measured_positions(spec, measured, file)
+        self.start = self._start_target(spec, file)
+        self.reset()
+        # float32 cannot grow beyond float64 here, so the common case needs no second look.
+        doubles = any(source.dtype == np.float64 for _, source in self._reads)
+        self._target_may_be_non_finite = doubles or bool(self._measured)
+
+    def _bind_groups(
+        self,
+        tensor: ActionTensor,
+        output: npt.NDArray[np.generic],
+        start: int,
+        file: str,
+        key: str,
+    ) -> None:
+        flat = output.reshape(-1)
+        sliced = sum(group.slice is not None for group in tensor.groups)
+        if sliced not in (0, len(tensor.groups)):
+            expected = "a slice in every group of the tensor, or in none"
+            raise refuse(file, f"{key}.groups", expected, f"{sliced} of {len(tensor.groups)}")
+        at = 0  # in the output
+        for g, group in enumerate(tensor.groups):
+            where = f"{key}.groups[{g}]"
+            size, taken = len(group.names), len(group.names)
+            if group.argmax is not None:
+                taken = 1 if group.argmax.by == "index" else len(group.argmax.table)
+            first, last = group.slice or (at, at + taken)
+            if last - first != taken:
+                expected = f"{taken} elements, one per {'row' if group.argmax else 'joint'}"
+                raise refuse(file, f"{where}.slice", expected, f"[{first}, {last}]")
+            if not 0 <= first < last <= flat.size:
+                expected = f"elements within output '{tensor.tensor}' of {flat.size}"
+                raise refuse(file, where, expected, f"[{first}, {last}]")
+            into = slice(start, start + size)
+            if group.argmax is not None:
+                choice = Choice(group.argmax, flat[first:last], size, file, f"{where}.argmax")
+                self._choices.append((into, choice))
+            else:
+                self._reads.append((into, flat[first:last]))
+            start += size
+            at += taken
+        if not sliced and at != flat.size:
+            expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
+            raise refuse(file, f"{key}.groups", expected, f"{at}", "name a slice to leave some out")
+
+    @staticmethod
+    def _group_columns(
+        columns: dict[str, list[Array]], spec: PolicySpec, group: ActionGroup, file: str, key: str
+    ) -> None:
+        names, size = group.names, len(group.names)
+        offset = by_name(group.offset, names, file, f"{key}.offset")
+        if group.relative_to != "zero" and group.kind != "position":
+            expected = "zero: a velocity or an effort has no pose to be relative to"
+            raise refuse(file, f"{key}.relative_to", expected, group.relative_to)
+        if group.relative_to == "default_joint_pos":
+            if spec.default_joint_pos is None:
+                expected = "`default_joint_pos` in the spec"
+                raise refuse(file, f"{key}.relative_to", expected, "none")
+            offset = offset + default_pose(spec, names, file)
+        raw_low, raw_high = bounds_by_name(group.clip_raw, names, file, f"{key}.clip_raw")
+        low, high = bounds_by_name(group.clip, names, file, f"{key}.clip")
+        parts = {
+            "tanh": np.full(size, float(group.squash == "tanh")),
+            "raw_low": raw_low,
+            "raw_high": raw_high,
+            "scale": by_name(group.scale, names, file, f"{key}.scale"),
+            "offset": offset,
+            "previous": np.full(size, float(group.relative_to == "previous_target")),
+            "measured": np.full(size, float(group.relative_to == "measured")),
+            "low": low,
+            "high": high,
+            "ema": np.full(size, group.ema),
+        }
+        for name, part in parts.items():
+            columns[name].append(part)
+
+    def _start_target(self, spec: PolicySpec, file: str) -> Array:
+        """Before the first inference: positions at the default pose, all else 0."""
+        start = np.zeros(len(self.elements))
+        positions = [k for k, element in enumerate(self.elements) if element.kind == "position"]
+        if spec.default_joint_pos is not None and positions:
+            joints = [self.elements[k].joint for k in positions]
+            start[positions] = default_pose(spec, joints, file)
+        return start
+
+    def _measured_positions(
+        self, spec: PolicySpec, measured: Callable[[int], Array | None], file: str
+    ) -> list[tuple[npt.NDArray[np.intp], Array, npt.NDArray[np.intp]]]:
+        """(elements, positions, joints) per message that the joints are read from."""
+        found: dict[int, tuple[list[int], Array, list[int]]] = {}
+        for element in self._from_measured.tolist():
+            name = self.elements[element].joint
+            joint = spec.joint_names.index(name)
+            source = measured(joint)
+            if source is None:
+                expected = f"a joint_position term of '{name}' for relative_to measured"
+                raise refuse(file, "action", expected, "none")
+            into = found.setdefault(id(source), ([], source, []))
+            into[0].append(element)
+            into[2].append(joint)
+        return [
+            (np.array(elements, dtype=np.intp), source, np.array(joints, dtype=np.intp))
+            for elements, source, joints in found.values()
+        ]
+
+    def decode(self) -> bool:
+        """Read the outputs and compute `target`; False when raw or target is not finite.
+
+        On False nothing advances: `raw`, `clipped` and `target` keep the last good values.
+        """
+        raw, clipped, target = self._next_raw, self._next_clipped, self._next_target
+        for where, source in self._reads:
+            raw[where] = source
+        for where, choice in self._choices:
+            if not choice.read(raw[where]):
+                return False
+        if raw.dot(self._zeros) != 0.0:
+            return False
+        np.copyto(clipped, raw)
+        if self._squash.size:
+            clipped[self._squash] = np.tanh(clipped[self._squash])
+        _run(self._clip_raw, clipped)
+        previous = self.target
+        np.multiply(clipped, self._scale, out=target)
+        np.add(target, self._offset, out=target)
+        if self._from_previous.size:
+            target[self._from_previous] += previous[self._from_previous]
+        for elements, positions, joints in self._measured:
+            target[elements] += positions[joints]
+        _run(self._clip, target)
+        if self._ema is not None and not self._first:
+            np.add(previous, self._ema * (target - previous), out=target)
+        if self._target_may_be_non_finite and target.dot(self._zeros) != 0.0:
+            return False
+        self.raw, self._next_raw = raw, self.raw
+        self.clipped, self._next_clipped = clipped, self.clipped
+        self.target, self._next_target = target, self.target
+        self._first = False
+        return True
+
+    def reset(self) -> None:
+        """Before the first inference of a run: every stage is zero.
+
+        But for the target, which `previous_target` means: positions start at the default pose.
+        """
+        for stage in (self.raw, self.clipped):
+            stage.fill(0.0)
+        np.copyto(self.target, self.start)
+        self._first = True
+
+
+_COLUMNS = (
+    *("tanh", "raw_low", "raw_high", "spread", "mean", "scale", "offset"),
+    *("previous", "measured", "low", "high", "ema"),
+)
+
+
+def _run(stages: Sequence[Stage], values: Array) -> None:
+    for stage in stages:
+        stage(values)

@@ -1,0 +1,106 @@
+"""Efforts from position targets, with the gains that the policy was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.command.decoder import ActionElement
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import PolicySpec
+
+Array = npt.NDArray[np.float64]
+
+
+class EffortFromPd:
+    """effort = kp (q* - q) - kd dq, clipped to +-effort_limit; N m, policy joints and signs.
+
+    The formula of every simulator's implicit-free position drive (Isaac Lab's IdealPDActuator,
+    MuJoCo's position actuator with kv); computed every tick with the newest measurement.
+
+    Raises:
+        Refusal: a gain is missing, no input gives joint positions and velocities, or the action
+            is not positions alone.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        file: str,
+        elements: Sequence[ActionElement],
+        slots: Sequence[InputSlot],
+    ) -> None:
+        problems: list[Problem | str] = []
+        for key in ("stiffness", "damping"):
+            if getattr(spec, key) is None:
+                problems.append(Problem(file, key, "gains for effort_from_pd", "none"))
+        other = sorted({element.kind for element in elements} - {"position"})
+        if other:
+            expected = "a policy that commands positions alone for effort_from_pd"
+            problems.append(Problem(file, "action", expected, ", ".join(other)))
+        slot = next((slot for slot in slots if slot.joints is not None), None)
+        if slot is None or slot.joints is None:
+            expected = "an input of joint states that some term reads, for effort_from_pd"
+            problems.append(Problem(file, "inputs", expected, "none"))
+        if problems or slot is None or slot.joints is None:
+            raise Refusal(problems)
+        names = spec.joint_names
+        self._joints = [element.joint for element in elements]
+        index = [names.index(element.joint) for element in elements]
+        self._index = np.array(index, dtype=np.intp)
+        # Asked for here, so that ages and "never seen" cover them even if no term reads them.
+        self._position = slot.joint_values("position", names, {}, index)
+        self._velocity = slot.joint_values("velocity", names, {}, index)
+        self._kp = by_name(spec.stiffness, names, file, "stiffness")[self._index]
+        self._kd = by_name(spec.damping, names, file, "damping")[self._index]
+        self._limit = (
+            np.full(len(index), np.inf)
+            if spec.effort_limit is None
+            else by_name(spec.effort_limit, names, file, "effort_limit")[self._index]
+        )
+        self._zeros = np.zeros(len(index))
+        self._before = np.zeros(len(index))  # what a stop counts from
+        self._stopped = True
+        self.effort = np.zeros(len(index))
+        self.not_finite = 0
+
+    def compute(self, target: Array) -> Array:
+        """Efforts for a position target, float64 [elements] (a reused array).
+
+        Zero, and counted, when the measurement is not finite: it never becomes a command.
+        """
+        effort = self.effort
+        np.subtract(target, self._position[self._index], out=effort)
+        np.multiply(effort, self._kp, out=effort)
+        np.subtract(effort, self._kd * self._velocity[self._index], out=effort)
+        self._stopped = False
+        if effort.dot(self._zeros) != 0.0:
+            self.not_finite += 1
+            effort.fill(0.0)
+            return effort
+        np.maximum(effort, -self._limit, out=effort)
+        np.minimum(effort, self._limit, out=effort)
+        return effort
+
+    def stop(self, share: float = 0.0) -> Array:
+        """So much of the last effort that was computed, and nothing of the measurement.
+
+        A stop often means that the measurement is old, and an effort that follows an old one
+        is a runaway.
+        """
+        if not self._stopped:
+            self._stopped = True
+            np.copyto(self._before, self.effort)
+        np.multiply(self._before, share, out=self.effort)
+        return self.effort
+
+    def continue_from(self, before: EffortFromPd) -> None:
+        """Another policy takes over: a stop goes on from the last efforts, by joint."""
+        efforts = before._before if before._stopped else before.effort
+        known = dict(zip(before._joints, efforts.tolist(), strict=True))
+        self._before[:] = [known.get(joint, 0.0) for joint in self._joints]
+        self.not_finite += before.not_finite

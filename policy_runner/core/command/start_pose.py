@@ -1,0 +1,86 @@
+"""The move to the default pose that goes before the policy, where it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.command.command import Command
+from policy_runner.core.inputs.measured_positions import MeasuredPositions
+from policy_runner.core.safety.decision import Decision, Fault, Reason
+from policy_runner.core.settings import Settings
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass
+class _Course:
+    """A move under way: where it began, and its ticks so far."""
+
+    begin: Array
+    ticks: int = 0
+
+
+class StartPoseMove:
+    """Positions go from where they are to the default pose within `start_pose.duration`.
+
+    Along s(t) = t^3 (10 - 15 t + 6 t^2), the path of least jerk, which starts and ends at rest.
+    Over when the time has passed and every joint is measured within the tolerance of its goal;
+    after twice the time it is given up.
+    """
+
+    def __init__(self, pose: Array, measured: MeasuredPositions, command: Command) -> None:
+        self.target = pose.copy()  # of this tick, float64 [elements]; all but positions are 0
+        self._pose = pose
+        self._measured = measured
+        self._command = command
+        self._position = np.array([e.kind == "position" for e in measured.elements], dtype=bool)
+        self._now = np.zeros(len(pose))
+        self._course: _Course | None = None
+        self._done = False
+
+    def restart(self) -> None:
+        """The next start begins with the move again."""
+        self._course, self._done = None, False
+
+    def continue_from(self, before: StartPoseMove) -> None:
+        """Another policy takes over: a move that is over stays so, one under way begins anew."""
+        self._done = before._done
+
+    def interrupt(self) -> None:
+        """Something forbade it in this tick: it begins anew from where it is by then."""
+        if self._course is not None:
+            self._course.ticks = -1
+
+    def fault(self, settings: Settings) -> Fault | None:
+        """What one more tick of it leads to; None when it is over, or not asked for."""
+        if self._done or not settings.start_pose_ns:
+            self._done = True
+            return None
+        goal = np.where(
+            self._position, np.clip(self._pose, settings.limits.low, settings.limits.high), 0.0
+        )
+        if self._course is None or self._course.ticks < 0:
+            begin = self._command.stand(self._pose, settings)
+            self._course = _Course(np.where(self._position, begin, 0.0))
+        course = self._course
+        course.ticks += 1
+        count = max(1, settings.start_pose_ns // settings.period_ns)
+        share = min(1.0, course.ticks / count)
+        smooth = share**3 * (10.0 - 15.0 * share + 6.0 * share**2)
+        self.target = course.begin + smooth * (goal - course.begin)
+        seconds = course.ticks * settings.period_ns / 1e9
+        away = np.abs(self._measured.read(self._now) - goal)
+        away[~self._position] = 0.0
+        if course.ticks > count and bool(np.all(away <= settings.start_pose_tolerance)):
+            self._done = True
+            return None
+        worst = int(np.argmax(away))  # the first that is not a number, if there is one
+        text = f"{self._measured.elements[worst].joint}: {away[worst]:.3g} away, {seconds:.1f} s"
+        late = course.ticks > 2 * count
+        decision = Decision.SAFE_STOP if late else Decision.STARTING
+        if late:
+            self.restart()
+        return Fault(decision, Reason.MOVING, text)

@@ -1,0 +1,1 @@
+"""What arrived: the newest value of each input, with its age."""

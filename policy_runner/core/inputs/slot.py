@@ -1,0 +1,165 @@
+"""What the robot delivers: one slot per input, written by whoever takes the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.inputs.joints import NEVER, JointSamples, RobotJoint
+from policy_runner.core.inputs.message_fields import leaves
+from policy_runner.core.inputs.takers import MessageTaker, SequenceTaker, Taker
+from policy_runner.core.spec.policy import Input
+from policy_runner.core.timing import Window
+
+Array = npt.NDArray[np.float64]
+
+
+class InputSlot:
+    """Newest values of one input, their arrival and stamp on their clocks [ns].
+
+    `arrays` maps a field path to a float64 array of its leaves; `joints` is there for a
+    JointState; `takers` keep what is no fixed set of numbers, by path ("": the message).
+    Arrival is on the loop's clock and already counts the time that the message waited in the
+    middleware.
+    """
+
+    def __init__(self, name: str, spec: Input) -> None:
+        self.name = name
+        self.spec = spec
+        self.arrays: dict[str, Array] = {}
+        self.paths: dict[str, tuple[str, ...]] = {}
+        self.takers: dict[str, Taker] = {}
+        self.joints: JointSamples | None = None
+        self.joint_kinds: list[str] = []
+        self._used: dict[str, npt.NDArray[np.intp]] = {}  # kind -> policy joints that terms read
+        self.arriving_ns = NEVER  # of the message being read, for joints merged one by one
+        self.arrived_ns = NEVER
+        self.stamp_ns = NEVER
+        self.count = 0
+        self.most_bytes = 0  # of a usable message, where the spec tells; 0 or less: it does not
+        self.fault = ""
+        self.faults = 0
+        self.silence = ""  # why nothing comes, from the graph; written by the executor
+        self.ages = Window()
+        self.stamped = False  # messages begin with a header
+        self.oldest_stamp_ns = self.newest_stamp_ns = 1 << 62  # a stamp may lag and lead so far
+        self.stamp_lag_ns = 0  # of the newest message, behind the clock that it is compared with
+        self.stamp_wrong = False
+        self.stamp_faults = 0
+
+    def field(self, path: str, size: int | None = None) -> Array:
+        """The array that holds the leaves of `path`, made on first request.
+
+        Raises:
+            KeyError: no such field, see `message_fields.leaves`.
+        """
+        if path not in self.arrays:
+            self.paths[path] = leaves(self.spec.type, path, size)
+            self.arrays[path] = np.full(len(self.paths[path]), np.nan)
+        return self.arrays[path]
+
+    def sequence(self, path: str) -> SequenceTaker:
+        """What keeps the sequence at `path`, whatever its length."""
+        taker = self.takers.setdefault(path, SequenceTaker())
+        assert isinstance(taker, SequenceTaker)
+        return taker
+
+    def whole_message(self) -> MessageTaker:
+        """What keeps the newest message itself."""
+        taker = self.takers.setdefault("", MessageTaker())
+        assert isinstance(taker, MessageTaker)
+        return taker
+
+    def joint_values(
+        self,
+        kind: str,
+        joint_names: Sequence[str],
+        robot: Mapping[str, RobotJoint],
+        index: Sequence[int],
+    ) -> Array:
+        """The array of `kind` of all policy joints, of which those at `index` will be read."""
+        if self.joints is None:
+            self.joints = JointSamples(joint_names, robot)
+        if kind not in self.joint_kinds:
+            self.joint_kinds.append(kind)
+        used = sorted({*self.used(kind), *index})
+        self._used[kind] = np.array(used, dtype=np.intp)
+        return self.joints.values[kind]
+
+    def used(self, kind: str) -> list[int]:
+        """The policy joints whose `kind` some term reads; others may never be seen."""
+        return [int(k) for k in self._used[kind]] if kind in self._used else []
+
+    def expect_at_most(self, size: int) -> None:
+        """A reader knows that no usable message is longer [bytes]; 0: one does not know."""
+        known = -1 if not size or self.most_bytes < 0 else max(size, self.most_bytes)
+        self.most_bytes = known
+
+    def received(self, arrived_ns: int, stamp_ns: int, clock_ns: int | None = None) -> None:
+        """Account for one message whose values were just written.
+
+        `clock_ns`: now, on the clock that stamps should be from; None: they are not judged.
+        """
+        self.arrived_ns = arrived_ns
+        self.stamp_ns = stamp_ns
+        self.count += 1
+        self.fault = ""
+        if clock_ns is not None and self.stamped:
+            lag = self.stamp_lag_ns = clock_ns - stamp_ns
+            wrong = not -self.newest_stamp_ns <= lag <= self.oldest_stamp_ns
+            self.stamp_wrong = wrong
+            self.stamp_faults += wrong
+
+    @property
+    def stamp_fault(self) -> str:
+        """What is wrong with the newest header stamp, in words; '' when it is plausible."""
+        if not self.stamp_wrong:
+            return ""
+        if self.stamp_ns == 0:
+            return "the header stamp is 0"
+        lag, side = abs(self.stamp_lag_ns) / 1e9, "behind" if self.stamp_lag_ns > 0 else "ahead of"
+        return f"the header stamp is {lag:.3f} s {side} the clock"
+
+    def refused(self, reason: str) -> None:
+        """Account for one message that could not be used; the old values stay, and age."""
+        self.fault = reason
+        self.faults += 1
+
+    @property
+    def oldest_ns(self) -> int:
+        """Arrival of the oldest value the policy uses; NEVER while one was never seen."""
+        if self.joints is None:
+            return self.arrived_ns
+        oldest = self.joints.oldest_ns
+        return min([oldest(kind, used) for kind, used in self._used.items()])
+
+    def forget(self) -> None:
+        """As if nothing had ever arrived (activation, a jump of the clock)."""
+        self.arrived_ns = self.stamp_ns = NEVER
+        self.fault = ""
+        self.stamp_wrong = False
+        for array in self.arrays.values():
+            array.fill(np.nan)
+        for taker in self.takers.values():
+            taker.forget()
+        if self.joints is not None:
+            self.joints.forget()
+
+    def missing(self) -> str:
+        """What was never seen, in words: '' when all is there."""
+        if self.joints is not None and self.arrived_ns != NEVER:
+            names = [
+                f"{kind} of {self.joints.joint_names[k]}"
+                for kind, used in self._used.items()
+                for k in used
+                if self.joints.seen_ns[kind][k] == NEVER
+            ]
+            return ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
+        if self.arrived_ns != NEVER:
+            return ""
+        return self.fault or self.silence or "no message yet"
+
+
+Read = Callable[[], str]  # writes one term's numbers into the frame; '' or a fault in words

@@ -1,0 +1,1 @@
+"""From inputs to the input tensors of the model."""

@@ -1,0 +1,153 @@
+"""From the newest inputs to the tensors that the policy was trained on.
+
+frame = terms, read and worked on in the order of `frame_arithmetic`;
+tensor = frame -> history -> clip -> normalize -> clip.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.observation.arithmetic import clip_stage, frame_stages
+from policy_runner.core.observation.history import FrameHistory
+from policy_runner.core.observation.normalization import Normalizer
+from policy_runner.core.observation.terms.compile import compile_term
+from policy_runner.core.observation.terms.sources import CompiledTerm, Sources
+from policy_runner.core.spec.named_numbers import bounds_by_name
+from policy_runner.core.spec.policy import (
+    ImageTerm,
+    Normalization,
+    ObservationTensor,
+    PerTermNormalization,
+    TermArithmetic,
+)
+
+Array = npt.NDArray[np.float64]
+
+
+class TensorBuilder:
+    """Builds one input tensor of the model, in two parts: read a frame, then advance.
+
+    `read` may be called at any time; `advance` once per inference, since it moves the history.
+    """
+
+    def __init__(self, spec: ObservationTensor, sources: Sources, key: str) -> None:
+        problems: list[Problem | str] = []
+        self.terms: list[CompiledTerm] = []
+        given = spec.terms if spec.terms is not None else [spec.whole] if spec.whole else []
+        keys = [f"{key}.terms[{k}]" if spec.terms else f"{key}.whole" for k in range(len(given))]
+        for term, where in zip(given, keys, strict=True):
+            try:
+                self.terms.append(compile_term(term, sources, where))
+            except Refusal as refusal:
+                problems += refusal.problems
+        if problems:
+            raise Refusal(problems)
+        self.name = str(spec.tensor)
+        sizes = [term.size for term in self.terms]
+        self.frame = np.zeros(sum(sizes))
+        self._zeros = np.zeros(sum(sizes))
+        starts = np.concatenate(([0], np.cumsum(sizes))).tolist()
+        self._reads = [
+            term.bind(self.frame[start : start + term.size])
+            for term, start in zip(self.terms, starts, strict=False)
+        ]
+        plain = TermArithmetic()
+        self._before_check, self._stages = frame_stages(
+            [
+                (
+                    plain if isinstance(settings, ImageTerm) else settings,
+                    term.relative,
+                    term.elements,
+                    where,
+                )
+                for settings, term, where in zip(given, self.terms, keys, strict=True)
+            ],
+            sources.file,
+        )
+        names = [term.name for term in self.terms]
+        self._history = (
+            FrameHistory(spec.history, sizes, names, sources.file, f"{key}.history")
+            if spec.history
+            else None
+        )
+        self.size = self._history.stacked.size if self._history else self.frame.size
+        self._clip = clip_stage(*bounds_by_name(spec.clip, ["clip"], sources.file, f"{key}.clip"))
+        self._normalizer: Normalizer | None = None
+        normalization = spec.normalization
+        stored = isinstance(normalization, (Normalization, PerTermNormalization))
+        on = getattr(normalization, "on", None)
+        self._on_frame = stored and on == "frame"
+        if stored and spec.history and on is None:
+            where = f"{key}.normalization.on"
+            raise refuse(sources.file, where, "frame or stacked, since there is a history", "none")
+        self._work = np.zeros(self.size)
+        self._frame_work = np.zeros(self.frame.size)
+
+    @property
+    def normalized_parts(self) -> list[tuple[str, int]]:
+        """The normalized elements term by term, in order: (term's name, how many).
+
+        One part called "" where whole frames are stacked, which no term's statistics fit.
+        """
+        names = [term.name for term in self.terms]
+        if self._on_frame or self._history is None:
+            return [(term.name, term.size) for term in self.terms]
+        counts = self._history.term_counts
+        return list(zip(names if len(counts) == len(names) else [""], counts, strict=True))
+
+    def set_normalizer(self, normalizer: Normalizer) -> None:
+        """Normalize with these statistics from now on."""
+        self._normalizer = normalizer
+
+    @property
+    def elements(self) -> list[str]:
+        """Names of the frame's elements, `term/element`."""
+        return [f"{term.name}/{element}" for term in self.terms for element in term.elements]
+
+    def read(self) -> str:
+        """Read every term into the frame; returns '' or why the frame cannot be used."""
+        for read in self._reads:
+            fault = read()
+            if fault:
+                return fault
+        frame = self.frame
+        for stage in self._before_check:
+            stage(frame)
+        # x . 0 is 0 exactly when every x is finite (NaN and inf give NaN): one call, no mask.
+        if frame.dot(self._zeros) != 0.0:
+            bad = int(np.flatnonzero(~np.isfinite(frame))[0])
+            return f"{self.elements[bad]} is {frame[bad]}"
+        for stage in self._stages:
+            stage(frame)
+        return ""
+
+    def advance(self, out: npt.NDArray[np.generic]) -> None:
+        """History, clip, normalization; writes the tensor's elements to out [size]."""
+        if self._on_frame:
+            work = self._frame_work
+            np.copyto(work, self.frame)
+            self._finish(work)
+            values = self._history.push(work) if self._history else work
+        else:
+            values = self._work
+            stacked = self._history.push(self.frame) if self._history else self.frame
+            if self._normalizer is not None and not self._clip:
+                self._normalizer.normalize(stacked, values)
+            else:
+                np.copyto(values, stacked)
+                self._finish(values)
+        np.copyto(out, values, casting="unsafe")
+
+    def _finish(self, values: Array) -> None:
+        for stage in self._clip:
+            stage(values)
+        if self._normalizer is not None:
+            self._normalizer.normalize(values, values)
+
+    def reset(self) -> None:
+        """Forget the past frames."""
+        if self._history is not None:
+            self._history.reset()

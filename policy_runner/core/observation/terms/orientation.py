@@ -1,0 +1,211 @@
+"""Terms from a quaternion (ROS order x, y, z, w; body -> world), and poses seen from a frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from policy_runner.core.errors import refuse
+from policy_runner.core.inputs.slot import InputSlot, Read
+from policy_runner.core.observation.terms.rotation import (
+    Quaternion,
+    conjugate,
+    euler,
+    matrix,
+    multiply,
+    reader,
+    six_numbers,
+    unit,
+)
+from policy_runner.core.observation.terms.sources import Array, CompiledTerm, Sources, absolute
+from policy_runner.core.spec.policy import (
+    EulerAnglesTerm,
+    HeadingTerm,
+    PoseInFrameTerm,
+    PoseSource,
+    ProjectedGravityTerm,
+    QuaternionTerm,
+    Rotation6dTerm,
+)
+
+Orientation = EulerAnglesTerm | HeadingTerm | Rotation6dTerm | QuaternionTerm
+
+
+def quaternion_of(slot: InputSlot, path: str, sources: Sources, key: str) -> Array:
+    """The array of a message's quaternion.
+
+    Raises:
+        Refusal: the field is none.
+    """
+    quaternion = sources.numbers(slot, path, 4, key)
+    if quaternion.size != 4:
+        expected = "a quaternion (x, y, z, w)"
+        raise refuse(sources.file, key, expected, f"{quaternion.size} numbers")
+    return quaternion
+
+
+def attitude(
+    input_name: str, path: str, sources: Sources, key: str
+) -> Callable[[], Quaternion | str]:
+    """Reads body -> world of an input with its mounting, or says why it cannot."""
+    slot = sources.slot(input_name, key)
+    quaternion = quaternion_of(slot, path, sources, f"{key}.field")
+    return reader(quaternion, sources.mountings.get(input_name))
+
+
+def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) -> CompiledTerm:
+    """R(q)^T (0, 0, -1); also left for the watch on the robot's tilt."""
+    slot = sources.slot(term.input, key)
+    quaternion = quaternion_of(slot, term.field, sources, f"{key}.field")
+    gravity = sources.gravity
+    mounted = (
+        reader(quaternion, sources.mountings[slot.name]) if slot.name in sources.mountings else None
+    )
+
+    def down() -> str:
+        x, y, z, w = quaternion.tolist()
+        norm = x * x + y * y + z * z + w * w
+        # Written so that NaN is refused, too: every comparison with NaN is false.
+        if not 0.98 < norm < 1.02:
+            return f"a quaternion of squared norm {norm:.3g}"
+        # Minus the third row of R(q), which is R^T (0, 0, -1), for a q of any length.
+        s = 2.0 / norm
+        gravity[:] = (s * (w * y - x * z), -s * (y * z + w * x), s * (x * x + y * y) - 1.0)
+        return ""
+
+    def down_mounted() -> str:
+        q = mounted() if mounted is not None else ""
+        if isinstance(q, str):
+            return q
+        m = matrix(q)
+        gravity[:] = (-m[6], -m[7], -m[8])
+        return ""
+
+    refresh = down if mounted is None else down_mounted
+    sources.refresh_gravity = refresh
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            fault = refresh()
+            out[:] = gravity
+            return fault
+
+        return read
+
+    return absolute(term.name or "projected_gravity", ("gravity.x", "gravity.y", "gravity.z"), bind)
+
+
+def orientation(term: Orientation, sources: Sources, key: str) -> CompiledTerm:
+    """Euler angles, heading, 6D rotation or the quaternion itself."""
+    read_attitude = attitude(term.input, term.field, sources, key)
+    elements, compute = _numbers_of(term)
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            q = read_attitude()
+            if isinstance(q, str):
+                return q
+            out[:] = compute(q)
+            return ""
+
+        return read
+
+    return absolute(term.name or term.term, elements, bind)
+
+
+def _numbers_of(
+    term: Orientation,
+) -> tuple[tuple[str, ...], Callable[[Quaternion], tuple[float, ...]]]:
+    if isinstance(term, EulerAnglesTerm):
+        which = [("roll", "pitch", "yaw").index(angle) for angle in term.angles]
+
+        def angles(q: Quaternion) -> tuple[float, ...]:
+            found = euler(q)
+            return tuple(found[k] for k in which)
+
+        return tuple(term.angles), angles
+    if isinstance(term, HeadingTerm):
+        parts = tuple(term.parts)
+
+        def heading(q: Quaternion) -> tuple[float, ...]:
+            yaw = euler(q)[2]
+            return tuple(math.sin(yaw) if part == "sin" else math.cos(yaw) for part in parts)
+
+        return parts, heading
+    if isinstance(term, Rotation6dTerm):
+        layout, inverse = term.layout, term.inverse
+        rows = ("R00", "R01", "R10", "R11", "R20", "R21")
+        names = rows if layout == "rows" else ("R00", "R10", "R20", "R01", "R11", "R21")
+        return names, lambda q: six_numbers(matrix(q), layout, inverse)
+    order = [3, 0, 1, 2] if term.layout == "wxyz" else [0, 1, 2, 3]
+    positive = term.positive_w
+
+    def quaternion(q: Quaternion) -> tuple[float, ...]:
+        sign = -1.0 if positive and q[3] < 0 else 1.0
+        return tuple(sign * q[k] for k in order)
+
+    return tuple(term.layout), quaternion
+
+
+_PARTS = {
+    "position": ("x", "y", "z"),
+    "position_xy": ("x", "y"),
+    "quaternion_xyzw": ("qx", "qy", "qz", "qw"),
+    "quaternion_wxyz": ("qw", "qx", "qy", "qz"),
+    "yaw": ("yaw",),
+}
+
+
+def pose_in_frame(term: PoseInFrameTerm, sources: Sources, key: str) -> CompiledTerm:
+    """Position R_B^T (p_A - p_B) and orientation R_B^T R_A of A in B."""
+    read_a = _pose_reader(term.pose, sources, f"{key}.pose")
+    read_b = _pose_reader(term.frame, sources, f"{key}.frame")
+    parts = tuple(term.parts)
+    elements = tuple(element for part in parts for element in _PARTS[part])
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            a, b = read_a(), read_b()
+            if isinstance(a, str):
+                return a
+            if isinstance(b, str):
+                return b
+            m = matrix(b[1])
+            dx, dy, dz = (p - q for p, q in zip(a[0], b[0]))
+            position = [m[k] * dx + m[3 + k] * dy + m[6 + k] * dz for k in range(3)]
+            q = multiply(conjugate(b[1]), a[1])
+            if q[3] < 0:
+                q = (-q[0], -q[1], -q[2], -q[3])
+            numbers: list[float] = []
+            for part in parts:
+                if part == "position":
+                    numbers += position
+                elif part == "position_xy":
+                    numbers += position[:2]
+                elif part == "yaw":
+                    numbers.append(euler(q)[2])
+                else:
+                    numbers += q if part == "quaternion_xyzw" else (q[3], q[0], q[1], q[2])
+            out[:] = numbers
+            return ""
+
+        return read
+
+    return absolute(term.name or "pose_in_frame", elements, bind)
+
+
+def _pose_reader(
+    source: PoseSource, sources: Sources, key: str
+) -> Callable[[], tuple[list[float], Quaternion] | str]:
+    slot = sources.slot(source.input, key)
+    numbers = sources.numbers(slot, source.field, 7, f"{key}.field")
+    if numbers.size != 7:
+        expected = "a Pose: position x, y, z and orientation x, y, z, w"
+        raise refuse(sources.file, f"{key}.field", expected, f"{numbers.size} numbers")
+
+    def read() -> tuple[list[float], Quaternion] | str:
+        x, y, z, qx, qy, qz, qw = numbers.tolist()
+        q = unit((qx, qy, qz, qw))
+        return q if isinstance(q, str) else ([x, y, z], q)
+
+    return read

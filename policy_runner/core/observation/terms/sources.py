@@ -1,0 +1,129 @@
+"""What observation terms are compiled from and to; the terms themselves are in `terms*`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.errors import did_you_mean, refuse
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.inputs.slot import InputSlot, Read
+from policy_runner.core.observation.terms.counters import Clock
+from policy_runner.core.observation.terms.rotation import Quaternion
+from policy_runner.core.spec.policy import PolicySpec
+
+Array = npt.NDArray[np.float64]
+JOINT_STATE = "sensor_msgs/msg/JointState"
+IMU = "sensor_msgs/msg/Imu"
+
+
+@dataclass
+class Sources:
+    """Where terms read from: the inputs, the previous action, and what they leave for others."""
+
+    spec: PolicySpec
+    file: str
+    slots: Mapping[str, InputSlot]
+    robot_joints: Mapping[str, RobotJoint]
+    last_action: Array
+    action_joints: tuple[str, ...]
+    gravity: Array  # float64 [3], body frame, newest projected gravity; NaN without such a term
+    action_kinds: tuple[str, ...] = ()
+    previous_target: Array = field(default_factory=lambda: np.zeros(0))  # of the last inference
+    mountings: Mapping[str, Quaternion] = field(default_factory=dict)  # input -> R(body, sensor)
+    beside: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
+    clocks: list[Clock] = field(default_factory=list)  # advanced once per inference
+    refresh_gravity: Callable[[], str] | None = None  # into `gravity`, without a frame
+    motions: dict[str, object] = field(default_factory=dict)  # name -> the one clock and table
+
+    def slot(self, name: str, key: str) -> InputSlot:
+        """The input of that name."""
+        if name not in self.slots:
+            known = ", ".join(self.slots)
+            raise refuse(
+                self.file, f"{key}.input", f"one of {known}", name, did_you_mean(name, self.slots)
+            )
+        return self.slots[name]
+
+    def numbers(self, slot: InputSlot, path: str, size: int | None, key: str) -> Array:
+        """The array that a field of a message is written to.
+
+        Raises:
+            Refusal: the message has no such field.
+        """
+        try:
+            return slot.field(path, size)
+        except KeyError as error:
+            expected = f"{error.args[0]} of {slot.spec.type}"
+            last = path.split(".")[-1].split("[")[0]
+            hint = did_you_mean(last, str(error.args[0]).removeprefix("one of ").split(", "))
+            raise refuse(self.file, key, expected, f"'{path}'", hint) from error
+
+
+@dataclass(frozen=True)
+class CompiledTerm:
+    """One term: how many numbers, how they are called, and how they get into the frame."""
+
+    name: str
+    elements: Sequence[str]
+    relative: Array
+    bind: Callable[[Array], Read]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one frame."""
+        return len(self.elements)
+
+
+def absolute(name: str, elements: Sequence[str], bind: Callable[[Array], Read]) -> CompiledTerm:
+    """A term that nothing is subtracted from."""
+    return CompiledTerm(name, elements, np.zeros(len(elements)), bind)
+
+
+def copy(name: str, elements: Sequence[str], source: Array) -> CompiledTerm:
+    """A term that is an array as it stands."""
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            np.copyto(out, source)
+            return ""
+
+        return read
+
+    return absolute(name, elements, bind)
+
+
+def gather(name: str, elements: Sequence[str], source: Array, index: list[int]) -> CompiledTerm:
+    """A term of an array's elements at `index`."""
+    if index == list(range(source.size)):
+        return copy(name, elements, source)
+    take = np.array(index, dtype=np.intp)
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            source.take(take, out=out)
+            return ""
+
+        return read
+
+    return absolute(name, elements, bind)
+
+
+def joint_index(names: Sequence[str], wanted: Sequence[str], file: str, key: str) -> list[int]:
+    """Positions of the wanted joints.
+
+    Raises:
+        Refusal: one is unknown or named twice.
+    """
+    for k, joint in enumerate(wanted):
+        if joint not in names:
+            expected = f"a joint of joint_names ({', '.join(names)})"
+            raise refuse(file, f"{key}[{k}]", expected, f"'{joint}'", did_you_mean(joint, names))
+    if len(set(wanted)) != len(wanted):
+        twice = next(joint for joint in wanted if wanted.count(joint) > 1)
+        raise refuse(file, key, "every joint once", f"'{twice}' twice")
+    return [names.index(joint) for joint in wanted]

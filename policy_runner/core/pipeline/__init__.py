@@ -1,0 +1,1 @@
+"""One tick. Read `pipeline.py` first."""

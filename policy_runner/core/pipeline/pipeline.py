@@ -1,0 +1,241 @@
+"""One tick, from the newest inputs to a limited command. Read `Pipeline.step` first.
+
+Pure but for its own state: the time and the clock come in as arguments, nothing is logged,
+nothing sleeps; what an operator should know is counted and read by somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.command.command import Command
+from policy_runner.core.command.start_pose import StartPoseMove
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.inputs.measured_positions import MeasuredPositions
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.pipeline.policy import Array, BoundPolicy, Buffer, Model
+from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
+from policy_runner.core.safety.freshness import Freshness
+from policy_runner.core.safety.operator_requests import Operator
+from policy_runner.core.safety.robot_watch import RobotWatch
+from policy_runner.core.settings import Settings
+from policy_runner.core.stopping import Manner
+
+__all__ = ["Buffer", "Model", "Pipeline", "Step"]
+
+
+class Step(NamedTuple):
+    """What one tick decided, and when its parts ended, on the clock that was given [ns]."""
+
+    decision: Decision
+    command: Array | None  # float64 [elements], in policy joints and units; None: publish nothing
+    inferred: bool
+    started_ns: int
+    observed_ns: int
+    inferred_ns: int
+    decided_ns: int
+
+
+class Pipeline(BoundPolicy):
+    """A bound policy, the robot's rules for it, and the decision of every tick."""
+
+    def __init__(
+        self,
+        slots: Mapping[str, InputSlot],
+        robot_watch: RobotWatch,
+        measured: MeasuredPositions,
+        settings: Settings,
+        clock_ns: Callable[[], int],
+        **policy: Any,
+    ) -> None:
+        """`policy`: what `BoundPolicy` takes."""
+        super().__init__(**policy)
+        self.slots = slots
+        self.safety = Safety()
+        self.operator = Operator()
+        self.late_inferences = 0
+        self._late_in_a_row = 0
+        self._robot_watch = robot_watch
+        self._clock_ns = clock_ns
+        self._command = Command(self._decoder.start, measured)
+        self._start_pose = StartPoseMove(self._decoder.start, measured, self._command)
+        self.settings = settings
+
+    @property
+    def settings(self) -> Settings:
+        """What this robot does with the policy; assign between two ticks to change it."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self._freshness = Freshness(self.slots, settings)
+        self._robot_watch.use(settings)
+
+    @property
+    def worst_age_ns(self) -> int:
+        """Age of the oldest value that the last step used."""
+        return self._freshness.worst_age_ns
+
+    @property
+    def limit_hits(self) -> npt.NDArray[np.int64]:
+        """How often a limit changed each element's command."""
+        return self._command.limit_hits
+
+    @property
+    def exempt_steps(self) -> npt.NDArray[np.int64]:
+        """How often each element's command went further in a tick than its rate limit."""
+        return self._command.exempt_steps
+
+    @property
+    def manner(self) -> Manner:
+        """How the newest command is to be published."""
+        return self._command.manner
+
+    def step(self, now_ns: int, outer: Fault | None = None) -> Step:
+        """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
+
+        `outer`: what speaks against it outside of here, such as an executor that fell silent.
+        """
+        clock = self._clock_ns
+        started = clock()
+        settings = self._settings
+        due = self._phase == 0
+        # 1. May we? Nobody stops it, inputs there and young enough, the robot well, the
+        # observation finite.
+        fault = self._judge_inputs(now_ns, outer, due)
+        if self.operator.asks:
+            self.operator.answer(self.safety, fault, self._robot_watch.pose_outside())
+        before = self.safety.decision
+        if fault is None and before is Decision.STARTING and self.safety.armed:
+            fault = self._start_pose.fault(settings)
+        decision = self.safety.judge(now_ns, fault, settings)
+        if decision is Decision.RUN and before is Decision.SAFE_STOP and settings.start_pose_ns:
+            decision = self._start_over(now_ns)
+        observed = inferred = clock()
+        # 2. The policy, once every `decimation` ticks; only here does its state advance.
+        infer = decision is Decision.RUN and due
+        if infer:
+            if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
+                self.reset()
+                self._observe()  # the frame still has the last action of before
+            fault = self._infer(now_ns)
+            inferred = clock()
+            fault = fault or self._late(inferred - observed)
+            if fault is not None:
+                decision = self.safety.judge(now_ns, fault, settings)
+        # Whatever interrupts RUN, the next RUN begins with an inference, never with a target
+        # of before.
+        self._phase = (self._phase + 1) % settings.decimation if decision is Decision.RUN else 0
+        # 3. The command: the limited target, or the stop that fits the kind of command.
+        command = self._decide(decision, infer)
+        return Step(decision, command, infer, started, observed, inferred, clock())
+
+    def _judge_inputs(self, now_ns: int, outer: Fault | None, due: bool) -> Fault | None:
+        """The gravest of all that forbids RUN; of equals the first in this order."""
+        stale = self._freshness.fault(now_ns)
+        fault = self.operator.fault() or outer
+        if stale is not None and (fault is None or stale.graver_than(fault)):
+            fault = stale
+        unusable = None
+        if due and stale is None:
+            unusable = self._observe()
+        if self._robot_watch.watches and (fault is None or fault.decision is Decision.HOLD):
+            observed = due and stale is None and unusable is None
+            fault = self._robot_watch.fault(observed) or fault
+        return fault or unusable
+
+    def _late(self, took_ns: int) -> Fault | None:
+        """Counts an inference that took longer than its period; many in a row are a fault."""
+        settings = self._settings
+        if took_ns <= settings.period_ns * settings.decimation:
+            self._late_in_a_row = 0
+            return None
+        self.late_inferences += 1
+        self._late_in_a_row += 1
+        if not settings.late_inferences or self._late_in_a_row < settings.late_inferences:
+            return None
+        text = f"{self._late_in_a_row} in a row, the last one {took_ns / 1e6:.1f} ms"
+        self._late_in_a_row = 0
+        return Fault(Decision.SAFE_STOP, Reason.INFERENCE_LATE, text)
+
+    def _gap_since_inference(self, now_ns: int) -> bool:
+        last = self._inferred_at_ns
+        return last != NEVER and now_ns - last > self._settings.reset_after_ns
+
+    def _decide(self, decision: Decision, inferred: bool) -> Array | None:
+        if decision is Decision.RUN:
+            command = self._command.follow(self._decoder.target, self._settings)
+            if inferred and self._last_action_kind == "limited":
+                np.copyto(self._last_action, command)
+            return command
+        if decision is not Decision.STARTING:
+            return self._command.stop(self._settings, decision is Decision.SAFE_STOP)
+        if self.safety.reason is Reason.MOVING:
+            return self._command.move(self._start_pose.target, self._settings)
+        self._start_pose.interrupt()
+        # What was commanded before (a move, or a run that a jump of time ended) must not go on.
+        return self._command.stop(self._settings) if self._command.commanded else None
+
+    def _start_over(self, now_ns: int) -> Decision:
+        """Armed after a SAFE_STOP: the move to the start pose goes before the policy again."""
+        self.reset()
+        self.safety.reset()
+        self._start_pose.restart()
+        return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
+
+    def stop_command(self) -> Array | None:
+        """The last command of all; None while there is nothing to hold (see `Command.last`)."""
+        return self._command.last(self._settings)
+
+    def time_jumped(self, forget_inputs: bool) -> None:
+        """Simulation time went back or leapt: phase, histories and ages mean nothing any more.
+
+        With `forget_inputs` the next run waits for new messages; a latched SAFE_STOP stays.
+        """
+        self.reset()
+        self.safety.time_jumped()
+        self._command.start_anew()
+        if self.safety.decision is not Decision.SAFE_STOP:
+            self._start_pose.restart()
+        if forget_inputs:
+            self._forget_inputs()
+
+    def _forget_inputs(self) -> None:
+        for slot in self.slots.values():
+            slot.forget()
+        self._robot_watch.forget()
+
+    def continue_from(self, before: Pipeline) -> None:
+        """Take over from another policy between two ticks.
+
+        The decision with all that is latched, the operator and the counts stay, and the last
+        command, from which the rate limit goes on; histories and states are this one's own.
+        """
+        self.safety, self.operator = before.safety, before.operator
+        self.inferences, self.late_inferences = before.inferences, before.late_inferences
+        for name in self.slots.keys() & before.slots.keys():
+            self.slots[name].count += before.slots[name].count
+            self.slots[name].faults += before.slots[name].faults
+        self._command.continue_from(before._command, self._settings)
+        self._start_pose.continue_from(before._start_pose)
+
+    def activate(self) -> None:
+        """As if just configured: nothing seen, nothing commanded, nothing latched.
+
+        But for the operator: while the emergency stop is pressed it stops, and after one nothing
+        is commanded until somebody arms.
+        """
+        self.reset()
+        armed = not (self._settings.require_arming or self.operator.latched)
+        self.safety.activate(armed)
+        self._late_in_a_row = 0
+        self._forget_inputs()
+        for slot in self.slots.values():
+            slot.ages.clear()
+        self._command.forget()
+        self._start_pose.restart()

@@ -1,0 +1,1 @@
+"""The decision of every tick, and what it is based on."""

@@ -1,0 +1,70 @@
+"""Are the inputs there, and young enough? Their ages on every tick, and the gravest fault.
+
+How old an input is, is told by when it arrived. What its header stamps say is judged apart: the
+clocks of real robots are days off, 0, or simulated, and messages that come in time are no danger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.safety.decision import Decision, Fault, Reason
+from policy_runner.core.settings import Settings
+
+
+class Freshness:
+    """Judges the inputs of one policy by the robot's rules for them."""
+
+    def __init__(self, slots: Mapping[str, InputSlot], settings: Settings) -> None:
+        self._watched = [(slot, settings.inputs[name], name) for name, slot in slots.items()]
+        for slot, rule, _ in self._watched:
+            slot.newest_stamp_ns = settings.stamp_tolerance_ns
+            slot.oldest_stamp_ns = rule.max_age_ns + settings.stamp_tolerance_ns
+        self.worst_age_ns = 0  # of the oldest value at the last judgement
+
+    def fault(self, now_ns: int) -> Fault | None:
+        """The gravest fault of an input, of equals the first; notes every input's age."""
+        first: Fault | None = None
+        worst_ns = 0
+        for slot, rule, name in self._watched:
+            oldest = slot.oldest_ns
+            if oldest == NEVER:
+                if rule.on_stale == "zero":
+                    zero(slot)
+                elif first is None:
+                    text = f"{name}: {slot.missing()}"
+                    first = Fault(Decision.HOLD, Reason.INPUT_MISSING, text)
+                continue
+            age = now_ns - oldest
+            slot.ages.add(age)
+            if age > worst_ns:
+                worst_ns = age
+            if age > rule.max_age_ns:
+                reason, why = Reason.INPUT_STALE, slot.fault or slot.silence
+                why = why or f"{age / 1e9:.3f} s old"
+            elif slot.stamp_wrong and rule.strict_stamp:
+                reason, why = Reason.STAMP, slot.stamp_fault
+            else:
+                continue
+            if rule.on_stale == "zero":
+                zero(slot)
+            elif rule.on_stale == "safe_stop":
+                if first is None or first.decision is not Decision.SAFE_STOP:
+                    first = Fault(Decision.SAFE_STOP, reason, f"{name}: {why}")
+            elif first is None:
+                first = Fault(Decision.HOLD, reason, f"{name}: {why}")
+        self.worst_age_ns = worst_ns
+        return first
+
+
+def zero(slot: InputSlot) -> None:
+    """All that the policy reads of this input becomes 0: a command that fell silent."""
+    for array in slot.arrays.values():
+        array.fill(0.0)
+    for taker in slot.takers.values():
+        taker.zero()
+    if slot.joints is not None:
+        for array in slot.joints.values.values():
+            array.fill(0.0)

@@ -1,0 +1,1 @@
+"""The policy spec: what `policy.yaml` may say."""

@@ -1,0 +1,113 @@
+"""Numbers for named elements: one for all, one each in order, or by name or pattern."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_runner.core.errors import did_you_mean, refuse
+
+Array = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+
+def by_name(value: object, names: Sequence[str], file: str, key: str) -> Array:
+    """A number for all elements, a list in their order, or a mapping by name: float64 [n].
+
+    A key of the mapping is a name, or a regular expression that matches whole names. The exact
+    name wins; without one exactly one pattern must match.
+
+    Raises:
+        Refusal: a list of another length; a key that matches nothing; an element that no key
+            or several patterns match.
+    """
+    if isinstance(value, Mapping):
+        return np.array(match_names(value, names, file, key), dtype=np.float64)
+    if isinstance(value, list):
+        if len(value) != len(names):
+            raise refuse(file, key, f"one number or {len(names)} numbers", f"{len(value)}")
+        return np.array(value, dtype=np.float64)
+    assert isinstance(value, (int, float))
+    return np.full(len(names), float(value))
+
+
+def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: str) -> list[T]:
+    """The mapping's value for each name; see `by_name` for the rule.
+
+    Raises:
+        Refusal: as `by_name`.
+    """
+    patterns = {}
+    for pattern in value:
+        if pattern not in names and not _quick(pattern):
+            got = f"'{pattern[:80]}'"
+            raise refuse(file, key, f"a regular expression {_QUICK}", got, "write the names out")
+        try:
+            patterns[pattern] = re.compile(pattern if _quick(pattern) else re.escape(pattern))
+        except (re.error, RecursionError, OverflowError) as error:
+            raise refuse(file, key, "a name or a regular expression", f"'{pattern}'") from error
+        if pattern not in names and not any(patterns[pattern].fullmatch(name) for name in names):
+            expected = f"a name or pattern of {_listed(names)}"
+            raise refuse(file, key, expected, f"'{pattern}'", did_you_mean(pattern, names))
+    found = []
+    for name in names:
+        matching = [p for p in patterns if p == name] or [
+            p for p, compiled in patterns.items() if compiled.fullmatch(name)
+        ]
+        if not matching:
+            raise refuse(file, key, f"a number for every one of {_listed(names)}", f"none: {name}")
+        if len(matching) > 1:
+            got = " and ".join(f"'{pattern}'" for pattern in matching)
+            raise refuse(file, key, f"one pattern for '{name}'", got)
+        found.append(value[matching[0]])
+    return found
+
+
+_QUICK = "of at most 4 repetitions, none of a group, in 200 characters"
+
+
+def _quick(pattern: str) -> bool:
+    """Whether the pattern is one whose search ends soon, whatever the names are.
+
+    A repeated group, such as in (a+)+, may take time that doubles with every letter.
+    """
+    plain = re.sub(r"\\.|\[\]?[^\]]*\]", "x", pattern)  # without escapes and classes
+    repeated = re.findall(r"[*+?{]", plain.replace("(?:", "("))
+    return len(pattern) <= 200 and len(repeated) <= 4 and not re.search(r"\)[*+?{]", plain)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:40])
+    return shown + (", ..." if len(names) > 40 else "")
+
+
+def bounds_by_name(
+    ranges: object, names: Sequence[str], file: str, key: str
+) -> tuple[Array, Array]:
+    """[low, high] for all, one each, or by name; null = open: two float64 [n].
+
+    Raises:
+        Refusal: as `by_name`, or low above high.
+    """
+    size = len(names)
+    if isinstance(ranges, Mapping):
+        ranges = match_names(ranges, names, file, key)
+    low, high = np.full(size, -np.inf), np.full(size, np.inf)
+    if ranges is None:
+        return low, high
+    assert isinstance(ranges, list)
+    if not ranges:
+        raise refuse(file, key, f"[low, high] or {size} of them", "an empty list")
+    per = ranges if ranges and isinstance(ranges[0], list) else [ranges] * size
+    if len(per) != size:
+        raise refuse(file, key, f"[low, high] or {size} of them", f"{len(per)}")
+    for k, (lower, upper) in enumerate(per):
+        low[k] = -np.inf if lower is None else lower
+        high[k] = np.inf if upper is None else upper
+        if not low[k] <= high[k]:
+            raise refuse(file, f"{key}[{k}]", "low at most high", f"[{lower}, {upper}]")
+    return low, high

@@ -1,0 +1,137 @@
+"""The policy spec: what the policy was trained on, as the file `policy.yaml` says it.
+
+These models only say which keys there are and what each may hold; `spec_file` reads the
+file and adds the checks that look at several keys at once. The parts are in `spec_terms`,
+`spec_clocks`, `spec_pictures`, `spec_tensors` and `spec_action`; import them from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat
+
+from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
+from policy_runner.core.spec.base import Name, NamedNumbers, Names, Sha256, Strict, TensorName
+from policy_runner.core.spec.spec_limits import Limit
+from policy_runner.core.spec.spec_pictures import CustomTerm, ImageTerm
+from policy_runner.core.spec.spec_terms import (
+    ConstantTerm,
+    EulerAnglesTerm,
+    FieldTerm,
+    HeadingTerm,
+    JointTerm,
+    LastActionTerm,
+    Pool,
+    PoseInFrameTerm,
+    PoseSource,
+    ProjectedGravityTerm,
+    QuaternionTerm,
+    Rotation6dTerm,
+    TermArithmetic,
+    VelocityCommandTerm,
+)
+from policy_runner.core.spec.tensors import (
+    History,
+    Normalization,
+    ObservationTensor,
+    PerTermNormalization,
+    State,
+    StoredTensor,
+    Term,
+)
+from policy_runner.core.spec.terms import (
+    FirstStepTerm,
+    Motion,
+    MotionOrientationTerm,
+    MotionTerm,
+    PhaseClockTerm,
+    PhaseHold,
+    StepCounterTerm,
+)
+
+SCHEMA = "policy_runner/1"
+
+
+class Model(Strict):
+    """The ONNX file, relative to the spec's folder."""
+
+    file: Name = Field(description="path in the spec's folder")
+    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+
+
+class Input(Strict):
+    """A message that the robot delivers: its type and its default topic (remap it as usual)."""
+
+    type: Annotated[str, Field(pattern=r"^\w+/msg/\w+$")] = Field(
+        description="such as sensor_msgs/msg/Imu"
+    )
+    topic: Name = Field(description="relative topic name")
+
+
+class PolicySpec(Strict):
+    """The whole file."""
+
+    schema_version: Literal["policy_runner/1"] = Field(
+        alias="schema", description="version of this format: policy_runner/1"
+    )
+    name: Name = Field(description="of the policy, for people")
+    description: str = Field("", description="for people; default: none")
+    model: Model = Field(description="the network")
+    control_dt: PositiveFloat = Field(description="s between two inferences in training")
+    joint_names: list[Name] = Field(
+        description="every joint that the policy reads or commands, in the policy's order;"
+        " empty for a policy without joints"
+    )
+    default_joint_pos: NamedNumbers | None = Field(
+        None, description="rad (m), per joint of joint_names: what `relative_to` may name"
+    )
+    stiffness: NamedNumbers | None = Field(
+        None, description="N m/rad, per joint of joint_names: gains of training, for the robot"
+    )
+    damping: NamedNumbers | None = Field(
+        None, description="N m s/rad, per joint of joint_names: gains of training, for the robot"
+    )
+    effort_limit: NamedNumbers | None = Field(
+        None, description="N m, per joint of joint_names: of training, for effort_from_pd"
+    )
+    limits: Mapping[str, Limit] = Field(
+        {},
+        description="of the robot's commands, by joint, axis or element name or pattern; what the"
+        " runner's parameters say goes before",
+    )
+    inputs: Mapping[str, Input] = Field(description="messages by a name of your choice")
+    motions: Mapping[str, Motion] = Field({}, description="reference motions by name")
+    observation: Annotated[list[ObservationTensor], Field(min_length=1)] = Field(
+        description="every input of the model that is no recurrent state"
+    )
+    state: list[State] = Field([], description="recurrent state; default: none")
+    action: Annotated[list[ActionTensor], Field(min_length=1)] = Field(
+        description="outputs of the model that command something"
+    )
+    ignored_outputs: list[TensorName] = Field([], description="outputs of the model that do not")
+    last_action: Literal["raw", "clipped", "target", "limited"] = Field(
+        description="what last_action terms see: the output, after clip_raw, the target, or the"
+        " target after the robot's limits"
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `policy.yaml`, for editors."""
+    schema = PolicySpec.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"policy spec, {SCHEMA}"
+    return schema
+
+
+__all__ = [
+    "SCHEMA", "ActionGroup", "ActionTensor", "Argmax", "ConstantTerm", "CustomTerm",
+    "EulerAnglesTerm", "FieldTerm", "FirstStepTerm", "HeadingTerm", "History", "ImageTerm",
+    "Input", "JointTerm", "LastActionTerm", "Limit", "Model", "Motion", "MotionOrientationTerm",
+    "MotionTerm", "NamedNumbers", "Names", "Normalization", "ObservationTensor",
+    "PerTermNormalization", "PhaseClockTerm", "PhaseHold", "PolicySpec", "Pool",
+    "PoseInFrameTerm", "PoseSource", "ProjectedGravityTerm", "QuaternionTerm",
+    "Rotation6dTerm", "State", "StepCounterTerm", "StoredTensor", "Strict", "Term",
+    "TermArithmetic", "VelocityCommandTerm", "json_schema",
+]  # fmt: skip

@@ -1,0 +1,177 @@
+"""The tensors of the policy spec: terms, history, normalization, recurrent state."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
+
+from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName
+from policy_runner.core.spec.spec_pictures import CustomTerm, ImageTerm
+from policy_runner.core.spec.spec_terms import (
+    ConstantTerm,
+    EulerAnglesTerm,
+    FieldTerm,
+    HeadingTerm,
+    JointTerm,
+    LastActionTerm,
+    PoseInFrameTerm,
+    ProjectedGravityTerm,
+    QuaternionTerm,
+    Rotation6dTerm,
+    VelocityCommandTerm,
+)
+from policy_runner.core.spec.terms import (
+    FirstStepTerm,
+    MotionOrientationTerm,
+    MotionTerm,
+    PhaseClockTerm,
+    StepCounterTerm,
+)
+
+Term = Annotated[
+    FieldTerm
+    | VelocityCommandTerm
+    | ProjectedGravityTerm
+    | EulerAnglesTerm
+    | HeadingTerm
+    | Rotation6dTerm
+    | QuaternionTerm
+    | PoseInFrameTerm
+    | JointTerm
+    | LastActionTerm
+    | ConstantTerm
+    | PhaseClockTerm
+    | StepCounterTerm
+    | FirstStepTerm
+    | MotionTerm
+    | MotionOrientationTerm
+    | ImageTerm
+    | CustomTerm,
+    Field(discriminator="term"),
+]
+MOST_FRAMES = 10_000  # of a history, which is all kept in memory
+Frames = Annotated[PositiveInt, Field(le=MOST_FRAMES)]
+Lag = Annotated[NonNegativeInt, Field(lt=MOST_FRAMES)]
+Lags = Annotated[list[Lag], Field(min_length=1)]
+Preset = Literal[
+    "sb3", "rsl_rl", "rl_games", "skrl",
+    "lerobot_mean_std", "lerobot_min_max", "lerobot_quantiles", "lerobot_quantile10",
+    "lerobot_identity", "openpi_z", "openpi_quantile",
+]  # fmt: skip
+Statistic = Literal["mean", "std", "var", "min", "max", "q01", "q10", "q90", "q99"]
+
+
+class History(Strict):
+    """Past frames: per term all its frames (`term`) or whole frames one by one (`frame`).
+
+    One of `length` and `lags`. A mapping by term name needs `stack: term`; a term that it does
+    not name has the newest frame only.
+    """
+
+    stack: Literal["term", "frame"] = Field(
+        description="term: all frames of the first term, then the next; frame: frame by frame"
+    )
+    order: Literal["oldest_first", "newest_first"] = Field(description="of the frames")
+    length: Frames | dict[str, Frames] | None = Field(
+        None, description="newest frames kept, or {term: frames}"
+    )
+    lags: Lags | dict[str, Lags] | None = Field(
+        None, description="which frames, 0 is the newest, or {term: lags}"
+    )
+    fill: Literal["repeat", "zeros"] = Field(
+        description="what stands for frames before the first: the first one, or 0"
+    )
+
+
+class Normalization(Strict):
+    """Stored statistics and the formula they are used in; see the presets in docs/policy_spec.md.
+
+    mean_std: (x - mean) / (std + eps); mean_var: (x - mean) / sqrt(var + eps) with eps_in_sqrt;
+    min_max: 2 (x - min) / (max - min) - 1; quantiles and quantile10 alike with q01, q99 and
+    q10, q90; identity: x. Then clip.
+    """
+
+    preset: Preset | None = Field(None, description="a formula by name; keys below go over it")
+    statistics: Name | dict[str, list[float]] | None = Field(
+        None, description=".npz, .json or .safetensors in the spec's folder, or inline by name"
+    )
+    group: Name | Annotated[list[Name], Field(min_length=1)] | None = Field(
+        None, description="where in a nested .json the statistics are: key, or keys from outside"
+    )
+    keys: dict[Statistic, Name] = Field(
+        {}, description="what the file calls mean, std, var, ...; default: just so"
+    )
+    formula: Literal["mean_std", "mean_var", "min_max", "quantiles", "quantile10", "identity"] | (
+        None
+    ) = Field(None, description="needed without preset")
+    eps: Annotated[float, Field(ge=0)] | None = Field(None, description="needed without preset")
+    eps_in_sqrt: bool | None = Field(
+        None, description="sqrt(var + eps) instead of std + eps; needed for mean_std and mean_var"
+    )
+    eps_if_zero: bool | None = Field(
+        None, description="eps only where the spread is 0, instead of added; default false"
+    )
+    eps_in_inverse: bool | None = Field(
+        None, description="whether the way back has eps, too; mean_std and mean_var; default true"
+    )
+    clip: Range | None = Field(None, description="after it; default: the preset's")
+    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+    on: Literal["frame", "stacked"] | None = Field(
+        None, description="before or after the history; needed where there is one"
+    )
+
+
+class PerTermNormalization(Strict):
+    """Each term's own statistics."""
+
+    per_term: dict[str, Normalization | Literal["none"]] = Field(
+        description="by term name, every term of the tensor"
+    )
+    on: Literal["frame", "stacked"] | None = Field(
+        None, description="before or after the history; needed where there is one"
+    )
+
+
+class StoredTensor(Strict):
+    """Numbers from a file."""
+
+    file: Name = Field(description=".npz or .safetensors in the spec's folder")
+    key: Name = Field(description="name of the tensor in it")
+    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+
+
+class ObservationTensor(Strict):
+    """One input tensor of the model: built from ordered `terms`, one term `whole`, or `constant`.
+
+    The numbers fill the tensor in C order, whatever its rank; the batch, if it has one, is 1.
+    """
+
+    tensor: TensorName = Field(description="input of the model: its name, or its position")
+    terms: Annotated[list[Term], Field(min_length=1)] | None = Field(
+        None, description="one after the other"
+    )
+    whole: Term | None = Field(None, description="one term that is the tensor, such as an image")
+    constant: FiniteFloat | list[FiniteFloat] | StoredTensor | None = Field(
+        None, description="numbers that never change: one for all, or all in C order"
+    )
+    history: History | None = Field(None, description="default: the newest frame only")
+    clip: Range | None = Field(None, description="before normalization; default: none")
+    normalization: Normalization | PerTermNormalization | Literal["none", "in_model"] | None = (
+        Field(None, description="needed with `terms`: none and in_model say it explicitly")
+    )
+
+    @property
+    def every_term(self) -> list[Term]:
+        """Its terms, or the one that is the whole tensor, or none."""
+        return [*(self.terms or [])] + ([self.whole] if self.whole is not None else [])
+
+
+class State(Strict):
+    """Recurrent state: after each inference `output` becomes the next `input`."""
+
+    input: TensorName = Field(description="input of the model")
+    output: TensorName = Field(description="output of the model, of the same shape and type")
+    initial: Literal["zeros"] | StoredTensor = Field(
+        "zeros", description="at every reset; default zeros"
+    )

@@ -1,0 +1,177 @@
+"""From pydantic's findings to sentences: keys as the file writes them, one problem per mistake.
+
+Where a key may hold this or that, pydantic reports the failure of every alternative. Here only
+the alternative that was most likely meant speaks, so that one slip gives one sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from policy_runner.core.errors import Problem, did_you_mean
+from policy_runner.core.spec.policy import Normalization, PolicySpec
+
+# What says "not this alternative at all", when found at the alternatives' own place.
+_OTHER_KIND = {
+    *("float_type", "float_parsing", "int_type", "int_parsing", "string_type", "bool_type"),
+    *("list_type", "dict_type", "model_type", "model_attributes_type", "literal_error"),
+}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One finding, and the alternatives it went through: (key there, which alternative)."""
+
+    problem: Problem
+    kind: str
+    alternatives: tuple[tuple[str, str], ...]
+
+
+def spec_problems(content: Mapping[Any, Any], errors: Sequence[Any], file: str) -> list[Problem]:
+    """Problems for the errors of validating `content`, in their order."""
+    found = [_found(content, error, file) for error in errors]
+    found = [_statistics_without_a_place(content, item) for item in found]
+    return list(dict.fromkeys(item.problem for item in _settle(found, 0)))
+
+
+_BESIDE = re.compile(r"observation\[(\d+)\]\.(\w+)")
+
+
+def _statistics_without_a_place(content: Mapping[Any, Any], found: _Found) -> _Found:
+    """A key of a normalization that stands beside it, or one that says in_model and more."""
+    one = found.problem
+    match = _BESIDE.fullmatch(one.key)
+    if match and found.kind == "extra_forbidden" and match[2] in Normalization.model_fields:
+        in_model = content["observation"][int(match[1])].get("normalization") == "in_model"
+        expected = "no such key beside `normalization: in_model`" if in_model else one.expected
+        remedy = (
+            "a normalizer is in the graph or outside it, not both"
+            if in_model
+            else f"`{match[2]}` is a key of `normalization`"
+        )
+        return _Found(Problem(one.file, one.key, expected, one.got, remedy), found.kind, ())
+    if found.kind == "literal_error" and one.got in ("'in_model'", "'none'"):
+        remedy = f"write `normalization: {one.got[1:-1]}`, without statistics"
+        changed = Problem(one.file, one.key, one.expected, one.got, remedy)
+        return _Found(changed, found.kind, found.alternatives)
+    return found
+
+
+def _settle(found: list[_Found], depth: int) -> list[_Found]:
+    settled: list[_Found] = []
+    places: dict[str, dict[str, list[_Found]]] = {}
+    for item in found:
+        if len(item.alternatives) <= depth:
+            settled.append(item)
+        else:
+            place, which = item.alternatives[depth]
+            places.setdefault(place, {}).setdefault(which, []).append(item)
+    for place, alternatives in places.items():
+        meant = [
+            items
+            for items in alternatives.values()
+            if not any(i.problem.key == place and i.kind in _OTHER_KIND for i in items)
+        ]
+        if meant:
+            settled += _settle(min(meant, key=len), depth + 1)
+            continue
+        firsts = [items[0] for items in alternatives.values()]
+        expected = " or ".join(dict.fromkeys(item.problem.expected for item in firsts))
+        one = firsts[0].problem
+        merged = Problem(one.file, one.key, expected, one.got, one.remedy)
+        settled.append(_Found(merged, firsts[0].kind, ()))
+    return settled
+
+
+def _found(content: Mapping[Any, Any], error: Any, file: str) -> _Found:
+    """Walks the location through the file's content: what is not in there is an alternative."""
+    key = ""
+    at: Any = content
+    alternatives: list[tuple[str, str]] = []
+    tagged = None  # where a term's kind was passed; it may also be the name of its next key
+    location = error["loc"]
+    for k, part in enumerate(location):
+        last_key = k == len(location) - 1 and error["type"] in ("missing", "extra_forbidden")
+        is_tag = isinstance(at, Mapping) and at.get("term") == part and tagged != key
+        if isinstance(part, int) and isinstance(at, list) and part < len(at):
+            key, at = f"{key}[{part}]", at[part]
+        elif (isinstance(at, Mapping) and part in at and not is_tag) or last_key:
+            key = f"{key}.{part}" if key else str(part)
+            at = at.get(part) if isinstance(at, Mapping) else None
+            is_tag = False
+        elif is_tag:
+            tagged = key
+        elif part != "[key]":
+            alternatives.append((key, str(part)))
+    return _Found(_problem(file, key, error), error["type"], tuple(alternatives))
+
+
+def _problem(file: str, key: str, error: Any) -> Problem:
+    kind, context = error["type"], error.get("ctx", {})
+    got = repr(error["input"])
+    if len(got) > 80:
+        got = got[:77] + "..."
+    if kind == "extra_forbidden":
+        last = str(error["loc"][-1])
+        return Problem(file, key, "a known key", f"'{last}'", did_you_mean(last, _known_keys()))
+    if kind == "missing":
+        return Problem(file, key, "this key", "nothing")
+    if kind == "union_tag_invalid":
+        tags = str(context["expected_tags"]).replace("'", "")
+        tag = str(context["tag"])
+        hint = did_you_mean(tag, tags.split(", "))
+        return Problem(file, f"{key}.term", f"one of {tags}", f"'{tag}'", hint)
+    if kind == "union_tag_not_found":
+        return Problem(file, key, "a mapping with the key `term`", got)
+    expected = {
+        "literal_error": context.get("expected", ""),
+        "string_pattern_mismatch": f"text like {context.get('pattern', '')}",
+        "string_type": "text",
+        "string_too_short": "some text",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "int_type": "a whole number",
+        "int_parsing": "a whole number",
+        "int_from_float": "a whole number",
+        "list_type": "a list",
+        "dict_type": "a mapping of keys",
+        "mapping_type": "a mapping of keys",
+        "model_type": "a mapping of keys",
+        "invalid_key": "text as a key",
+        "too_short": f"a list of at least {context.get('min_length')}",
+        "too_long": f"a list of at most {context.get('max_length')}",
+    }.get(kind) or error["msg"].removeprefix("Input should be ")
+    hint = did_you_mean(str(error["input"]), _choices(expected)) if kind == "literal_error" else ""
+    return Problem(file, key, expected, got, hint)
+
+
+def _choices(expected: str) -> list[str]:
+    return expected.replace(" or ", ", ").replace("'", "").split(", ")
+
+
+def _known_keys() -> set[str]:
+    keys: set[str] = set()
+    seen: set[type] = set()
+
+    def visit(annotation: Any) -> None:
+        # First what has parts: in Python 3.10 a list[X] says of itself that it is a type.
+        if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
+            for part in typing.get_args(annotation):
+                visit(part)
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if annotation in seen:
+                return
+            seen.add(annotation)
+            for name, info in annotation.model_fields.items():
+                keys.add(info.alias or name)
+                visit(info.annotation)
+
+    visit(PolicySpec)
+    return keys
