@@ -8,8 +8,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchDescription
+from policy_runner.package_files import share_path
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS, PACKAGE, Arguments, processes
-from policy_runner.share import share_path
 
 
 def _nodes(context, *_args):  # type: ignore[no-untyped-def]

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from policy_runner.sim.noise import Noise
-from policy_runner.sim.plain_loop import Policy, Sabotage, run
+from policy_runner.sim.handwritten_loop import Policy, Sabotage, run
 from policy_runner.sim.scenario import Score
+from policy_runner.sim.sensors import Noise
 
 BEGIN, END = "<!-- figures: written by train.py -->", "<!-- end of figures -->"
 SEEDS = range(20)

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.sim.balancer import Array, Balancer
-from policy_runner.sim.noise import Noise, with_noise
-from policy_runner.sim.plain_loop import MAX_WHEEL_SPEED, OBSERVATION_SIZE, observe
+from policy_runner.sim.handwritten_loop import MAX_WHEEL_SPEED, OBSERVATION_SIZE, observe
 from policy_runner.sim.scenario import FORWARD_LIMIT, PUSH_DURATION_S, RATE_HZ, YAW_LIMIT
+from policy_runner.sim.sensors import Noise, with_noise
 from policy_runner.sim.variation import draw_variation
 
 EPISODE_TICKS = 1000

@@ -27,8 +27,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from policy_runner.formats.sb3 import write_statistics
-from policy_runner.sim.plain_loop import CLIP, EPSILON, OBSERVATION_SIZE
+from policy_runner.formats.sb3_statistics import write_statistics
+from policy_runner.sim.handwritten_loop import CLIP, EPSILON, OBSERVATION_SIZE
 
 ENVIRONMENTS = 16
 OPSET = 17

@@ -23,7 +23,7 @@ from policy_runner.backends.interface import PRECISIONS
 from policy_runner.cli.bench_backends import run_backends
 from policy_runner.cli.bench_step import time_step
 from policy_runner.core.errors import refuse
-from policy_runner.share import share_path
+from policy_runner.package_files import share_path
 
 RATES = (50.0, 100.0, 200.0, 500.0, 1000.0)
 

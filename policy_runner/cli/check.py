@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.bound import Bound, bind
 from policy_runner.cli.suspicious import suspicions
 from policy_runner.core.errors import refuse
+from policy_runner.robot.load import Bound, bind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.cli.bound import Bound
 from policy_runner.cli.limits_shown import limits_in_force
 from policy_runner.cli.suspicious import normalizations, statistics_of, suspicions
 from policy_runner.core.model import ModelFacts, TensorFacts
@@ -15,6 +14,7 @@ from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.core.spec.policy import ObservationTensor, PolicySpec
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.draft import remarks
+from policy_runner.robot.load import Bound
 
 ARITHMETIC = ("wrap", "nonfinite", "clip", "scale", "offset", "order")
 PLAIN: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "order": "clip_scale"}

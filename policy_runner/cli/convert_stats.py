@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.formats import vecnormalize_pickle
+from policy_runner.formats import sb3_pickle as vecnormalize_pickle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.bound import bind
 from policy_runner.cli.contract import contract, model_contract, permutation
 from policy_runner.cli.limits_shown import print_limits
+from policy_runner.robot.load import bind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.cli.bound import Bound
 from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.robot.load import Bound
 
 
 def limits_in_force(bound: Bound) -> list[dict[str, Any]]:

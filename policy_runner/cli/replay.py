@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from policy_runner.cli.bound import Bound, bind
 from policy_runner.cli.recordings import is_recording, open_recording
 from policy_runner.cli.replay_compare import Comparison, compare, pairs
 from policy_runner.cli.replay_inputs import frames_of, read_arrays, tensors_of
@@ -29,6 +28,7 @@ from policy_runner.cli.replay_run import Progress as Done
 from policy_runner.cli.signals import is_signals, signal_events
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec.reader import read_spec
+from policy_runner.robot.load import Bound, bind
 
 WORST = 5
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.cli.bound import Bound
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.robot.load import Bound
 
 Arrays = Mapping[str, np.ndarray]
 

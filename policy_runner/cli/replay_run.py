@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.cli.bound import Bound
 from policy_runner.cli.signals import Event
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.robot.load import Bound
 from policy_runner.ros.message_readers import Reader, build_reader, stamp_ns
 
 Arrays = dict[str, np.ndarray]

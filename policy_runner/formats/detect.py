@@ -7,20 +7,20 @@ from pathlib import Path
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import ModelFacts
-from policy_runner.formats.deploy_yaml import draft_deploy_yaml, is_deploy_yaml
 from policy_runner.formats.draft import Draft
-from policy_runner.formats.foreign_yaml import read_yaml
-from policy_runner.formats.io_descriptors import draft_io_descriptors, is_io_descriptors
-from policy_runner.formats.json_metadata import (
+from policy_runner.formats.holosoma_exploy import (
     draft_exploy,
     draft_holosoma,
     is_exploy,
     is_holosoma,
 )
+from policy_runner.formats.isaac_lab import draft_io_descriptors, is_io_descriptors
 from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
-from policy_runner.formats.mjlab_metadata import draft_mjlab, is_mjlab
+from policy_runner.formats.mjlab import draft_mjlab, is_mjlab
 from policy_runner.formats.plain_onnx import draft_plain
 from policy_runner.formats.rl_sar import draft_rl_sar, is_rl_sar
+from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.unitree_deploy import draft_deploy_yaml, is_deploy_yaml
 
 FORMATS = (
     "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, LeRobot "

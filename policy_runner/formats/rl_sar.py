@@ -26,8 +26,8 @@ from policy_runner.formats.draft import (
     todo,
     used_inputs,
 )
-from policy_runner.formats.foreign_yaml import read_yaml
-from policy_runner.formats.term_names import open_range, short, term_for
+from policy_runner.formats.trainer_terms import open_range, short, term_for
+from policy_runner.formats.trainer_yaml import read_yaml
 
 SCALES = {
     "lin_vel": "lin_vel_scale",

@@ -10,8 +10,8 @@ from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.command_messages import CommandFormat
-from policy_runner.ros.command_table import JOINT_KINDS
 
 
 def command_format(

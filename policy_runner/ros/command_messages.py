@@ -12,8 +12,8 @@ import yaml
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.cdr import Unreadable
+from policy_runner.robot.settings import COMMAND_TYPES
 from policy_runner.ros.message_readers import message_class
-from policy_runner.ros.runner_parameters import COMMAND_TYPES
 from policy_runner.ros.serialized_command import SerializedCommand
 
 _POINT_FIELD = {"position": "positions", "velocity": "velocities", "effort": "effort"}

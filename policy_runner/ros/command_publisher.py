@@ -18,8 +18,8 @@ from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.stopping import RUNNING, Manner
+from policy_runner.robot.settings import JOINT_KINDS
 from policy_runner.ros.command_messages import CommandFormat, command_messages
-from policy_runner.ros.runner_parameters import JOINT_KINDS
 from policy_runner.ros.serialized_command import SerializedCommand
 
 Array = npt.NDArray[np.float64]

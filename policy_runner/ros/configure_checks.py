@@ -13,7 +13,7 @@ from policy_runner.core.limits import CommandLimits
 from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.reader import SpecFile, read_spec
-from policy_runner.ros.parameter_overrides import unknown_keys
+from policy_runner.robot.parameter_files import unknown_keys
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.policy_parameters import PREFIXES, policy_parameters
 

@@ -16,6 +16,7 @@ from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.robot.loaded import Loaded, load_policy
 from policy_runner.ros.command_format import command_format
 from policy_runner.ros.command_publisher import CommandPublisher
 from policy_runner.ros.configure_checks import (
@@ -28,7 +29,6 @@ from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.estop import EstopInput
 from policy_runner.ros.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.kept_topics import KeptTopics
-from policy_runner.ros.loaded import Loaded, load_policy
 from policy_runner.ros.message_readers import message_class
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.polling import PolledInput, PolledSubscription

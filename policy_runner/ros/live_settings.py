@@ -8,9 +8,9 @@ from typing import Any
 from policy_runner.core.errors import Refusal
 from policy_runner.core.pipeline.build import reads_gravity
 from policy_runner.core.settings import Settings
+from policy_runner.robot.settings import build_settings
 from policy_runner.ros.configured import Configured
 from policy_runner.ros.parameter_table import DeclaredParameters
-from policy_runner.ros.runner_parameters import build_settings
 
 
 def live_settings(

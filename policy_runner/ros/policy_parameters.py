@@ -12,9 +12,9 @@ from typing import Any
 from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec.reader import SpecFile
-from policy_runner.ros.parameter_overrides import unknown_keys
+from policy_runner.robot.parameter_files import unknown_keys
+from policy_runner.robot.settings import policy_rows
 from policy_runner.ros.parameter_table import DeclaredParameters, Parameter, problem
-from policy_runner.ros.runner_parameters import policy_rows
 
 PREFIXES = ("inputs.", "joints.", "twist.", "values.")
 

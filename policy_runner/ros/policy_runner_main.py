@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 
+from policy_runner.robot.parameter_files import early_value
 from policy_runner.ros.ending import NOT_IN_TIME, end_on_signal, ignore_further_signals
 from policy_runner.ros.log_folder import with_usable_log
-from policy_runner.ros.parameter_overrides import early_value
 from policy_runner.ros.private_stderr import PrivateStderr
 from policy_runner.ros.realtime import prepare_process
 from policy_runner.ros.transport import prefer_udp

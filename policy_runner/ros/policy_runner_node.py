@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.safety.operator_requests import Operator
+from policy_runner.robot.settings import TABLE
 from policy_runner.ros.configured import Configured, configure
 from policy_runner.ros.control_loop import ControlLoop
 from policy_runner.ros.ending import ENDED_WELL, LOOP_FAILED, START_REFUSED
@@ -24,7 +25,6 @@ from policy_runner.ros.live_settings import live_settings
 from policy_runner.ros.parameter_table import DeclaredParameters
 from policy_runner.ros.realtime import Granted, prepare_control_thread
 from policy_runner.ros.reload import Reload
-from policy_runner.ros.runner_parameters import TABLE
 from policy_runner.ros.runner_reports import RunnerReports
 from policy_runner.ros.runner_services import RunnerServices
 

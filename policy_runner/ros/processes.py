@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from policy_runner.share import share_path
+from policy_runner.package_files import share_path
 
 PACKAGE = "policy_runner"
 

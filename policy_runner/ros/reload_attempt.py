@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from policy_runner.core.errors import Refusal
+from policy_runner.robot.loaded import Loaded, load_policy
+from policy_runner.robot.settings import build_settings
 from policy_runner.ros.configure_checks import read_policy
 from policy_runner.ros.configured import Configured, connect
 from policy_runner.ros.control_loop import ControlLoop
-from policy_runner.ros.loaded import Loaded, load_policy
 from policy_runner.ros.policy_parameters import (
     PolicyParameters,
     policy_parameters,
@@ -19,7 +20,6 @@ from policy_runner.ros.policy_parameters import (
 )
 from policy_runner.ros.polling import PolledInput
 from policy_runner.ros.realtime import prepare_working_thread
-from policy_runner.ros.runner_parameters import build_settings
 from policy_runner.ros.swap import Swap
 
 _HEARD_WITHIN_S = 1.0

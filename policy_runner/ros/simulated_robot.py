@@ -26,8 +26,8 @@ from policy_runner.ros.simulated_robot_topics import (
     RobotTopics,
 )
 from policy_runner.sim.balancer import Balancer
-from policy_runner.sim.noise import Noise, with_noise
 from policy_runner.sim.scenario import Scenario
+from policy_runner.sim.sensors import Noise, with_noise
 from policy_runner.sim.window import Window
 
 OK, WARN = 0, 1

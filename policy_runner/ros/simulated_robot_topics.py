@@ -21,8 +21,8 @@ from trajectory_msgs.msg import JointTrajectory
 from policy_runner.ros.polling import PolledSubscription
 from policy_runner.ros.simulated_robot_command import WheelCommands
 from policy_runner.sim.balancer import JOINT_NAMES, Balancer
-from policy_runner.sim.noise import Noise
 from policy_runner.sim.reading import Reading
+from policy_runner.sim.sensors import Noise
 
 COMMAND_TOPIC = "joint_commands"
 STATUS_TOPIC = "policy_runner/status"

@@ -124,7 +124,7 @@ def test_options_count_when_they_are_of_the_build_and_not_the_default() -> None:
 
 
 def test_the_defaults_of_the_build_are_those_of_the_parameters() -> None:
-    from policy_runner.ros.backend_table import BACKEND_TABLE
+    from policy_runner.robot.parameters.backend import BACKEND_TABLE
 
     rows = {row.name: row.default for row in BACKEND_TABLE if row.name.startswith("tensorrt.")}
     for name, default in rows.items():

@@ -14,7 +14,7 @@ from gpu_for_children import fake_gpu as fake_gpu
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
-from policy_runner.share import share_path
+from policy_runner.package_files import share_path
 
 SPEC = share_path("models", "balancer", "policy.yaml")
 

@@ -38,8 +38,8 @@ from policy_runner.backends.tensorrt.engine_store import (
     stored_engine,
 )
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.ros.backend_table import BACKEND_TABLE
-from policy_runner.share import share_path
+from policy_runner.package_files import share_path
+from policy_runner.robot.parameters.backend import BACKEND_TABLE
 
 SPEC = share_path("models", "balancer", "policy.yaml")
 MODEL = share_path("models", "balancer", "policy.onnx")

@@ -93,7 +93,7 @@ def test_the_sources_name_what_they_are_expected_to() -> None:
             "max_workspace_size", "build_engine", "int8_calibrator")  # fmt: skip
     assert not [name for name in USED if name.split(".")[-1] in gone]
     # A context of its own, in whichever thread imports it, which ORT and others do not share.
-    assert not [one.name for one in BACKENDS.glob("*.py") if "pycuda.autoinit" in one.read_text()]
+    assert not [one.name for one in BACKENDS.rglob("*.py") if "pycuda.autoinit" in one.read_text()]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -189,7 +189,7 @@ def _said(*command: str) -> str:
     reason="cuda-bindings is not installed",
 )
 def test_all_names_exist_in_cuda_bindings() -> None:
-    used, _ = names_used(["cuda_bindings.py"], BINDINGS_ROOTS)
+    used, _ = names_used(["cuda/binding_nvidia.py"], BINDINGS_ROOTS)
     assert len(used) > 30
     fake = names_of_fake(make_bindings()[2])
     assert used <= fake
@@ -198,8 +198,10 @@ def test_all_names_exist_in_cuda_bindings() -> None:
 
 
 def test_the_fakes_have_what_is_used_of_cuda() -> None:
-    assert names_used(["cuda_bindings.py"], BINDINGS_ROOTS)[0] <= names_of_fake(make_bindings()[2])
-    used, _ = names_used(["cuda_pycuda.py"], PYCUDA_ROOTS)
+    assert names_used(["cuda/binding_nvidia.py"], BINDINGS_ROOTS)[0] <= names_of_fake(
+        make_bindings()[2]
+    )
+    used, _ = names_used(["cuda/binding_pycuda.py"], PYCUDA_ROOTS)
     fake = names_of_fake(make_pycuda()[1]) | {"Context.handle", "Stream.handle"}
     owners = ("device_attribute.", "host_alloc_flags.", "event_flags.", "PagelockedHost")
     assert {name for name in used - fake if not name.startswith(owners)} == set()
@@ -207,7 +209,7 @@ def test_the_fakes_have_what_is_used_of_cuda() -> None:
 
 @pytest.mark.skipif(find_spec("pycuda") is None, reason="pycuda is not installed")
 def test_all_names_exist_in_pycuda() -> None:
-    used, _ = names_used(["cuda_pycuda.py"], PYCUDA_ROOTS)
+    used, _ = names_used(["cuda/binding_pycuda.py"], PYCUDA_ROOTS)
     assert len(used) > 20
     try:
         missing = absent("pycuda.driver", used)

@@ -58,7 +58,7 @@ def _join(owner: str, name: str) -> str:
     return f"{owner}.{name}" if owner else name
 
 
-TENSORRT_FILES = [path.name for path in sorted(BACKENDS.glob("tensorrt_*.py"))]
+TENSORRT_FILES = [f"tensorrt/{path.name}" for path in sorted(BACKENDS.glob("tensorrt/*.py"))]
 # What our variables hold. A test demands that each is met.
 TENSORRT_ROOTS = {
     "tensorrt": "",

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from core_rig import refused
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from spec_tables import with_tables
 
 from policy_runner.cli import main, schema
 from policy_runner.core.spec import (
@@ -30,7 +31,6 @@ from policy_runner.core.spec import (
 )
 from policy_runner.core.spec.policy import PolicySpec, json_schema
 from policy_runner.core.spec.reader import _Loader, read_spec
-from policy_runner.core.spec_reference import with_tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT = DOCS / "policy_spec.md"
@@ -42,7 +42,7 @@ SHIPPED = DOCS.parent / "models" / "balancer" / "policy.yaml"
 def test_the_tables_are_those_of_the_code() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert with_tables(text) == text, (
-        "rewrite them: python -m policy_runner.core.spec_reference docs/policy_spec.md"
+        "rewrite them: python tools/spec_tables.py docs/policy_spec.md"
     )
 
 

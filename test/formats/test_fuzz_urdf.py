@@ -10,7 +10,7 @@ import pytest
 from fuzzing import fuzz, mutated_bytes
 
 from policy_runner.core.errors import Refusal
-from policy_runner.formats.urdf_limits import read_urdf, read_urdf_file
+from policy_runner.robot.urdf import read_urdf, read_urdf_file
 
 pytestmark = pytest.mark.skipif(
     find_spec("urdf_parser_py") is None, reason="urdf_parser_py is not installed"

@@ -11,9 +11,9 @@ import yaml
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
-from policy_runner.formats.deploy_yaml import draft_deploy_yaml
 from policy_runner.formats.draft import Draft
-from policy_runner.formats.foreign_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.unitree_deploy import draft_deploy_yaml
 
 DEPLOY: dict[str, Any] = {
     "joint_ids_map": [1, 0],

@@ -10,7 +10,7 @@ from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
 from policy_runner.formats.detect import draft_model
-from policy_runner.formats.onnx_values import nested, numbers, words
+from policy_runner.formats.onnx_metadata import nested, numbers, words
 
 CSV = {
     "run_path": "team/project/run7",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_runner.formats.sb3 import normalization_statistics, write_statistics
+from policy_runner.formats.sb3_statistics import normalization_statistics, write_statistics
 
 
 def normalizer(mean: Any, var: Any, norm_obs: bool = True) -> Any:

@@ -14,7 +14,7 @@ from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec.spec_limits import NO_LIMIT, Limit
-from policy_runner.formats.urdf_limits import limits_of_urdf, read_urdf, read_urdf_file
+from policy_runner.robot.urdf import limits_of_urdf, read_urdf, read_urdf_file
 
 pytestmark = pytest.mark.skipif(
     find_spec("urdf_parser_py") is None, reason="urdf-parser-py is not installed"

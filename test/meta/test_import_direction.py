@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "policy_runner"
-TOP = ""  # modules beside the rooms: share.py, __init__.py
+TOP = ""  # modules next to the rooms: package_files.py, __init__.py
 
 # room: (rooms that it may import besides itself, third-party packages that it may import)
 RULES: dict[str, tuple[set[str], set[str]]] = {
@@ -20,18 +20,27 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "backends": ({"core"}, {"numpy", "onnxruntime", "tensorrt", "pycuda", "cuda"}),
     "formats": ({"core", TOP}, {"numpy", "pydantic", "yaml"}),
     "telemetry": ({"core"}, set()),
-    "sim": ({"core", TOP}, {"numpy", "mujoco"}),
-    "ros": ({"core", "backends", "formats", "telemetry", "sim", TOP}, {"numpy", "yaml", "rclpy"}),
+    "robot": ({"core", "backends", "formats", "ros", TOP}, {"numpy", "yaml"}),
+    "sim": ({"core", "robot", TOP}, {"numpy", "mujoco"}),
+    "ros": (
+        {"core", "backends", "formats", "telemetry", "robot", "sim", TOP},
+        {"numpy", "yaml", "rclpy"},
+    ),
     "cli": (
-        {"core", "backends", "formats", "telemetry", "sim", "ros", TOP},
+        {"core", "backends", "formats", "telemetry", "robot", "sim", "ros", TOP},
         {"numpy", "yaml", "rich"},
     ),
 }
 MESSAGES = "ros"  # the only room that may import *_msgs, *_srvs and *_interfaces
 # What is not installed everywhere: allowed in one file or room, inside functions only.
 LAZY_ONLY = {
-    "formats/urdf_limits.py": {"urdf_parser_py"},  # the extra urdf, imported when asked for
-    "formats/sb3.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},  # the trainer's machine
+    "robot/urdf.py": {"urdf_parser_py"},  # the extra urdf, imported when asked for
+    "formats/sb3_statistics.py": {
+        "torch",
+        "stable_baselines3",
+        "gymnasium",
+        "onnx",
+    },  # the trainer's machine
     "telemetry/host/nvml.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
     "backends/tensorrt/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
@@ -113,7 +122,7 @@ def test_the_package_keeps_the_direction() -> None:
         ("core/pipeline.py", "from ..backends import registry"),
         ("core/pipeline.py", "from policy_runner import backends"),
         ("core/pipeline.py", "import importlib\nimportlib.import_module('onnxruntime')"),
-        ("core/pipeline.py", "from policy_runner.share import share_path"),
+        ("core/pipeline.py", "from policy_runner.package_files import share_path"),
         ("telemetry/cpu.py", "from diagnostic_msgs.msg import DiagnosticArray"),
         ("ros/node.py", "import onnxruntime"),
         ("ros/node.py", "from policy_runner.cli import main"),
@@ -121,10 +130,10 @@ def test_the_package_keeps_the_direction() -> None:
         ("cli/demo.py", "from std_msgs.msg import String"),
         ("sim/balancer.py", "import policy_runner.ros.polling"),
         ("backends/registry.py", "from policy_runner.formats import sb3"),
-        ("formats/sb3.py", "import torch"),
+        ("formats/sb3_statistics.py", "import torch"),
         ("cli/report.py", "import matplotlib"),
         ("ros/__init__.py", "import rclpy"),
-        ("share.py", "import numpy"),
+        ("package_files.py", "import numpy"),
     ],
 )
 def test_an_import_against_the_direction_is_found(file: str, text: str) -> None:
@@ -139,8 +148,8 @@ def test_an_import_against_the_direction_is_found(file: str, text: str) -> None:
         ("ros/node.py", "import rclpy\nfrom std_srvs.srv import Trigger"),
         ("ros/node.py", "from policy_runner import __version__"),
         ("cli/demo.py", "from policy_runner.ros.process_table import rows\nimport rich"),
-        ("formats/sb3.py", "def convert():\n    import torch"),
-        ("sim/balancer.py", "from policy_runner.share import share_path\nimport mujoco"),
+        ("formats/sb3_statistics.py", "def convert():\n    import torch"),
+        ("sim/balancer.py", "from policy_runner.package_files import share_path\nimport mujoco"),
     ],
 )
 def test_an_import_along_the_direction_passes(file: str, text: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policy_runner.ros.parameter_docs import tables, with_tables
+from parameter_tables import tables, with_tables
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_parameter_tables_are_those_of_the_nodes() -> None:
     text = README.read_text(encoding="utf-8")
-    hint = "run `python -m policy_runner.ros.parameter_docs README.md`"
+    hint = "run `python tools/parameter_tables.py README.md`"
     assert with_tables(text) == text, hint
 
 

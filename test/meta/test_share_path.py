@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_runner import share
+from policy_runner import package_files as share
 
 SharePath = Callable[..., Path]
 
@@ -24,7 +24,7 @@ def _share_folder(prefix: Path) -> Path:
 
 @pytest.fixture
 def installed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SharePath]:
-    """Copy share.py into a folder of a made-up machine and load it from there."""
+    """Copy package_files.py into a folder of a made-up machine and load it from there."""
     for variable in ("AMENT_PREFIX_PATH", "COLCON_PREFIX_PATH"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "python"))
@@ -32,8 +32,8 @@ def installed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     def load(folder: str) -> SharePath:
         place = tmp_path / folder / "policy_runner"
         place.mkdir(parents=True)
-        shutil.copy(share.__file__, place / "share.py")
-        spec = importlib.util.spec_from_file_location("installed_share", place / "share.py")
+        shutil.copy(share.__file__, place / "package_files.py")
+        spec = importlib.util.spec_from_file_location("installed_share", place / "package_files.py")
         assert spec
         assert spec.loader
         module = importlib.util.module_from_spec(spec)

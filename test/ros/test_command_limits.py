@@ -15,13 +15,8 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.reader import SpecFile
-from policy_runner.ros.command_limits import with_urdf_limits
-from policy_runner.ros.runner_parameters import (
-    TABLE,
-    build_settings,
-    policy_rows,
-    robot_joints,
-)
+from policy_runner.robot.limits import with_urdf_limits
+from policy_runner.robot.settings import TABLE, build_settings, policy_rows, robot_joints
 
 GROUPS: dict[str, list[dict[str, Any]]] = {
     "velocity": [{"kind": "velocity", "joints": ["left_joint", "right_joint"]}],

@@ -14,7 +14,7 @@ from fault_rig import LEVELS, RUNNER, quick_discovery
 from fault_table import FAULTS
 from runner_rig import Peer, write_parameters
 
-from policy_runner.share import share_path
+from policy_runner.package_files import share_path
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("rclpy", "mujoco")),

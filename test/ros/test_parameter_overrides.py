@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_runner.ros.parameter_overrides import (
+from policy_runner.robot.parameter_files import (
     early_value,
     is_wildcard,
     parameter_sections,

@@ -9,13 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import parameter_tables
 import pytest
 import yaml
 
 from policy_runner.core.spec.policy import Input
-from policy_runner.ros import parameter_docs, parameter_table
+from policy_runner.robot.settings import TABLE, input_rows, joint_rows
+from policy_runner.ros import parameter_table
 from policy_runner.ros.parameter_table import KINDS, Parameter
-from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows
 
 needs_rclpy = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 ROWS = (
@@ -89,7 +90,7 @@ def test_legal_values(name: str, value: Any) -> None:
 
 
 def test_the_markdown_has_every_row_once() -> None:
-    text = parameter_docs.markdown(KINDS_TABLE)
+    text = parameter_tables.markdown(KINDS_TABLE)
     lines = text.splitlines()
     assert len(lines) == 2 + len(KINDS_TABLE)
     assert all(line.count("|") == 8 for line in lines)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from policy_runner.package_files import share_path
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS, Arguments, Process, processes
-from policy_runner.share import share_path
 
 
 def by_name(arguments: Arguments) -> dict[str, Process]:

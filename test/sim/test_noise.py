@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(
 
 def test_noise_has_the_standard_deviations_it_says() -> None:
     from policy_runner.sim.balancer import Balancer
-    from policy_runner.sim.noise import Noise, with_noise
-    from policy_runner.sim.plain_loop import observe
+    from policy_runner.sim.handwritten_loop import observe
+    from policy_runner.sim.sensors import Noise, with_noise
 
     balancer = Balancer()
     balancer.stand(pitch_rad=0.3, yaw=2.0)

@@ -59,7 +59,7 @@ def _node(op: bytes) -> bytes:
 
 
 def test_it_balances_and_follows(shipped: Any) -> None:
-    from policy_runner.sim.plain_loop import run
+    from policy_runner.sim.handwritten_loop import run
 
     score = run(*shipped, seed=0, duration_s=20.0)
     assert score.falls == 0
@@ -73,8 +73,8 @@ def test_it_balances_and_follows(shipped: Any) -> None:
 
 
 def test_it_bears_the_lateness_and_noise_of_a_busy_machine(shipped: Any) -> None:
-    from policy_runner.sim.noise import Noise
-    from policy_runner.sim.plain_loop import run
+    from policy_runner.sim.handwritten_loop import run
+    from policy_runner.sim.sensors import Noise
 
     assert run(*shipped, seed=1, duration_s=20.0, delay_s=0.03, noise=Noise()).falls == 0
 
@@ -85,7 +85,7 @@ def test_it_bears_the_lateness_and_noise_of_a_busy_machine(shipped: Any) -> None
     ["plain_statistics", "wheels_swapped", "gyro_and_gravity_swapped", "zero_output", "late"],
 )
 def test_any_mistake_makes_it_fall(shipped: Any, mistake: str, seed: int) -> None:
-    from policy_runner.sim.plain_loop import Sabotage, run
+    from policy_runner.sim.handwritten_loop import Sabotage, run
 
     late = mistake == "late"
     sabotage = Sabotage() if late else Sabotage(**{mistake: True})
@@ -95,6 +95,6 @@ def test_any_mistake_makes_it_fall(shipped: Any, mistake: str, seed: int) -> Non
 
 
 def test_the_same_seed_gives_the_same_score(shipped: Any) -> None:
-    from policy_runner.sim.plain_loop import run
+    from policy_runner.sim.handwritten_loop import run
 
     assert run(*shipped, seed=2, duration_s=5.0) == run(*shipped, seed=2, duration_s=5.0)

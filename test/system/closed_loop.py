@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from policy_runner.cli.children import Children
+from policy_runner.package_files import share_path
 from policy_runner.ros.processes import Arguments, processes
-from policy_runner.share import share_path
 
 _starting = threading.Lock()
 

@@ -16,7 +16,7 @@ from cli_rig import refusals
 from gpu_for_children import fake_gpu as fake_gpu
 
 from policy_runner.cli.main import main
-from policy_runner.share import share_path
+from policy_runner.package_files import share_path
 
 pytestmark = pytest.mark.usefixtures("fake_gpu")
 

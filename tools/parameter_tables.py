@@ -1,6 +1,6 @@
 """The README's parameter tables, from the tables that the nodes declare.
 
-`python -m policy_runner.ros.parameter_docs README.md` rewrites them; a test compares.
+`python tools/parameter_tables.py README.md` rewrites them; a test compares.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.core.spec.policy import Input
+from policy_runner.robot.settings import TABLE, input_rows, joint_rows
 from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS as SIDECAR
 from policy_runner.ros.parameter_table import Parameter
-from policy_runner.ros.runner_parameters import TABLE, input_rows, joint_rows
 from policy_runner.ros.simulated_robot_parameters import PARAMETERS as ROBOT
 
 

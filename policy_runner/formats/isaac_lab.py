@@ -13,7 +13,6 @@ from typing import Any
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
-from policy_runner.formats.deploy_yaml import history_of
 from policy_runner.formats.draft import (
     MALFORMED,
     Draft,
@@ -22,9 +21,10 @@ from policy_runner.formats.draft import (
     todo,
     used_inputs,
 )
-from policy_runner.formats.foreign_yaml import read_yaml
 from policy_runner.formats.plain_onnx import state_pairs
-from policy_runner.formats.term_names import SAYS, open_range, short, term_for, with_arithmetic
+from policy_runner.formats.trainer_terms import SAYS, open_range, short, term_for, with_arithmetic
+from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.unitree_deploy import history_of
 
 
 def is_io_descriptors(content: Mapping[str, Any]) -> bool:

@@ -20,14 +20,14 @@ from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.reader import SpecFile
 from policy_runner.core.spec.stated_hashes import unchecked_files
-from policy_runner.ros.command_limits import with_urdf_limits
+from policy_runner.robot.limits import with_urdf_limits
+from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.ros.configure_checks import (
     collect,
     name_type_parameters,
     stand_in_settings,
     with_robot_types,
 )
-from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 
 
 @dataclass

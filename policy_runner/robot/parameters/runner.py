@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from policy_runner.ros.backend_table import BACKEND_TABLE
-from policy_runner.ros.command_table import COMMAND_ROWS, STOP_ROWS
+from policy_runner.robot.parameters.backend import BACKEND_TABLE
+from policy_runner.robot.parameters.command import COMMAND_ROWS, STOP_ROWS
+from policy_runner.robot.parameters.safety import SAFETY_ROWS
 from policy_runner.ros.parameter_table import Parameter
-from policy_runner.ros.safety_table import SAFETY_ROWS
 
 TABLE: tuple[Parameter, ...] = (
     Parameter(

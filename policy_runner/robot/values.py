@@ -11,11 +11,11 @@ import yaml
 from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Problem
 from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.ros.parameter_overrides import is_wildcard, parameter_sections, unknown_keys
+from policy_runner.robot.parameter_files import is_wildcard, parameter_sections, unknown_keys
+from policy_runner.robot.parameters.runner import TABLE
+from policy_runner.robot.settings import policy_rows
 from policy_runner.ros.parameter_table import Parameter, problem
 from policy_runner.ros.policy_parameters import PREFIXES
-from policy_runner.ros.runner_parameters import policy_rows
-from policy_runner.ros.runner_table import TABLE
 
 NODE = "policy_runner"
 

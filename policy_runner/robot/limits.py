@@ -16,7 +16,7 @@ from policy_runner.core.spec.element_limits import limit_names, limits_by_elemen
 from policy_runner.core.spec.policy import Limit, PolicySpec
 from policy_runner.core.spec.reader import SpecFile
 from policy_runner.core.stopping import StopRule
-from policy_runner.ros.command_table import limit_prefix
+from policy_runner.robot.parameters.command import limit_prefix
 
 Problems = list[Problem | str]
 
@@ -163,7 +163,7 @@ def with_urdf_limits(
     source = values["limits.urdf"]
     if not source:
         return spec_file
-    from policy_runner.formats.urdf_limits import limits_of_urdf, read_urdf, read_urdf_file
+    from policy_runner.robot.urdf import limits_of_urdf, read_urdf, read_urdf_file
 
     spec, file = spec_file.spec, str(spec_file.path)
     elements = action_elements(spec, file)

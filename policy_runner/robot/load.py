@@ -15,21 +15,21 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.backends.onnxruntime.model_facts import data_files
 from policy_runner.backends.registry import load_model
-from policy_runner.cli.node_parameters import parameter_values
 from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Model, Pipeline
 from policy_runner.core.spec.reader import SpecFile, read_spec
-from policy_runner.ros.command_limits import with_urdf_limits
+from policy_runner.robot.limits import with_urdf_limits
+from policy_runner.robot.settings import build_settings, mountings, robot_joints
+from policy_runner.robot.values import parameter_values
 from policy_runner.ros.configure_checks import (
     collect,
     name_type_parameters,
     stand_in_settings,
     with_robot_types,
 )
-from policy_runner.ros.runner_parameters import build_settings, mountings, robot_joints
 
 
 @dataclass

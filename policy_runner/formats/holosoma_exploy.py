@@ -14,9 +14,9 @@ from typing import Any
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import MALFORMED, Draft, model_keys, todo, used_inputs
-from policy_runner.formats.onnx_values import parse_json
+from policy_runner.formats.onnx_metadata import parse_json
 from policy_runner.formats.plain_onnx import draft_plain, state_pairs
-from policy_runner.formats.term_names import term_for
+from policy_runner.formats.trainer_terms import term_for
 
 KINDS = {"pos": "position", "vel": "velocity", "eff": "effort", "torque": "effort"}
 

@@ -27,8 +27,7 @@ from policy_runner.formats.draft import (
     todo,
     used_inputs,
 )
-from policy_runner.formats.foreign_yaml import read_yaml
-from policy_runner.formats.term_names import (
+from policy_runner.formats.trainer_terms import (
     SAYS,
     open_range,
     ranges_of,
@@ -36,6 +35,7 @@ from policy_runner.formats.term_names import (
     term_for,
     with_arithmetic,
 )
+from policy_runner.formats.trainer_yaml import read_yaml
 
 KINDS = {"position": "position", "velocity": "velocity", "effort": "effort"}
 

@@ -13,16 +13,16 @@ from policy_runner.core.settings import InputRule, Settings
 from policy_runner.core.spec.element_limits import limit_names
 from policy_runner.core.spec.policy import Input, PolicySpec
 from policy_runner.core.stopping import StopRule
-from policy_runner.ros.command_limits import command_limits, start_settings, stop_rule
-from policy_runner.ros.command_table import (
+from policy_runner.robot.limits import command_limits, start_settings, stop_rule
+from policy_runner.robot.parameters.command import (
     COMMAND_TYPES,
     JOINT_KINDS,
     TWIST_TYPES,
     joint_rows,
     limit_rows_of,
 )
+from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.parameter_table import Parameter
-from policy_runner.ros.runner_table import TABLE
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
 __all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES", "joint_rows"]

@@ -13,7 +13,6 @@ from typing import Any
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
-from policy_runner.formats.deploy_yaml import history_of
 from policy_runner.formats.draft import (
     MALFORMED,
     Draft,
@@ -23,9 +22,10 @@ from policy_runner.formats.draft import (
     todo,
     used_inputs,
 )
-from policy_runner.formats.onnx_values import nested, numbers, parse_json, words
+from policy_runner.formats.onnx_metadata import nested, numbers, parse_json, words
 from policy_runner.formats.plain_onnx import state_pairs
-from policy_runner.formats.term_names import COMMAND, SAYS, short, term_for, with_arithmetic
+from policy_runner.formats.trainer_terms import COMMAND, SAYS, short, term_for, with_arithmetic
+from policy_runner.formats.unitree_deploy import history_of
 
 STIFFNESS, DAMPING = ("joint_stiffness", "kp"), ("joint_damping", "kd")
 DEFAULT = ("default_joint_pos", "default_joint_pos_nominal")

@@ -1,0 +1,1 @@
+"""What this robot does with the policy: parameters, limits, loading. No ROS."""

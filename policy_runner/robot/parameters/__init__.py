@@ -1,0 +1,1 @@
+"""The runner's parameters: one row declares, checks and documents each."""
