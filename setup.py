@@ -61,9 +61,9 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "policy_runner = policy_runner.ros.policy_runner_main:main",
-            "jetson_diagnostics = policy_runner.ros.jetson_diagnostics_main:main",
-            "simulated_robot = policy_runner.ros.simulated_robot_main:main",
+            "policy_runner = policy_runner.ros.runner.main:main",
+            "jetson_diagnostics = policy_runner.ros.sidecar.main:main",
+            "simulated_robot = policy_runner.ros.simulated_robot.main:main",
             "policy-runner = policy_runner.cli.main:main",
         ],
     },

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from policy_runner.ros.bench_recorder import Recorder
-from policy_runner.ros.realtime import Granted, prepare_control_thread
+from policy_runner.ros.bench.recorder import Recorder
+from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from quadruped import LEGS
 from rclpy.node import Node
 from sensor_msgs.msg import Imu, JointState
 
-from policy_runner.ros.bench_recorder import Recorder
+from policy_runner.ros.bench.recorder import Recorder
 
 
 class HandWritten(Node):

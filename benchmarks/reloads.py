@@ -69,7 +69,7 @@ def run(folder: Path, reloads: int, options: argparse.Namespace) -> None:
     ours = [] if options.no_fifo else ["--priority", "80", "--lock-memory"]
     module = [sys.executable, "-m"]
     common = [str(folder), "--rate", "500"]
-    robot = [*module, "policy_runner.ros.bench_publisher", *common, *priority]
+    robot = [*module, "policy_runner.ros.bench.publisher", *common, *priority]
     children = [subprocess.Popen(robot)]
     times = folder / "reloads.npy"
     if reloads:
@@ -81,7 +81,7 @@ def run(folder: Path, reloads: int, options: argparse.Namespace) -> None:
         children.append(subprocess.Popen([*witness, "--out", str(folder)]))
     out = folder / "run.npz"
     try:
-        node = [*module, "policy_runner.ros.bench_runner", *common, *ours]
+        node = [*module, "policy_runner.ros.bench.runner", *common, *ours]
         seconds = ["--seconds", str(options.seconds), "--out", str(out)]
         subprocess.run([*node, *seconds], check=True, stderr=subprocess.DEVNULL)
         if reloads:

@@ -26,7 +26,7 @@ import numpy as np
 from quadruped import write_policy
 from witness import lost, undisturbed
 
-from policy_runner.cli.bench import draw_tails, machine
+from policy_runner.cli.bench.command import draw_tails, machine
 
 HERE = Path(__file__).parent
 SERVICES = "ours, service calls"  # 85 a second, diagnostics, one reload in the middle
@@ -41,7 +41,7 @@ def columns(fifo: bool) -> dict[str, list[str]]:
     """Command of each column, without the common arguments."""
     python = sys.executable
     hand = [python, str(HERE / "hand_written.py")]
-    ours = [python, "-m", "policy_runner.ros.bench_runner"]
+    ours = [python, "-m", "policy_runner.ros.bench.runner"]
     bare = [python, str(HERE / "bare_loop.py")]
     if not fifo:
         return {"hand-written": hand, "ours": ours}
@@ -81,7 +81,7 @@ def measure(
     common = [str(folder), "--rate", str(rate)]
     priority = ["--priority", "40"] if fifo else []
     robot = subprocess.Popen(
-        [sys.executable, "-m", "policy_runner.ros.bench_publisher", *common, *priority]
+        [sys.executable, "-m", "policy_runner.ros.bench.publisher", *common, *priority]
     )
     children = [robot]
     children += [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(options.busy)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-SIDECAR = [sys.executable, "-m", "policy_runner.ros.jetson_diagnostics_main"]
+SIDECAR = [sys.executable, "-m", "policy_runner.ros.sidecar.main"]
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.ros.realtime import Granted, prepare_control_thread
+from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
 PERIOD_NS = 500_000
 LATE_NS = 100_000  # a witness on a core of its own wakes 20 to 60 us after its deadline

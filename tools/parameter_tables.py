@@ -13,9 +13,9 @@ from typing import Any
 
 from policy_runner.core.spec.policy import Input
 from policy_runner.robot.settings import TABLE, input_rows, joint_rows
-from policy_runner.ros.jetson_diagnostics_parameters import PARAMETERS as SIDECAR
-from policy_runner.ros.parameter_table import Parameter
-from policy_runner.ros.simulated_robot_parameters import PARAMETERS as ROBOT
+from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.ros.sidecar.parameters import PARAMETERS as SIDECAR
+from policy_runner.ros.simulated_robot.parameters import PARAMETERS as ROBOT
 
 
 def markdown(table: Sequence[Parameter]) -> str:

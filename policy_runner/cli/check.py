@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.suspicious import suspicions
+from policy_runner.cli.suspicions import suspicions
 from policy_runner.core.errors import refuse
 from policy_runner.robot.load import Bound, bind
 
@@ -57,8 +57,8 @@ def _live(bound: Bound, arguments: argparse.Namespace, warnings: list[str]) -> l
     if find_spec("rclpy") is None:
         remedy = "source a ROS 2 installation"
         raise refuse("", "--live", "rclpy", "none", remedy)
-    from policy_runner.cli.replay import topic_option
-    from policy_runner.ros.live_check import compare_with_graph
+    from policy_runner.cli.replay.command import topic_option
+    from policy_runner.ros.inputs.live_check import compare_with_graph
 
     topics = dict(topic_option(one) for one in arguments.topic)
     found = compare_with_graph(

@@ -13,20 +13,20 @@ from policy_runner.core.errors import Refusal
 # Subcommand, module, one line. A module has add_arguments(parser) and run(arguments) -> int.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
-    ("inspect", "inspect", "print what a policy is fed and what it commands, resolved"),
+    ("inspect", "inspect.command", "print what a policy is fed and what it commands, resolved"),
     ("check", "check", "say everything that keeps the node from running a policy"),
-    ("replay", "replay", "run the pipeline offline on a recording or on arrays, and compare"),
+    ("replay", "replay.command", "run a policy offline on a recording or on arrays, and compare"),
     ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
     ("convert-stats", "convert_stats", "turn an SB3 VecNormalize pickle into .npz"),
-    ("demo", "demo", "balance the simulated robot with the shipped policy"),
+    ("demo", "demo.command", "balance the simulated robot with the shipped policy"),
     ("monitor", "monitor", "watch /diagnostics in the terminal"),
     ("report", "report", "draw power, heat, clocks and latency of a recording"),
     ("power", "power", "list or set a Jetson's power mode and clocks (privileged)"),
     ("doctor", "doctor", "say what this machine has for running policies, and what would help"),
     ("build-engine", "build_engine", "build a policy's TensorRT engine on this machine"),
     ("engines", "engines", "list or remove built engines"),
-    ("selftest", "selftest", "run a policy on a backend, compare with the CPU, measure"),
-    ("bench", "bench", "measure the step, and how well the node keeps its rate here"),
+    ("selftest", "bench.selftest", "run a policy on a backend, compare with the CPU, measure"),
+    ("bench", "bench.command", "measure the step, and how well the node keeps its rate here"),
 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from policy_runner.core.errors import refuse
 
 if TYPE_CHECKING:
-    from policy_runner.ros.jetson_diagnostics_listener import DiagnosticsListener
+    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import DiagnosticsListener
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Show until Ctrl-C, or once."""
     if find_spec("rclpy") is None:
         raise refuse("", "monitor", "the Python module rclpy", "none", "source a ROS 2 environment")
-    from policy_runner.ros.jetson_diagnostics_listener import DiagnosticsListener
+    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import DiagnosticsListener
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from policy_runner.ros.jetson_diagnostics_listener import Row
+    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import Row
 
 _LEVELS = (("OK", "green"), ("WARN", "yellow"), ("ERROR", "red"), ("STALE", "magenta"))
 # A publisher of one message a second that is not heard for this long is shown as silent.

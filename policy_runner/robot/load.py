@@ -24,7 +24,7 @@ from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.robot.values import parameter_values
-from policy_runner.ros.configure_checks import (
+from policy_runner.ros.runner.configure import (
     collect,
     name_type_parameters,
     stand_in_settings,
@@ -101,7 +101,7 @@ def bind(
             )  # fmt: skip
     if commands and pipeline is not None and settings is not None and joints is not None:
         if find_spec("rclpy") is not None:
-            from policy_runner.ros.command_check import command_problems
+            from policy_runner.ros.outputs.command_check import command_problems
 
             problems += command_problems(values, spec, str(spec_file.path), pipeline, joints)
         else:

@@ -22,7 +22,7 @@ from policy_runner.core.spec.reader import SpecFile
 from policy_runner.core.spec.stated_hashes import unchecked_files
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
-from policy_runner.ros.configure_checks import (
+from policy_runner.ros.runner.configure import (
     collect,
     name_type_parameters,
     stand_in_settings,

@@ -22,7 +22,7 @@ from policy_runner.robot.parameters.command import (
     limit_rows_of,
 )
 from policy_runner.robot.parameters.runner import TABLE
-from policy_runner.ros.parameter_table import Parameter
+from policy_runner.ros.parameters.parameter_table import Parameter
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
 __all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES", "joint_rows"]

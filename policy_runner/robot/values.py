@@ -14,8 +14,8 @@ from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.robot.parameter_files import is_wildcard, parameter_sections, unknown_keys
 from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.robot.settings import policy_rows
-from policy_runner.ros.parameter_table import Parameter, problem
-from policy_runner.ros.policy_parameters import PREFIXES
+from policy_runner.ros.parameters.parameter_table import Parameter, problem
+from policy_runner.ros.parameters.policy_parameters import PREFIXES
 
 NODE = "policy_runner"
 

@@ -95,8 +95,16 @@ def processes(arguments: Arguments) -> list[Process]:
     return rows
 
 
+# Executable -> the folder of `ros/` that has its `main.py`.
+_ROOMS = {
+    "policy_runner": "runner",
+    "jetson_diagnostics": "sidecar",
+    "simulated_robot": "simulated_robot",
+}
+
+
 def _row(
     name: str, params_file: Path, parameters: Mapping[str, Any], is_lifecycle: bool = False
 ) -> Process:
-    module = f"policy_runner.ros.{name}_main"
+    module = f"policy_runner.ros.{_ROOMS[name]}.main"
     return Process(name, module, name, params_file, parameters, is_lifecycle)

@@ -13,7 +13,7 @@ def main() -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
-    from policy_runner.ros.policy_runner_node import PolicyRunner
+    from policy_runner.ros.runner.node import PolicyRunner
 
     rclpy.init(args=sys.argv)
     node = PolicyRunner(arguments=sys.argv)

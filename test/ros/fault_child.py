@@ -48,7 +48,7 @@ def main() -> None:
                 os.environ.pop(name, None)
         else:
             fill({"full_stdout": 1, "full_stderr": 2}[what])
-    runner = "policy_runner.ros.policy_runner_main"
+    runner = "policy_runner.ros.runner.main"
     os.execv(sys.executable, [sys.executable, "-m", runner, *sys.argv[2:]])
 
 

@@ -15,7 +15,7 @@ from fault_robot import UPRIGHT, ScriptedRobot
 from fault_table import FAULTS, FaultRow
 from runner_rig import JOINTS, PERIOD_S, Peer, write_parameters
 
-RUNNER = ("-m", "policy_runner.ros.policy_runner_main")
+RUNNER = ("-m", "policy_runner.ros.runner.main")
 BOUND = 20.0
 TOO_FAST = 50.0  # rad/s, of the left joint
 MAX_AGE_S = 0.3

@@ -61,8 +61,8 @@ def add_faults(node: Any) -> None:
 
 def main() -> int:
     """The runner, with those services."""
-    from policy_runner.ros import policy_runner_main
-    from policy_runner.ros.policy_runner_node import PolicyRunner
+    from policy_runner.ros.runner import main as policy_runner_main
+    from policy_runner.ros.runner.node import PolicyRunner
 
     made = PolicyRunner.__init__
 

@@ -120,7 +120,7 @@ class Served:
     """A node with a thread that serves its callbacks."""
 
     def __init__(self, node: Any) -> None:
-        from policy_runner.ros.executor_thread import ExecutorThread
+        from policy_runner.ros.process.executor_thread import ExecutorThread
 
         self.node = node
         self.executor = ExecutorThread(node)
@@ -274,7 +274,7 @@ class Graph:
     def __init__(self, arguments: Sequence[str], namespace: str = "") -> None:
         import rclpy
 
-        from policy_runner.ros.policy_runner_node import PolicyRunner
+        from policy_runner.ros.runner.node import PolicyRunner
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)

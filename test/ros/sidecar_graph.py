@@ -27,8 +27,8 @@ class Graph:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.parameter import Parameter
 
-        from policy_runner.ros.executor_thread import ExecutorThread
-        from policy_runner.ros.jetson_diagnostics import JetsonDiagnostics
+        from policy_runner.ros.process.executor_thread import ExecutorThread
+        from policy_runner.ros.sidecar.node import JetsonDiagnostics
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)  # in the session's own domain
@@ -80,7 +80,7 @@ class Graph:
         """One message of a runner."""
         from diagnostic_msgs.msg import DiagnosticArray
 
-        from policy_runner.ros.diagnostic_status import LEVEL_OK, make_status
+        from policy_runner.ros.diagnostics.status import LEVEL_OK, make_status
 
         loop = {"rate [Hz]": rate, "target rate [Hz]": 100.0, "ticks": ticks}
         parts: dict[str, dict[str, object]] = {

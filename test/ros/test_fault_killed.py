@@ -51,7 +51,7 @@ def test_sigkill(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
     )
     robot_file = write_parameters(tmp_path / "robot.yaml", "/**/simulated_robot", pushes=False)
     shipped = str(share_path("config", "balancer.yaml"))
-    robot_main = "policy_runner.ros.simulated_robot_main"
+    robot_main = "policy_runner.ros.simulated_robot.main"
     spawn(["python", "-m", robot_main, *words, str(robot_file)], env=env)
     runner = spawn(["python", *RUNNER, *words, shipped, "--params-file", str(own)], env=env)
     told: list[tuple[float, Any]] = []

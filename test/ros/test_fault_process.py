@@ -41,7 +41,7 @@ def test_sidecar_killed(robot: FaultGraph, spawn: Nursery, tmp_path: Path) -> No
         DiagnosticArray, "/diagnostics", lambda m: heard.extend(s.name for s in m.status), 50
     )
     sidecar = spawn(
-        ["python", "-m", "policy_runner.ros.jetson_diagnostics_main", "--ros-args"]
+        ["python", "-m", "policy_runner.ros.sidecar.main", "--ros-args"]
         + ["-r", f"__ns:={robot.space}"],
         env=quick_discovery(tmp_path),
     )

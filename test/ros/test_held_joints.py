@@ -18,7 +18,7 @@ JOINTS = ["left_joint", "right_joint"]
 
 def _held(held: list[str], kinds: str = "velocity", message: str = "joint_state") -> Any:
     from policy_runner.robot.settings import TABLE, policy_rows, robot_joints
-    from policy_runner.ros.command_format import command_format
+    from policy_runner.ros.outputs.command_format import command_format
 
     groups: list[dict[str, Any]] = []
     for kind in kinds.split():

@@ -22,7 +22,7 @@ sys.exit(monitor.run(parser.parse_args(sys.argv[1:])))
 @pytest.fixture
 def sidecar(tmp_path, spawn):
     write_board(tmp_path, BOARD)
-    module = "policy_runner.ros.jetson_diagnostics_main"
+    module = "policy_runner.ros.sidecar.main"
     arguments = ["--ros-args", "-p", f"root:={tmp_path}", "-p", "period:=0.2"]
     return spawn(["python", "-m", module, *arguments])
 
@@ -67,7 +67,7 @@ def test_view_shows_silent_publishers_and_the_sentence_first():
     from rich.console import Console
 
     from policy_runner.cli.monitor_view import chosen, view
-    from policy_runner.ros.jetson_diagnostics_listener import Row
+    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import Row
 
     rows = {
         "jetson_diagnostics: policy": Row(1, "loop late: 81 of 100 Hz", {}, "board", 0),

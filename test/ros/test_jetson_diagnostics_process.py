@@ -19,7 +19,7 @@ def test_process_ends_cleanly_even_while_a_read_hangs(tmp_path, spawn, number):
     write_board(tmp_path, BOARD)
     (tmp_path / ZONE / "temp").unlink()
     os.mkfifo(tmp_path / ZONE / "temp")
-    command = ["python", "-m", "policy_runner.ros.jetson_diagnostics_main"]
+    command = ["python", "-m", "policy_runner.ros.sidecar.main"]
     command += ["--ros-args", "-p", f"root:={tmp_path}", "-p", "period:=0.1"]
     for _ in range(3):
         child = spawn(command)
@@ -37,7 +37,7 @@ def test_it_shares_no_memory_with_the_runner(tmp_path, spawn):
     On the default discovery range, as on a robot; on LOCALHOST rmw chooses the transports.
     """
     write_board(tmp_path, BOARD)
-    command = ["python", "-m", "policy_runner.ros.jetson_diagnostics_main"]
+    command = ["python", "-m", "policy_runner.ros.sidecar.main"]
     command += ["--ros-args", "-p", f"root:={tmp_path}"]
     child = spawn(command, env={"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"})
     time.sleep(3.0)

@@ -15,8 +15,8 @@ import yaml
 
 from policy_runner.core.spec.policy import Input
 from policy_runner.robot.settings import TABLE, input_rows, joint_rows
-from policy_runner.ros import parameter_table
-from policy_runner.ros.parameter_table import KINDS, Parameter
+from policy_runner.ros.parameters import parameter_table
+from policy_runner.ros.parameters.parameter_table import KINDS, Parameter
 
 needs_rclpy = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 ROWS = (

@@ -28,7 +28,7 @@ class Queue:
 def polled(monkeypatch: pytest.MonkeyPatch) -> Any:
     from policy_runner.core.inputs.slot import InputSlot
     from policy_runner.core.spec.policy import Input
-    from policy_runner.ros import polling
+    from policy_runner.ros.inputs import polling
 
     class Rig:
         wall_ns = 1_700_000_000 * 10**9
@@ -81,7 +81,7 @@ def test_after_a_suspension_the_old_messages_are_old(polled: Any) -> None:
 
 
 def test_who_takes_over_knows_when_the_queue_was_empty(polled: Any) -> None:
-    from policy_runner.ros import polling
+    from policy_runner.ros.inputs import polling
 
     slot = type(polled.slot)("given", polled.slot.spec)
     other = polling.PolledInput(polled.queue, slot, lambda _raw: ("", 0), 100)

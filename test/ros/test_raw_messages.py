@@ -32,7 +32,7 @@ def _slot(type_name: str) -> Any:
 def _read(slot: Any, message: Any) -> tuple[str, int]:
     from rclpy.serialization import serialize_message
 
-    from policy_runner.ros.raw_reader import SlotReader
+    from policy_runner.ros.messages.raw_reader import SlotReader
 
     fault, stamp = SlotReader(slot, type(message))(serialize_message(message))
     return fault, stamp
@@ -75,7 +75,7 @@ def test_one_reader_follows_a_change_of_shape() -> None:
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import JointState
 
-    from policy_runner.ros.raw_reader import SlotReader
+    from policy_runner.ros.messages.raw_reader import SlotReader
 
     slot = _slot("sensor_msgs/msg/JointState")
     slot.joint_values("position", ["a", "b"], {}, [0, 1])
@@ -96,7 +96,7 @@ def test_a_short_sequence_is_a_fault_and_a_cut_message_is_no_crash() -> None:
     from rclpy.serialization import serialize_message
     from std_msgs.msg import Float64MultiArray
 
-    from policy_runner.ros.raw_reader import SlotReader
+    from policy_runner.ros.messages.raw_reader import SlotReader
 
     slot = _slot("std_msgs/msg/Float64MultiArray")
     slot.field("data[1:3]")
@@ -124,7 +124,7 @@ def test_an_imu_without_orientation_says_so() -> None:
 def test_serialized_commands_are_the_message_they_stand_for(command_type: str, kind: str) -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import CommandFormat, command_messages
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
     joints = ["left_wheel_joint", "r", "third"]
     ((_, message_type, serialized, which),) = command_messages(
@@ -152,7 +152,7 @@ def test_serialized_commands_are_the_message_they_stand_for(command_type: str, k
 def test_a_twist_is_filled_by_axis(twist_type: str) -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import CommandFormat, command_messages
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
     axes = ["angular.z", "linear.x"]
     form = CommandFormat("joint_state", twist_type)
@@ -165,7 +165,7 @@ def test_a_twist_is_filled_by_axis(twist_type: str) -> None:
 def test_one_float_per_joint() -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import CommandFormat, command_messages
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
     made = command_messages(CommandFormat("float64"), "effort", ["a", "b"])
     assert [suffix for suffix, _, _, _ in made] == ["/a", "/b"]
@@ -177,7 +177,7 @@ def test_one_float_per_joint() -> None:
 def test_held_joints_and_gains_stand_where_the_layout_says() -> None:
     from rclpy.serialization import deserialize_message
 
-    from policy_runner.ros.command_messages import CommandFormat, command_messages
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
     form = CommandFormat(
         "float64_multi_array",
@@ -203,7 +203,7 @@ def test_any_message_is_filled_by_path_with_constants() -> None:
     from rclpy.serialization import deserialize_message
 
     from policy_runner.core.errors import Refusal
-    from policy_runner.ros.command_messages import CommandFormat, command_messages
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
     form = CommandFormat(
         "message",
@@ -228,8 +228,8 @@ def test_a_message_too_short_for_a_stamp_is_refused_and_the_next_one_taken() -> 
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import Imu
 
-    from policy_runner.ros.polling import PolledInput
-    from policy_runner.ros.raw_reader import SlotReader
+    from policy_runner.ros.inputs.polling import PolledInput
+    from policy_runner.ros.messages.raw_reader import SlotReader
 
     slot = _slot("sensor_msgs/msg/Imu")
     slot.field("angular_velocity")

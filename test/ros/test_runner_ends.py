@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 TIMES = 20
 USUAL_TIMES = 4
 OTHERS = 8
-RUNNER = ["-m", "policy_runner.ros.policy_runner_main"]
+RUNNER = ["-m", "policy_runner.ros.runner.main"]
 USUAL = [str(HERE / "default_handlers_runner.py")]
 MOVING, STOPPED = (2.0, -4.0), (0.0, 0.0)
 # Announce often at the start: two processes then find each other in tenths of a second.
@@ -207,8 +207,8 @@ def test_the_end_of_a_node_that_was_never_configured(
 WITH_SOMETHING_BAD = """
 import os, sys, time
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.ros.executor_pulse import ExecutorPulse
-from policy_runner.ros.policy_runner_main import main
+from policy_runner.ros.process.executor import ExecutorPulse
+from policy_runner.ros.runner.main import main
 good = %(where)s
 def bad(*arguments):
     if os.path.exists(%(flag)r):

@@ -125,7 +125,7 @@ class Slow:
 
 
 def test_settings_are_neither_lost_nor_given_to_another_policy() -> None:
-    from policy_runner.ros.control_loop import ControlLoop
+    from policy_runner.ros.runner.control_loop import ControlLoop
 
     first, second = Slow(), Slow()
     ticker: Any = SimpleNamespace(continue_from=lambda _before: None)

@@ -400,7 +400,7 @@ def test_the_process_lives_and_is_mended(tmp_path: Path, spawn: Any) -> None:
         realtime__lock_memory=3,
     )
     child = spawn(
-        ["python", "-m", "policy_runner.ros.policy_runner_main"]
+        ["python", "-m", "policy_runner.ros.runner.main"]
         + ["--ros-args", "--params-file", str(file)]
     )
     context = rclpy.Context()

@@ -273,7 +273,7 @@ def test_while_it_loads_the_node_answers(
 ) -> None:
     from std_srvs.srv import Trigger
 
-    import policy_runner.ros.reload_attempt as attempts
+    import policy_runner.ros.runner.reload_attempt as attempts
 
     robot = robots(safety__executor_timeout=1.5).run()
     real = attempts.load_policy
@@ -420,7 +420,7 @@ def test_what_was_set_while_inactive_waits_for_a_configure(robots: RobotMaker) -
 def test_what_fails_after_the_swap_is_a_warning(
     robots: RobotMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import policy_runner.ros.configured as configured
+    import policy_runner.ros.runner.configured as configured
 
     def broken(*_given: Any) -> None:
         raise RuntimeError("no gains today")

@@ -24,7 +24,7 @@ def loop_at(ticks: int, call: Callable[[Callable[[], None]], Any]) -> Any:
 
 
 def test_the_old_one_is_free_after_a_whole_tick_of_the_new_one() -> None:
-    from policy_runner.ros.swap import Swap
+    from policy_runner.ros.runner.handover import Swap
 
     def call(function: Callable[[], None]) -> None:
         loop.ticks = 8  # the tick that was going on when it was asked for
@@ -41,7 +41,7 @@ def test_the_old_one_is_free_after_a_whole_tick_of_the_new_one() -> None:
 
 def test_what_is_withdrawn_is_not_made_later() -> None:
     from policy_runner.core.errors import Refusal
-    from policy_runner.ros.swap import Swap
+    from policy_runner.ros.runner.handover import Swap
 
     asked: list[Callable[[], None]] = []
     made: list[bool] = []
@@ -58,7 +58,7 @@ def test_what_is_withdrawn_is_not_made_later() -> None:
 
 
 def test_one_that_is_late_but_begun_is_waited_for() -> None:
-    from policy_runner.ros.swap import Swap
+    from policy_runner.ros.runner.handover import Swap
 
     begun = threading.Event()
 
@@ -84,7 +84,7 @@ def test_a_swap_that_fails_leaves_the_old_policy_running(
 ) -> None:
     from sensor_msgs.msg import JointState
 
-    from policy_runner.ros.ticker import WallTicker
+    from policy_runner.ros.runner.ticker import WallTicker
 
     def broken(_ticker: Any, _before: Any) -> None:
         raise AttributeError("another kind of ticker")

@@ -37,7 +37,7 @@ class Time:
 def test_deadlines_of_a_gap_are_counted_and_skipped(
     monkeypatch: pytest.MonkeyPatch, gap_periods: float
 ) -> None:
-    from policy_runner.ros import ticker
+    from policy_runner.ros.runner import ticker
 
     clock = Time()
     monkeypatch.setattr(ticker, "time", clock)
@@ -77,7 +77,7 @@ def test_a_suspended_process_goes_on_without_a_burst(
     )
     heard = peer.hear(JointState, "joint_commands", 500)
     peer.feed()
-    module = "policy_runner.ros.policy_runner_main"
+    module = "policy_runner.ros.runner.main"
     child = spawn(["python", "-m", module, "--ros-args", "--params-file", str(parameters)])
     wait_until(lambda: any(any(message.velocity) for _, message in list(heard)), 20.0)
     time.sleep(0.3)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TICK_NS = 10_000_000
-MAIN = ["python", "-m", "policy_runner.ros.simulated_robot_main"]
+MAIN = ["python", "-m", "policy_runner.ros.simulated_robot.main"]
 INPUTS = ("imu/data", "joint_states", "odom", "cmd_vel", "/clock")
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def wheels() -> Any:
-    from policy_runner.ros.simulated_robot_command import WheelCommands
+    from policy_runner.ros.simulated_robot.topics import WheelCommands
 
     return WheelCommands()
 

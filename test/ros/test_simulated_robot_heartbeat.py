@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from policy_runner.ros.simulated_robot_heartbeat import Heartbeat
+from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
 
 
 @pytest.fixture

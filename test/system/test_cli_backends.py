@@ -16,7 +16,7 @@ from policy_runner.backends.cuda.cuda_driver_facts import Driver, Gpu, read_driv
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.measurements import remembered
 from policy_runner.backends.onnx_file.model_file import check_model_file
-from policy_runner.cli.bench_backends import time_at
+from policy_runner.cli.bench.backends import time_at
 from policy_runner.cli.doctor import examine, gpu_packages
 from policy_runner.cli.main import main
 from policy_runner.telemetry.host.jetson_identity import Jetson

@@ -61,7 +61,7 @@ def test_bytes_as_rclpy_writes_them():
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.serialization import serialize_message
 
-    from policy_runner.ros.diagnostic_status import make_status
+    from policy_runner.ros.diagnostics.status import make_status
 
     message = DiagnosticArray()
     message.header.stamp.sec = 12

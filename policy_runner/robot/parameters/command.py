@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from policy_runner.core.command.decoder import UNIT, ActionElement
 from policy_runner.core.spec.element_limits import limit_names
-from policy_runner.ros.parameter_table import Parameter
+from policy_runner.ros.parameters.parameter_table import Parameter
 
 # Parameter command.type -> what it can carry. A twist has message types of its own.
 JOINT_KINDS = ("position", "velocity", "effort")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
 from policy_runner.robot.parameters.command import COMMAND_ROWS, STOP_ROWS
 from policy_runner.robot.parameters.safety import SAFETY_ROWS
-from policy_runner.ros.parameter_table import Parameter
+from policy_runner.ros.parameters.parameter_table import Parameter
 
 TABLE: tuple[Parameter, ...] = (
     Parameter(

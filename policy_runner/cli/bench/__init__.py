@@ -1,0 +1,1 @@
+"""`policy-runner bench`: the step, the node, the backends."""

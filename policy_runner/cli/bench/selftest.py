@@ -1,0 +1,190 @@
+"""`policy-runner selftest`: does a backend work on this machine, and how fast is it?
+
+Builds where the backend builds, runs with and without a CUDA graph, compares every action with
+ONNX Runtime on the CPU, and measures at the policy's rate, since a GPU that idles between two
+inferences is slower than one in a tight loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
+from policy_runner.backends.precision_check import Comparison, compare_with_cpu
+from policy_runner.backends.registry import load_model
+from policy_runner.cli.backend_options import add_choice_options, choice_from
+from policy_runner.cli.bench.command import machine
+from policy_runner.cli.build_engine import build_in_child
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.package_files import share_path
+
+WARM = 50
+PERCENTILES = (50, 95, 99)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """SPEC, --backend, --device and what goes with them."""
+    parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
+                        help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
+    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True)
+    parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
+    add_choice_options(parser)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when every way to run the model gave the CPU's actions; 1 otherwise."""
+    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
+        raise refuse("", "--json", "a file in a folder that exists", str(arguments.json))
+    spec_file = read_spec(arguments.spec or share_path("models", "balancer"))
+    choice = replace(
+        choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
+    )
+    choice.check()
+    console = Console(highlight=False, soft_wrap=True)
+    said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
+    with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
+        rows = list(_rows(choice, spec_file, Path(folder) / "engines", said, arguments.seconds))
+    facts = machine()
+    console.print(", ".join(f"{key} {value}" for key, value in facts.items()), markup=False)
+    _print(rows, spec_file, console)
+    if arguments.json is not None:
+        content = {"machine": facts, "spec": str(spec_file.path), "rows": rows}
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(row["ok"] for row in rows) else 1
+
+
+def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
+    """(name, choice) of every way to run it: on a GPU without and with a CUDA graph."""
+    if choice.backend == "onnxruntime" and choice.gpu is None:
+        return [("onnxruntime", choice)]
+    key = f"{choice.backend}.cuda_graph"
+    return [
+        (f"{choice.backend}, {name}", replace(choice, options={**choice.options, key: graph}))
+        for name, graph in (("no CUDA graph", False), ("CUDA graph", True))
+    ]
+
+
+def _rows(
+    choice: BackendChoice, spec_file: SpecFile, folder: Path, said: Console, seconds: float
+) -> Iterator[dict[str, Any]]:
+    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    cpu = OnnxRuntimeModel(path)
+    cpu.warm_up()
+    yield {"name": "CPU, the reference", "ok": True, "facts": {}, "problems": [],
+           "latency_us": _latency(cpu, spec_file.spec.control_dt, seconds)}  # fmt: skip
+    cpu.close()
+    if choice.backend == "tensorrt":
+        # A build of its own: whether it works is part of the question.
+        choice = replace(choice, options={**choice.options, "engines.folder": str(folder)})
+        row: dict[str, Any] = {"name": "build", "ok": False, "facts": {}, "problems": []}
+        try:
+            facts = dict(build_in_child(choice, spec_file.path, said)["facts"])
+            row.update(ok=True, facts=facts, seconds=facts.get("seconds", math.nan))
+        except Refusal as refusal:
+            row["problems"] = [str(problem) for problem in refusal.problems]
+        yield row
+        if not row["ok"]:
+            return
+    for name, variant in variants(choice):
+        yield _row(name, variant, spec_file, path, seconds)
+
+
+def _row(
+    name: str, choice: BackendChoice, spec_file: SpecFile, path: Path, seconds: float
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "ok": False, "facts": {}, "problems": []}
+    try:
+        model = load_model(choice, path, spec_file.spec.model.sha256, spec_file.path)
+    except Refusal as refusal:
+        row["problems"] = [str(problem) for problem in refusal.problems]
+        return row
+    try:
+        found = compare_with_cpu(model, choice, spec_file, path, kept=True)
+        row.update(
+            ok=found.accepted,
+            facts={"provider": model.provider, **model.facts},
+            comparison=found.facts(),
+            latency_us=_latency(model, spec_file.spec.control_dt, seconds),
+        )
+    except Refusal as refusal:
+        row["problems"] = [str(problem) for problem in refusal.problems]
+    finally:
+        model.close()
+    return row
+
+
+def _latency(model: LoadedModel, period: float, seconds: float) -> dict[str, dict[str, float]]:
+    """Percentiles of one inference [us], at the policy's rate with idle gaps and without."""
+    random = np.random.default_rng(1)
+    given = {name: random.standard_normal(a.shape).astype(a.dtype) if a.dtype.kind == "f"
+             else np.zeros_like(a) for name, a in model.inputs.items()}  # fmt: skip
+
+    def once() -> int:
+        for name, array in given.items():
+            np.copyto(model.inputs[name], array)
+        begun = time.perf_counter_ns()
+        model.run()
+        return time.perf_counter_ns() - begun
+
+    for _ in range(WARM):
+        once()
+    times: dict[str, list[int]] = {"at rate": [], "back to back": []}
+    deadline = time.monotonic()
+    for _ in range(max(1, round(seconds / 2.0 / period))):
+        deadline += period
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        times["at rate"].append(once())
+    until = time.monotonic() + seconds / 2.0
+    while time.monotonic() < until or not times["back to back"]:
+        times["back to back"].append(once())
+    return {
+        kind: {
+            "samples": len(taken),
+            **{f"p{p}": float(np.percentile(taken, p)) / 1e3 for p in PERCENTILES},
+        }
+        for kind, taken in times.items()
+    }
+
+
+def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) -> None:
+    rate = f"at {1.0 / spec_file.spec.control_dt:g} Hz"
+    table = Table("", "result", "off by", rate, "back to back")
+    for row in rows:
+        latency = row.get("latency_us", {})
+        compared = row.get("comparison")
+        off = f"{compared['largest']:.2g}" if compared else ""
+        figures = [
+            " / ".join(f"{latency[kind][f'p{p}']:.1f}" for p in PERCENTILES) if latency else ""
+            for kind in ("at rate", "back to back")
+        ]
+        result = "[green]ok[/]" if row["ok"] else "[red]failed[/]"
+        name = f"{row['name']} ({row['seconds']:.1f} s)" if "seconds" in row else row["name"]
+        table.add_row(name, result, off, *figures)
+    shown = " / ".join(f"p{p}" for p in PERCENTILES)
+    console.print(f"one inference: {shown}, microseconds; off by: most that an action differs")
+    console.print(table)
+    for row in rows:
+        facts = {key: value for key, value in row["facts"].items() if isinstance(value, str)}
+        if facts:
+            text = ", ".join(f"{key}: {value}" for key, value in facts.items())
+            console.print(f"{row['name']}: {text}", markup=False)
+        if "comparison" in row:
+            console.print(f"{row['name']}: {Comparison(**row['comparison'])}", markup=False)
+        for problem in row["problems"]:
+            console.print(f"{row['name']}: {problem}", markup=False)

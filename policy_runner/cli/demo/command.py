@@ -1,0 +1,202 @@
+"""`policy-runner demo`: the simulated robot, the runner and the sidecar, watched live."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policy_runner.cli.demo.children import Children
+from policy_runner.core.errors import refuse
+from policy_runner.ros.processes import Arguments, processes
+
+if TYPE_CHECKING:
+    from policy_runner.ros.diagnostics.listener import Watch
+
+_ROBOT, _RUNNER, _SIDECAR = "simulated_robot", "policy_runner", "jetson_diagnostics"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The demo's options."""
+    parser.add_argument("--duration", type=_positive, metavar="S", help="simulated seconds to run")
+    parser.add_argument("--headless", action="store_true", help="no live view, only the summary")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here")
+    parser.add_argument(
+        "--lockstep", action="store_true", help="on simulated time, each tick waits for the other"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of commands and pushes")
+    parser.add_argument("--viewer", action="store_true", help="show the robot in a window")
+    parser.add_argument("--no-pushes", action="store_true", help="leave the robot alone")
+    parser.add_argument("--no-commands", action="store_true", help="send cmd_vel yourself")
+    parser.add_argument(
+        "--command-delay", type=float, default=0.0, metavar="S", help="delay of the motors"
+    )
+    parser.add_argument("--policy", default="", help="another policy.yaml or folder")
+    parser.add_argument("--params-file", default="", help="another parameter file")
+    parser.add_argument("--backend", default="", help="what runs the model")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo; 0 when robot and runner did their work, 1 otherwise."""
+    for module, remedy in (
+        ("rclpy", "source a ROS 2 environment, or use `make demo`"),
+        ("mujoco", "pip install 'policy_runner[sim]'"),
+    ):
+        if find_spec(module) is None:
+            raise refuse("", "demo", f"the Python module {module}", "none", remedy)
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise refuse("", "--json", "a file in a folder that exists", str(options.json))
+    # The demo commands joints by name: it stays on this machine, whatever else is on the net.
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    with tempfile.TemporaryDirectory(prefix="policy_runner_demo_") as folder:
+        return _run(options, Path(folder), ended)
+
+
+def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> int:
+    from policy_runner.ros.diagnostics.listener import Watch
+
+    report = folder / "report.json"
+    rows = processes(
+        Arguments(
+            params_file=options.params_file,
+            policy=options.policy,
+            backend=options.backend,
+            simulated_robot=True,
+            lockstep=options.lockstep,
+            robot={
+                "seed": options.seed,
+                "duration": options.duration or 0.0,
+                "pushes": not options.no_pushes,
+                "commands": "none" if options.no_commands else "random",
+                "command_delay": options.command_delay,
+                "viewer": options.viewer,
+                "report": str(report),
+            },
+        )
+    )
+    watch = Watch()
+    children = Children(rows, folder)
+    try:
+        _watch_until_the_end(options, watch, children, ended)
+        # Without its robot the runner sees stale inputs: that is no part of the run.
+        watch.freeze(keep_known=not options.lockstep)
+        # The runner first: its last command must find the robot still there.
+        if not options.duration or children.running(_ROBOT):
+            children.end(_RUNNER)
+        children.end(_ROBOT)
+        children.end()
+        time.sleep(0.2)  # the runner's last figures are on their way
+    finally:
+        children.end()
+        watch.close()
+    score = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    figures = summary(score, watch, lockstep=options.lockstep)
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _print(figures)
+    failed = {name: code for name, code in children.status.items() if code != 0}
+    for name, code in failed.items():
+        print(f"{name} ended with status {code}:", file=sys.stderr)
+        print(children.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
+    if not figures["commands"]:
+        print("the runner commanded nothing:", file=sys.stderr)
+        print(children.log(_RUNNER).read_text(errors="replace")[-2000:], file=sys.stderr)
+    return 1 if failed or not figures["commands"] else 0
+
+
+def _watch_until_the_end(
+    options: argparse.Namespace, watch: Watch, children: Children, ended: threading.Event
+) -> None:
+    """Until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
+
+    def going_on() -> bool:
+        # A runner that refused its policy stays, to be mended; here the robot would wait for it.
+        refused = watch.level.get("policy_runner: model") == "ERROR"
+        running = children.running(_ROBOT) and children.running(_RUNNER)
+        return running and not refused and not ended.is_set()
+
+    if options.headless:
+        while going_on():
+            ended.wait(0.05)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    from policy_runner.cli.demo.view import view
+
+    with Live(view(watch), console=Console(), refresh_per_second=4, screen=False) as live:
+        while going_on():
+            ended.wait(0.25)
+            live.update(view(watch))
+
+
+def summary(score: Mapping[str, Any], watch: Watch, lockstep: bool) -> dict[str, Any]:
+    """The figures of a run; None where there is none (periods in lockstep, say)."""
+    loop, inputs = "policy_runner: loop", "policy_runner: inputs"
+
+    def figures(status: str, key: str, *names: str) -> dict[str, float | None]:
+        return {name: watch.number(status, f"{key} {name} [us]") for name in names}
+
+    period = figures(loop, "period error", "p50", "p99", "p99.9", "max")
+    rate = None
+    if watch.first_ticks and watch.last_ticks and watch.last_ticks[0] > watch.first_ticks[0]:
+        (t0, n0), (t1, n1) = watch.first_ticks, watch.last_ticks
+        rate = (n1 - n0) / (t1 - t0)
+    if lockstep and score.get("simulated_s"):
+        # On simulated time the rate is per simulated second, and a period cannot err.
+        rate = score["commands"] / score["simulated_s"]
+        period = dict.fromkeys(period)
+    return {
+        "simulated_s": score.get("simulated_s", 0.0),
+        "commands": score.get("commands", 0),
+        "falls": score.get("falls"),
+        "first_fall_s": score.get("first_fall_s"),
+        "upright_share": score.get("upright_share"),
+        "velocity_rmse": score.get("velocity_rmse"),
+        "rate_hz": rate,
+        "period_error_us": period,
+        "missed_deadlines": watch.number(loop, "missed deadlines"),
+        "step_us": figures(loop, "step", "p50", "p99"),
+        "inference_us": figures("policy_runner: inference", "inference", "p50", "p99"),
+        "input_age_p99_ms": watch.number(inputs, "input age p99 [ms]"),
+        "diagnostics_levels": dict(sorted(watch.levels_seen.items())),
+    }
+
+
+def _print(figures: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    def text(value: object) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{key} {text(below)}" for key, below in value.items())
+        if isinstance(value, float):
+            return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+        return "-" if value is None else str(value)
+
+    table = Table.grid(padding=(0, 2))
+    for key, value in figures.items():
+        if key != "diagnostics_levels":
+            table.add_row(key, text(value))
+    for name, seen in figures["diagnostics_levels"].items():
+        table.add_row(name, ", ".join(seen))
+    Console().print(table)

@@ -1,0 +1,71 @@
+"""The demo's live view in the terminal: is it up, does it follow, is the loop on time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from policy_runner.ros.diagnostics.listener import Watch
+
+_COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red", "STALE": "magenta"}
+_ROBOT, _LOOP = "simulated_robot: balance", "policy_runner: loop"
+
+
+def _figure(value: float | None, digits: int, unit: str) -> str:
+    return f"{value:.{digits}f} {unit}" if value is not None else "-"
+
+
+def view(watch: Watch) -> Group:
+    """One screen of what the run looks like now."""
+    number = watch.number
+    robot = Table.grid(padding=(0, 2))
+    robot.add_row(
+        "upright",
+        _figure(number(_ROBOT, "upright [s]"), 1, "s"),
+        "falls",
+        _figure(number(_ROBOT, "falls"), 0, ""),
+        "simulated",
+        _figure(number(_ROBOT, "simulated [s]"), 1, "s"),
+    )
+    robot.add_row("", "command", "", "measured", "", "RMSE")
+    for axis, unit, measured in (("forward", "m/s", "forward"), ("yaw", "rad/s", "yaw rate")):
+        robot.add_row(
+            axis,
+            _figure(number(_ROBOT, f"command {axis} [{unit}]"), 2, unit),
+            "",
+            _figure(number(_ROBOT, f"{measured} [{unit}]"), 2, unit),
+            "",
+            _figure(number(_ROBOT, f"velocity rmse {axis} [{unit}]"), 3, unit),
+        )
+    loop = Table.grid(padding=(0, 2))
+    loop.add_row(
+        "rate",
+        _figure(number(_LOOP, "rate [Hz]"), 1, "Hz"),
+        "missed deadlines",
+        _figure(number(_LOOP, "missed deadlines"), 0, ""),
+        "input age p99",
+        _figure(number("policy_runner: inputs", "input age p99 [ms]"), 1, "ms"),
+    )
+    loop.add_row("µs", "p50", "p99", "p99.9", "max", "")
+    for label, status, key in (
+        ("period error", _LOOP, "period error"),
+        ("inference", "policy_runner: inference", "inference"),
+        ("whole step", _LOOP, "step"),
+    ):
+        quantiles = (number(status, f"{key} {q} [us]") for q in ("p50", "p99", "p99.9", "max"))
+        loop.add_row(label, *(_figure(q, 0, "") for q in quantiles), "")
+    levels = Table.grid(padding=(0, 2))
+    for name in sorted(watch.level):
+        level = watch.level[name]
+        levels.add_row(Text(level, _COLOURS.get(level, "")), name, watch.message[name])
+    return Group(
+        Panel(robot, title="robot", title_align="left"),
+        Panel(loop, title="control loop", title_align="left"),
+        Panel(levels, title="/diagnostics", title_align="left"),
+        Text("Ctrl-C ends the demo", "dim"),
+    )

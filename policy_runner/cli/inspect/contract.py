@@ -1,0 +1,233 @@
+"""The resolved contract of a policy as plain data: what `inspect` prints, and its --json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from policy_runner.cli.inspect.limits_shown import limits_in_force
+from policy_runner.cli.suspicions import normalizations, statistics_of, suspicions
+from policy_runner.core.model import ModelFacts, TensorFacts
+from policy_runner.core.observation.normalization import resolve_formula
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import ObservationTensor, PolicySpec
+from policy_runner.formats.detect import draft_model
+from policy_runner.formats.draft import remarks
+from policy_runner.robot.load import Bound
+
+ARITHMETIC = ("wrap", "nonfinite", "clip", "scale", "offset", "order")
+PLAIN: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "order": "clip_scale"}
+SOURCE_KEYS = (
+    *("input", "field", "fields", "axes", "joints", "motion", "angles", "parts", "value"),
+    *("pose", "frame", "period", "uses"),
+)
+
+
+def model_contract(facts: ModelFacts) -> dict[str, Any]:
+    """Of a model alone: tensors, metadata, files, and what an import would say of it."""
+    draft = draft_model(facts)
+    return {
+        **_model(facts),
+        "suspicious": [*draft.notes, *remarks(facts)],
+        "unknown": [{"key": key, "what": what} for key, what in draft.unknown],
+    }
+
+
+def _model(facts: ModelFacts) -> dict[str, Any]:
+    return {
+        "model": {
+            "file": str(facts.path),
+            "sha256": facts.sha256,
+            "data_files": [path.name for path in facts.data_files],
+        },
+        "inputs": [_tensor(one) for one in facts.inputs],
+        "outputs": [_tensor(one) for one in facts.outputs],
+        "metadata": dict(facts.metadata),
+    }
+
+
+def _tensor(facts: TensorFacts) -> dict[str, Any]:
+    return {"name": facts.name, "dtype": facts.dtype, "shape": list(facts.shape)}
+
+
+def contract(bound: Bound, facts: ModelFacts) -> dict[str, Any]:
+    """Of a spec: every tensor, term, slice and joint, resolved as the node resolves it."""
+    spec = bound.spec_file.spec
+    return {
+        "name": spec.name,
+        "spec": str(bound.spec_file.path),
+        **_model(facts),
+        "control_dt": spec.control_dt,
+        "decimation": bound.values["decimation"],
+        "period": bound.pipeline.settings.period_ns / 1e9,
+        "robot_inputs": {
+            name: {"type": one.type, "topic": one.topic} for name, one in spec.inputs.items()
+        },
+        "observation": [_observation(bound, k, one) for k, one in enumerate(spec.observation)],
+        "state": [one.model_dump(mode="json") for one in spec.state],
+        "action": _action(bound),
+        "ignored_outputs": list(spec.ignored_outputs),
+        "last_action": spec.last_action,
+        "joints": _joints(bound),
+        "limits": limits_in_force(bound),
+        "statistics": _statistics(bound),
+        "suspicious": suspicions(bound.spec_file, facts),
+    }
+
+
+def _observation(bound: Bound, k: int, given: ObservationTensor) -> dict[str, Any]:
+    found: dict[str, Any] = {"tensor": given.tensor}
+    if given.constant is not None:
+        return {**found, "constant": given.model_dump(mode="json")["constant"]}
+    builder = next(one for one, _ in bound.pipeline._builders if one.name == str(given.tensor))
+    terms = given.terms if given.terms is not None else [given.whole]
+    found.update(size=builder.size, frame=builder.frame.size, terms=[])
+    start = 0
+    for term, compiled in zip(terms, builder.terms, strict=True):
+        assert term is not None
+        dumped = term.model_dump(mode="json", exclude_unset=True)
+        source = {key: dumped[key] for key in SOURCE_KEYS if key in dumped}
+        arithmetic = {
+            key: dumped[key]
+            for key in ARITHMETIC
+            if dumped.get(key) is not None and dumped[key] != PLAIN.get(key)
+        }
+        found["terms"].append(
+            {
+                "slice": [start, start + compiled.size],
+                "name": compiled.name,
+                "term": dumped["term"],
+                "source": source,
+                "relative_to": dumped.get("relative_to", "zero"),
+                **arithmetic,
+                "elements": list(compiled.elements),
+            }
+        )
+        start += compiled.size
+    for key in ("history", "clip", "normalization"):
+        value = given.model_dump(mode="json", exclude_unset=True).get(key)
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def _action(bound: Bound) -> list[dict[str, Any]]:
+    spec, file = bound.spec_file.spec, str(bound.spec_file.path)
+    found = []
+    for t, tensor in enumerate(spec.action):
+        start = 0
+        for g, group in enumerate(tensor.groups):
+            names, key = group.names, f"action[{t}].groups[{g}]"
+            first, last = group.slice or (start, start + len(names))
+            dumped = group.model_dump(mode="json", exclude_unset=True)
+            found.append(
+                {
+                    "tensor": tensor.tensor,
+                    "slice": [first, last],
+                    **{k: v for k, v in dumped.items() if k not in ("slice", "scale", "offset")},
+                    "elements": names,
+                    "scale": by_name(group.scale, names, file, f"{key}.scale").tolist(),
+                    "offset": by_name(group.offset, names, file, f"{key}.offset").tolist(),
+                }
+            )
+            start = last
+    return found
+
+
+def _joints(bound: Bound) -> list[dict[str, Any]]:
+    spec, file = bound.spec_file.spec, str(bound.spec_file.path)
+    columns = {
+        key: by_name(value, spec.joint_names, file, key)
+        for key in ("default_joint_pos", "stiffness", "damping", "effort_limit")
+        if (value := getattr(spec, key)) is not None
+    }
+    places = _places(bound)
+    commands = _commands(bound)
+    joints = []
+    for k, name in enumerate(spec.joint_names):
+        robot = bound.joints[name]
+        joints.append(
+            {
+                "index": k,
+                "name": name,
+                "robot_name": robot.name,
+                "sign": robot.sign,
+                "offset": robot.offset,
+                **{key: float(values[k]) for key, values in columns.items()},
+                "observed": places.get(name, []),
+                "commands": commands.get(name, []),
+            }
+        )
+    return joints
+
+
+def _commands(bound: Bound) -> dict[str, list[dict[str, Any]]]:
+    """Joint -> its elements of the action: index, kind, target = scale * raw + offset."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    element = 0
+    default = bound.spec_file.spec.default_joint_pos
+    names = bound.spec_file.spec.joint_names
+    pose = by_name(default, names, "", "default_joint_pos").tolist() if default is not None else []
+    for group in _action(bound):
+        for k, joint in enumerate(group["elements"]):
+            offset = group["offset"][k]
+            if group.get("relative_to") == "default_joint_pos":
+                offset += pose[names.index(joint)]
+            found.setdefault(joint, []).append(
+                {
+                    "element": element,
+                    "kind": group["kind"],
+                    "scale": group["scale"][k],
+                    "offset": offset,
+                    "relative_to": group.get("relative_to", "zero"),
+                }
+            )
+            element += 1
+    return found
+
+
+def _places(bound: Bound) -> dict[str, list[str]]:
+    """Joint -> where it stands in a frame, `term[index]`."""
+    names = set(bound.spec_file.spec.joint_names)
+    places: dict[str, list[str]] = {}
+    for builder, _ in bound.pipeline._builders:
+        at = 0
+        for term in builder.terms:
+            for element in term.elements:
+                if element in names:
+                    places.setdefault(element, []).append(f"{term.name}[{at}]")
+                at += 1
+    return places
+
+
+def _statistics(bound: Bound) -> list[dict[str, Any]]:
+    found = []
+    for key, given in normalizations(bound.spec_file):
+        formula = resolve_formula(given, str(bound.spec_file.path), key)
+        stored = statistics_of(bound.spec_file, given)
+        found.append(
+            {
+                "key": key,
+                "formula": formula.kind,
+                "eps": formula.eps,
+                "clip": [_finite(formula.low), _finite(formula.high)],
+                "file": given.statistics if isinstance(given.statistics, str) else None,
+                "arrays": {
+                    name: [_finite(value) for value in one.tolist()] for name, one in stored.items()
+                },
+            }
+        )
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def permutation(spec: PolicySpec, names: list[str]) -> list[int] | None:
+    """Where joints stand in joint_names; None when they are all of them in that order."""
+    known = list(spec.joint_names)
+    if names == known or not set(names) <= set(known):
+        return None
+    return [known.index(name) for name in names]

@@ -1,0 +1,152 @@
+"""`policy-runner replay`: the node's pipeline offline, on a recording or on arrays."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
+from policy_runner.cli.replay.compare import Comparison, compare, pairs
+from policy_runner.cli.replay.plot import check_plot, plot
+from policy_runner.cli.replay.recordings import is_recording, open_recording
+from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
+from policy_runner.cli.replay.run import Progress as Done
+from policy_runner.cli.replay.signals import is_signals, signal_events
+from policy_runner.core.errors import refuse
+from policy_runner.core.spec.reader import read_spec
+from policy_runner.robot.load import Bound, bind
+
+WORST = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """SPEC, INPUT, --reference, -o, --plot and what to do with them."""
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
+    parser.add_argument("input", type=Path, metavar="INPUT",
+                        help="rosbag2 recording, or .npz of signals, observations or tensors"
+                        " (layouts: docs/replay.md)")  # fmt: skip
+    parser.add_argument("--params", type=Path, metavar="FILE", help="the node's parameters")
+    parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
+                        help="where the recording has an input of the spec")  # fmt: skip
+    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="skip the first S s")
+    parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="default: all")
+    parser.add_argument("--reference", type=Path, metavar="FILE",
+                        help=".npz to compare with; exit status 1 beyond tolerance")  # fmt: skip
+    parser.add_argument("--atol", type=float, default=1e-4, help="default 1e-4")
+    parser.add_argument("--rtol", type=float, default=1e-5, help="of the reference; default 1e-5")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="what came out")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="observation, action and error")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay, say what happened, compare; 1 when the reference is not met."""
+    if arguments.plot:
+        check_plot(arguments.plot)
+    reference = read_arrays(arguments.reference) if arguments.reference else None
+    console = Console(highlight=False, soft_wrap=True)
+    bound, result = _replay(arguments)
+    _summary(console, bound, result)
+    if arguments.output:
+        with arguments.output.open("wb") as file:
+            np.savez_compressed(file, **result)  # type: ignore[arg-type,unused-ignore]
+        console.print(f"written: {escape(str(arguments.output))}")
+    comparisons: list[Comparison] = []
+    wanted = {}
+    if reference is not None:
+        comparisons = compare(result, reference, arguments.atol, arguments.rtol)
+        wanted = pairs(result, reference)
+        _table(console, comparisons, arguments)
+    if arguments.plot:
+        plot(result, wanted, comparisons, arguments.atol, arguments.plot)
+        console.print(f"written: {escape(str(arguments.plot))}")
+    return 1 if any(one.failed for one in comparisons) else 0
+
+
+def _replay(arguments: argparse.Namespace) -> tuple[Bound, Arrays]:
+    inputs = read_spec(arguments.spec).spec.inputs
+    if is_recording(arguments.input):
+        topics = dict(topic_option(one) for one in arguments.topic)
+        with open_recording(arguments.input, inputs, topics) as recording:
+            bound = bind(arguments.spec, arguments.params, recording.types)
+            with _progress("messages", recording.count) as done:
+                return bound, replay_messages(
+                    bound, recording.events, arguments.start, arguments.duration, done
+                )
+    arrays = read_arrays(arguments.input)
+    bound = bind(arguments.spec, arguments.params)
+    file = str(arguments.input)
+    frames = frames_of(arrays, bound, file)
+    if frames:
+        with _progress("observations", len(next(iter(frames.values())))) as done:
+            return bound, replay_frames(bound, frames, done)
+    tensors = tensors_of(arrays, bound, file)
+    if tensors:
+        with _progress("tensors", len(next(iter(tensors.values())))) as done:
+            return bound, replay_tensors(bound, tensors, done)
+    if not is_signals(list(arrays), inputs):
+        expected = f"signals of {', '.join(inputs)}, observations or tensors (docs/replay.md)"
+        raise refuse(file, "", expected, ", ".join(arrays) or "nothing")
+    events = signal_events(arrays, bound.spec_file.spec.inputs, file)
+    with _progress("messages", len(events)) as done:
+        result = replay_messages(bound, iter(events), arguments.start, arguments.duration, done)
+    return bound, result
+
+
+def topic_option(text: str) -> tuple[str, str]:
+    """INPUT and TOPIC of a --topic option."""
+    name, separator, topic = text.partition("=")
+    if not separator or not topic:
+        raise refuse("", "--topic", "INPUT=TOPIC", text)
+    return name, topic
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Done]:
+    columns = (BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _summary(console: Console, bound: Bound, result: Arrays) -> None:
+    decisions, counts = np.unique(result["decision"], return_counts=True)
+    said = ", ".join(f"{name} {count}" for name, count in zip(decisions, counts, strict=True))
+    ticks, inferences = len(result["t"]), int(result["inferred"].sum())
+    period = bound.pipeline.settings.period_ns / 1e6
+    console.print(f"{ticks} ticks of {period:g} ms, {inferences} inferences: {said}")
+    for name, slot in bound.pipeline.slots.items():
+        if slot.faults:
+            console.print(f"[yellow]{escape(name)}: {slot.faults} unusable messages[/], the last: "
+                          f"{escape(slot.fault or 'used again since')}")  # fmt: skip
+    if result["decision"][-1] != "RUN":
+        safety = bound.pipeline.safety
+        console.print(f"last decision: {safety.decision.name} ({safety.reason.value}"
+                      f"{': ' + escape(safety.detail) if safety.detail else ''})")  # fmt: skip
+
+
+def _table(console: Console, found: list[Comparison], arguments: argparse.Namespace) -> None:
+    table = Table(title=f"against the reference, tolerance {arguments.atol:g} + "
+                  f"{arguments.rtol:g} |reference|", title_justify="left")  # fmt: skip
+    for column in ("", "element", "largest error", "p99 error", "beyond"):
+        side: Any = "left" if column in ("", "element") else "right"
+        table.add_column(column, justify=side, overflow="fold")
+    for one in found:
+        beyond = (one.excess > 0).sum(axis=0)
+        mark = "[red]FAIL[/]" if one.failed else "[green]ok[/]"
+        table.add_row(f"{mark} {escape(one.key)}", f"all {len(one.names)}",
+                      f"{one.largest.max():.3g}", f"{one.p99.max():.3g}",
+                      f"{int(beyond.sum())} of {one.error.size}")  # fmt: skip
+        for k in one.worst(WORST):
+            table.add_row("", escape(one.names[k]), f"{one.largest[k]:.3g}", f"{one.p99[k]:.3g}",
+                          str(int(beyond[k])))  # fmt: skip
+        table.add_section()
+    console.print(table)

@@ -1,0 +1,133 @@
+"""rosbag2 recordings (mcap, db3) as messages in time; needs the package rosbags, but no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from policy_runner.cli.replay.signals import Event
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.spec.policy import Input
+
+SUFFIXES = (".mcap", ".db3")
+TWISTS = {"geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"}
+
+
+@dataclass
+class Recording:
+    """Messages of the policy's inputs in the order in which they were received.
+
+    `types`: as recorded; where a velocity command is a Twist instead of a TwistStamped (or the
+    other way round), it is read as what it is, like the node does with `inputs.NAME.type`.
+    """
+
+    events: Iterator[Event]
+    count: int
+    types: dict[str, str]
+    topics: dict[str, str]
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a path is a rosbag2 folder, or a storage file of one."""
+    return path.suffix in SUFFIXES or (path.is_dir() and (path / "metadata.yaml").is_file())
+
+
+@contextmanager
+def open_recording(
+    path: Path, inputs: Mapping[str, Input], topics: Mapping[str, str]
+) -> Iterator[Recording]:
+    """Open a recording; `topics` says which topic an input was recorded on, where not its own.
+
+    Raises:
+        Refusal: rosbags is missing, no recording, a topic that is not in it, another type.
+    """
+    if find_spec("rosbags") is None:
+        remedy = "pip install 'policy_runner[replay]'"
+        raise refuse(str(path), "", "the package rosbags, which reads recordings", "none", remedy)
+    from rosbags.highlevel import AnyReader, AnyReaderError
+    from rosbags.typesys import Stores, get_typestore
+
+    if path.suffix == ".db3" and (path.parent / "metadata.yaml").is_file():
+        path = path.parent
+    try:
+        # Recordings before Iron hold no message definitions: those of Humble stand in.
+        store = get_typestore(Stores.ROS2_HUMBLE)
+        with AnyReader([path], default_typestore=store) as reader:
+            chosen = _choose(reader.connections, inputs, topics, path)
+            _known(chosen, reader.typestore.fielddefs, path)
+            wanted = {name: list(found) for name, found in chosen.items()}
+            yield Recording(
+                _events(reader, wanted),
+                sum(one.msgcount for found in wanted.values() for one in found),
+                {name: found[0].msgtype for name, found in wanted.items()},
+                {name: found[0].topic for name, found in wanted.items()},
+            )
+    except AnyReaderError as error:
+        text = " ".join(str(error).split())
+        raise refuse(str(path), "", "a rosbag2 recording", text) from error
+
+
+def _choose(
+    connections: Any, inputs: Mapping[str, Input], topics: Mapping[str, str], path: Path
+) -> dict[str, list[Any]]:
+    problems = [
+        Problem(str(path), f"--topic {name}", f"an input ({', '.join(inputs)})", f"'{name}'")
+        for name in topics
+        if name not in inputs
+    ]
+    chosen: dict[str, list[Any]] = {}
+    for name, given in inputs.items():
+        topic = "/" + topics.get(name, given.topic).lstrip("/")
+        fitting = TWISTS if given.type in TWISTS else {given.type}
+        found = [one for one in connections if one.topic == topic]
+        if not found:
+            alike = sorted({one.topic for one in connections if one.msgtype in fitting})
+            got = f"topics of its type: {', '.join(alike)}" if alike else "none of its type"
+            remedy = f"say --topic {name}=TOPIC" if alike else ""
+            expected = f"{topic} ({given.type}) in the recording"
+            problems.append(Problem(str(path), f"inputs.{name}", expected, got, remedy))
+        elif any(one.msgtype not in fitting for one in found):
+            expected = f"{given.type} on {topic}"
+            got = ", ".join(sorted({one.msgtype for one in found}))
+            remedy = f"set inputs.{name}.type in --params"
+            problems.append(Problem(str(path), f"inputs.{name}", expected, got, remedy))
+        else:
+            chosen[name] = found
+    if problems:
+        raise Refusal(problems)
+    return chosen
+
+
+def _known(chosen: Mapping[str, list[Any]], known: Mapping[str, Any], path: Path) -> None:
+    """Refuse message types that neither the recording nor ROS's own packages define."""
+    problems = [
+        Problem(
+            str(path), f"inputs.{name}", f"a definition of {found[0].msgtype} in the recording",
+            "none", "record as mcap, which keeps definitions",
+        )
+        for name, found in chosen.items()
+        if found[0].msgtype not in known
+    ]  # fmt: skip
+    if problems:
+        raise Refusal(problems)
+
+
+def _events(reader: Any, wanted: Mapping[str, list[Any]]) -> Iterator[Event]:
+    names: dict[int, list[str]] = {}
+    for name, found in wanted.items():
+        for one in found:
+            names.setdefault(id(one), []).append(name)
+    connections = list({id(one): one for found in wanted.values() for one in found}.values())
+    for connection, t_ns, raw in reader.messages(connections=connections):
+        try:
+            message = reader.deserialize(raw, connection.msgtype)
+        except Exception as error:  # rosbags' own, numpy's and struct's on damaged bytes
+            text = " ".join(str(error).split()) or type(error).__name__
+            expected = f"a whole {connection.msgtype} on {connection.topic}"
+            raise refuse("the recording", f"t = {t_ns} ns", expected, text) from error
+        for name in names[id(connection)]:
+            yield Event(int(t_ns), name, message)

@@ -1,0 +1,195 @@
+"""The node's pipeline over recorded inputs, tick by tick, without a clock of its own.
+
+Tick k is at t0 + k * period and takes, of every input, the newest message received at or
+before it. The one module here that reaches into the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from policy_runner.cli.replay.signals import Event
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.observation.tensor_builder import TensorBuilder
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.robot.load import Bound
+from policy_runner.ros.messages.message_reader import Reader, build_reader, stamp_ns
+
+Arrays = dict[str, np.ndarray]
+Progress = Callable[[int], None]  # how many messages or samples were done since the last call
+
+
+class Trace:
+    """What every tick gave, row by row; rows of ticks without it are NaN."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._rows: dict[str, list[Any]] = {}
+        names = [tensor.tensor for tensor in bound.spec_file.spec.observation]
+        self._observed = [_tensor_name(name, bound.model.inputs) for name in names]
+        self._names = {one.name: element_names(one) for one, _ in bound.pipeline._builders}
+        self.ticks = 0
+
+    def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
+        """One tick; what an inference put in and out is read from the model and the decoder."""
+        decoder = self._bound.pipeline._decoder
+        row: dict[str, Any] = {"t": t_ns / 1e9, "decision": decision, "inferred": inferred}
+        elements = len(self._bound.pipeline.elements)
+        row["limited"] = np.full(elements, np.nan) if command is None else command.copy()
+        parts: dict[str, np.ndarray] = {
+            **{f"observation/{name}": self._bound.model.inputs[name] for name in self._observed},
+            **{f"output/{name}": value for name, value in self._bound.model.outputs.items()},
+            "raw": decoder.raw,
+            "clipped": decoder.clipped,
+            "target": decoder.target,
+        }
+        for name, value in parts.items():
+            flat = value.reshape(-1)
+            kind = np.float64 if value.dtype == np.float64 else np.float32
+            row[name] = flat.astype(kind) if inferred else np.full(flat.size, np.nan, kind)
+        for name, value in row.items():
+            self._rows.setdefault(name, []).append(value)
+        self.ticks += 1
+
+    def arrays(self) -> Arrays:
+        """Everything, stacked: [ticks, ...]."""
+        found = {name: np.array(rows) for name, rows in self._rows.items()}
+        found["joint_names"] = np.array([one.joint for one in self._bound.pipeline.elements])
+        found["kinds"] = np.array([one.kind for one in self._bound.pipeline.elements])
+        for name, elements in self._names.items():
+            found[f"names/{name}"] = np.array(elements)
+        return found
+
+
+def element_names(builder: TensorBuilder) -> list[str]:
+    """Names of a tensor's elements: term/element, of a history term/[k]; [k] of stacked frames."""
+    if builder.size == len(builder.elements):
+        return builder.elements
+    counts = builder._history.term_counts if builder._history is not None else []
+    if len(counts) != len(builder.terms):
+        return [f"[{k}]" for k in range(builder.size)]
+    return [
+        f"{term.name}/[{k}]"
+        for term, count in zip(builder.terms, counts, strict=True)
+        for k in range(count)
+    ]
+
+
+def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
+    return list(tensors)[name] if isinstance(name, int) else name
+
+
+def replay_messages(
+    bound: Bound, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
+) -> Arrays:
+    """Run the ticks from the first message (and `start_s` after it) to the last.
+
+    Raises:
+        Refusal: no messages, or a message that lacks a field the policy reads.
+    """
+    pipeline = bound.pipeline
+    # Nothing moves here, so the move to the start pose would never arrive.
+    pipeline.settings = replace(pipeline.settings, start_pose_ns=0)
+    pipeline.activate()
+    readers: dict[str, Reader] = {}
+    trace = Trace(bound)
+    following = next(events, None)
+    if following is None:
+        raise refuse("", "the recording", "messages of the policy's inputs", "none")
+    first_ns = following.t_ns
+    tick_ns = first_ns + round(start_s * 1e9)
+    end_ns = tick_ns + round(duration_s * 1e9) if duration_s else None
+    while following is not None and (end_ns is None or tick_ns <= end_ns):
+        taken = 0
+        while following is not None and following.t_ns <= tick_ns:
+            _receive(pipeline.slots[following.input], following, readers)
+            following = next(events, None)
+            taken += 1
+        step = pipeline.step(tick_ns)
+        trace.add(tick_ns - first_ns, step.decision.name, step.inferred, step.command)
+        done(taken)
+        tick_ns += pipeline.settings.period_ns
+    return trace.arrays()
+
+
+def _receive(slot: InputSlot, event: Event, readers: dict[str, Reader]) -> None:
+    """As the node's control thread takes a message."""
+    read = readers.get(event.input)
+    if read is None:
+        read = readers[event.input] = build_reader(slot, _type_of(event.message))
+    slot.arriving_ns = event.t_ns
+    try:
+        fault = read(event.message)
+    except Refusal:
+        raise
+    except Exception as error:  # noqa: BLE001 - a bad message must not end the run
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        slot.refused(fault)
+    else:
+        slot.received(event.t_ns, stamp_ns(event.message))
+
+
+def _type_of(message: Any) -> Any:
+    """What a reader asks of a ROS message class, answered by one message of it."""
+    fields = [name for name in vars(message) if not name.startswith("_")]
+
+    class Recorded:
+        def __new__(cls) -> Any:
+            return message
+
+        @staticmethod
+        def get_fields_and_field_types() -> dict[str, str]:
+            return dict.fromkeys(fields, "")
+
+    return Recorded
+
+
+def replay_frames(bound: Bound, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
+    """One inference per frame, each tensor's terms given as float [N, frame].
+
+    Histories, clips, normalization and state are the pipeline's; last actions are the file's.
+    """
+    pipeline = bound.pipeline
+    pipeline.activate()
+    trace = Trace(bound)
+    count = len(next(iter(frames.values())))
+    for k in range(count):
+        for builder, _ in pipeline._builders:
+            builder.frame[:] = frames[builder.name][k].reshape(-1)
+        _infer(pipeline, k, trace)
+        done(1)
+    return trace.arrays()
+
+
+def _infer(pipeline: Pipeline, k: int, trace: Trace) -> None:
+    now_ns = k * pipeline.settings.period_ns
+    fault = pipeline._infer(now_ns)
+    if fault is not None:
+        raise refuse("", f"sample {k}", "a finite action", fault.detail)
+    trace.add(now_ns, "RUN", True, pipeline._decoder.target)
+
+
+def replay_tensors(bound: Bound, tensors: Mapping[str, np.ndarray], done: Progress) -> Arrays:
+    """One inference per row of tensors that go into the model as they are; state is carried.
+
+    An input that is not given keeps what it has: recurrent state what the model put out,
+    others 0 or their constant.
+    """
+    pipeline, model = bound.pipeline, bound.model
+    pipeline.activate()
+    # Only the model and the decoder: what is given is complete.
+    trace = Trace(bound)
+    builders, pipeline._builders = pipeline._builders, []
+    for k in range(len(next(iter(tensors.values())))):
+        for name, rows in tensors.items():
+            model.inputs[name][...] = rows[k].reshape(model.inputs[name].shape)
+        _infer(pipeline, k, trace)
+        done(1)
+    pipeline._builders = builders
+    return trace.arrays()

@@ -1,0 +1,86 @@
+"""The robot of a benchmark: publishes what a policy reads, at a rate, from its own process.
+
+Header stamps are on the monotonic clock, which every process of a machine shares: so the age
+of an input at its use can be measured from outside the middleware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.reader import read_spec
+from policy_runner.ros.messages.message_reader import message_class
+from policy_runner.ros.process.realtime import Granted, prepare_control_thread
+
+
+def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
+    """One plausible message per input: upright, joints at their default pose, standing still."""
+    import array
+
+    messages = []
+    for name, given in spec.inputs.items():
+        message = message_class(given.type, f"inputs.{name}.type")()
+        if given.type == "sensor_msgs/msg/JointState":
+            given_pose = spec.default_joint_pos
+            pose = (
+                by_name(given_pose, spec.joint_names, str(name), "default_joint_pos").tolist()
+                if given_pose is not None
+                else [0.0] * len(spec.joint_names)
+            )
+            message.name = list(spec.joint_names)
+            message.position = array.array("d", pose)
+            message.velocity = array.array("d", [0.0] * len(pose))
+            message.effort = array.array("d", [0.0] * len(pose))
+        elif given.type == "sensor_msgs/msg/Imu":
+            message.orientation.w = 1.0
+            message.linear_acceleration.z = 9.81
+        messages.append((given.topic, message))
+    return messages
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Publish until SIGINT or SIGTERM."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--rate", type=float, required=True)
+    parser.add_argument("--priority", type=int, default=0)
+    options = parser.parse_args(argv)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    messages = example_messages(read_spec(options.spec).spec)
+    prepare_control_thread(options.priority, Granted())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("bench_publisher")
+    outputs = [(node.create_publisher(type(m), topic, 10), m) for topic, m in messages]
+    period_ns = round(1e9 / options.rate)
+    deadline = time.monotonic_ns()
+    while not ended.is_set():
+        deadline = max(deadline + period_ns, time.monotonic_ns() - period_ns)
+        ahead = deadline - time.monotonic_ns()
+        if ahead > 0:
+            time.sleep(ahead / 1e9)
+        for publisher, message in outputs:
+            header = getattr(message, "header", None)
+            if header is not None:
+                now = time.monotonic_ns()
+                header.stamp.sec, header.stamp.nanosec = divmod(now, 1_000_000_000)
+            publisher.publish(message)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

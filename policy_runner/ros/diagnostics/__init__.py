@@ -1,0 +1,1 @@
+"""Diagnostic statuses: written and heard."""

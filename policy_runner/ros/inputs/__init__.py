@@ -1,0 +1,1 @@
+"""What the node hears: polled by the control thread."""

@@ -1,0 +1,44 @@
+"""The emergency stop `~/estop`, taken by the control thread itself, without any executor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Bool
+
+from policy_runner.core.safety.operator_requests import Operator
+from policy_runner.ros.inputs.input_graph import explain_silence
+from policy_runner.ros.inputs.polling import MOST_TAKES, PolledSubscription
+
+_TYPE = "std_msgs/msg/Bool"
+
+
+class EstopInput:
+    """Tells an `Operator` what `~/estop` says: reliable, so that a single message suffices.
+
+    A node has one for its life: what is said while it is not active is heard at the first tick.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self._polled = PolledSubscription(node, Bool, "~/estop", QoSProfile(depth=10))
+
+    def drain(self, operator: Operator) -> None:
+        """Take all that is there; never blocks."""
+        for _ in range(MOST_TAKES):
+            taken = self._polled.take()
+            if taken is None:
+                return
+            operator.hear_estop(bool(taken[0].data))
+
+    def trouble(self) -> str:
+        """Why a publisher that is there cannot be heard, or ''; nobody need publish it."""
+        subscription = self._polled.subscription
+        if not self._node.count_publishers(subscription.topic_name):
+            return ""
+        return explain_silence(self._node, subscription, _TYPE)
+
+    def destroy(self) -> None:
+        """Give it back; only after the taking thread has stopped."""
+        self._polled.destroy()

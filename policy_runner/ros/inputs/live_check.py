@@ -1,0 +1,183 @@
+"""A policy's inputs against the running graph: publishers, types, QoS, joints, rates."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.ros.inputs.input_graph import explain_silence
+from policy_runner.ros.messages.message_reader import build_reader, message_class, stamp_ns
+from policy_runner.ros.runner.configured import COMMAND_TOPIC, input_qos
+
+
+@dataclass
+class LiveFindings:
+    """What is no reason to refuse: a sentence per oddity, and each input's rate."""
+
+    warnings: list[str] = field(default_factory=list)
+    rates: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Listener:
+    """One input's subscription and when its messages came [ns]."""
+
+    slot: InputSlot
+    subscription: Any
+    arrivals: list[int] = field(default_factory=list)
+
+
+def compare_with_graph(
+    pipeline: Pipeline,
+    values: Mapping[str, Any],
+    topics: Mapping[str, str],
+    namespace: str,
+    wait_s: float,
+) -> LiveFindings:
+    """Listen to every input for `wait_s`, as the node would subscribe to it.
+
+    Raises:
+        Refusal: every input that the node could not run with.
+    """
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node(
+            f"policy_runner_check_{os.getpid()}", context=context, namespace=namespace or None,
+            start_parameter_services=False, enable_rosout=False,
+        )  # fmt: skip
+        try:
+            return _listen(node, context, pipeline, values, topics, wait_s)
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+def _listen(
+    node: Any,
+    context: Any,
+    pipeline: Pipeline,
+    values: Mapping[str, Any],
+    topics: Mapping[str, str],
+    wait_s: float,
+) -> LiveFindings:
+    unknown = [name for name in topics if name not in pipeline.slots]
+    problems: list[Problem | str] = [
+        Problem("", f"--topic {name}", f"an input ({', '.join(pipeline.slots)})", f"'{name}'")
+        for name in unknown
+    ]
+    listeners: dict[str, _Listener] = {}
+    for name, slot in pipeline.slots.items():
+        try:
+            topic = topics.get(name, slot.spec.topic)
+            listeners[name] = _subscribe(node, slot, name, topic, bool(values["lockstep"]))
+        except Refusal as refusal:
+            problems += refusal.problems
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    end = time.monotonic() + wait_s
+    while (left := end - time.monotonic()) > 0:
+        executor.spin_once(timeout_sec=left)
+    executor.shutdown()
+    found = LiveFindings()
+    for name, listener in listeners.items():
+        problems += _judge(node, name, listener, pipeline, wait_s, found)
+    _look_at_commands(node, found)
+    if problems:
+        raise Refusal(problems)
+    return found
+
+
+def _subscribe(node: Any, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
+    message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
+    read = build_reader(slot, message_type)
+    listener = _Listener(slot, None)
+
+    def take(message: Any) -> None:
+        now = slot.arriving_ns = time.monotonic_ns()
+        listener.arrivals.append(now)
+        fault = read(message)
+        if fault:
+            slot.refused(fault)
+        else:
+            slot.received(now, stamp_ns(message))
+
+    listener.subscription = node.create_subscription(message_type, topic, take, input_qos(lockstep))
+    return listener
+
+
+def _judge(
+    node: Any,
+    name: str,
+    listener: _Listener,
+    pipeline: Pipeline,
+    wait_s: float,
+    found: LiveFindings,
+) -> list[Problem]:
+    slot, arrivals = listener.slot, listener.arrivals
+    rule = pipeline.settings.inputs[name]
+    key = f"inputs.{name}"
+    topic = listener.subscription.topic_name
+    if not arrivals:
+        got = explain_silence(node, listener.subscription, slot.spec.type)
+        problem = Problem(
+            "", key, f"messages of {slot.spec.type} on {topic}", got or f"none in {wait_s:g} s"
+        )
+        if rule.on_stale == "zero" and (not got or got.startswith("no publisher")):
+            found.warnings.append(f"{problem}; until one comes it counts as zero")
+            return []
+        return [problem]
+    problems = []
+    if slot.faults:
+        got = f"{slot.faults} of {len(arrivals)} messages with: {slot.fault or 'a fault'}"
+        problems.append(Problem("", key, "usable messages", got))
+    missing = _never_seen(slot)
+    if missing and slot.faults < len(arrivals):
+        expected = f"every joint of the policy on {topic}"
+        got = f"never seen: {', '.join(missing)}"
+        remedy = "map the names with joints.<policy name>.name"
+        problems.append(Problem("", key, expected, got, remedy))
+    if len(arrivals) > 1:
+        gap_s = (arrivals[-1] - arrivals[0]) / 1e9 / (len(arrivals) - 1)
+        rate = 1.0 / max(gap_s, 1e-6)
+        found.rates.append(f"{name} {rate:.1f} Hz")
+        needed = 1e9 / pipeline.settings.period_ns / pipeline.settings.decimation
+        if gap_s * 1e9 > rule.max_age_ns and rule.on_stale != "zero":
+            expected = f"a message at least every {rule.max_age_ns / 1e9:g} s (max_age)"
+            problems.append(Problem("", key, expected, f"one every {gap_s:.3f} s"))
+        elif rate < 0.9 * needed and rule.on_stale != "zero":
+            found.warnings.append(f"{key}: {rate:.1f} Hz, and the policy infers at {needed:g} Hz")
+    return problems
+
+
+def _never_seen(slot: InputSlot) -> list[str]:
+    if slot.joints is None:
+        return []
+    return [
+        f"{kind} of {slot.joints.joint_names[k]}"
+        for kind in slot.joint_kinds
+        for k in slot.used(kind)
+        if slot.joints.seen_ns[kind][k] == NEVER
+    ]
+
+
+def _look_at_commands(node: Any, found: LiveFindings) -> None:
+    topic = node.resolve_topic_name(COMMAND_TOPIC)
+    others = sorted({info.node_name for info in node.get_publishers_info_by_topic(topic)})
+    if others:
+        found.warnings.append(f"{topic}: already commanded by {', '.join(others)}")
+    if not node.get_subscriptions_info_by_topic(topic):
+        found.warnings.append(f"{topic}: nobody listens to it")

@@ -1,0 +1,154 @@
+"""Subscriptions that no executor ever touches: the control thread takes the messages itself.
+
+The one module that reaches below rclpy's public surface. What it relies on is the same
+binding in Humble, Jazzy and Kilted (rclpy's own `wait_for_message` uses it) and is checked
+once per subscription when it is made.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:  # Humble calls the module otherwise
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:
+    from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
+
+from policy_runner.core.errors import refuse
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.ros.messages.raw_reader import RawReader, header_stamp_ns
+
+# A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.
+MOST_TAKES = 16
+
+
+class PolledGroup(CallbackGroup):
+    """A callback group that refuses every entity, so that it stays out of the wait set.
+
+    It must refuse all of them: one QoS event handler left in the executor makes it spin.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Nothing began."""
+
+
+class PolledSubscription:
+    """One subscription, taken from by whoever calls `take`; one thread at a time."""
+
+    def __init__(self, node: Any, message_type: Any, topic: str, qos: QoSProfile) -> None:
+        self.subscription = node.create_subscription(
+            message_type,
+            topic,
+            _never_called,
+            qos,
+            callback_group=PolledGroup(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._node = node
+        handle = getattr(self.subscription, "handle", None)
+        if not hasattr(handle, "take_message"):
+            expected = "an rclpy whose subscription handles have take_message"
+            raise refuse("", "rclpy", expected, "one without", "report the ROS distribution")
+        self._handle: Any = handle
+        self._type = message_type
+
+    def take(self) -> tuple[Any, Any] | None:
+        """The next message and its info, or None; never blocks."""
+        with self._handle:
+            taken: tuple[Any, Any] | None = self._handle.take_message(self._type, False)
+        return taken
+
+    def take_raw(self) -> tuple[bytes, Any] | None:
+        """The next message as it came over the wire, and its info, or None; never blocks."""
+        with self._handle:
+            taken: tuple[bytes, Any] | None = self._handle.take_message(self._type, True)
+        return taken
+
+    def destroy(self) -> None:
+        """Give it back; only after the taking thread has stopped."""
+        self._node.destroy_subscription(self.subscription)
+
+
+class PolledInput:
+    """One input of the policy: drains its subscription into its slot, once per tick."""
+
+    def __init__(
+        self, polled: PolledSubscription, slot: InputSlot, reader: RawReader, max_bytes: int
+    ) -> None:
+        self.polled = polled
+        self.slot = slot
+        self._read = reader
+        self._max_bytes = min(max_bytes, slot.most_bytes) if slot.most_bytes > 0 else max_bytes
+        self._emptied_ns = NEVER
+        self.also: PolledInput | None = None  # that hears the same, for a policy to come
+
+    def drain(self, now_ns: int, arrival: str = "waited") -> None:
+        """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
+
+        "waited": now, less its time in the middleware, where that tells it plausibly: it may
+        have lain there for most of a period. (It is wall time, which may be set between the two
+        readings, and 0 on some middlewares.) It cannot have been there when the queue was empty.
+        "now": simulation time, where wall time means nothing.
+        "stamp": lockstep, where a message belongs to the step it is stamped with.
+        """
+        for _ in range(MOST_TAKES):
+            taken = self.polled.take_raw()
+            if taken is None:
+                self._emptied_ns = now_ns
+                return
+            raw, info = taken
+            # What header stamps are compared with; in lockstep they are the time itself.
+            clock_ns = None if arrival == "stamp" else now_ns
+            arrived_ns = now_ns
+            if arrival == "waited":
+                clock_ns = time.time_ns()
+                wait_ns = clock_ns - info["received_timestamp"]
+                if self._emptied_ns != NEVER:
+                    wait_ns = min(wait_ns, now_ns - self._emptied_ns)
+                arrived_ns -= max(0, wait_ns)
+            self._hear(raw, arrived_ns, clock_ns, arrival)
+            if self.also is not None:
+                self.also._hear(raw, arrived_ns, clock_ns, arrival)
+
+    def hand_over(self) -> None:
+        """Who heard the same beside goes on alone, and knows when the queue was empty."""
+        also, self.also = self.also, None
+        if also is not None:
+            also._emptied_ns = self._emptied_ns
+
+    def _hear(self, raw: bytes, arrived_ns: int, clock_ns: int | None, arrival: str) -> None:
+        slot = self.slot
+        if len(raw) > self._max_bytes:
+            most = f"{self._max_bytes} are read (max_message_bytes, or the spec's image)"
+            slot.refused(f"a message of {len(raw)} bytes, at most {most}")
+            return
+        try:
+            if arrival == "stamp":
+                arrived_ns = header_stamp_ns(raw)
+            slot.arriving_ns = arrived_ns
+            fault, stamp = self._read(raw)
+        except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
+            fault, stamp = f"{type(error).__name__}: {error}", 0
+        if fault:
+            slot.refused(fault)
+        else:
+            slot.received(arrived_ns, stamp, clock_ns)
+
+
+def _never_called(_message: Any) -> None:
+    raise AssertionError("a polled subscription was executed")

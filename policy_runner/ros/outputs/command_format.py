@@ -1,0 +1,83 @@
+"""The parameters `command.*`, read into one frozen value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.robot.parameters.command import JOINT_KINDS
+from policy_runner.ros.outputs.command_messages import CommandFormat
+
+
+def command_format(
+    values: Mapping[str, Any],
+    spec: PolicySpec,
+    file: str,
+    robot: Mapping[str, RobotJoint],
+    period_ns: int,
+) -> CommandFormat:
+    """How the receiver wants its commands.
+
+    Raises:
+        Refusal: a held joint that the policy drives, that is not `name=value`, or that the message
+            has no place for.
+    """
+    problems: list[Problem | str] = []
+    held: dict[str, float] = {}
+    groups = [group for tensor in spec.action for group in tensor.groups]
+    driven = {robot[name].name for group in groups for name in group.names if name in robot}
+    if values["command.held_joints"]:
+        problems += _no_place_for_held(values["command.type"], groups[0].kind)
+    for text in values["command.held_joints"]:
+        name, _, number = text.partition("=")
+        try:
+            held[name.strip()] = float(number)
+        except ValueError:
+            number = "nan"
+        if not math.isfinite(float(number)):
+            expected = "`joint=number` each, finite"
+            problems.append(Problem("", "parameter command.held_joints", expected, f"'{text}'"))
+        if name.strip() in driven:
+            expected = "joints that the policy does not drive"
+            problems.append(Problem("", "parameter command.held_joints", expected, name.strip()))
+    if problems:
+        raise Refusal(problems)
+    gains: dict[str, dict[str, float]] = {robot[name].name: {} for name in spec.joint_names}
+    for key in ("stiffness", "damping"):
+        given = getattr(spec, key)
+        if given is not None:
+            numbers = by_name(given, spec.joint_names, file, key)
+            for name, number in zip(spec.joint_names, numbers.tolist(), strict=True):
+                gains[robot[name].name][key] = number
+    return CommandFormat(
+        type=values["command.type"],
+        twist_type=values["command.twist_type"],
+        period_ns=period_ns,
+        held=held,
+        layout=tuple(values["command.layout"]),
+        gains=gains,
+        message_type=values["command.message_type"],
+        fields=tuple(values["command.fields"]),
+        constants=tuple(values["command.constants"]),
+        stiffness_fields=tuple(values["command.stiffness_fields"]),
+        damping_fields=tuple(values["command.damping_fields"]),
+    )
+
+
+def _no_place_for_held(message: str, kind: str) -> list[Problem | str]:
+    """Why held joints would be left out without a word: `kind` is that of the first elements."""
+    key = "parameter command.held_joints"
+    if kind not in JOINT_KINDS:
+        return [
+            Problem("", key, "none, since the policy commands no joints first", f"{kind} first")
+        ]
+    remedies = {"float64": "publish theirs from elsewhere", "message": "use command.constants"}
+    if message not in remedies:
+        return []
+    got = f"some for command.type {message}, which has no place for them"
+    return [Problem("", key, "none", got, remedies[message])]

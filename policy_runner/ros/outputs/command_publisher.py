@@ -1,0 +1,149 @@
+"""Commands out: values placed by name, in the receiver's order, into bytes made beforehand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from policy_runner.core.command.decoder import ActionElement
+from policy_runner.core.command.effort_pd import EffortFromPd
+from policy_runner.core.errors import did_you_mean, refuse
+from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.stopping import RUNNING, Manner
+from policy_runner.robot.settings import JOINT_KINDS
+from policy_runner.ros.messages.serialized import SerializedCommand
+from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
+
+Array = npt.NDArray[np.float64]
+_Part = tuple[Any, SerializedCommand, npt.NDArray[np.intp]]
+
+
+class CommandPublisher:
+    """Publishes one message per kind of command (position, velocity, effort, twist) each tick.
+
+    Robot value = sign * policy value, plus the joint's offset for a position. Topic `name`;
+    with several kinds in one policy `name/<kind>` for each; a Float64 per joint goes to
+    `.../<joint>`.
+
+    Raises:
+        Refusal: a message type that cannot carry the command, or a receiver's joint order that
+            does not name exactly the commanded joints.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        name: str,
+        form: CommandFormat,
+        elements: Sequence[ActionElement],
+        robot: Mapping[str, RobotJoint],
+        receiver_order: Sequence[str],
+        pd: EffortFromPd | None = None,
+    ) -> None:
+        """With `pd` the elements are positions, and the efforts that lead there are published."""
+        self._pd = pd
+        if pd is not None:
+            elements = [ActionElement(element.joint, "effort") for element in elements]
+        kinds = list(dict.fromkeys(element.kind for element in elements))
+        joints = [
+            robot[e.joint] if e.kind in JOINT_KINDS else RobotJoint(e.joint) for e in elements
+        ]
+        if receiver_order:
+            commanded = {j.name for j, e in zip(joints, elements) if e.kind in JOINT_KINDS}
+            _check_order(list(receiver_order), sorted({*commanded, *form.held}))
+        self._node = node
+        self._sign = np.array([joint.sign for joint in joints])
+        self._offset = np.array(
+            [j.offset if e.kind == "position" else 0.0 for j, e in zip(joints, elements)]
+        )
+        self._robot_values = np.zeros(len(elements))
+        self._parts: list[_Part] = []
+        self._damped = False
+        for kind in kinds:
+            index = [k for k, element in enumerate(elements) if element.kind == kind]
+            names = [joints[k].name for k in index]
+            if kind == kinds[0] and kind in JOINT_KINDS:
+                names += [held for held in form.held if held not in names]
+            if receiver_order and kind in JOINT_KINDS:
+                index.sort(key=lambda k: receiver_order.index(joints[k].name))
+                names.sort(key=list(receiver_order).index)
+            topic = name if len(kinds) == 1 else f"{name}/{kind}"
+            for suffix, message_class, serialized, which in command_messages(form, kind, names):
+                publisher = node.create_publisher(
+                    message_class,
+                    topic + suffix,
+                    QoSProfile(depth=1),  # reliable: ros2_control matches nothing less
+                    # Its own, since a group keeps dead references to what was destroyed.
+                    callback_group=MutuallyExclusiveCallbackGroup(),
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
+                part = np.array([index[k] for k in which], dtype=np.intp)
+                self._parts.append((publisher, serialized, part))
+
+    def publish(self, command: Array, stamp_ns: int, manner: Manner = RUNNING) -> None:
+        """Publish the command, float64 [elements] in policy order, stamped on the node's clock.
+
+        `manner`: of a command that stops no effort is computed, and stiffness may go to 0.
+        """
+        if self._pd is not None:
+            share = manner.effort_share
+            command = self._pd.compute(command) if share is None else self._pd.stop(share)
+        if manner.damped is not self._damped:
+            self._damped = manner.damped
+            for _, serialized, _ in self._parts:
+                serialized.damp(manner.damped)
+        values = self._robot_values
+        np.multiply(command, self._sign, out=values)
+        np.add(values, self._offset, out=values)
+        for publisher, serialized, index in self._parts:
+            publisher.publish(serialized.filled(values[index], stamp_ns))
+
+    def continue_from(self, before: CommandPublisher) -> None:
+        """Take over from another policy's, between two ticks."""
+        if self._pd is not None and before._pd is not None:
+            self._pd.continue_from(before._pd)
+
+    @property
+    def unusable_measurements(self) -> int | None:
+        """How often efforts were 0 since joints measured no numbers; None: not computed here."""
+        return self._pd.not_finite if self._pd is not None else None
+
+    @property
+    def publishers(self) -> list[Any]:
+        """One for each topic."""
+        return [publisher for publisher, _, _ in self._parts]
+
+    def wait_for_acknowledgement(self, timeout_s: float) -> bool:
+        """Whether every receiver confirmed the last command; returns at the timeout at latest."""
+        deadline = time.monotonic() + timeout_s
+        acknowledged = True
+        for publisher, _, _ in self._parts:
+            rest = max(0.0, deadline - time.monotonic())
+            acknowledged &= bool(publisher.wait_for_all_acked(Duration(seconds=rest)))
+        return acknowledged
+
+    def destroy(self) -> None:
+        """Give the publishers back."""
+        for publisher, _, _ in self._parts:
+            self._node.destroy_publisher(publisher)
+        self._parts = []
+
+
+def _check_order(order: list[str], commanded: list[str]) -> None:
+    key = "parameter command.joint_names"
+    for name in order:
+        if name not in commanded:
+            expected = f"commanded joints ({', '.join(commanded)})"
+            raise refuse("", key, expected, f"'{name}'", did_you_mean(name, commanded))
+    missing = [name for name in commanded if name not in order]
+    if missing or len(set(order)) != len(order):
+        got = f"none of {', '.join(missing)}" if missing else "a joint twice"
+        raise refuse("", key, f"every commanded joint once ({', '.join(commanded)})", got)

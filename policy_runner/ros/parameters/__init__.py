@@ -1,0 +1,1 @@
+"""Parameter rows declared on a node."""

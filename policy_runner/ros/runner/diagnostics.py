@@ -1,0 +1,194 @@
+"""What the runner tells about itself on /diagnostics: formats counters, decides levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.safety.decision import Decision, Reason
+from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.core.timing import Percentiles
+from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
+from policy_runner.ros.process.realtime import Granted
+from policy_runner.ros.runner.control_loop import ControlLoop
+
+# Whose details say it all: an input's name and what is wrong with it.
+_TELLING = (Reason.INPUT_MISSING, Reason.INPUT_STALE, Reason.STAMP, Reason.OBSERVATION_NOT_FINITE)
+
+
+def _us(ns: float) -> float:
+    return ns / 1e3
+
+
+def _percentiles(name: str, figures: Percentiles) -> dict[str, object]:
+    return {
+        f"{name} p50 [us]": _us(figures.p50),
+        f"{name} p95 [us]": _us(figures.p95),
+        f"{name} p99 [us]": _us(figures.p99),
+        f"{name} p99.9 [us]": _us(figures.p999),
+        f"{name} max [us]": _us(figures.max),
+    }
+
+
+class RunnerDiagnostics:
+    """Builds the runner's statuses; keeps what the last message said to tell rates by."""
+
+    def __init__(self, node_name: str, hardware_id: str, granted: Granted) -> None:
+        self._name = node_name
+        self._hardware_id = hardware_id
+        self._granted = granted
+        self._last: dict[str, tuple[int, int]] = {}
+
+    def status(self, part: str, level: int, message: str, values: Mapping[str, object]) -> Any:
+        """One status of this node."""
+        return make_status(f"{self._name}: {part}", level, message, values, self._hardware_id)
+
+    def _per_second(self, key: str, count: int, now_ns: int) -> float:
+        """Rate of a counter since the last message [1/s]."""
+        before, at = self._last.get(key, (count, now_ns))
+        self._last[key] = (count, now_ns)
+        return (count - before) / ((now_ns - at) / 1e9) if now_ns > at else 0.0
+
+    def loop(self, loop: ControlLoop, now_ns: int, missed_warn: float) -> Any:
+        """How punctual the control loop is."""
+        period_ns = loop.pipeline.settings.period_ns
+        windows = {
+            name: window.percentiles()
+            for name, window in loop.windows.items()
+            if name != "inference"  # has a status of its own
+        }
+        missed_before = self._last.get("missed", (loop.missed, 0))[0]
+        ticks_before = self._last.get("ticks", (loop.ticks, 0))[0]
+        rate = self._per_second("ticks", loop.ticks, now_ns)
+        self._per_second("missed", loop.missed, now_ns)
+        missed, ticks = loop.missed - missed_before, loop.ticks - ticks_before
+        share = missed / (missed + ticks) if missed + ticks else 0.0
+        level, message = LEVEL_OK, f"{rate:.1f} Hz"
+        if loop.error is not None:
+            level = LEVEL_ERROR
+            message = f"the control thread ended: {type(loop.error).__name__}: {loop.error}"
+        elif ticks == 0 and loop.ticks > 0:
+            level, message = LEVEL_WARN, "no tick since the last message"
+        elif share > missed_warn:
+            level = LEVEL_WARN
+            message = f"{rate:.1f} Hz, {missed} deadlines missed in the last period"
+        elif self._granted.refusals:
+            level, message = LEVEL_WARN, f"{rate:.1f} Hz; {'; '.join(self._granted.refusals)}"
+        return self.status(
+            "loop",
+            level,
+            message,
+            {
+                "rate [Hz]": rate,
+                "target rate [Hz]": 1e9 / period_ns,
+                "ticks": loop.ticks,
+                "missed deadlines": loop.missed,
+                **_percentiles("period error", windows["period"]),
+                **_percentiles("wake-up error", windows["wake_up"]),
+                **_percentiles("observation", windows["observation"]),
+                **_percentiles("publish", windows["publish"]),
+                **_percentiles("step", windows["step"]),
+                **_percentiles("input to action", windows["input_to_action"]),
+                "priority": self._granted.priority,
+                "cpu affinity": self._granted.cpu_affinity,
+                "locked memory": self._granted.lock_memory,
+            },
+        )
+
+    def inputs(self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, estop: str) -> Any:
+        """How old and how frequent what the policy reads is; `estop`: why that is not heard."""
+        values: dict[str, object] = {}
+        sentences: list[str] = [f"~/estop: {estop}"] if estop else []
+        worst = 0.0
+        for name, slot in pipeline.slots.items():
+            figures = slot.ages.percentiles()
+            worst = max(worst, figures.p99)
+            seen = slot.oldest_ns != NEVER
+            values[f"{name} age [ms]"] = (age_clock_ns - slot.oldest_ns) / 1e6 if seen else None
+            values[f"{name} age p99 [ms]"] = figures.p99 / 1e6
+            values[f"{name} rate [Hz]"] = self._per_second(name, slot.count, now_ns)
+            values[f"{name} refused"] = slot.faults
+            values[f"{name} wrong stamps"] = slot.stamp_faults
+            why = slot.silence or slot.fault
+            if not seen and not why and pipeline.settings.inputs[name].on_stale != "zero":
+                why = slot.missing()
+            if why or slot.stamp_wrong:
+                sentences.append(f"{name}: {why or slot.stamp_fault}")
+        values["input age p99 [ms]"] = worst / 1e6
+        level = LEVEL_WARN if sentences else LEVEL_OK
+        return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
+
+    def inference(self, loop: ControlLoop, provider: str) -> Any:
+        """How long the policy takes."""
+        figures = loop.windows["inference"].percentiles()
+        late_now = loop.pipeline.late_inferences
+        late = late_now - self._last.get("late", (0, 0))[0]
+        self._last["late"] = (late_now, 0)
+        message = f"{provider}, p99 {_us(figures.p99):.0f} us"
+        if late:
+            message = f"{late} inferences took longer than the period"
+        return self.status(
+            "inference",
+            LEVEL_WARN if late else LEVEL_OK,
+            message,
+            {
+                "provider": provider,
+                **_percentiles("inference", figures),
+                "inferences": loop.pipeline.inferences,
+                "above period": late_now,
+            },
+        )
+
+    def safety(
+        self, pipeline: Pipeline, active: bool, dry_run: bool, unusable: int | None = None
+    ) -> Any:
+        """What is decided, and why; `unusable`: measurements that gave no effort, if any does."""
+        safety = pipeline.safety
+        level = {Decision.RUN: LEVEL_OK, Decision.SAFE_STOP: LEVEL_ERROR}.get(
+            safety.decision, LEVEL_WARN
+        )
+        decision = safety.decision.value if active else "not active"
+        message = decision
+        if safety.decision is not Decision.RUN:
+            why = safety.detail if safety.reason in _TELLING else ""
+            message = f"{decision}: {why or f'{safety.reason.value}: {safety.detail}'}"
+        if not active:
+            level, message = LEVEL_OK, "not active"
+        elif dry_run:
+            message = f"{message} (dry run: nothing is commanded)"
+        hits = pipeline.limit_hits
+        efforts = {} if unusable is None else {"efforts not finite": unusable}
+        return self.status(
+            "safety",
+            level,
+            message,
+            {
+                "decision": decision,
+                "reason": safety.reason.value,
+                "detail": safety.detail,
+                "armed": safety.is_armed,
+                "emergency stop": pipeline.operator.pressed,
+                "holds": safety.holds,
+                "safe stops": safety.safe_stops,
+                "limit hits": int(hits.sum()),
+                "exempt steps": int(pipeline.exempt_steps.sum()),
+                **efforts,
+                **{
+                    f"limit hits {name}": int(n)
+                    for name, n in zip(limit_names(pipeline.elements), hits, strict=True)
+                },
+                "dry run": dry_run,
+            },
+        )
+
+    def model(self, description: Mapping[str, object]) -> Any:
+        """Which policy this is."""
+        return self.status("model", LEVEL_OK, str(description["policy"]), description)
+
+    def not_configured(self, problems: Sequence[str]) -> Any:
+        """Instead of all others while there is no policy."""
+        if problems:
+            return self.status("model", LEVEL_ERROR, problems[0], {"problems": len(problems)})
+        return self.status("model", LEVEL_WARN, "not configured", {"problems": 0})

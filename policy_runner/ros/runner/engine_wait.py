@@ -1,0 +1,177 @@
+"""Waits in `configure` for an engine to be built, and serves the node meanwhile.
+
+A lifecycle transition runs in the executor thread, which would serve nobody until it ends.
+While the child builds, this takes the requests of the node's services and runs its timers by
+hand, in that same thread: get_state, parameters and diagnostics go on answering, and nothing
+runs beside anything that did not before. Transitions are refused until the build has ended;
+one to shut down ends it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnxruntime.model_facts import data_files
+from policy_runner.backends.tensorrt.engine_process import EngineBuild
+from policy_runner.backends.tensorrt.engine_store import cached_engine
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec.reader import SpecFile
+from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
+
+_SERVE_EVERY_S = 0.02
+_SAY_EVERY_S = 5.0
+_SHUTDOWNS = (
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+    Transition.TRANSITION_INACTIVE_SHUTDOWN,
+    Transition.TRANSITION_ACTIVE_SHUTDOWN,
+)
+
+
+class EngineWait:
+    """One of a node; `cancel` may be called from any thread."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self._cancelled = threading.Event()
+        self._asked_to_end = False
+        self._publisher: Any = None
+
+    def cancel(self) -> None:
+        """End a build, now and for good: the process is about to end."""
+        self._cancelled.set()
+
+    def build_if_missing(self, values: dict[str, Any], spec_file: SpecFile) -> None:
+        """With `backend: tensorrt` and `build_in_configure` build what is not in the cache.
+
+        Nothing is built where the choice or the model's files are wrong: `load_policy` says so,
+        together with all else that is.
+
+        Raises:
+            Refusal: the build was refused, failed, or was ended.
+        """
+        choice = BackendChoice.of(values)
+        if choice.backend != "tensorrt" or not values["build_in_configure"]:
+            return
+        model = spec_file.spec.model
+        try:
+            choice.check()
+            path = spec_file.beside(model.file, "model.file")
+            check_model_file(path, model.sha256, spec_file.path)
+            data_files(path)
+        except Refusal:
+            return
+        if cached_engine(choice, path):
+            return
+        build = EngineBuild(choice, spec_file.path, self._node.get_logger().info)
+        self._node.add_on_set_parameters_callback(_refuse_policy)
+        try:
+            self._wait(build, float(values["diagnostics.period"]))
+        finally:
+            self._node.remove_on_set_parameters_callback(_refuse_policy)
+            build.cancel()
+        self._report(build, ended=True)
+        if build.problems:
+            raise Refusal(build.problems)
+        path = build.result["path"]
+        self._node.get_logger().info(f"built an engine in {build.seconds:.0f} s: {path}")
+
+    def _wait(self, build: EngineBuild, period_s: float) -> None:
+        begun = said = reported = time.monotonic()
+        self._asked_to_end = False
+        while not build.poll():
+            if self._cancelled.is_set() or self._asked_to_end or not self._node.context.ok():
+                build.cancel()
+                return
+            now = time.monotonic()
+            if now - said >= _SAY_EVERY_S or (said == begun and now > said):
+                said = now
+                self._node.get_logger().info(build.text())
+            if now - reported >= period_s or reported == begun:
+                reported = now
+                self._report(build)
+            self._serve()
+            time.sleep(_SERVE_EVERY_S)
+
+    def _serve(self) -> None:
+        """Run what is due."""
+        for timer in list(self._node.timers):
+            if timer.is_ready() and not timer.is_canceled():
+                with timer.handle:
+                    # Kilted's name, then the one of before.
+                    called = getattr(timer.handle, "call_timer_with_info", None)
+                    (called or timer.handle.call_timer)()
+                self._call(timer.callback)
+        for service in list(self._node.services):
+            self._call(self._answer, service)
+
+    def _answer(self, service: Any) -> None:
+        """Answer one request, if there is one."""
+        with service.handle:
+            request, header = service.handle.service_take_request(service.srv_type.Request)
+        if header is None:
+            return
+        response = service.srv_type.Response()
+        if service.srv_type is ChangeState:
+            # The state machine is within a transition and would raise.
+            response.success = False
+            self._asked_to_end |= request.transition.id in _SHUTDOWNS
+            self._node.get_logger().warning("a transition was refused: an engine is being built")
+        elif inspect.iscoroutinefunction(service.callback):
+            # It would wait for the executor, which waits for us: only ~/reload is one.
+            response.success, response.message = False, "the node is not configured"
+        else:
+            response = self._call(service.callback, request, response) or response
+        service.send_response(response, header)
+
+    def _call(self, callback: Any, *given: Any) -> Any:
+        try:
+            return callback(*given)
+        except Exception as error:  # noqa: BLE001 - what one caller got wrong must not end the build
+            self._node.get_logger().error(
+                f"a callback failed ({type(error).__name__}: {error}); the build goes on",
+                throttle_duration_sec=1.0,
+            )
+            return None
+
+    def _report(self, build: EngineBuild, ended: bool = False) -> None:
+        if self._publisher is None:
+            self._publisher = self._node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        level, text = LEVEL_WARN, build.text()
+        if ended:
+            level = LEVEL_ERROR if build.problems else LEVEL_OK
+            text = build.problems[0] if build.problems else "the engine is built"
+        status = make_status(
+            f"{self._node.get_name()}: engine",
+            level,
+            text,
+            {
+                "phase": build.phase,
+                "share": build.share,
+                "time [s]": build.seconds,
+                "estimate [s]": build.estimate_s or None,
+                "engine": build.result.get("path"),
+            },
+            self._node.get_fully_qualified_name(),
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
+def _refuse_policy(parameters: Sequence[Any]) -> SetParametersResult:
+    """Another policy than the one whose engine is built would be named, and not be run."""
+    if any(parameter.name == "policy" for parameter in parameters):
+        reason = "parameter policy: an engine is being built for it; set it when that has ended"
+        return SetParametersResult(successful=False, reason=reason)
+    return SetParametersResult(successful=True)

@@ -1,0 +1,86 @@
+"""The process of the `policy_runner` node: what comes before ROS, and how it ends.
+
+rclpy's own signal handlers shut the context down first, and the last command is lost. Here
+the main thread waits for a signal; then the control thread sends the defined last command
+and waits for its acknowledgement; then executor, node and context go, in under 2 s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from policy_runner.robot.parameter_files import early_value
+from policy_runner.ros.process.lifetime import NOT_IN_TIME, end_on_signal, ignore_further_signals
+from policy_runner.ros.process.log_folder import with_usable_log
+from policy_runner.ros.process.realtime import prepare_process
+from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.transport import prefer_udp
+
+NODE_NAME = "policy_runner"
+_END_WITHIN_S = 1.6
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; the exit code says why it ended so (`ending`)."""
+    arguments = sys.argv if args is None else ["policy_runner", *args]
+    ended = end_on_signal()
+    stderr = PrivateStderr()
+    try:
+        code = _run(arguments, ended)
+    finally:
+        stderr.close()
+        ignore_further_signals()
+    if code == NOT_IN_TIME:
+        # A thread that hangs in ROS would abort the interpreter while it finalizes.
+        os._exit(code)
+    return code
+
+
+def _run(arguments: list[str], ended: threading.Event) -> int:
+    def early(key: str, default: object) -> object:
+        return early_value(arguments, NODE_NAME, key, default)
+
+    # Before rclpy.init: its threads inherit scheduling and cores. A value of a wrong type is
+    # left to the node, which says so.
+    priority = early("realtime.priority", 0)
+    affinity = early("realtime.cpu_affinity", [])
+    granted = prepare_process(
+        priority if isinstance(priority, int) and 0 <= priority <= 98 else 0,
+        [cpu for cpu in affinity if isinstance(cpu, int)] if isinstance(affinity, list) else [],
+        early("realtime.lock_memory", False) is True,
+    )
+
+    prefer_udp()
+
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from policy_runner.ros.process.executor_thread import ExecutorThread
+    from policy_runner.ros.runner.node import PolicyRunner
+
+    with_log = with_usable_log(arguments)
+    rclpy.init(args=with_log, signal_handler_options=SignalHandlerOptions.NO)
+    node = PolicyRunner(granted, arguments)
+    executor = ExecutorThread(node)
+    executor.start()
+    ended.wait()
+    # Bounded together, so that it is gone within 2 s: what one does not need is the other's, such
+    # as an executor's that is still importing and configuring.
+    begin = time.monotonic()
+    stopped = node.end(timeout_s=0.8)
+    left_s = _END_WITHIN_S - (time.monotonic() - begin)
+    served = executor.stop(timeout_s=max(0.2, left_s / 2))  # which takes it twice at most
+    if not (stopped and served):
+        return NOT_IN_TIME
+    code = node.exit_code
+    node.free()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The lifecycle node: configure loads and checks, activate starts the loop, deactivate ends it.
+
+The node serves; the control thread (`control_loop`) works. Nothing here runs in a tick.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from policy_runner.core.errors import Refusal
+from policy_runner.core.safety.operator_requests import Operator
+from policy_runner.robot.settings import TABLE
+from policy_runner.ros.inputs.estop import EstopInput
+from policy_runner.ros.parameters.of_policy import live_settings
+from policy_runner.ros.parameters.parameter_table import DeclaredParameters
+from policy_runner.ros.process.executor import ExecutorPulse
+from policy_runner.ros.process.lifetime import ENDED_WELL, LOOP_FAILED, START_REFUSED
+from policy_runner.ros.process.realtime import Granted, prepare_control_thread
+from policy_runner.ros.runner.configured import Configured, configure
+from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.engine_wait import EngineWait
+from policy_runner.ros.runner.reload import Reload
+from policy_runner.ros.runner.reports import RunnerReports
+from policy_runner.ros.runner.services import RunnerServices
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_STOP_TIMEOUT_S = 1.5
+_SILENCE_PERIOD_S = 1.0
+
+
+class PolicyRunner(LifecycleNode):
+    """`policy_runner`: see the README for topics, services and parameters."""
+
+    def __init__(
+        self, granted: Granted | None = None, arguments: list[str] | None = None, **options: Any
+    ) -> None:
+        super().__init__("policy_runner", **options)
+        self._granted = granted or Granted()
+        self._arguments = arguments or []
+        self._configured: Configured | None = None
+        self._loop: ControlLoop | None = None
+        self._problems: list[str] = []
+        self.parameters = DeclaredParameters(
+            self, TABLE, may_change=lambda: self._loop is None, check=self._take_live
+        )
+        self.engine_wait = EngineWait(self)
+        self._reports = RunnerReports(self, self.parameters, self._granted)
+        # Steady time: with use_sim_time and a paused simulator diagnostics go on.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        period = self.parameters.value("diagnostics.period")
+        self.create_timer(period, self._report, clock=steady)
+        explain = lambda: self._reports.explain_silence(self._configured)  # noqa: E731
+        self.create_timer(_SILENCE_PERIOD_S, explain, clock=steady)
+        self.pulse = ExecutorPulse(self)
+        self.operator, self.estop = Operator(), EstopInput(self)  # whatever policy there is
+        RunnerServices(self)
+        self.reload = Reload(self, self._arguments)
+        self._ending = False
+        self._exit_code = ENDED_WELL
+        self._refused = False  # autostart was, and nobody has activated since
+        self._start_timer = None
+        if self.parameters.value("autostart"):
+            self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+
+    @property
+    def configured(self) -> Configured | None:
+        """What configure made; None before it, and after cleanup."""
+        return self._configured
+
+    @property
+    def loop(self) -> ControlLoop | None:
+        """The control loop; None while the node is not active."""
+        return self._loop
+
+    def adopt(self, made: Configured) -> None:
+        """This runs from now on: configure made it, or a reload put it in the place of that."""
+        made.pipeline.operator = self.operator
+        self._configured = made
+
+    # --- lifecycle: every callback catches everything, says one sentence, and frees ---
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Load, check and warm up; refuse with all problems at once."""
+        return self._guarded("configure", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the control loop."""
+
+        def activate() -> None:
+            super(PolicyRunner, self).on_activate(state)
+            self._activate()
+
+        return self._guarded("activate", activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Send the defined last command and stop the loop."""
+
+        def deactivate() -> None:
+            self._stop_loop(_STOP_TIMEOUT_S)
+            self.reload.stopped()
+            super(PolicyRunner, self).on_deactivate(state)
+
+        return self._guarded("deactivate", deactivate)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the topics."""
+        return self._guarded("clean up", self.free)
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, from any state."""
+        return self._guarded("shut down", self.free)
+
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        return self._guarded("recover from an error", self.free)
+
+    def _guarded(self, verb: str, work: Callable[[], object]) -> TransitionCallbackReturn:
+        try:
+            work()
+        except Refusal as refusal:
+            self._problems = [str(problem) for problem in refusal.problems]
+            for problem in self._problems:
+                self.get_logger().error(problem)
+            self.get_logger().error(f"could not {verb}: {len(self._problems)} problem(s), above")
+        except Exception as error:  # noqa: BLE001 - raising here would be swallowed without a word
+            self._problems = [f"could not {verb}: {type(error).__name__}: {error}"]
+            self.get_logger().error(self._problems[0])
+        else:
+            return SUCCESS
+        # Free what was half made, if nothing that still runs uses it.
+        try:
+            if verb == "activate":
+                self._stop_loop(_STOP_TIMEOUT_S)
+            elif verb == "configure":
+                self.free()
+        except Exception as error:  # noqa: BLE001 - as above
+            self.get_logger().error(f"could not free what it made: {error}")
+        return FAILURE
+
+    def _configure(self) -> None:
+        self.free()
+        self._problems = []
+        made = configure(self, self.parameters, self._arguments)
+        self.adopt(made)
+        for warning in made.warnings:
+            self.get_logger().warning(warning)
+        rate = 1e9 / made.pipeline.settings.period_ns
+        self.get_logger().info(
+            f"configured: {made.spec.name} at {rate:g} Hz on {made.model.provider} "
+            f"({made.model.facts.get('chosen', 'as asked')}), "
+            f"inputs {', '.join(made.spec.inputs)}, commands {made.command_topic}"
+        )
+
+    def _activate(self) -> None:
+        made = self._configured
+        if made is None:
+            raise Refusal(["activate: expected a configured node, got none; configure first"])
+        if self._ending:
+            raise Refusal(["activate: expected a process that goes on, got one that ends"])
+        made.pipeline.settings = live_settings(made, self.parameters, {})
+        priority = self.parameters.value("realtime.priority")
+        self._loop = made.make_loop(
+            lambda: prepare_control_thread(priority, self._granted), self.pulse.watch
+        )
+        self._reports.begin(made)
+        # What configure made stays: the collector need not walk through it in a tick.
+        gc.collect()
+        gc.freeze()
+        self._loop.start()
+        self._refused = False
+
+    def _stop_loop(self, timeout_s: float) -> bool:
+        loop = self._loop
+        if loop is None:
+            return True
+        if not loop.stop(timeout_s):
+            # The thread still polls and publishes: nothing it uses may be freed.
+            raise Refusal([f"the control thread did not end within {timeout_s:g} s"])
+        gc.unfreeze()  # or what was frozen, a model among it, would stay for ever
+        # The last figures, while there is a loop to tell of.
+        self._report()
+        if loop.last_command_acknowledged is False:
+            self.get_logger().warning("the last command was not acknowledged by every receiver")
+        self._loop = None
+        return True
+
+    def free(self) -> None:
+        """Stop the loop if it runs, and give back what configure made."""
+        self._stop_loop(_STOP_TIMEOUT_S)
+        self.reload.stopped()
+        made, self._configured = self._configured, None
+        if made is not None:
+            made.destroy()
+
+    def end(self, timeout_s: float) -> bool:
+        """Before the process ends: last command, then stop; whether that was done in time.
+
+        What configure made is freed after the executor has ended (`free`).
+        """
+        self._ending = True
+        self.engine_wait.cancel()
+        loop = self._loop
+        if loop is not None and loop.error is not None:
+            self._exit_code = LOOP_FAILED
+        try:
+            self._stop_loop(timeout_s)
+        except Refusal as refusal:
+            self.get_logger().error(str(refusal))
+            return False
+        return True
+
+    @property
+    def exit_code(self) -> int:
+        """What the process should end with, after `end` has been in time."""
+        return START_REFUSED if self._refused else self._exit_code
+
+    def _autostart(self) -> None:
+        if self._start_timer is not None:
+            self.destroy_timer(self._start_timer)
+            self._start_timer = None
+        started = self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+        self._refused = not (started or self._ending)
+
+    # --- live parameters, reports ---
+
+    def _take_live(self, changed: Mapping[str, Any]) -> str:
+        """Check a change against the rest, and hand new settings to the loop; '' or why not."""
+        made, loop = self._configured, self._loop
+        if made is None or not changed:
+            return ""
+        if "policy" in changed and loop is not None:
+            if len(changed) > 1:
+                return "parameter policy: while active, set it by itself"
+            return self.reload.take(changed["policy"])
+        try:
+            settings = live_settings(made, self.parameters, changed)
+        except Refusal as refusal:
+            return "; ".join(str(problem) for problem in refusal.problems)
+        if loop is not None:  # otherwise they come with the next activation
+            loop.swap_settings(settings, made.pipeline)
+        return ""
+
+    def _report(self) -> None:
+        self._reports.publish(self._configured, self._loop, self._problems)

@@ -1,0 +1,129 @@
+"""What the executor tells about the loop once a second: /diagnostics, and the log where needed.
+
+The control thread counts and never logs; this reads its counters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+
+from policy_runner.core.inputs.joints import NEVER
+from policy_runner.ros.diagnostics.status import LEVEL_WARN
+from policy_runner.ros.inputs.graph import deaf_receivers
+from policy_runner.ros.inputs.input_graph import explain_silence
+from policy_runner.ros.process.realtime import Granted
+from policy_runner.ros.runner.configured import Configured
+from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
+
+
+class RunnerReports:
+    """Publishes the runner's statuses and logs what an operator must not miss, throttled."""
+
+    def __init__(self, node: Any, parameters: Any, granted: Granted) -> None:
+        self._node = node
+        self._parameters = parameters
+        self._granted = granted
+        self._texts = RunnerDiagnostics(node.get_name(), node.get_fully_qualified_name(), granted)
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._refusals_told = 0
+        self._late_before = 0
+        self.tell_refusals()
+
+    def begin(self, made: Configured) -> None:
+        """A new loop starts counting from here; says what it waits for."""
+        self._late_before = made.pipeline.late_inferences
+        waits = made.pipeline.settings.require_arming
+        self._node.get_logger().info(
+            "active, not armed: call ~/arm to let the policy command"
+            if waits
+            else "active: the policy commands as soon as its inputs come (require_arming is false)"
+        )
+
+    def tell_refusals(self) -> None:
+        """What the system did not grant, once each; the control thread's, too, which never logs."""
+        for refusal in self._granted.refusals[self._refusals_told :]:
+            self._refusals_told += 1
+            self._node.get_logger().warning(refusal)
+
+    def explain_silence(self, made: Configured | None) -> None:
+        """Leave with every input that is silent why, as far as the graph knows."""
+        if made is None:
+            return
+        now_ns, rules = made.loop_clock_ns, made.pipeline.settings.inputs
+        for one in made.inputs:
+            slot = one.slot
+            oldest_ns = slot.oldest_ns
+            heard = oldest_ns != NEVER and now_ns - oldest_ns <= rules[slot.name].max_age_ns
+            subscription = one.polled.subscription
+            slot.silence = (
+                "" if heard else explain_silence(self._node, subscription, slot.spec.type)
+            )
+
+    def publish(
+        self, made: Configured | None, loop: ControlLoop | None, problems: Sequence[str]
+    ) -> None:
+        """One message with every status."""
+        message = DiagnosticArray(status=self._statuses(made, loop, problems))
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+    def _statuses(
+        self, made: Configured | None, loop: ControlLoop | None, problems: Sequence[str]
+    ) -> list[Any]:
+        texts = self._texts
+        if made is None:
+            return [texts.not_configured(problems)]
+        dry_run, active = made.values["dry_run"], loop is not None
+        unusable = made.commands.unusable_measurements if made.commands is not None else None
+        statuses = [
+            texts.model(made.description),
+            texts.safety(made.pipeline, active, dry_run, unusable),
+        ]
+        if loop is None:
+            return statuses
+        self._tell_deaf_receivers(made, statuses[-1])
+        self._log(made, loop)
+        now_ns = time.monotonic_ns()
+
+        self.explain_silence(made)
+        estop = made.estop.trouble() if made.estop is not None else ""
+        missed_warn = self._parameters.value("diagnostics.missed_warn")
+        statuses += [
+            texts.loop(loop, now_ns, missed_warn),
+            texts.inputs(made.pipeline, now_ns, made.loop_clock_ns, estop),
+            texts.inference(loop, made.model.provider),
+        ]
+        return statuses
+
+    def _tell_deaf_receivers(self, made: Configured, safety: Any) -> None:
+        if made.commands is not None:
+            deaf = deaf_receivers(self._node, made.commands.publishers)
+            if deaf:
+                safety.level = max(safety.level, bytes([LEVEL_WARN]))
+                safety.message = f"{safety.message}; {deaf}"
+
+    def _log(self, made: Configured, loop: ControlLoop) -> None:
+        self.tell_refusals()
+        logger = self._node.get_logger()
+        interval = self._parameters.value("diagnostics.log_interval")
+        for line in getattr(made.model, "take_log", tuple)():  # what a backend's library said
+            logger.warning(line)
+        if loop.error is not None:
+            logger.error(
+                f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
+                throttle_duration_sec=interval,
+            )
+        total = made.pipeline.late_inferences
+        late, self._late_before = total - self._late_before, total
+        settings = made.pipeline.settings
+        if late:
+            logger.warning(
+                f"{late} inferences took longer than their period of "
+                f"{settings.period_ns * settings.decimation / 1e6:g} ms",
+                throttle_duration_sec=interval,
+            )

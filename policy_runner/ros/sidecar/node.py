@@ -1,0 +1,133 @@
+"""The sidecar node: host readings and the runner's statuses, joined, on `/diagnostics`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from policy_runner.ros.diagnostics.status import LEVEL_WARN, level_number, make_status
+from policy_runner.ros.parameters.parameter_table import declare_table
+from policy_runner.ros.sidecar.command_watch import CommandWatch
+from policy_runner.ros.sidecar.parameters import PARAMETERS
+from policy_runner.telemetry.groups import make_groups
+from policy_runner.telemetry.host.identity import read_identity
+from policy_runner.telemetry.host_files import Tree, read_bytes
+from policy_runner.telemetry.runner.joined_status import join
+from policy_runner.telemetry.runner.runner_statuses import RunnerBook
+from policy_runner.telemetry.sampler import Sampler
+from policy_runner.telemetry.verdict import ERROR, Verdict
+
+# The runner's silence is looked for more often than messages go out: found within 2 s.
+_WATCH_S = 0.25
+_DRAIN_S = 0.5
+
+
+class JetsonDiagnostics(Node):
+    """Publishes one status a group and one for the policy.
+
+    Callbacks only format what the sampler's threads have cached; reading never happens in
+    the executor. Call `start` after construction and `stop` before destruction.
+    `read` replaces the reading of a file in tests.
+    """
+
+    def __init__(self, read: Callable[[str], bytes] = read_bytes, **node_options: Any) -> None:
+        super().__init__("jetson_diagnostics", **node_options)
+        self._table = declare_table(self, PARAMETERS)
+        values = self._table.values()
+        for problem in self._table.problems:
+            self.get_logger().warning(f"{problem}; the default stands in")
+        tree = Tree(values["root"], read)
+        self._identity = read_identity(tree)
+        self._groups = make_groups(tree, values, self._identity)
+        self._book = RunnerBook(values["policy.runner"])
+        self._silent = False
+        self._host: dict[str, Verdict] = {}
+        self._sampler = Sampler(
+            {name: group.read for name, group in self._groups.items()},
+            period_ns=int(values["period"] * 1e9),
+            deadline_ns=int(values["read_deadline"] * 1e9),
+        )
+        self._output = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Best effort hears every publisher and can never hold one up.
+        self.create_subscription(
+            DiagnosticArray,
+            "/diagnostics",
+            self._on_diagnostics,
+            QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT),
+        )
+        # Steady time: with use_sim_time and a paused simulator the host still gets hot.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(values["period"], self.publish_all, clock=steady)
+        self.create_timer(_WATCH_S, self._watch, clock=steady)
+        self._command: CommandWatch | None = None
+        if values["policy.command_topic"]:
+            self._command = CommandWatch(self, values["policy.command_topic"])
+            self.create_timer(_DRAIN_S, self._command.drain, clock=steady)
+
+    def start(self) -> None:
+        """Begin to read the host."""
+        self._sampler.start()
+
+    def stop(self) -> list[str]:
+        """End the reading threads; returns the groups whose read hangs."""
+        return self._sampler.stop()
+
+    def publish_all(self) -> None:
+        """One message with every status, from what is cached."""
+        parameters = self._table.values()
+        self._host = {
+            name: group.verdict(self._sampler.sample(name), parameters)
+            for name, group in self._groups.items()
+        }
+        self._publish({**self._host, "policy": self._joined()})
+
+    def _watch(self) -> None:
+        """Publish the joined view at once when the runner falls silent."""
+        joined = self._joined()
+        silent = joined.level == ERROR
+        if silent and not self._silent:
+            self._publish({"policy": joined})
+        self._silent = silent
+
+    def _joined(self) -> Verdict:
+        command = self._command.reading() if self._command else None
+        now_ns = time.monotonic_ns()
+        silences = (self._table.value(f"policy.{name}silence") for name in ("", "command_"))
+        silence_ns, command_silence_ns = (int(silence * 1e9) for silence in silences)
+        joined = join(self._book, self._host, now_ns, silence_ns, command, command_silence_ns)
+        problems = self._table.problems
+        values = {**joined.values, "parameter problems": "; ".join(problems) or "none"}
+        if not problems:
+            return Verdict(joined.level, joined.message, values)
+        message = f"{joined.message}; default instead of a bad {problems[0]}"
+        return Verdict(max(joined.level, LEVEL_WARN), message, values)
+
+    def _publish(self, verdicts: dict[str, Verdict]) -> None:
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status = [
+            make_status(
+                f"{self.get_name()}: {name}",
+                verdict.level,
+                verdict.message,
+                verdict.values,
+                self._identity.hardware_id,
+            )
+            for name, verdict in verdicts.items()
+        ]
+        self._output.publish(message)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        now = time.monotonic_ns()
+        for status in message.status:
+            # A cheap test first: this callback sees every node's statuses.
+            if self._book.prefix in status.name:
+                values = {pair.key: pair.value for pair in status.values}
+                level = level_number(status.level)
+                self._book.take(status.name, level, status.message, values, now)

@@ -1,0 +1,1 @@
+"""The node `simulated_robot`."""

@@ -1,0 +1,65 @@
+"""Lockstep, the simulator's side: one time goes out until an answer stamped with it comes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from policy_runner.ros.simulated_robot.simulated_robot_topics import (
+    COMMAND_TOPIC,
+    NS_PER_S,
+    STATUS_TOPIC,
+    RobotTopics,
+)
+
+LONGEST_WAIT_S = 0.1  # so that a stop is heard
+
+
+class LockstepAnswers:
+    """Waits for answers; `problem` says in a sentence why one did not come."""
+
+    def __init__(self, topics: RobotTopics, repeat_after_s: float, stop: threading.Event) -> None:
+        self._topics = topics
+        self._repeat_after_s = repeat_after_s
+        self._stop = stop
+        self._other_stamps = 0
+        self.statuses_only = 0
+        self.problem = ""
+
+    def wait(self, stamp_ns: int, timeout_s: float) -> tuple[bool, list[float] | None]:
+        """The answer to one time: (True, targets), (True, None) for a status, or (False, None).
+
+        A command wins over a status that came with it; answers to other times are ignored. What
+        was published is repeated until it is answered.
+        """
+        now = time.monotonic()
+        ends, repeat_at = now + timeout_s, now + self._repeat_after_s
+        while not self._stop.is_set():
+            for stamp, target in reversed(self._topics.take_commands()):
+                if stamp == stamp_ns:
+                    return True, target
+                self._other_stamps += 1
+            for stamp in self._topics.take_statuses():
+                if stamp == stamp_ns:
+                    self.statuses_only += 1
+                    return True, None
+            now = time.monotonic()
+            if now >= ends:
+                self.problem = self._unanswered(stamp_ns, timeout_s)
+                return False, None
+            if now >= repeat_at:
+                self._topics.publish_state()
+                repeat_at = now + self._repeat_after_s
+            self._topics.wait(min(ends - now, repeat_at - now, LONGEST_WAIT_S))
+        return False, None
+
+    def _unanswered(self, stamp_ns: int, timeout_s: float) -> str:
+        commanders, reporters = self._topics.publisher_counts()
+        wheels = self._topics.wheel_commands
+        return (
+            f"lockstep: no answer to simulated time {stamp_ns / NS_PER_S:.3f} s within "
+            f"{timeout_s:g} s; expected a command stamped so on {COMMAND_TOPIC} "
+            f"({commanders} publishers) or a status stamped so on {STATUS_TOPIC} "
+            f"({reporters} publishers), got {self._other_stamps} commands with other stamps"
+            + (f"; {wheels.ignored} ignored, last: {wheels.problem}" if wheels.ignored else "")
+        )

@@ -1,0 +1,92 @@
+"""The parameters of `simulated_robot`: one table, read once when the node starts."""
+
+from __future__ import annotations
+
+from policy_runner.ros.parameters.parameter_table import Parameter
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "mode",
+        "realtime",
+        "realtime: the wall clock drives; lockstep: every tick waits for the runner's answer",
+        choices=("realtime", "lockstep"),
+    ),
+    Parameter("seed", 0, "Seed of start, commands and pushes", low=0, high=2**31 - 1),
+    Parameter("rate", 100, "Ticks a second, a divisor of 500", unit="Hz", low=10, high=500),
+    Parameter(
+        "duration",
+        0.0,
+        "Simulated time after which the run ends; 0 is endless",
+        unit="s",
+        low=0.0,
+        high=1e6,
+    ),
+    Parameter(
+        "commands",
+        "random",
+        "Who commands velocities on cmd_vel: random (this node) or none (somebody else)",
+        choices=("random", "none"),
+    ),
+    Parameter("pushes", True, "Push the robot now and then"),
+    Parameter(
+        "hold",
+        True,
+        "Realtime: hold the robot, and its time, until the first command that is not zero",
+    ),
+    Parameter("noise", False, "Add sensor noise to the readings"),
+    Parameter(
+        "command_delay",
+        0.0,
+        "How long a wheel command is on its way to the motors, on top of what it really took",
+        unit="s",
+        low=0.0,
+        high=1.0,
+    ),
+    Parameter(
+        "heartbeat_timeout",
+        0.3,
+        "Realtime: once policy_runner/status was heard, stop the wheels and ignore commands while "
+        "it is silent for longer; 0: never",
+        unit="s",
+        low=0.0,
+        high=10.0,
+    ),
+    Parameter(
+        "command_type",
+        "joint_state",
+        "Message type of joint_commands",
+        choices=("joint_state", "joint_trajectory"),
+    ),
+    Parameter(
+        "publish_clock",
+        False,
+        "Publish /clock and stamp with simulated time in realtime mode too (lockstep always does)",
+    ),
+    Parameter(
+        "repeat_after",
+        0.2,
+        "Lockstep: repeat an unanswered tick after so long",
+        unit="s",
+        low=0.01,
+        high=10.0,
+    ),
+    Parameter(
+        "answer_timeout",
+        10.0,
+        "Lockstep: without an answer for so long the run ends as an error",
+        unit="s",
+        low=0.05,
+        high=3600.0,
+    ),
+    Parameter(
+        "first_answer_timeout",
+        30.0,
+        "The same for the first answer, while the runner starts and is discovered; in realtime "
+        "with a duration: for the first command that lets go of the robot",
+        unit="s",
+        low=0.05,
+        high=3600.0,
+    ),
+    Parameter("report", "", "JSON file that gets the score at the end; empty for none"),
+    Parameter("viewer", False, "Show the robot in a window, where there is a screen"),
+)
