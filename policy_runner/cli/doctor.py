@@ -17,8 +17,7 @@ from policy_runner import __version__
 from policy_runner.backends import doctor as findings
 from policy_runner.backends.cuda.cuda_driver_facts import Driver, read_driver
 from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
-from policy_runner.telemetry.host.identity import read_identity
-from policy_runner.telemetry.host.jetson_identity import Jetson, read_jetson
+from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
 from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host_files import Tree
 

@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.sim.reading import Reading
+from policy_runner.sim.sensors import Reading
 from policy_runner.sim.variation import NOMINAL, Variation
 
 Array = npt.NDArray[np.float64]

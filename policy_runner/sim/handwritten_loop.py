@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.sim.balancer import Array, Balancer
-from policy_runner.sim.reading import Reading
 from policy_runner.sim.scenario import RATE_HZ, Scenario, Score
-from policy_runner.sim.sensors import Noise, with_noise
+from policy_runner.sim.sensors import Noise, Reading, with_noise
 from policy_runner.sim.variation import NOMINAL, Variation
 
 OBSERVATION_SIZE = 12

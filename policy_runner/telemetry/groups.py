@@ -6,23 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.telemetry.host.board import BoardState, BoardVerdict, judge_fan, judge_gpu
-from policy_runner.telemetry.host.cpu import CpuReader
-from policy_runner.telemetry.host.disk import DiskReader
-from policy_runner.telemetry.host.fan import FanReader
-from policy_runner.telemetry.host.gpu import GpuReader
-from policy_runner.telemetry.host.identity import Identity, uptime
-from policy_runner.telemetry.host.jetson_identity import read_jetson
-from policy_runner.telemetry.host.memory import MemoryReader
-from policy_runner.telemetry.host.power import PowerReader
+from policy_runner.telemetry.host.board import BoardState, BoardVerdict
+from policy_runner.telemetry.host.cpu import CpuReader, CpuVerdict
+from policy_runner.telemetry.host.disk import DiskReader, DiskVerdict
+from policy_runner.telemetry.host.fan import FanReader, judge_fan
+from policy_runner.telemetry.host.gpu import GpuReader, judge_gpu
+from policy_runner.telemetry.host.identity import Identity, read_jetson, uptime
+from policy_runner.telemetry.host.memory import MemoryReader, MemoryVerdict
+from policy_runner.telemetry.host.power import PowerReader, PowerState, PowerVerdict
 from policy_runner.telemetry.host.power_mode import PowerModeReader, nvpmodel_query
-from policy_runner.telemetry.host.power_verdict import PowerState, PowerVerdict
-from policy_runner.telemetry.host.thermal import ThermalReader
-from policy_runner.telemetry.host.thermal_verdict import ThermalThresholds, ThermalVerdict
-from policy_runner.telemetry.host.throttling import ThrottlingReader
-from policy_runner.telemetry.host.throttling_verdict import ThrottlingVerdict
+from policy_runner.telemetry.host.thermal import ThermalReader, ThermalThresholds, ThermalVerdict
+from policy_runner.telemetry.host.throttling import ThrottlingReader, ThrottlingVerdict
 from policy_runner.telemetry.host_files import Tree
-from policy_runner.telemetry.host_verdicts import CpuVerdict, DiskVerdict, MemoryVerdict
 from policy_runner.telemetry.sampler import Read, Sample
 from policy_runner.telemetry.verdict import STALE, Verdict
 

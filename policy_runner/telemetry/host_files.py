@@ -34,6 +34,10 @@ class Reading:
             return self.value
         return f"n/a: {self.reason}" if self.reason else "n/a"
 
+    def text(self, pattern: str) -> str:
+        """The number in a format such as `{:.0f} MB`; `n/a` without a number."""
+        return "n/a" if self.value is None else pattern.format(self.value)
+
 
 def missing(reason: str) -> Reading:
     """A reading without a value."""

@@ -41,7 +41,7 @@ LAZY_ONLY = {
         "gymnasium",
         "onnx",
     },  # the trainer's machine
-    "telemetry/host/nvml.py": {"pynvml"},  # machines with a discrete GPU
+    "telemetry/host/gpu.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
     "backends/tensorrt/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
     "core/observation/terms/image.py": {"PIL"},  # the extra [images]

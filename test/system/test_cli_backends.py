@@ -19,7 +19,7 @@ from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.cli.bench.backends import time_at
 from policy_runner.cli.doctor import examine, gpu_packages
 from policy_runner.cli.main import main
-from policy_runner.telemetry.host.jetson_identity import Jetson
+from policy_runner.telemetry.host.identity import Jetson
 from policy_runner.telemetry.host_files import Tree
 
 ORIN = Driver("12.6", (Gpu("Orin", "8.7", True),))

@@ -11,9 +11,19 @@ import pytest
 from fuzzing import fuzz, mutated_bytes
 from tegrastats import parse_line
 
-from policy_runner.telemetry.host import cpu, emc, fan, gpu, memory, power, thermal, throttling
-from policy_runner.telemetry.host.identity import read_identity, uptime
-from policy_runner.telemetry.host.jetson_identity import read_jetson
+from policy_runner.telemetry.host import (
+    cpu,
+    fan,
+    gpu,
+    memory,
+    power,
+    thermal,
+    throttling,
+)
+from policy_runner.telemetry.host import (
+    memory as emc,
+)
+from policy_runner.telemetry.host.identity import read_identity, read_jetson, uptime
 from policy_runner.telemetry.host.power_mode import parse_conf, parse_query, parse_status
 from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics

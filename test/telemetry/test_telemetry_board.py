@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 from fake_board import write_board
 
-from policy_runner.telemetry.host.board import BoardState, BoardVerdict, judge_fan, judge_gpu
-from policy_runner.telemetry.host.fan import FanReader
-from policy_runner.telemetry.host.gpu import GpuReader
-from policy_runner.telemetry.host.identity import Identity, read_identity
-from policy_runner.telemetry.host.jetson_identity import Jetson, jetpack, l4t_version, read_jetson
+from policy_runner.telemetry.host.board import BoardState, BoardVerdict
+from policy_runner.telemetry.host.fan import FanReader, judge_fan
+from policy_runner.telemetry.host.gpu import GpuReader, judge_gpu
+from policy_runner.telemetry.host.identity import (
+    Identity,
+    Jetson,
+    jetpack,
+    l4t_version,
+    read_identity,
+    read_jetson,
+)
 from policy_runner.telemetry.host.power_mode import PowerMode, PowerModes
 from policy_runner.telemetry.host_files import Reading, Tree
 from policy_runner.telemetry.verdict import ERROR, OK, WARN

@@ -14,14 +14,12 @@ from fake_board import manifest, read_gated, write_board
 
 from policy_runner.telemetry.host.fan import FanReader
 from policy_runner.telemetry.host.gpu import GpuReader
-from policy_runner.telemetry.host.identity import read_identity
-from policy_runner.telemetry.host.jetson_identity import Jetson, read_jetson
+from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
 from policy_runner.telemetry.host.memory import MemoryReader
 from policy_runner.telemetry.host.power import PowerReader
 from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host.thermal import ThermalReader
-from policy_runner.telemetry.host.throttling import ThrottlingReader
-from policy_runner.telemetry.host.throttling_verdict import ThrottlingVerdict
+from policy_runner.telemetry.host.throttling import ThrottlingReader, ThrottlingVerdict
 from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.verdict import OK, WARN
 

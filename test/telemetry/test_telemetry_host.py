@@ -8,12 +8,11 @@ from types import SimpleNamespace
 import pytest
 from fake_board import write_board
 
-from policy_runner.telemetry.host.cpu import CpuReader, core_list
-from policy_runner.telemetry.host.disk import DiskReader
+from policy_runner.telemetry.host.cpu import CpuReader, CpuVerdict, core_list
+from policy_runner.telemetry.host.disk import DiskReader, DiskVerdict
 from policy_runner.telemetry.host.identity import read_identity, uptime
-from policy_runner.telemetry.host.memory import MemoryReader
+from policy_runner.telemetry.host.memory import MemoryReader, MemoryVerdict
 from policy_runner.telemetry.host_files import Tree
-from policy_runner.telemetry.host_verdicts import CpuVerdict, DiskVerdict, MemoryVerdict
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"

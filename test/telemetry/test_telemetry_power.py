@@ -7,7 +7,7 @@ import os
 import pytest
 from fake_board import write_board
 
-from policy_runner.telemetry.host.power import PowerReader, Rail, total
+from policy_runner.telemetry.host.power import PowerReader, PowerState, PowerVerdict, Rail, total
 from policy_runner.telemetry.host.power_mode import (
     PowerMode,
     PowerModeReader,
@@ -16,7 +16,6 @@ from policy_runner.telemetry.host.power_mode import (
     parse_status,
     read_power_modes,
 )
-from policy_runner.telemetry.host.power_verdict import PowerState, PowerVerdict
 from policy_runner.telemetry.host_files import Reading, Tree, missing
 from policy_runner.telemetry.verdict import OK, WARN
 

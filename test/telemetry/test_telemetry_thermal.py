@@ -6,8 +6,7 @@ import shutil
 
 from fake_board import read_gated, write_board
 
-from policy_runner.telemetry.host.thermal import ThermalReader
-from policy_runner.telemetry.host.thermal_verdict import ThermalThresholds, ThermalVerdict
+from policy_runner.telemetry.host.thermal import ThermalReader, ThermalThresholds, ThermalVerdict
 from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 

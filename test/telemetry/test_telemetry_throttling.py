@@ -9,8 +9,7 @@ from fake_board import write_board
 
 from policy_runner.telemetry.host.fan import FanReader
 from policy_runner.telemetry.host.gpu import GpuReader
-from policy_runner.telemetry.host.throttling import ThrottlingReader
-from policy_runner.telemetry.host.throttling_verdict import ThrottlingVerdict
+from policy_runner.telemetry.host.throttling import ThrottlingReader, ThrottlingVerdict
 from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Verdict

@@ -21,8 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 from policy_runner.ros.inputs.polling import PolledSubscription
 from policy_runner.ros.simulated_robot.topics import WheelCommands
 from policy_runner.sim.balancer import JOINT_NAMES, Balancer
-from policy_runner.sim.reading import Reading
-from policy_runner.sim.sensors import Noise
+from policy_runner.sim.sensors import Noise, Reading
 
 COMMAND_TOPIC = "joint_commands"
 STATUS_TOPIC = "policy_runner/status"

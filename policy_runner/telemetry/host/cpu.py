@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.verdict import OK, Hysteresis, Verdict
 
 _CPU = "sys/devices/system/cpu"
 _KHZ_TO_MHZ = 1e-3
@@ -184,3 +186,32 @@ def _policies(tree: Tree, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
             cores = {n for n in names if firsts[index] <= int(n[3:]) < firsts[index + 1]}
         policies[policy] = tuple(name for name in names if name in cores)
     return policies
+
+
+class CpuVerdict:
+    """WARN while all cores together, or one of them, are busy to the limit."""
+
+    def __init__(self) -> None:
+        self._all = Hysteresis()
+
+    def judge(self, reading: CpuReading, warn_load: float, clear: float) -> Verdict:
+        """`warn_load` and `clear` in percent of all cores."""
+        values: dict[str, object] = {
+            "load [%]": reading.load.shown,
+            "busiest core [%]": reading.busiest.shown,
+            "load average 1 min": reading.load_average.shown,
+            "cores": len(reading.cores),
+            "cores online": reading.online,
+            "clock [MHz]": reading.clock.shown,
+            "clock limit [MHz]": reading.clock_limit.shown,
+            "hardware clock limit [MHz]": reading.hardware_limit.shown,
+        }
+        for core in reading.cores:
+            values[f"{core.name} load [%]"] = core.load.shown
+            values[f"{core.name} clock [MHz]"] = core.clock.shown
+        load = reading.load.value
+        if load is None:
+            return Verdict(OK, f"no load yet: {reading.load.reason}", values)
+        level = self._all.update(load, warn_load, math.inf, clear)
+        message = f"{load:.0f} % of {reading.online} cores, busiest {reading.busiest.value:.0f} %"
+        return Verdict(level, f"CPU saturated: {message}" if level else message, values)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 _GB = 1e9
 
@@ -57,3 +58,30 @@ class DiskReader:
         room = used + info.f_bavail
         share = Reading(100.0 * used / room) if room else missing("no blocks")
         return Volume(path, Reading(info.f_blocks * unit), Reading(info.f_bavail * unit), share)
+
+
+class DiskVerdict:
+    """The fullest watched file system decides."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, Hysteresis] = {}
+
+    def judge(self, reading: DiskReading, warn: float, error: float, clear: float) -> Verdict:
+        """Thresholds in percent of room in use."""
+        values: dict[str, object] = {}
+        worst, words = OK, []
+        for volume in reading.volumes:
+            values[f"{volume.path} used [%]"] = volume.used_share.shown
+            values[f"{volume.path} free [GB]"] = volume.free.shown
+            values[f"{volume.path} total [GB]"] = volume.total.shown
+            used = volume.used_share.value
+            if used is None:
+                worst = max(worst, WARN)
+                words.append(f"{volume.path}: {volume.used_share.reason}")
+                continue
+            level = self._by_path.setdefault(volume.path, Hysteresis()).update(
+                used, warn, error, clear
+            )
+            worst = max(worst, level)
+            words.append(f"{volume.path} {used:.0f} % used" + (" (full soon)" if level else ""))
+        return Verdict(worst, "; ".join(words) or "no path watched", values)

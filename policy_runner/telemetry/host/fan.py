@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.verdict import ERROR, OK, Verdict
 
 _OLD = "sys/devices/pwm-fan"
 # Chips without a fan output are not looked at; these names drive one.
@@ -69,3 +70,20 @@ class FanReader:
             self._drive = f"{_OLD}/cur_pwm"
         if not self._rpm and tree.exists(f"{_OLD}/rpm_measured"):
             self._rpm = f"{_OLD}/rpm_measured"
+
+
+def judge_fan(reading: FanReading) -> Verdict:
+    """ERROR for a fan that is driven and does not turn."""
+    values: dict[str, object] = {
+        "drive [%]": reading.drive.shown,
+        "speed [1/min]": reading.rpm.shown,
+        "output enabled": reading.enabled.shown,
+    }
+    if reading.drive.value is None:
+        return Verdict(OK, f"fan n/a: {reading.drive.reason}", values)
+    drive = f"{reading.drive.value:.0f} %"
+    if reading.stalled:
+        message = f"fan driven at {drive} stands still for {reading.stalled_s:.0f} s"
+        return Verdict(ERROR, message, values)
+    speed = "" if reading.rpm.value is None else f", {reading.rpm.value:.0f} turns a minute"
+    return Verdict(OK, drive + speed, values)

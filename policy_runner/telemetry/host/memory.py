@@ -4,10 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from policy_runner.telemetry.host.emc import EmcReading, read_emc
 from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.verdict import ERROR, OK, Hysteresis, Verdict
 
 _KB_TO_MB = 1024 / 1e6
+_RATE = "sys/kernel/debug/bpmp/debug/clk/emc/rate"
+_THOR = "sys/class/devfreq/bwmgr/cur_freq"
+_LOADS = ("sys/kernel/debug/cactmon/mc_all", "sys/kernel/actmon_avg_activity/mc_all")
+_CAPS = ("sys/kernel/nvpmodel_clk_cap/emc", "sys/kernel/nvpmodel_emc_cap/emc_iso_cap")
+_HZ_TO_MHZ = 1e-6
+_NOT_THERE = missing("not there")
+
+
+@dataclass(frozen=True)
+class EmcReading:
+    """Clock [MHz], load [%] and the power mode's cap [MHz]."""
+
+    clock: Reading = _NOT_THERE
+    load: Reading = _NOT_THERE
+    cap: Reading = _NOT_THERE
+
+
+def read_emc(tree: Tree) -> EmcReading:
+    """One sample; each missing figure says why."""
+    clock = _first(tree, (_THOR, _RATE), _HZ_TO_MHZ)
+    activity = _first(tree, _LOADS, 1.0)
+    load = activity
+    if activity.value is not None:
+        # Activity counts in kHz of the memory clock.
+        load = Reading(activity.value / (clock.value * 1e3) * 100.0) if clock.value else clock
+    return EmcReading(clock, load, _first(tree, _CAPS, _HZ_TO_MHZ))
+
+
+def _first(tree: Tree, files: tuple[str, ...], scale: float) -> Reading:
+    reading = missing("not there")
+    for file in files:
+        reading = tree.number(file, scale)
+        if reading.value is not None:
+            break
+    return reading
 
 
 @dataclass(frozen=True)
@@ -74,3 +109,37 @@ class MemoryReader:
             if name == "oom_kill" and value.isdigit():
                 return Reading(float(value))
         return missing("not in /proc/vmstat")
+
+
+class MemoryVerdict:
+    """By the share of memory in use; a program ended by the kernel is an ERROR of its own."""
+
+    def __init__(self) -> None:
+        self._used = Hysteresis()
+        self._kills: float | None = None
+
+    def judge(self, reading: MemoryReading, warn: float, error: float, clear: float) -> Verdict:
+        """Thresholds in percent of memory in use."""
+        used = reading.used_share
+        values: dict[str, object] = {
+            "used [%]": used.shown,
+            "available [MB]": reading.available.shown,
+            "total [MB]": reading.total.shown,
+            "swap used [MB]": reading.swap_used.shown,
+            "swap total [MB]": reading.swap_total.shown,
+            "GPU mapped [MB]": reading.gpu_mapped.shown,
+            "oom kills": reading.oom_kills.shown,
+            "EMC clock [MHz]": reading.emc.clock.shown,
+            "EMC load [%]": reading.emc.load.shown,
+            "EMC clock limit [MHz]": reading.emc.cap.shown,
+        }
+        kills = reading.oom_kills.value
+        last, self._kills = self._kills, kills
+        if kills is not None and last is not None and kills > last:
+            return Verdict(ERROR, "out of memory: the kernel ended a program", values)
+        if used.value is None:
+            return Verdict(OK, f"memory n/a: {used.reason}", values)
+        level = self._used.update(used.value, warn, error, clear)
+        free = reading.available.text("{:.0f} MB available")
+        message = f"{used.value:.0f} % used, {free}"
+        return Verdict(level, f"memory runs out: {message}" if level else message, values)
