@@ -12,7 +12,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from policy_runner.backends.cuda.cuda_driver_facts import Driver
+from policy_runner.backends.cuda.driver import Driver
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.core.errors import Refusal
 
@@ -79,7 +79,6 @@ def onnxruntime_findings(gpu_there: bool, gpu_wheel: str) -> Iterator[Finding]:
 def _probe(provider: str) -> str:
     """Why the provider does not compute; '' when it does."""
     from policy_runner.backends.onnxruntime.load import load
-    from policy_runner.backends.probe_model import write_probe
 
     with tempfile.TemporaryDirectory(prefix="policy_runner_") as folder:
         path = write_probe(Path(folder) / "probe.onnx")
@@ -118,7 +117,7 @@ def tensorrt_findings(gpu_there: bool, install: str) -> Iterator[Finding]:
         remedy = "pip install cuda-bindings of the CUDA's major version" if gpu_there else nothing
         yield Finding("CUDA binding", MISSING, "neither pycuda nor cuda-bindings", remedy)
         return
-    from policy_runner.backends.cuda.interface import open_cuda
+    from policy_runner.backends.cuda.open import open_cuda
 
     try:
         open_cuda().close()
@@ -173,3 +172,33 @@ def _version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "of unknown version"
+
+
+_FLOAT = 1  # TensorProto.DataType
+
+
+def write_probe(path: Path) -> Path:
+    """Write the model; returns its path."""
+    node = _bytes(1, b"x") + _bytes(1, b"x") + _bytes(2, b"y") + _bytes(4, b"Add")
+    graph = (
+        _bytes(1, node)
+        + _bytes(2, b"probe")
+        + _bytes(11, _tensor(b"x"))
+        + _bytes(12, _tensor(b"y"))
+    )
+    opset = _bytes(1, b"") + _number(2, 13)
+    path.write_bytes(_number(1, 8) + _bytes(7, graph) + _bytes(8, opset))
+    return path
+
+
+def _tensor(name: bytes) -> bytes:
+    dims = b"".join(_bytes(1, _number(1, size)) for size in (1, 4))
+    return _bytes(1, name) + _bytes(2, _bytes(1, _number(1, _FLOAT) + _bytes(2, dims)))
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    return bytes((field << 3 | 2, len(content))) + content  # all shorter than 128 bytes
+
+
+def _number(field: int, value: int) -> bytes:
+    return bytes((field << 3, value))

@@ -1,6 +1,7 @@
-"""`backend: auto`: what is taken, and why, in words that go to the log and to diagnostics.
+"""Loads a model: with the backend asked for, or with the best one that works here (`auto`).
 
-The order, where nothing was measured for this model on this machine:
+What `auto` took, and why, goes to the log and to diagnostics. Its order, where nothing was
+measured for this model on this machine:
 1. A network of fewer than a million weights without convolutions runs on the CPU: copies to a
    GPU and its launches cost more than such a network does.
 2. TensorRT, where an engine for this model was built.
@@ -22,7 +23,6 @@ from policy_runner.core.errors import Problem, Refusal
 
 SMALL = 1_000_000  # weights
 Loader = Callable[[BackendChoice], LoadedModel]
-
 CANDIDATES: dict[str, tuple[str, str, str]] = {  # name -> backend, device, ONNX Runtime's provider
     "onnxruntime-cpu": ("onnxruntime", "cpu", "cpu"),
     "onnxruntime-cuda": ("onnxruntime", "gpu", "cuda"),
@@ -93,3 +93,52 @@ def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], d
         return ["onnxruntime-cpu"], why
     why["onnxruntime-cpu"] = "the last in the order"
     return [*gpu, "onnxruntime-cpu"], why
+
+
+def forgets(path: Path) -> list[str]:
+    """Recurrent operations of a model whose state no input feeds: they forget every time."""
+    from policy_runner.backends.onnx_file.graph import read_graph, stateless_recurrence
+
+    return list(stateless_recurrence(read_graph(path)))
+
+
+def load_model(
+    choice: BackendChoice | str, path: Path, sha256: str | None, spec_path: Path
+) -> LoadedModel:
+    """Load, check and warm up the model with what was asked for.
+
+    Raises:
+        Refusal: the file is no such model, or what was asked for is not there.
+    """
+    from policy_runner.backends.onnx_file.check import check_model_file, data_files
+
+    if isinstance(choice, str):
+        choice = BackendChoice(choice)
+    choice.check()
+    found = check_model_file(path, sha256, spec_path)
+    data_files(path)  # refuses where one is missing, or lies elsewhere
+    asked = choice
+
+    def load(one: BackendChoice) -> LoadedModel:
+        model = _loader(one.backend)(one, path, found, spec_path)
+        model.sha256 = found
+        try:
+            model.warm_up()
+        except BaseException:
+            model.close()
+            raise
+        return model
+
+    if asked.backend == "auto":
+        return load_best(asked, path, found, load)
+    return load(asked)
+
+
+def _loader(backend: str) -> Callable[[BackendChoice, Path, str, Path], LoadedModel]:
+    if backend == "tensorrt":
+        from policy_runner.backends.tensorrt import engine_store
+
+        return engine_store.load
+    from policy_runner.backends.onnxruntime import load as onnxruntime_load
+
+    return onnxruntime_load.load

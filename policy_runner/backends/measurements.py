@@ -11,8 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.private_folder import PrivateFolder
-from policy_runner.backends.tensorrt.engine_cache import default_folder
+from policy_runner.backends.private_folder import PrivateFolder, default_folder
 from policy_runner.core.errors import Refusal
 
 GAIN = 0.9  # a GPU must be a tenth faster than the CPU to be worth its power and its risks

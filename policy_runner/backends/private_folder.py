@@ -195,3 +195,18 @@ class PrivateFolder:
 def reason(error: OSError) -> str:
     """The system's words, without its number."""
     return error.strerror or str(error)
+
+
+def default_folder() -> Path:
+    """XDG_CACHE_HOME/policy_runner/engines; an unset or relative one is ~/.cache, as XDG says.
+
+    Raises:
+        Refusal: there is neither, as for a service user without a home.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    except RuntimeError as error:
+        remedy = "set XDG_CACHE_HOME, or the parameter engines.folder"
+        raise refuse("", "engines.folder", "a home folder", str(error), remedy) from error
+    return base / "policy_runner" / "engines"

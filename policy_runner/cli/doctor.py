@@ -15,7 +15,7 @@ from pathlib import Path
 
 from policy_runner import __version__
 from policy_runner.backends import doctor as findings
-from policy_runner.backends.cuda.cuda_driver_facts import Driver, read_driver
+from policy_runner.backends.cuda.driver import Driver, read_driver
 from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
 from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
 from policy_runner.telemetry.host.power_mode import read_power_modes

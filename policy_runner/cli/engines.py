@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry, default_folder
+from policy_runner.backends.private_folder import default_folder
+from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry
 from policy_runner.cli.build_engine import size_text
 
 _DAY_S = 86_400.0

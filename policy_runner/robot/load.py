@@ -12,9 +12,8 @@ from typing import Any
 import yaml
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnx_file.model_file import check_model_file
-from policy_runner.backends.onnxruntime.model_facts import data_files
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
+from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint

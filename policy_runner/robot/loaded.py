@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
-from policy_runner.backends.registry import forgets, load_model
+from policy_runner.backends.load import forgets, load_model
 from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from policy_runner.backends import load as auto
 from policy_runner.backends import measurements as measured
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.load import load_model
+from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnx_file.weights import read_weights
-from policy_runner.backends.registry import load_model
 from policy_runner.core.errors import Refusal
 
 Make = Callable[..., fake.Machine]

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.registry import load_model
 from policy_runner.core.errors import Refusal
 
 FLOAT = TensorProto.FLOAT

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.core.errors import Refusal
 
 COPY_AGAIN = "export the model again, or copy it again with its .data file"

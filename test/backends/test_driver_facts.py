@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from policy_runner.backends.cuda.cuda_driver_facts import Gpu, read_driver
+from policy_runner.backends.cuda.driver import Gpu, read_driver
 
 
 class Library:

@@ -20,14 +20,14 @@ from children import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.backends.tensorrt.engine_cache import EngineCache, default_folder
+from policy_runner.backends.onnx_file.check import data_digests, sha256_of
+from policy_runner.backends.private_folder import default_folder
+from policy_runner.backends.tensorrt.engine_cache import EngineCache
 from policy_runner.backends.tensorrt.engine_key import (
     BUILD_DEFAULTS,
     RUN_OPTIONS,
     EngineKey,
     build_options,
-    data_digests,
-    sha256_of,
 )
 from policy_runner.core.errors import Refusal
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnx_file.onnx_shapes import input_shapes
+from policy_runner.backends.onnx_file.graph import input_shapes
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.tensorrt import (
     builder as tensorrt_build,
@@ -28,11 +28,10 @@ from policy_runner.backends.tensorrt import (
 from policy_runner.backends.tensorrt import (
     module as tensorrt_module,
 )
+from policy_runner.backends.tensorrt.engine_build import build_into_cache, estimate
 from policy_runner.backends.tensorrt.engine_store import (
     build_command,
-    build_into_cache,
     cached_engine,
-    estimate,
     key_of,
     open_cache,
     stored_engine,

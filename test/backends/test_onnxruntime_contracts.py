@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from policy_runner.backends.doctor import write_probe
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.onnxruntime.libraries import CPU, CUDA, TENSORRT, missing_library
@@ -22,7 +23,6 @@ from policy_runner.backends.onnxruntime.proof import (
     profiled_assignment,
 )
 from policy_runner.backends.onnxruntime.session import quiet, session_options
-from policy_runner.backends.probe_model import write_probe
 from policy_runner.core.errors import Refusal
 
 no_gpu = pytest.mark.skipif(

@@ -19,11 +19,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.backends.cuda import cuda_driver_facts
-from policy_runner.backends.cuda.cuda_driver_facts import Driver, Gpu
+from policy_runner.backends.cuda import driver as cuda_driver_facts
+from policy_runner.backends.cuda.driver import Driver, Gpu
 from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.libraries import remedy_for
-from policy_runner.backends.registry import load_model
 from policy_runner.backends.tensorrt import module as tensorrt_module
 from policy_runner.core.errors import Refusal
 

@@ -13,7 +13,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.core.errors import Refusal
 
 TF32: dict[str, Any] = {"onnxruntime.provider": "cuda", "onnxruntime.tf32": True}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_runner.backends.cuda.cuda_driver_facts import read_driver
+from policy_runner.backends.cuda.driver import read_driver
 from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.libraries import CUDA, missing_library, preload
 from policy_runner.backends.onnxruntime.proof import samples_for
-from policy_runner.backends.registry import load_model
 from policy_runner.core.errors import Refusal
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx makes the models")

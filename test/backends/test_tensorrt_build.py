@@ -14,7 +14,7 @@ from fake_tensorrt import VERSIONS, plan_facts
 from gpu_rig import GpuRig, dense, save
 from onnx import helper
 
-from policy_runner.backends.tensorrt import tensorrt_half
+from policy_runner.backends.tensorrt import builder as tensorrt_half
 from policy_runner.backends.tensorrt.builder import build_engine
 from policy_runner.backends.tensorrt.module import log_of, machine_facts
 from policy_runner.core.errors import Refusal

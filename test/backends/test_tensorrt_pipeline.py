@@ -13,7 +13,7 @@ from fake_tensorrt import VERSIONS
 from gpu_rig import GpuRig, save
 from onnx import helper
 
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline

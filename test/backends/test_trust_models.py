@@ -12,13 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from policy_runner.backends.load import load_model
 from policy_runner.backends.onnx_file.check import data_files, named_files
 from policy_runner.backends.onnx_file.graph import (
     first_arithmetic,
     read_graph,
     stateless_recurrence,
 )
-from policy_runner.backends.registry import load_model
 from policy_runner.core.errors import Refusal
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Model

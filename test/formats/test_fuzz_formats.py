@@ -18,12 +18,12 @@ from test_import_lerobot import _processors
 from test_import_metadata import CSV
 from test_import_robot_files import IO
 
+from policy_runner.backends.onnx_file.check import data_files
 from policy_runner.backends.onnx_file.graph import (
     first_arithmetic,
     read_graph,
     stateless_recurrence,
 )
-from policy_runner.backends.onnxruntime.model_facts import data_files
 from policy_runner.core.errors import Refusal
 from policy_runner.formats.detect import draft_model, find_reader
 from policy_runner.formats.draft import Draft, spec_text

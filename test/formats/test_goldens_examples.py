@@ -19,7 +19,7 @@ import onnxruntime as ort
 import pytest
 import small_models
 
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline

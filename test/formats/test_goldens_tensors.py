@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from golden_rig import POLICIES, needs_policies, signals_of
 
+from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.registry import load_model
 from policy_runner.core.errors import Refusal
 
 pytestmark = needs_policies

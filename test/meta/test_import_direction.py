@@ -43,7 +43,7 @@ LAZY_ONLY = {
     },  # the trainer's machine
     "telemetry/host/gpu.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
-    "backends/tensorrt/tensorrt_half.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
+    "backends/tensorrt/builder.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
     "core/observation/terms/image.py": {"PIL"},  # the extra [images]
     "cli": {"matplotlib", "rosbags"},  # the extras [plots] and [replay]
 }

@@ -59,7 +59,7 @@ class _Robot:
     """Feeds the pipeline what the simulated robot says, less what fails."""
 
     def __init__(self, story: str) -> None:
-        from policy_runner.backends.registry import load_model
+        from policy_runner.backends.load import load_model
         from policy_runner.sim.balancer import Balancer
         from policy_runner.sim.scenario import Scenario
         from policy_runner.sim.variation import NOMINAL

@@ -10,7 +10,7 @@ import pytest
 from gpu_for_children import fake_gpu as fake_gpu
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec.reader import read_spec

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from cli_rig import write_policy
 
-from policy_runner.backends.cuda.cuda_driver_facts import Driver, Gpu, read_driver
+from policy_runner.backends.cuda.driver import Driver, Gpu, read_driver
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.measurements import remembered
-from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.cli.bench.backends import time_at
 from policy_runner.cli.doctor import examine, gpu_packages
 from policy_runner.cli.main import main

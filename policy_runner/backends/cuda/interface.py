@@ -7,7 +7,6 @@ that runs adopts it once and keeps it.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,14 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from policy_runner.backends.interface import Buffer
-from policy_runner.core.errors import refuse
 
-BINDINGS = ("auto", "pycuda", "cuda.bindings")
 ALIGNMENT = 256  # bytes that TensorRT asks of every tensor's address (NvInferRuntime.h)
-INSTALL = (
-    "pip install cuda-bindings of your CUDA's major version, or pycuda; "
-    "`policy-runner doctor` says which"
-)
 
 
 class CudaError(RuntimeError):
@@ -103,49 +96,6 @@ class Cuda(Protocol):
         Host arrays live as long as anybody holds one; nothing else may be called any more.
         Goes on to the end where something fails, and raises the first failure then.
         """
-
-
-def open_cuda(binding: str = "auto", gpu: int = 0, wait: str = "spin") -> Cuda:
-    """The GPU through the binding asked for; `auto` takes pycuda before cuda.bindings.
-
-    `wait`: spin (lowest latency) or block (the CPU core sleeps while the GPU works).
-
-    Raises:
-        Refusal: no such binding, no driver, no such GPU.
-    """
-    key = "parameter tensorrt.cuda_binding"
-    if binding not in BINDINGS:
-        raise refuse("", key, f"one of {', '.join(BINDINGS)}", binding)
-    if wait not in ("spin", "block"):
-        raise refuse("", "parameter tensorrt.wait", "spin or block", wait)
-    installed = [name for name in BINDINGS[1:] if _is_installed(name)]
-    if binding == "auto" and not installed:
-        raise refuse("", "CUDA", "the package pycuda or cuda-bindings", "neither", INSTALL)
-    if binding != "auto" and binding not in installed:
-        raise refuse("", key, f"{binding} to be installed", "no such package", INSTALL)
-    chosen = installed[0] if binding == "auto" else binding
-    try:
-        if chosen == "pycuda":
-            from policy_runner.backends.cuda.binding_pycuda import PycudaCuda
-
-            return PycudaCuda(gpu, wait == "block")
-        from policy_runner.backends.cuda.binding_nvidia import BindingsCuda
-
-        return BindingsCuda(gpu, wait == "block")
-    except Exception as error:  # both bindings raise types of their own, also while importing
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise refuse(
-            "", "CUDA", f"GPU {gpu} through {chosen}", text,
-            "check that the NVIDIA driver works (nvidia-smi; on a Jetson /dev/nvhost*) and that "
-            "the container was given the GPU",
-        ) from error  # fmt: skip
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # the outer package is missing, or a stand-in
-        return False
 
 
 def try_all(calls: Iterable[Callable[[], object]], errors: tuple[type[Exception], ...]) -> None:

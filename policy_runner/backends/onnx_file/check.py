@@ -1,4 +1,4 @@
-"""The other files that an ONNX file names: those of its weights, and engines, which are refused.
+"""Checks a model file and the other files that it names: its weights; engines are refused.
 
 A tensor may say `external_data: {location: file}` wherever a tensor may stand: among the
 initializers, in a node's attribute, in an inner graph, in a function. All of them are looked at,
@@ -7,11 +7,13 @@ since a file name that is found only sometimes protects from nothing.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from policy_runner.backends.onnx_file.graph import fields
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, refuse
 
 # message: {field number: the message it holds}; numbers are those of onnx.proto.
 _PARTS: dict[str, dict[int, str]] = {
@@ -26,8 +28,7 @@ _PARTS: dict[str, dict[int, str]] = {
 }
 _ENGINE = b"EPContext"  # ONNX Runtime's node that holds, or names, a compiled engine
 _LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
-
-_PIECE, _OVERLAP = 1 << 17, 16  # the pattern is 12 bytes long
+_SEARCHED, _OVERLAP = 1 << 17, 16  # the pattern is 12 bytes long
 
 
 def named_files(content: bytes) -> tuple[set[str], bool]:
@@ -36,8 +37,8 @@ def named_files(content: bytes) -> tuple[set[str], bool]:
     # Piece by piece, since a search keeps the interpreter from a control loop until it ends.
     names = {
         content[match.end() : match.end() + match[1][0]]
-        for begin in range(0, len(content), _PIECE)
-        for match in _LOCATION.finditer(content, begin, begin + _PIECE + _OVERLAP)
+        for begin in range(0, len(content), _SEARCHED)
+        for match in _LOCATION.finditer(content, begin, begin + _SEARCHED + _OVERLAP)
     }
     engine = False
     waiting = [("model", memoryview(content))]
@@ -93,3 +94,55 @@ def data_files(model: Path) -> tuple[Path, ...]:
     if problems:
         raise Refusal(problems)
     return tuple(found)
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_READ = 1 << 18
+
+
+def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
+    """Refuse what is no ONNX model before a runtime tries to read it; returns its sha256.
+
+    Raises:
+        Refusal: no file, an empty file, a Git LFS pointer, or another sha256 than stated.
+    """
+    if not path.is_file():
+        raise refuse(str(spec_path), "model.file", "an ONNX file", f"no file {path}")
+    # Not the whole file at once: to give 100 MB back takes milliseconds, which a control loop
+    # beside a reload would miss.
+    digest, begin = hashlib.sha256(), b""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_READ):
+                begin = begin or piece
+                digest.update(piece)
+    except OSError as error:
+        raise refuse(str(path), "", "a readable file", str(error)) from error
+    if begin.startswith(LFS_POINTER):
+        size = re.search(rb"^size (\d+)", begin, re.MULTILINE)
+        of = f" to a file of {size[1].decode()} bytes" if size else ""
+        remedy = "run `git lfs pull` where it is from"
+        raise refuse(str(path), "", "an ONNX model", f"a Git LFS pointer{of}", remedy)
+    if not begin:
+        raise refuse(str(path), "", "an ONNX model", "an empty file")
+    found = digest.hexdigest()
+    if sha256 is not None and found != sha256:
+        remedy = "the model is not the one that the spec was written for"
+        raise refuse(str(path), "sha256", sha256, found, remedy)
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def data_digests(model: Path, files: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """(name, sha256) of the files that hold a model's weights."""
+    folder = model.parent.resolve()
+    found = ((path.resolve().relative_to(folder).as_posix(), path) for path in files)
+    return tuple((name, sha256_of(path)) for name, path in sorted(found))

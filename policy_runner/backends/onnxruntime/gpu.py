@@ -203,10 +203,8 @@ def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
     """
     import onnxruntime as ort
 
-    from policy_runner.backends.onnxruntime.model_facts import data_files
-    from policy_runner.backends.private_folder import PrivateFolder
-    from policy_runner.backends.tensorrt.engine_cache import default_folder
-    from policy_runner.backends.tensorrt.engine_key import data_digests
+    from policy_runner.backends.onnx_file.check import data_digests, data_files
+    from policy_runner.backends.private_folder import PrivateFolder, default_folder
 
     parts = [sha256, *(digest for _, digest in data_digests(path, data_files(path)))]
     parts += [ort.__version__, choice.precision, *_machine(choice.gpu or 0)]
@@ -232,7 +230,7 @@ def _machine(gpu: int) -> list[str]:
 
     The provider needs TensorRT's libraries only, so its Python package may not be there.
     """
-    from policy_runner.backends.cuda.cuda_driver_facts import read_driver
+    from policy_runner.backends.cuda.driver import read_driver
     from policy_runner.backends.tensorrt.module import tensorrt_module
 
     driver = read_driver()

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.host_arrays import DTYPES
-from policy_runner.backends.onnx_file.check import data_files
+from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.onnx_file.graph import (
     first_arithmetic,
     read_graph,
     stateless_recurrence,
 )
-from policy_runner.backends.onnx_file.model_file import check_model_file
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_runner.backends.private_folder import PrivateFolder, reason
+from policy_runner.backends.private_folder import PrivateFolder, default_folder, reason
 from policy_runner.backends.tensorrt.engine_key import EngineKey
-from policy_runner.core.errors import refuse
 
 MAGIC = b"policy_runner engine 1\n"
 SUFFIX = ".engine"
@@ -43,21 +41,6 @@ class Entry:
 
 class _Unusable(Exception):
     """Why a file is no entry of ours."""
-
-
-def default_folder() -> Path:
-    """XDG_CACHE_HOME/policy_runner/engines; an unset or relative one is ~/.cache, as XDG says.
-
-    Raises:
-        Refusal: there is neither, as for a service user without a home.
-    """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(given) if given.startswith("/") else Path.home() / ".cache"
-    except RuntimeError as error:
-        remedy = "set XDG_CACHE_HOME, or the parameter engines.folder"
-        raise refuse("", "engines.folder", "a home folder", str(error), remedy) from error
-    return base / "policy_runner" / "engines"
 
 
 class EngineCache:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 _NOTHING = object()
@@ -69,19 +68,3 @@ def build_options(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         and name not in RUN_OPTIONS
         and BUILD_DEFAULTS.get(name, _NOTHING) != value
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def data_digests(model: Path, files: Sequence[Path]) -> tuple[tuple[str, str], ...]:
-    """(name, sha256) of the files that hold a model's weights."""
-    folder = model.parent.resolve()
-    found = ((path.resolve().relative_to(folder).as_posix(), path) for path in files)
-    return tuple((name, sha256_of(path)) for name, path in sorted(found))

@@ -176,7 +176,7 @@ def main() -> int:
 
 
 def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
-    from policy_runner.backends.tensorrt.engine_store import build_into_cache
+    from policy_runner.backends.tensorrt.engine_build import build_into_cache
 
     choice = BackendChoice(**request["choice"])
     told: list[tuple[str, int]] = [("", 0)]

@@ -7,27 +7,16 @@ is refused with the command that builds it, since a build takes from seconds to 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnx_file.model_file import check_model_file
-from policy_runner.backends.onnx_file.onnx_shapes import input_shapes
-from policy_runner.backends.onnxruntime.model_facts import data_files
+from policy_runner.backends.onnx_file.check import data_digests, data_files, sha256_of
+from policy_runner.backends.onnx_file.graph import input_shapes
 from policy_runner.backends.tensorrt.engine_cache import LIMIT_BYTES, EngineCache, Entry, Log
-from policy_runner.backends.tensorrt.engine_key import (
-    BUILD_DEFAULTS,
-    EngineKey,
-    build_options,
-    data_digests,
-    sha256_of,
-)
+from policy_runner.backends.tensorrt.engine_key import BUILD_DEFAULTS, EngineKey, build_options
+from policy_runner.backends.tensorrt.model import TensorRtModel, model_of_plan
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.spec.reader import read_spec
-
-Progress = Callable[[str, float], None]
 
 
 def open_cache(choice: BackendChoice, log: Log = lambda _line: None) -> EngineCache:
@@ -137,70 +126,12 @@ def _as_yaml(value: Any) -> str:
     return text
 
 
-def estimate(cache: EngineCache, key: EngineKey, path: Path) -> tuple[float, str]:
-    """(seconds [s], the sentence to show); 0 s where no earlier build tells anything."""
-    earlier = [(entry, float(entry.facts.get("seconds", 0.0))) for entry in cache.entries()
-               if entry.key.gpu == key.gpu]  # fmt: skip
-    same = [seconds for entry, seconds in earlier if entry.key.model_sha256 == key.model_sha256]
-    if same:
-        return same[0], f"about {same[0]:.0f} s, as it took for this model before"
-    if earlier:
-        times = [seconds for _, seconds in earlier]
-        text = f"other models took {min(times):.0f} to {max(times):.0f} s here"
-        return median(times), text
-    size = path.stat().st_size + sum(one.stat().st_size for one in data_files(path))
-    text = (
-        f"no earlier build here to go by; the model has {size / 1e6:.1f} MB, small networks take "
-        "seconds, large ones minutes"
-    )
-    return 0.0, text
-
-
-def build_into_cache(
-    choice: BackendChoice,
-    spec_path: Path,
-    log: Log,
-    progress: Progress = lambda _phase, _share: None,
-    expect: Callable[[float], None] = lambda _seconds: None,
-    anew: bool = False,
-) -> Entry:
-    """Build, compare with fp32 on the CPU, and store; what is there already is only looked at.
-
-    `expect` is told how long it may take [s], 0 where nothing tells.
+def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> TensorRtModel:
+    """The model on its cached engine.
 
     Raises:
-        Refusal: the model is not the one that the spec states, TensorRT refused, the actions
-            differ too much, or there is no room.
+        Refusal: no engine of this model for this machine, no TensorRT, no GPU.
     """
-    from policy_runner.backends.tensorrt.builder import build_engine
+    from policy_runner.backends.tensorrt.engine_store import stored_engine
 
-    spec_file = read_spec(spec_path)
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
-    check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
-    key = key_of(choice, path)
-
-    def build() -> tuple[bytes, Mapping[str, Any]]:
-        from policy_runner.backends.precision_check import beyond, compare_with_cpu
-        from policy_runner.backends.tensorrt.model import model_of_plan
-
-        plan = build_engine(path, choice.precision, choice.options, log, progress)
-        progress("comparing with fp32 on the CPU", 1.0)
-        model = model_of_plan(choice, path, key.model_sha256, plan)
-        try:
-            model.warm_up()  # with the graph that the node will replay
-            found = compare_with_cpu(model, choice, spec_file, path, kept=True)
-        finally:
-            model.close()
-        log(str(found))
-        if not found.accepted:
-            raise beyond(path, found)
-        return plan, {"check": found.facts(), "policy": spec_file.spec.name, "model": path.name}
-
-    with open_cache(choice, log) as cache:
-        if anew or cache.load(key) is None:
-            seconds, sentence = estimate(cache, key, path)
-            expect(seconds)
-            log(f"building an engine of {path.name} for {key.gpu}: {sentence}")
-        entry = cache.build(key, build, anew)
-    check_recorded(entry, choice, path)
-    return entry
+    return model_of_plan(choice, path, sha256, stored_engine(choice, path, spec_path))

@@ -8,26 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from policy_runner.backends.cuda.interface import Cuda, Memory, open_cuda
+from policy_runner.backends.cuda.interface import Cuda, Memory
+from policy_runner.backends.cuda.open import open_cuda
 from policy_runner.backends.host_arrays import REPEATED
 from policy_runner.backends.interface import BackendChoice, Buffer
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.backends.tensorrt.engine import REBUILD, OpenEngine, open_engine
 from policy_runner.backends.tensorrt.module import log_of, said, tensorrt_module
-from policy_runner.backends.tensorrt.step import graph_differs
-from policy_runner.backends.tensorrt.tensorrt_step import GpuStep, State
+from policy_runner.backends.tensorrt.step import GpuStep, State, graph_differs
 from policy_runner.core.errors import Refusal, refuse
-
-
-def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> TensorRtModel:
-    """The model on its cached engine.
-
-    Raises:
-        Refusal: no engine of this model for this machine, no TensorRT, no GPU.
-    """
-    from policy_runner.backends.tensorrt.engine_store import stored_engine
-
-    return model_of_plan(choice, path, sha256, stored_engine(choice, path, spec_path))
 
 
 def model_of_plan(choice: BackendChoice, path: Path, sha256: str, plan: bytes) -> TensorRtModel:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.backends.cuda.interface import open_cuda
+from policy_runner.backends.cuda.open import open_cuda
 from policy_runner.core.errors import refuse
 
 OLDEST = (8, 6)  # 8.5 lacks builder_optimization_level, and names numpy's removed bool

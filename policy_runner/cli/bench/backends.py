@@ -22,11 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
-from policy_runner.backends.load import CANDIDATES, candidate
+from policy_runner.backends.load import CANDIDATES, candidate, load_model
 from policy_runner.backends.measurements import Measured, best_of, machine_name, remember
-from policy_runner.backends.onnx_file.model_file import check_model_file
+from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.proof import samples_for
-from policy_runner.backends.registry import load_model
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec.reader import read_spec
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.backends.registry import load_model
+from policy_runner.backends.load import load_model
 from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Refusal
 from policy_runner.core.limits import CommandLimits

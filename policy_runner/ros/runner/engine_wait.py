@@ -21,8 +21,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnx_file.model_file import check_model_file
-from policy_runner.backends.onnxruntime.model_facts import data_files
+from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.errors import Refusal

@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 
-from policy_runner.backends.cuda.interface import Memory, open_cuda
+from policy_runner.backends.cuda.interface import Memory
+from policy_runner.backends.cuda.open import open_cuda
 
 library = ctypes.CDLL("libcuda.so.1", mode=ctypes.RTLD_GLOBAL)
 fake = hasattr(library, "fake_live")

@@ -1,0 +1,86 @@
+"""Builds an engine into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnx_file.check import check_model_file, data_files
+from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry, Log
+from policy_runner.backends.tensorrt.engine_key import EngineKey
+from policy_runner.backends.tensorrt.engine_store import check_recorded, key_of, open_cache
+from policy_runner.core.spec.reader import read_spec
+
+Progress = Callable[[str, float], None]
+
+
+def estimate(cache: EngineCache, key: EngineKey, path: Path) -> tuple[float, str]:
+    """(seconds [s], the sentence to show); 0 s where no earlier build tells anything."""
+    earlier = [(entry, float(entry.facts.get("seconds", 0.0))) for entry in cache.entries()
+               if entry.key.gpu == key.gpu]  # fmt: skip
+    same = [seconds for entry, seconds in earlier if entry.key.model_sha256 == key.model_sha256]
+    if same:
+        return same[0], f"about {same[0]:.0f} s, as it took for this model before"
+    if earlier:
+        times = [seconds for _, seconds in earlier]
+        text = f"other models took {min(times):.0f} to {max(times):.0f} s here"
+        return median(times), text
+    size = path.stat().st_size + sum(one.stat().st_size for one in data_files(path))
+    text = (
+        f"no earlier build here to go by; the model has {size / 1e6:.1f} MB, small networks take "
+        "seconds, large ones minutes"
+    )
+    return 0.0, text
+
+
+def build_into_cache(
+    choice: BackendChoice,
+    spec_path: Path,
+    log: Log,
+    progress: Progress = lambda _phase, _share: None,
+    expect: Callable[[float], None] = lambda _seconds: None,
+    anew: bool = False,
+) -> Entry:
+    """Build, compare with fp32 on the CPU, and store; what is there already is only looked at.
+
+    `expect` is told how long it may take [s], 0 where nothing tells.
+
+    Raises:
+        Refusal: the model is not the one that the spec states, TensorRT refused, the actions
+            differ too much, or there is no room.
+    """
+    from policy_runner.backends.tensorrt.builder import build_engine
+
+    spec_file = read_spec(spec_path)
+    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
+    key = key_of(choice, path)
+
+    def build() -> tuple[bytes, Mapping[str, Any]]:
+        from policy_runner.backends.precision_check import beyond, compare_with_cpu
+        from policy_runner.backends.tensorrt.model import model_of_plan
+
+        plan = build_engine(path, choice.precision, choice.options, log, progress)
+        progress("comparing with fp32 on the CPU", 1.0)
+        model = model_of_plan(choice, path, key.model_sha256, plan)
+        try:
+            model.warm_up()  # with the graph that the node will replay
+            found = compare_with_cpu(model, choice, spec_file, path, kept=True)
+        finally:
+            model.close()
+        log(str(found))
+        if not found.accepted:
+            raise beyond(path, found)
+        return plan, {"check": found.facts(), "policy": spec_file.spec.name, "model": path.name}
+
+    with open_cache(choice, log) as cache:
+        if anew or cache.load(key) is None:
+            seconds, sentence = estimate(cache, key, path)
+            expect(seconds)
+            log(f"building an engine of {path.name} for {key.gpu}: {sentence}")
+        entry = cache.build(key, build, anew)
+    check_recorded(entry, choice, path)
+    return entry
