@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.spec.policy import Input
+from policy_runner.core.spec import Input
 from policy_runner.robot.settings import TABLE, input_rows, joint_rows
 from policy_runner.ros.parameters.parameter_table import Parameter
 from policy_runner.ros.sidecar.parameters import PARAMETERS as SIDECAR

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.observation import formulas
-from policy_runner.core.spec.policy import json_schema
+from policy_runner.core.observation import normalization as formulas
+from policy_runner.core.spec import json_schema
 
 Schema = Mapping[str, Any]
 _MARK = re.compile(r"<!-- keys of (\w+) -->\n.*?<!-- end -->", re.DOTALL)

@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.sim.balancer import Array, Balancer
+from policy_runner.core.model import Array
+from policy_runner.sim.balancer import Balancer
 from policy_runner.sim.handwritten_loop import MAX_WHEEL_SPEED, OBSERVATION_SIZE, observe
 from policy_runner.sim.scenario import FORWARD_LIMIT, PUSH_DURATION_S, RATE_HZ, YAW_LIMIT
 from policy_runner.sim.sensors import Noise, with_noise

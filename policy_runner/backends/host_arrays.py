@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.backends.interface import Buffer
 from policy_runner.core.errors import Problem
+from policy_runner.core.model import Buffer
 
 DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,

@@ -7,12 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from policy_runner.core.errors import Problem, Refusal
-
-Buffer = npt.NDArray[np.generic]
+from policy_runner.core.model import Buffer
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt")
 PRECISIONS = ("as_exported", "fp32", "fp16")

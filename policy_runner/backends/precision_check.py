@@ -20,20 +20,20 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.sample_inputs import generated, recorded
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.pipeline.bind_tensors import action_normalizers
-from policy_runner.core.pipeline.build_tensors import (
+from policy_runner.core.model import Array
+from policy_runner.core.pipeline.bind_tensors import (
+    action_normalizers,
     bind_states,
     fill_constant,
     tensor_name,
     uncovered,
 )
 from policy_runner.core.pipeline.pipeline import Model
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec import SpecFile, read_spec
 
 TOLERANCE = 0.02  # default of precision_check.tolerance
 SAMPLES = 64  # default of precision_check.samples
 SEQUENCE = 16  # inferences before a recurrent state starts anew
-Array = npt.NDArray[np.float64]
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
 
 

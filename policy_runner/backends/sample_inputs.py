@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from policy_runner.backends.onnx_file.embedded_normalizer import embedded_statistics
 from policy_runner.core.errors import refuse
-from policy_runner.core.pipeline.build_tensors import tensor_name
-from policy_runner.core.spec.reader import SpecFile
-from policy_runner.core.spec.spec_pictures import ImageTerm
+from policy_runner.core.pipeline.bind_tensors import tensor_name
+from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec.terms import ImageTerm
 
 Sample = dict[str, npt.NDArray[np.generic]]
 Tensors = Mapping[str, npt.NDArray[np.generic]]

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Problem, Refusal, did_you_mean
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
 from policy_runner.robot.values import parameter_values
 from policy_runner.ros.parameters.parameter_table import Parameter, problem

@@ -14,7 +14,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 
 _SAY_EVERY_S = 10.0
 

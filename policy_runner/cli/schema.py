@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from policy_runner.core.spec.policy import json_schema
+from policy_runner.core.spec import json_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

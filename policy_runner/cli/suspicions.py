@@ -11,8 +11,7 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.model import ModelFacts
 from policy_runner.core.observation.normalization import resolve_formula
-from policy_runner.core.spec.policy import Normalization, PerTermNormalization
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec import Normalization, PerTermNormalization, SpecFile
 from policy_runner.formats.draft import rounded
 
 SMALL_STD = 1e-4  # a constant in training: the slightest noise on the robot is huge after it

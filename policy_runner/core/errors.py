@@ -47,3 +47,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """', did you mean ...?' with the nearest known word, or '' when none is near."""
     near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else ""
+
+
+class collect:
+    """Catches a Refusal and adds its problems to the list."""
+
+    def __init__(self, problems: list[Problem | str]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Refusal):
+            self._problems += error.problems
+            return True
+        return False

@@ -6,6 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Buffer = npt.NDArray[np.generic]  # a tensor of a model
 
 
 @dataclass(frozen=True)
@@ -51,3 +58,23 @@ class ModelFacts:
     def output(self, name: str) -> TensorFacts | None:
         """The first output of that name."""
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
+
+
+class Model(Protocol):
+    """What a backend is to the core: named, preallocated tensors, and a run between them."""
+
+    @property
+    def inputs(self) -> Mapping[str, Buffer]:
+        """Input tensors by name; write in place."""
+
+    @property
+    def outputs(self) -> Mapping[str, Buffer]:
+        """Output tensors by name; valid until the next run."""
+
+    def run(self) -> None:
+        """Compute the outputs from the inputs.
+
+        A model may have `keep_states(states) -> (() -> None) | None` beside: then it carries the
+        states (input, output, initial value) from output to input itself, and what is returned
+        makes its next run begin with the initial values.
+        """

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from policy_runner.core.model import ModelFacts
-from policy_runner.core.spec.policy import SCHEMA
-from policy_runner.core.spec.todos import TODO, todo_problems
+from policy_runner.core.spec import SCHEMA
+from policy_runner.core.spec.reader import TODO, todo_problems
 
 INPUTS: dict[str, dict[str, str]] = {
     "imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu/data"},

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from policy_runner.core.model import Array
 
 
 def normalization_statistics(normalizer: Any) -> tuple[Array, Array]:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.command.decoder import ActionElement, action_elements
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.spec.element_limits import limit_names, limits_by_element
-from policy_runner.core.spec.policy import Limit, PolicySpec
-from policy_runner.core.spec.reader import SpecFile
-from policy_runner.core.stopping import StopRule
+from policy_runner.core.settings import CommandLimits, StopRule
+from policy_runner.core.spec import Limit, PolicySpec, SpecFile
+from policy_runner.core.spec.elements import (
+    ActionElement,
+    action_elements,
+    limit_names,
+    limits_by_element,
+)
 from policy_runner.robot.parameters.command import limit_prefix
 
 Problems = list[Problem | str]

@@ -14,17 +14,16 @@ import yaml
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.load import load_model
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
-from policy_runner.core.command.decoder import action_elements
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Model, Pipeline
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec import SpecFile, read_spec
+from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.robot.values import parameter_values
 from policy_runner.ros.runner.configure import (
-    collect,
     name_type_parameters,
     stand_in_settings,
     with_robot_types,

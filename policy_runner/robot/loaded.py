@@ -12,18 +12,16 @@ from typing import Any
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.load import forgets, load_model
-from policy_runner.core.command.decoder import action_elements
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.reader import SpecFile
-from policy_runner.core.spec.stated_hashes import unchecked_files
+from policy_runner.core.spec import PolicySpec, SpecFile
+from policy_runner.core.spec.elements import action_elements
+from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.ros.runner.configure import (
-    collect,
     name_type_parameters,
     stand_in_settings,
     with_robot_types,

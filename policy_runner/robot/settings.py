@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.element_limits import limit_names
-from policy_runner.core.spec.policy import Input, PolicySpec
-from policy_runner.core.stopping import StopRule
+from policy_runner.core.settings import CommandLimits, InputRule, Settings, StopRule
+from policy_runner.core.spec import Input, PolicySpec
+from policy_runner.core.spec.elements import ActionElement, limit_names
 from policy_runner.robot.limits import command_limits, start_settings, stop_rule
 from policy_runner.robot.parameters.command import (
     COMMAND_TYPES,

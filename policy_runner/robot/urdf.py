@@ -15,9 +15,8 @@ from pathlib import Path
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.spec.element_limits import limit_names
-from policy_runner.core.spec.elements import ActionElement
-from policy_runner.core.spec.spec_limits import NO_LIMIT, Limit
+from policy_runner.core.spec.base import NO_LIMIT, Limit
+from policy_runner.core.spec.elements import ActionElement, limit_names
 
 MOST_BYTES = 16 * 1024 * 1024
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Problem
-from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.parameter_files import is_wildcard, parameter_sections, unknown_keys
 from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.robot.settings import policy_rows

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-import numpy.typing as npt
 
+from policy_runner.core.model import Array
 from policy_runner.sim.sensors import Reading
 from policy_runner.sim.variation import NOMINAL, Variation
-
-Array = npt.NDArray[np.float64]
 
 MODEL_FILE = Path(__file__).with_name("balancer.xml")
 WHEEL_RADIUS_M = 0.1

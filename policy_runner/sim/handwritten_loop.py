@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.sim.balancer import Array, Balancer
+from policy_runner.core.model import Array
+from policy_runner.sim.balancer import Balancer
 from policy_runner.sim.scenario import RATE_HZ, Scenario, Score
 from policy_runner.sim.sensors import Noise, Reading, with_noise
 from policy_runner.sim.variation import NOMINAL, Variation

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.sim.balancer import Array, Balancer
+from policy_runner.core.model import Array
+from policy_runner.sim.balancer import Balancer
 
 RATE_HZ = 100
 FORWARD_LIMIT = 0.6  # m/s, commands are drawn from -limit to limit

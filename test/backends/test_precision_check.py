@@ -17,7 +17,7 @@ from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.precision_check import SEQUENCE, check, compare_with_cpu
 from policy_runner.backends.sample_inputs import FURTHEST, generated, recorded
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec import SpecFile, read_spec
 
 MEAN, STD = np.array([0.0, 5.0, -1.0]), np.array([1.0, 0.1, 20.0])
 SCALE = 0.25

@@ -14,12 +14,11 @@ from gpu_rig import GpuRig, save
 from onnx import helper
 
 from policy_runner.backends.load import load_model
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.decision import Decision
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import read_spec
 
 MS = 1_000_000
 RANDOM = np.random.default_rng(2)

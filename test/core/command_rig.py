@@ -9,9 +9,8 @@ import numpy as np
 from core_rig import MS
 
 from policy_runner.core.command.command import Command
-from policy_runner.core.command.decoder import ActionElement
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.settings import Settings
+from policy_runner.core.settings import CommandLimits, Settings
+from policy_runner.core.spec.elements import ActionElement
 
 PERIOD = 10 * MS
 

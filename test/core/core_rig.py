@@ -13,11 +13,10 @@ import yaml
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import SpecFile, read_spec
 
 MS = 1_000_000
 

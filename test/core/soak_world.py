@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 from core_rig import MS, FakeClock, FakeModel, spec_content, term, write_spec
 
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.safety.decision import Decision, Fault, Reason
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.reader import read_spec
-from policy_runner.core.stopping import StopRule
+from policy_runner.core.settings import CommandLimits, InputRule, Settings, StopRule
+from policy_runner.core.spec import read_spec
 
 KINDS: dict[str, tuple[str, ...]] = {
     "position": ("position", "position"),

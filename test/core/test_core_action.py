@@ -152,7 +152,7 @@ LAST = {"raw": [2, -4], "clipped": [1, -1], "target": [10, -10], "limited": [5, 
 
 @pytest.mark.parametrize("kind", LAST)
 def test_last_action_of_every_kind(tmp_path: Path, kind: str) -> None:
-    from policy_runner.core.limits import CommandLimits
+    from policy_runner.core.settings import CommandLimits
 
     content = spec_content(last_action=kind)
     content["observation"][0]["terms"] = [*POSITION, term("last_action")]

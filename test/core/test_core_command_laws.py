@@ -15,8 +15,7 @@ from command_rig import PERIOD, Bench, bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.stopping import StopRule
+from policy_runner.core.settings import CommandLimits, StopRule
 
 KINDS = ("position", "velocity", "effort", "twist", "value")
 LARGE = st.floats(-1e3, 1e3)

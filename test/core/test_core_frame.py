@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_runner.core.observation.arithmetic import frame_stages
-from policy_runner.core.spec.policy import ConstantTerm
+from policy_runner.core.spec import ConstantTerm
 
 INF, NAN = math.inf, math.nan
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.limits import CommandLimits
+from policy_runner.core.settings import CommandLimits
 
 NUMBER = st.floats(-100, 100)
 THREE = st.tuples(NUMBER, NUMBER, NUMBER)

@@ -14,7 +14,7 @@ from policy_runner.core.observation.normalization import (
     build_normalizer,
     resolve_formula,
 )
-from policy_runner.core.spec.policy import Normalization
+from policy_runner.core.spec import Normalization
 
 
 def _normalizer(statistics: dict[str, list[float]], **keys: Any) -> Normalizer:

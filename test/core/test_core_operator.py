@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from core_rig import MS, Rig, make_rig, spec_content, term
 
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.safety.decision import Decision, Reason
-from policy_runner.core.settings import InputRule
+from policy_runner.core.settings import CommandLimits, InputRule
 
 
 class Asked:

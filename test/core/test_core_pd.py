@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.spec.policy import Input, PolicySpec
+from policy_runner.core.spec import Input, PolicySpec
+from policy_runner.core.spec.elements import ActionElement
 
 JOINTS = ["hip", "knee"]
 

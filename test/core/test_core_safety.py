@@ -9,9 +9,8 @@ from core_rig import MS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
-from policy_runner.core.settings import Settings
+from policy_runner.core.settings import CommandLimits, Settings
 
 HOLD = Fault(Decision.HOLD, Reason.INPUT_STALE, "imu: 0.3 s old")
 STOP = Fault(Decision.SAFE_STOP, Reason.TIPPED, "80 degrees")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 
 NO_SPEC: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "expected a mapping of keys, got an empty file"),

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from core_rig import spec_content, write_spec
 
-from policy_runner.core.spec.policy import PolicySpec, json_schema
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import PolicySpec, json_schema, read_spec
 
 SHIPPED = Path(__file__).parents[2] / "models" / "balancer" / "policy.yaml"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from core_rig import refused, spec_content, term, write_spec
 
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 
 Edit = Callable[[dict[str, Any]], Any]
 

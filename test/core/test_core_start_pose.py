@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from core_rig import MS, Rig, make_rig, refused, spec_content, term
 
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.safety.decision import Decision, Reason
+from policy_runner.core.settings import CommandLimits
 
 RUN, STARTING, STOP = Decision.RUN, Decision.STARTING, Decision.SAFE_STOP
 

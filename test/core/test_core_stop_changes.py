@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from command_rig import PERIOD, Bench, bench
 
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.settings import Settings
-from policy_runner.core.stopping import StopRule
+from policy_runner.core.settings import CommandLimits, Settings, StopRule
 
 RAMP = 4 * PERIOD
 POSE = 0.25  # of the rig

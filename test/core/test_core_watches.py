@@ -14,7 +14,7 @@ from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.safety.decision import Decision, Reason
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.policy import Input
+from policy_runner.core.spec import Input
 
 DAY_NS = 86_400_000_000_000
 NOW_NS = 20_000 * DAY_NS
@@ -137,7 +137,7 @@ def test_inferences_that_are_always_late_without_a_limit(tmp_path: Path, limit: 
 
 def _settings(**keys: int) -> Settings:
     rig_settings = {"late_ticks": 3, "executor_timeout_ns": 2000 * MS, "callback_failures": 10}
-    from policy_runner.core.limits import CommandLimits
+    from policy_runner.core.settings import CommandLimits
 
     return Settings(10 * MS, 1, {}, CommandLimits.none(0), **{**rig_settings, **keys})  # type: ignore[arg-type]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from core_rig import MS, FakeModel, Rig, make_rig, refused, spec_content, term
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.safety.decision import Decision, Reason
+from policy_runner.core.spec.elements import ActionElement
 
 LEGS = ["FL_hip", "FL_knee", "FL_foot"]
 

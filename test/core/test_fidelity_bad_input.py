@@ -12,8 +12,7 @@ import pytest
 import yaml
 from core_rig import FakeModel, make_rig, refused, spec_content, term, write_spec
 
-from policy_runner.core.spec.policy import Normalization, QuaternionTerm
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import Normalization, QuaternionTerm, read_spec
 
 STATISTICS = {"mean": [0.0, 0.0], "var": [1.0, 1.0]}
 SB3 = {"preset": "sb3", "statistics": "s.npz"}

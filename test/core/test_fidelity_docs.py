@@ -16,21 +16,19 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from spec_tables import with_tables
 
 from policy_runner.cli import main, schema
+from policy_runner.core.spec import PolicySpec, json_schema, read_spec
 from policy_runner.core.spec import (
     action as spec_action,
 )
 from policy_runner.core.spec import policy as models
-from policy_runner.core.spec import (
-    spec_terms,
-)
 from policy_runner.core.spec import (
     tensors as spec_tensors,
 )
 from policy_runner.core.spec import (
     terms as spec_clocks,
 )
-from policy_runner.core.spec.policy import PolicySpec, json_schema
-from policy_runner.core.spec.reader import _Loader, read_spec
+from policy_runner.core.spec import terms as spec_terms
+from policy_runner.core.spec.reader import _Loader
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT = DOCS / "policy_spec.md"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_runner.core.observation.history import FrameHistory
-from policy_runner.core.spec.policy import History
+from policy_runner.core.spec import History
 
 
 def _history(sizes: list[int], **keys: Any) -> FrameHistory:

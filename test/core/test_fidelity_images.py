@@ -13,8 +13,7 @@ import pytest
 from core_rig import MS, Rig, make_rig, refused, term
 from fidelity_rig import FakeModel, fault, observed, terms_content
 
-from policy_runner.core.observation.terms.image import decode_image, recolor
-from policy_runner.core.observation.terms.terms_image import PixelNames
+from policy_runner.core.observation.terms.image import PixelNames, decode_image, recolor
 
 needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="Pillow is not installed")
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"

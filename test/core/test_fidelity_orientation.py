@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from policy_runner.core.errors import Refusal
 from policy_runner.core.observation.terms.rotation import from_euler, matrix
 from policy_runner.core.pipeline.build import build_pipeline
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 
 ANGLE = st.floats(-3.1, 3.1)
 

@@ -17,7 +17,7 @@ from policy_runner.core.observation.normalization import (
     build_normalizer,
     resolve_formula,
 )
-from policy_runner.core.spec.policy import Normalization
+from policy_runner.core.spec import Normalization
 
 # mean 2, std 0.5, min -1, max 3, q01 -0.9, q99 2.1, q10 0, q90 2; and x = 2.25.
 STORED = {
@@ -56,7 +56,7 @@ def _apply(normalizer: Normalizer, x: float) -> float:
 
 
 def test_every_preset_is_here() -> None:
-    from policy_runner.core.observation.formulas import PRESETS
+    from policy_runner.core.observation.normalization import PRESETS
 
     assert set(BY_HAND) == set(PRESETS)
 

@@ -21,8 +21,7 @@ from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.inputs.cdr import Unreadable, read_layout
 from policy_runner.core.observation.terms.motion import read_motion
 from policy_runner.core.pipeline.build import build_pipeline
-from policy_runner.core.spec.policy import Motion
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import Motion, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = [

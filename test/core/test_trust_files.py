@@ -19,9 +19,8 @@ from policy_runner.core.files import safe_yaml as plain_yaml
 from policy_runner.core.files.arrays import read_statistics, read_tensor
 from policy_runner.core.observation.terms.motion import read_motion
 from policy_runner.core.pipeline.build import build_pipeline
-from policy_runner.core.spec.policy import Motion
-from policy_runner.core.spec.reader import read_spec
-from policy_runner.core.spec.stated_hashes import unchecked_files
+from policy_runner.core.spec import Motion, read_spec
+from policy_runner.core.spec.reader import unchecked_files
 
 
 def _soon(function: Callable[..., Any], *arguments: Any) -> list[str]:

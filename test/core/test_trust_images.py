@@ -83,7 +83,7 @@ def test_formats_that_no_camera_sends_are_not_read(tmp_path: Path, kind: str) ->
 @pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 def test_longer_messages_are_refused_before_they_are_read() -> None:
     from policy_runner.core.inputs.slot import InputSlot
-    from policy_runner.core.spec.policy import Input
+    from policy_runner.core.spec import Input
     from policy_runner.ros.inputs.polling import PolledInput
 
     waiting = [bytes(size) for size in (101, 100, 4000)]

@@ -12,13 +12,11 @@ import pytest
 import yaml
 
 from policy_runner.backends.load import load_model
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Model
 from policy_runner.core.safety.decision import Decision
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POLICIES = REPOSITORY.parent / "shared" / "data" / "policies"

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.core.model import ModelFacts, TensorFacts
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import PolicySpec, read_spec
 from policy_runner.formats.draft import Draft, spec_text
 
 

@@ -14,12 +14,10 @@ from golden_rig import (
     spec_beside_model,
 )
 
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.safety.decision import Decision
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import PolicySpec, SpecFile
 
 pytestmark = needs_policies
 

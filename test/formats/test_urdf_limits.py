@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.spec.spec_limits import NO_LIMIT, Limit
+from policy_runner.core.spec.base import NO_LIMIT, Limit
+from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.urdf import limits_of_urdf, read_urdf, read_urdf_file
 
 pytestmark = pytest.mark.skipif(

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from runner_rig import spec as toy
 
-from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Refusal
 from policy_runner.core.settings import Settings
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec import PolicySpec, SpecFile
+from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import TABLE, build_settings, policy_rows, robot_joints
 

@@ -52,7 +52,7 @@ def test_messages(tmp_path: Path, name: str, arrival: str) -> None:
 
     from policy_runner.core.inputs.joints import RobotJoint
     from policy_runner.core.inputs.slot import InputSlot
-    from policy_runner.core.spec.policy import Input
+    from policy_runner.core.spec import Input
     from policy_runner.ros.inputs.polling import PolledInput
     from policy_runner.ros.messages.raw_reader import SlotReader
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from runner_rig import spec as toy
 
-from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec.elements import action_elements
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 JOINTS = ["left_joint", "right_joint"]

@@ -13,7 +13,7 @@ import parameter_tables
 import pytest
 import yaml
 
-from policy_runner.core.spec.policy import Input
+from policy_runner.core.spec import Input
 from policy_runner.robot.settings import TABLE, input_rows, joint_rows
 from policy_runner.ros.parameters import parameter_table
 from policy_runner.ros.parameters.parameter_table import KINDS, Parameter

@@ -27,7 +27,7 @@ class Queue:
 @pytest.fixture
 def polled(monkeypatch: pytest.MonkeyPatch) -> Any:
     from policy_runner.core.inputs.slot import InputSlot
-    from policy_runner.core.spec.policy import Input
+    from policy_runner.core.spec import Input
     from policy_runner.ros.inputs import polling
 
     class Rig:

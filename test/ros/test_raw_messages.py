@@ -24,7 +24,7 @@ names = st.lists(
 
 def _slot(type_name: str) -> Any:
     from policy_runner.core.inputs.slot import InputSlot
-    from policy_runner.core.spec.policy import Input
+    from policy_runner.core.spec import Input
 
     return InputSlot("given", Input(type=type_name, topic="t"))
 

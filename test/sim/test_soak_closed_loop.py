@@ -19,11 +19,10 @@ import numpy as np
 import pytest
 from fuzzing import SEED
 
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.safety.decision import Decision, Reason
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import read_spec
 
 pytestmark = pytest.mark.skipif(
     find_spec("mujoco") is None or find_spec("onnxruntime") is None,

@@ -13,7 +13,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.load import load_model
 from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 from policy_runner.package_files import share_path
 
 pytestmark = pytest.mark.usefixtures("fake_gpu")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from policy_runner.backends.interface import Buffer
+from policy_runner.core.model import Buffer
 
 ALIGNMENT = 256  # bytes that TensorRT asks of every tensor's address (NvInferRuntime.h)
 

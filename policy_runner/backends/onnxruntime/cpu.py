@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from policy_runner.backends.host_arrays import allocate
-from policy_runner.backends.interface import BackendChoice, Buffer
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.session import session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.model import Buffer
 
 
 class OnnxRuntimeModel:

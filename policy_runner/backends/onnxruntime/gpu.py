@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.host_arrays import allocate
-from policy_runner.backends.interface import BackendChoice, Buffer
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.libraries import TENSORRT
 from policy_runner.backends.onnxruntime.proof import (
     EXACT,
@@ -33,6 +33,7 @@ from policy_runner.backends.onnxruntime.proof import (
 )
 from policy_runner.backends.onnxruntime.session import providers, quiet, session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.model import Buffer
 
 _LOADS = "a model that ONNX Runtime can load on {}"
 _NO_GRAPH = "set onnxruntime.cuda_graph: false"

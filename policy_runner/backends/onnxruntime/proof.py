@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.interface import Buffer
 from policy_runner.backends.onnxruntime.libraries import (
     NEED_GPU_WHEEL,
     missing_library,
@@ -26,6 +25,7 @@ from policy_runner.backends.onnxruntime.libraries import (
     several_installed,
 )
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.model import Buffer
 
 EXACT = 1e-3  # of the largest output: fp32 sums in another order
 ROUNDED = 3e-2  # the same with TF32 or fp16 products

@@ -12,7 +12,7 @@ from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry, Log
 from policy_runner.backends.tensorrt.engine_key import EngineKey
 from policy_runner.backends.tensorrt.engine_store import check_recorded, key_of, open_cache
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 
 Progress = Callable[[str, float], None]
 

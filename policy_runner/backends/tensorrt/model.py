@@ -11,12 +11,13 @@ from typing import Any
 from policy_runner.backends.cuda.interface import Cuda, Memory
 from policy_runner.backends.cuda.open import open_cuda
 from policy_runner.backends.host_arrays import REPEATED
-from policy_runner.backends.interface import BackendChoice, Buffer
+from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.backends.tensorrt.engine import REBUILD, OpenEngine, open_engine
 from policy_runner.backends.tensorrt.module import log_of, said, tensorrt_module
 from policy_runner.backends.tensorrt.step import GpuStep, State, graph_differs
 from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.model import Buffer
 
 
 def model_of_plan(choice: BackendChoice, path: Path, sha256: str, plan: bytes) -> TensorRtModel:

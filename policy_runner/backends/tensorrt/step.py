@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.cuda.interface import Cuda, Memory
-from policy_runner.backends.interface import Buffer
 from policy_runner.backends.tensorrt.engine import OpenEngine
+from policy_runner.core.model import Buffer
 
 
 class TensorRtError(RuntimeError):

@@ -27,7 +27,7 @@ from policy_runner.backends.measurements import Measured, best_of, machine_name,
 from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 
 RAW_RATES = (50.0, 500.0)  # of a model without a policy spec
 _FEWEST = 100  # inferences: a p99 of fewer is a maximum

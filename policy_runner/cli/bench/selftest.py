@@ -29,7 +29,7 @@ from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.command import machine
 from policy_runner.cli.build_engine import build_in_child
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.package_files import share_path
 
 WARM = 50

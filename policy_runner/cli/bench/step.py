@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.backends.load import load_model
-from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Refusal
-from policy_runner.core.limits import CommandLimits
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.decision import Decision
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import read_spec
+from policy_runner.core.spec.elements import action_elements
 
 PARTS = ("observation", "inference", "command", "whole step", "bare run of the model")
 

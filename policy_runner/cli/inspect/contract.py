@@ -10,8 +10,8 @@ from policy_runner.cli.inspect.limits_shown import limits_in_force
 from policy_runner.cli.suspicions import normalizations, statistics_of, suspicions
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.core.observation.normalization import resolve_formula
+from policy_runner.core.spec import ObservationTensor, PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import ObservationTensor, PolicySpec
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.draft import remarks
 from policy_runner.robot.load import Bound

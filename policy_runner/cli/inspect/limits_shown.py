@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.core.spec.elements import limit_names
 from policy_runner.robot.load import Bound
 
 

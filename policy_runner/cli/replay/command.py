@@ -22,7 +22,7 @@ from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages,
 from policy_runner.cli.replay.run import Progress as Done
 from policy_runner.cli.replay.signals import is_signals, signal_events
 from policy_runner.core.errors import refuse
-from policy_runner.core.spec.reader import read_spec
+from policy_runner.core.spec import read_spec
 from policy_runner.robot.load import Bound, bind
 
 WORST = 5

@@ -11,7 +11,7 @@ from typing import Any
 
 from policy_runner.cli.replay.signals import Event
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.spec.policy import Input
+from policy_runner.core.spec import Input
 
 SUFFIXES = (".mcap", ".db3")
 TWISTS = {"geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"}

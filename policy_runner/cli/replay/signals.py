@@ -25,7 +25,7 @@ import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.message_fields import leaves
-from policy_runner.core.spec.policy import Input
+from policy_runner.core.spec import Input
 
 JOINT_STATE, IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"
 ODOMETRY = "nav_msgs/msg/Odometry"

@@ -6,11 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.settings import Settings
-from policy_runner.core.stopping import MOVING, RUNNING, STOPPED, Manner, StopRule
+from policy_runner.core.model import Array
+from policy_runner.core.settings import (
+    MOVING,
+    RUNNING,
+    STOPPED,
+    CommandLimits,
+    Manner,
+    Settings,
+    StopRule,
+)
 
-Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 

@@ -13,20 +13,37 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.errors import refuse
+from policy_runner.core.model import Array
 from policy_runner.core.observation.arithmetic import Stage, clip_stage
 from policy_runner.core.observation.normalization import Normalizer
-from policy_runner.core.spec.elements import (
-    UNIT,
-    ActionElement,
-    Choice,
-    action_elements,
-    default_pose,
-)
+from policy_runner.core.spec import ActionGroup, ActionTensor, Argmax, PolicySpec
+from policy_runner.core.spec.elements import action_elements, default_pose
 from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
-from policy_runner.core.spec.policy import ActionGroup, ActionTensor, PolicySpec
 
-__all__ = ["UNIT", "ActionDecoder", "ActionElement", "action_elements"]
-Array = npt.NDArray[np.float64]
+
+class ArgmaxChoice:
+    """The row of a table that the model chose, by its largest output or by its number."""
+
+    def __init__(
+        self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
+    ) -> None:
+        for k, row in enumerate(spec.table):
+            if len(row) != size:
+                expected = f"{size} numbers, one per element of the group"
+                raise refuse(file, f"{key}.table[{k}]", expected, f"{len(row)}")
+        self._table = np.array(spec.table, dtype=np.float64)
+        self._output = output
+        self._by_index = spec.by == "index"
+
+    def read(self, out: Array) -> bool:
+        """Write the row to out; False when the output is not finite, or no row's number."""
+        if not np.all(np.isfinite(self._output)):
+            return False
+        row = int(self._output[0]) if self._by_index else int(np.argmax(self._output))
+        if not 0 <= row < len(self._table):
+            return False
+        np.copyto(out, self._table[row])
+        return True
 
 
 class ActionDecoder:
@@ -55,7 +72,7 @@ class ActionDecoder:
         self._next_raw, self._next_clipped, self._next_target = (np.zeros(size) for _ in range(3))
         self._zeros = np.zeros(size)
         self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
-        self._choices: list[tuple[slice, Choice]] = []
+        self._choices: list[tuple[slice, ArgmaxChoice]] = []
         columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
         start = 0
         for t, tensor in enumerate(spec.action):
@@ -114,7 +131,7 @@ class ActionDecoder:
                 raise refuse(file, where, expected, f"[{first}, {last}]")
             into = slice(start, start + size)
             if group.argmax is not None:
-                choice = Choice(group.argmax, flat[first:last], size, file, f"{where}.argmax")
+                choice = ArgmaxChoice(group.argmax, flat[first:last], size, file, f"{where}.argmax")
                 self._choices.append((into, choice))
             else:
                 self._reads.append((into, flat[first:last]))

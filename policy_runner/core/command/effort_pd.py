@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.model import Array
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec.elements import ActionElement
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import PolicySpec
-
-Array = npt.NDArray[np.float64]
 
 
 class EffortFromPd:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_runner.core.command.command import Command
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
+from policy_runner.core.model import Array
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.settings import Settings
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass

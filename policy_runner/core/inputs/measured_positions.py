@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.joints import JointSamples, RobotJoint
 from policy_runner.core.inputs.slot import InputSlot
-
-Array = npt.NDArray[np.float64]
+from policy_runner.core.model import Array
+from policy_runner.core.spec.elements import ActionElement
 
 
 class MeasuredPositions:

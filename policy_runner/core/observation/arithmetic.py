@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.errors import refuse
+from policy_runner.core.model import Array
+from policy_runner.core.spec import TermArithmetic, VelocityCommandTerm
 from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
-from policy_runner.core.spec.policy import TermArithmetic, VelocityCommandTerm
 
-Array = npt.NDArray[np.float64]
 Stage = Callable[[Array], None]
 
 

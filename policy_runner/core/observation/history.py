@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_runner.core.errors import did_you_mean, refuse
-from policy_runner.core.spec.policy import History
-
-Array = npt.NDArray[np.float64]
+from policy_runner.core.model import Array
+from policy_runner.core.spec import History
 
 
 def term_lags(spec: History, names: Sequence[str], file: str, key: str) -> list[list[int]]:

@@ -10,21 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.model import Array
 from policy_runner.core.observation.arithmetic import clip_stage, frame_stages
 from policy_runner.core.observation.history import FrameHistory
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.observation.terms.compile import compile_term
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources
-from policy_runner.core.spec.named_numbers import bounds_by_name
-from policy_runner.core.spec.policy import (
+from policy_runner.core.spec import (
     ImageTerm,
     Normalization,
     ObservationTensor,
     PerTermNormalization,
     TermArithmetic,
 )
-
-Array = npt.NDArray[np.float64]
+from policy_runner.core.spec.named_numbers import bounds_by_name
 
 
 class TensorBuilder:

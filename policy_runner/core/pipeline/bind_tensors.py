@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
-from policy_runner.core.files.arrays import read_statistics
+from policy_runner.core.files.arrays import read_statistics, read_tensor
+from policy_runner.core.model import Buffer
 from policy_runner.core.observation.normalization import (
     Normalizer,
     build_normalizer,
@@ -14,8 +17,15 @@ from policy_runner.core.observation.normalization import (
     side_by_side,
 )
 from policy_runner.core.observation.tensor_builder import TensorBuilder
-from policy_runner.core.spec.policy import ActionTensor, Normalization, PerTermNormalization
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.pipeline.pipeline import Model
+from policy_runner.core.spec import (
+    ActionTensor,
+    Normalization,
+    PerTermNormalization,
+    SpecFile,
+    State,
+    StoredTensor,
+)
 
 
 def stored_normalizer(spec_file: SpecFile, given: Normalization, size: int, key: str) -> Normalizer:
@@ -111,3 +121,146 @@ def action_normalizers(spec_file: SpecFile) -> list[Normalizer | None]:
         return stored_normalizer(spec_file, tensor.denormalization, size, key)
 
     return [one(k, tensor) for k, tensor in enumerate(spec_file.spec.action)]
+
+
+Problems = list[Problem | str]
+
+
+def tensor_name(given: str | int, tensors: Mapping[str, object]) -> str | None:
+    """The name of the tensor with that name or position; None without one."""
+    if isinstance(given, int):
+        return list(tensors)[given] if given < len(tensors) else None
+    return given if given in tensors else None
+
+
+def unknown(file: str, key: str, given: str | int, known: Mapping[str, object]) -> Problem:
+    """The problem of a tensor that the model has not."""
+    got = f"position {given}" if isinstance(given, int) else f"'{given}'"
+    return Problem(
+        file, key, f"a tensor of the model ({', '.join(known)})", got,
+        did_you_mean(str(given), known),
+    )  # fmt: skip
+
+
+def uncovered(spec_file: SpecFile, model: Model) -> Problems:
+    """Tensors of the model that the spec does not name, and the other way round."""
+    spec, file = spec_file.spec, str(spec_file.path)
+    problems: Problems = []
+
+    def names(given: list[str | int], tensors: Mapping[str, object]) -> list[str | None]:
+        return [tensor_name(one, tensors) for one in given]
+
+    for key, tensors, given in (
+        (
+            "observation",
+            model.inputs,
+            [t.tensor for t in spec.observation] + [s.input for s in spec.state],
+        ),
+        (
+            "action",
+            model.outputs,
+            [t.tensor for t in spec.action] + [s.output for s in spec.state] + spec.ignored_outputs,
+        ),
+    ):
+        found = names(given, tensors)
+        for name in tensors:
+            if name not in found:
+                where = "observation or state"
+                if key == "action":
+                    where = "action, state or ignored_outputs"
+                kind = "input" if key == "observation" else "output"
+                expected = f"the model's {kind} '{name}' in {where}"
+                problems.append(Problem(file, key, expected, "no tensor of that name"))
+            elif found.count(name) > 1:
+                problems.append(Problem(file, key, "every tensor once", f"'{name}' again"))
+    for k, action in enumerate(spec.action):
+        if tensor_name(action.tensor, model.outputs) is None:
+            problems.append(unknown(file, f"action[{k}].tensor", action.tensor, model.outputs))
+    for k, state in enumerate(spec.state):
+        problems += _state_problems(file, k, state, model)
+    for k, ignored in enumerate(spec.ignored_outputs):
+        if tensor_name(ignored, model.outputs) is None:
+            problems.append(unknown(file, f"ignored_outputs[{k}]", ignored, model.outputs))
+    return problems
+
+
+def _state_problems(file: str, k: int, state: State, model: Model) -> Problems:
+    problems: Problems = []
+    for key, given, tensors in (
+        ("input", state.input, model.inputs),
+        ("output", state.output, model.outputs),
+    ):
+        if tensor_name(given, tensors) is None:
+            problems.append(unknown(file, f"state[{k}].{key}", given, tensors))
+    if problems:
+        return problems
+    kept, following = state_tensors(state, model)
+    if following.shape != kept.shape:
+        expected = f"the shape of '{state.input}' {kept.shape}"
+        problems.append(Problem(file, f"state[{k}].output", expected, f"{following.shape}"))
+    elif following.dtype != kept.dtype:
+        expected = f"the type of '{state.input}' {kept.dtype}"
+        problems.append(Problem(file, f"state[{k}].output", expected, f"{following.dtype}"))
+    return problems
+
+
+def state_tensors(state: State, model: Model) -> tuple[Buffer, Buffer]:
+    """The model's input and output of a state, which must be there."""
+    given = tensor_name(state.input, model.inputs)
+    result = tensor_name(state.output, model.outputs)
+    return model.inputs[str(given)], model.outputs[str(result)]
+
+
+def bind_states(spec_file: SpecFile, model: Model) -> list[tuple[Buffer, Buffer, Buffer]]:
+    """(input, output, value at reset) of every recurrent state.
+
+    Raises:
+        Refusal: an initial tensor that is not there or of another size.
+    """
+    bound = []
+    problems: Problems = []
+    for k, state in enumerate(spec_file.spec.state):
+        kept, following = state_tensors(state, model)
+        initial = np.zeros_like(kept)
+        if isinstance(state.initial, StoredTensor):
+            try:
+                values = _stored(spec_file, state.initial, kept, f"state[{k}].initial")
+                np.copyto(initial, values.reshape(kept.shape), casting="unsafe")
+            except Refusal as refusal:
+                problems += refusal.problems
+        bound.append((kept, following, initial))
+    if problems:
+        raise Refusal(problems)
+    return bound
+
+
+def fill_constant(
+    spec_file: SpecFile, given: float | list[float] | StoredTensor, tensor: Buffer, key: str
+) -> None:
+    """Write a constant tensor's numbers, in C order.
+
+    Raises:
+        Refusal: not as many as the tensor has, or a file without them.
+    """
+    if isinstance(given, StoredTensor):
+        values = _stored(spec_file, given, tensor, key)
+    elif isinstance(given, list):
+        values = np.array(given, dtype=np.float64)
+        if values.size != tensor.size:
+            expected = f"one number, or {tensor.size}"
+            raise refuse(str(spec_file.path), key, expected, f"{values.size}")
+    else:
+        values = np.full(tensor.size, given)
+    np.copyto(tensor, values.reshape(tensor.shape), casting="unsafe")
+
+
+def _stored(
+    spec_file: SpecFile, given: StoredTensor, tensor: Buffer, key: str
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    path = spec_file.beside(given.file, f"{key}.file")
+    values = read_tensor(path, given.key, given.sha256)
+    if values.size != tensor.size:
+        raise refuse(str(path), given.key, f"{tensor.size} numbers", f"{values.size}")
+    if not np.all(np.isfinite(values)):
+        raise refuse(str(path), given.key, "finite numbers", "others")
+    return values

@@ -7,28 +7,30 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.command.decoder import ActionDecoder, ActionElement, action_elements
+from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.model import Buffer
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.rotation import Quaternion, from_euler
 from policy_runner.core.observation.terms.sources import IMU, Sources
-from policy_runner.core.pipeline.bind_tensors import action_normalizers, set_normalizer
-from policy_runner.core.pipeline.build_tensors import (
+from policy_runner.core.pipeline.bind_tensors import (
     Problems,
+    action_normalizers,
     bind_states,
     fill_constant,
+    set_normalizer,
     tensor_name,
     uncovered,
     unknown,
 )
-from policy_runner.core.pipeline.pipeline import Buffer, Model, Pipeline
+from policy_runner.core.pipeline.pipeline import Model, Pipeline
 from policy_runner.core.safety.robot_watch import RobotWatch
 from policy_runner.core.settings import Settings
-from policy_runner.core.spec.policy import PolicySpec, ProjectedGravityTerm
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec import PolicySpec, ProjectedGravityTerm, SpecFile
+from policy_runner.core.spec.elements import ActionElement, action_elements
 
 Angles = tuple[float, float, float]
 

@@ -17,13 +17,13 @@ from policy_runner.core.command.start_pose import StartPoseMove
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.pipeline.policy import Array, BoundPolicy, Buffer, Model
+from policy_runner.core.model import Array, Buffer, Model
+from policy_runner.core.pipeline.policy import BoundPolicy
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.safety.freshness import Freshness
 from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.core.safety.robot_watch import RobotWatch
-from policy_runner.core.settings import Settings
-from policy_runner.core.stopping import Manner
+from policy_runner.core.settings import Manner, Settings
 
 __all__ = ["Buffer", "Model", "Pipeline", "Step"]
 

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from policy_runner.core.command.decoder import ActionDecoder, ActionElement
+from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.model import Array, Buffer, Model
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.counters import Clock
 from policy_runner.core.safety.decision import Decision, Fault, Reason
-
-Array = npt.NDArray[np.float64]
-Buffer = npt.NDArray[np.generic]
-
-
-class Model(Protocol):
-    """What a backend is to the core: named, preallocated tensors, and a run between them."""
-
-    @property
-    def inputs(self) -> Mapping[str, Buffer]:
-        """Input tensors by name; write in place."""
-
-    @property
-    def outputs(self) -> Mapping[str, Buffer]:
-        """Output tensors by name; valid until the next run."""
-
-    def run(self) -> None:
-        """Compute the outputs from the inputs.
-
-        A model may have `keep_states(states) -> (() -> None) | None` beside: then it carries the
-        states (input, output, initial value) from output to input itself, and what is returned
-        makes its next run begin with the initial values.
-        """
+from policy_runner.core.spec.elements import ActionElement
 
 
 class BoundPolicy:

@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.errors import Problem, Refusal, did_you_mean
 from policy_runner.core.inputs.joints import NEVER, JointSamples, RobotJoint
 from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.model import Array
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.settings import Settings
+from policy_runner.core.spec.elements import ActionElement
 
-Array = npt.NDArray[np.float64]
 Watched = tuple[str, JointSamples, int]  # joint, where it is measured, its index there
 
 

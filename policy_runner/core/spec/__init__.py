@@ -1,1 +1,91 @@
-"""The policy spec: what `policy.yaml` may say."""
+"""The policy spec: what `policy.yaml` may say. Other rooms import from here.
+
+`policy` has the whole file, `terms`, `tensors` and `action` its parts, `reader` the checks.
+"""
+
+from __future__ import annotations
+
+from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
+from policy_runner.core.spec.base import Limit, NamedNumbers, Names
+from policy_runner.core.spec.policy import SCHEMA, Input, Model, PolicySpec, json_schema
+from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec.tensors import (
+    History,
+    Normalization,
+    ObservationTensor,
+    PerTermNormalization,
+    State,
+    StoredTensor,
+)
+from policy_runner.core.spec.terms import (
+    ConstantTerm,
+    CustomTerm,
+    EulerAnglesTerm,
+    FieldTerm,
+    FirstStepTerm,
+    HeadingTerm,
+    ImageTerm,
+    JointTerm,
+    LastActionTerm,
+    Motion,
+    MotionOrientationTerm,
+    MotionTerm,
+    PhaseClockTerm,
+    PhaseHold,
+    Pool,
+    PoseInFrameTerm,
+    PoseSource,
+    ProjectedGravityTerm,
+    QuaternionTerm,
+    Rotation6dTerm,
+    StepCounterTerm,
+    Term,
+    TermArithmetic,
+    VelocityCommandTerm,
+)
+
+__all__ = [
+    "SCHEMA",
+    "ActionGroup",
+    "ActionTensor",
+    "Argmax",
+    "ConstantTerm",
+    "CustomTerm",
+    "EulerAnglesTerm",
+    "FieldTerm",
+    "FirstStepTerm",
+    "HeadingTerm",
+    "History",
+    "ImageTerm",
+    "Input",
+    "JointTerm",
+    "LastActionTerm",
+    "Limit",
+    "Model",
+    "Motion",
+    "MotionOrientationTerm",
+    "MotionTerm",
+    "NamedNumbers",
+    "Names",
+    "Normalization",
+    "ObservationTensor",
+    "PerTermNormalization",
+    "PhaseClockTerm",
+    "PhaseHold",
+    "PolicySpec",
+    "Pool",
+    "PoseInFrameTerm",
+    "PoseSource",
+    "ProjectedGravityTerm",
+    "QuaternionTerm",
+    "Rotation6dTerm",
+    "SpecFile",
+    "State",
+    "StepCounterTerm",
+    "StoredTensor",
+    "Term",
+    "TermArithmetic",
+    "VelocityCommandTerm",
+    "json_schema",
+    "read_spec",
+]

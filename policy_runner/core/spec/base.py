@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
@@ -23,3 +23,23 @@ class Strict(BaseModel):
     """Frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limit(Strict):
+    """What the robot may be commanded to; in the unit of the command and the policy's sense."""
+
+    lower: FiniteFloat | None = Field(None, description="least command; default: none")
+    upper: FiniteFloat | None = Field(None, description="largest command; default: none")
+    max_rate: PositiveFloat | None = Field(
+        None, description="largest change per second; default: none"
+    )
+
+    def or_else(self, other: Limit) -> Limit:
+        """This one, with what it does not say from the other."""
+        pairs = ((self.lower, other.lower), (self.upper, other.upper))
+        lower, upper = (b if a is None else a for a, b in pairs)
+        rate = other.max_rate if self.max_rate is None else self.max_rate
+        return Limit(lower=lower, upper=upper, max_rate=rate)
+
+
+NO_LIMIT = Limit()

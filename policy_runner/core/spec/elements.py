@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
+from policy_runner.core.errors import Problem, Refusal, did_you_mean
+from policy_runner.core.model import Array
+from policy_runner.core.spec.base import NO_LIMIT, Limit
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import Argmax, PolicySpec
+from policy_runner.core.spec.policy import PolicySpec
 
-Array = npt.NDArray[np.float64]
 UNIT = {
     "position": "rad",
     "velocity": "rad/s",
@@ -71,26 +70,50 @@ def default_pose(spec: PolicySpec, joints: Sequence[str], file: str) -> Array:
     return pose[[spec.joint_names.index(joint) for joint in joints]]
 
 
-class Choice:
-    """The row of a table that the model chose, by its largest output or by its number."""
+def limit_names(elements: Sequence[ActionElement]) -> list[str]:
+    """What each element's limits are called: its joint, axis or name.
 
-    def __init__(
-        self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
-    ) -> None:
-        for k, row in enumerate(spec.table):
-            if len(row) != size:
-                expected = f"{size} numbers, one per element of the group"
-                raise refuse(file, f"{key}.table[{k}]", expected, f"{len(row)}")
-        self._table = np.array(spec.table, dtype=np.float64)
-        self._output = output
-        self._by_index = spec.by == "index"
+    `<joint>.<kind>` where one joint is commanded in several kinds, which have units of their own.
+    """
+    joints = [element.joint for element in elements]
+    return [e.joint if joints.count(e.joint) == 1 else f"{e.joint}.{e.kind}" for e in elements]
 
-    def read(self, out: Array) -> bool:
-        """Write the row to out; False when the output is not finite, or no row's number."""
-        if not np.all(np.isfinite(self._output)):
-            return False
-        row = int(self._output[0]) if self._by_index else int(np.argmax(self._output))
-        if not 0 <= row < len(self._table):
-            return False
-        np.copyto(out, self._table[row])
-        return True
+
+def limits_by_element(
+    limits: Mapping[str, Limit], elements: Sequence[ActionElement], file: str
+) -> list[Limit]:
+    """The limits of each element; a key is a name of `limit_names`, or a pattern of whole names.
+
+    The exact name wins; not every element needs one.
+
+    Raises:
+        Refusal: a key that matches nothing, several patterns for one name, or lower above upper.
+    """
+    names = limit_names(elements)
+    problems: list[Problem | str] = []
+    found: list[list[str]] = [[] for _ in names]
+    for key, limit in limits.items():
+        try:
+            matching = [k for k, name in enumerate(names) if re.fullmatch(key, name)]
+        except re.error:
+            matching = []
+        matching = [names.index(key)] if key in names else matching
+        if not matching:
+            expected = f"a name or pattern of {', '.join(names[:40])}"
+            hint = did_you_mean(key, names)
+            problems.append(Problem(file, "limits", expected, f"'{key}'", hint))
+        if limit.lower is not None and limit.upper is not None and limit.lower > limit.upper:
+            expected = f"at most upper ({limit.upper:g})"
+            problems.append(Problem(file, f"limits.{key}.lower", expected, f"{limit.lower:g}"))
+        for k in matching:
+            found[k].append(key)
+    result = []
+    for name, keys in zip(names, found, strict=True):
+        chosen = [name] if name in keys else keys
+        if len(chosen) > 1:
+            got = " and ".join(f"'{key}'" for key in chosen)
+            problems.append(Problem(file, "limits", f"one pattern for '{name}'", got))
+        result.append(limits[chosen[0]] if chosen else NO_LIMIT)
+    if problems:
+        raise Refusal(problems)
+    return result

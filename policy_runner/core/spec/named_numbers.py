@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_runner.core.errors import did_you_mean, refuse
+from policy_runner.core.model import Array
 
-Array = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 

@@ -1,8 +1,7 @@
 """The policy spec: what the policy was trained on, as the file `policy.yaml` says it.
 
-These models only say which keys there are and what each may hold; `spec_file` reads the
-file and adds the checks that look at several keys at once. The parts are in `spec_terms`,
-`spec_clocks`, `spec_pictures`, `spec_tensors` and `spec_action`; import them from here.
+These models only say which keys there are and what each may hold; `reader` reads the file
+and adds the checks that look at several keys at once.
 """
 
 from __future__ import annotations
@@ -12,43 +11,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat
 
-from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
-from policy_runner.core.spec.base import Name, NamedNumbers, Names, Sha256, Strict, TensorName
-from policy_runner.core.spec.spec_limits import Limit
-from policy_runner.core.spec.spec_pictures import CustomTerm, ImageTerm
-from policy_runner.core.spec.spec_terms import (
-    ConstantTerm,
-    EulerAnglesTerm,
-    FieldTerm,
-    HeadingTerm,
-    JointTerm,
-    LastActionTerm,
-    Pool,
-    PoseInFrameTerm,
-    PoseSource,
-    ProjectedGravityTerm,
-    QuaternionTerm,
-    Rotation6dTerm,
-    TermArithmetic,
-    VelocityCommandTerm,
+from policy_runner.core.spec.action import ActionTensor
+from policy_runner.core.spec.base import (
+    Limit,
+    Name,
+    NamedNumbers,
+    Sha256,
+    Strict,
+    TensorName,
 )
 from policy_runner.core.spec.tensors import (
-    History,
-    Normalization,
     ObservationTensor,
-    PerTermNormalization,
     State,
-    StoredTensor,
-    Term,
 )
 from policy_runner.core.spec.terms import (
-    FirstStepTerm,
     Motion,
-    MotionOrientationTerm,
-    MotionTerm,
-    PhaseClockTerm,
-    PhaseHold,
-    StepCounterTerm,
 )
 
 SCHEMA = "policy_runner/1"
@@ -123,15 +100,3 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"policy spec, {SCHEMA}"
     return schema
-
-
-__all__ = [
-    "SCHEMA", "ActionGroup", "ActionTensor", "Argmax", "ConstantTerm", "CustomTerm",
-    "EulerAnglesTerm", "FieldTerm", "FirstStepTerm", "HeadingTerm", "History", "ImageTerm",
-    "Input", "JointTerm", "LastActionTerm", "Limit", "Model", "Motion", "MotionOrientationTerm",
-    "MotionTerm", "NamedNumbers", "Names", "Normalization", "ObservationTensor",
-    "PerTermNormalization", "PhaseClockTerm", "PhaseHold", "PolicySpec", "Pool",
-    "PoseInFrameTerm", "PoseSource", "ProjectedGravityTerm", "QuaternionTerm",
-    "Rotation6dTerm", "State", "StepCounterTerm", "StoredTensor", "Strict", "Term",
-    "TermArithmetic", "VelocityCommandTerm", "json_schema",
-]  # fmt: skip

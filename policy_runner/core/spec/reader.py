@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.files.bounded import MOST_SPEC, beside
 from policy_runner.core.files.safe_yaml import load_yaml
-from policy_runner.core.spec.element_limits import limits_by_element
-from policy_runner.core.spec.elements import action_elements
+from policy_runner.core.spec.elements import action_elements, limits_by_element
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.todos import todo_problems, without_todos
+from policy_runner.core.spec.policy import Model, PolicySpec
+from policy_runner.core.spec.tensors import Normalization, StoredTensor
+from policy_runner.core.spec.terms import Motion
 from policy_runner.core.spec.validation_errors import spec_problems
 
 MOST_PROBLEMS = 100  # that are told; each is looked at for what was meant
@@ -130,3 +132,64 @@ def _limit_problems(spec: PolicySpec, file: str) -> list[Problem | str]:
     except Refusal as refusal:
         return list(refusal.problems)
     return []
+
+
+TODO = "TODO"
+
+
+def todo_problems(content: object, file: str) -> list[Problem]:
+    """One problem for every TODO in a file's content; an aliased one counts once."""
+    seen: set[int] = set()
+    problems = []
+    for key, text in _texts("", content):
+        if text.startswith(TODO) and id(text) not in seen:
+            seen.add(id(text))
+            expected = text.removeprefix(TODO).lstrip(": ") or "a value"
+            problems.append(Problem(file, key, expected, "TODO"))
+    return problems
+
+
+def without_todos(problems: Iterable[Problem], content: object) -> list[Problem]:
+    """The problems at other places than those of the TODOs, whose cause is already said."""
+    places = [key for key, text in _texts("", content) if text.startswith(TODO)]
+    return [
+        problem
+        for problem in problems
+        if not any(_within(problem.key, place) or _within(place, problem.key) for place in places)
+    ]
+
+
+def _within(key: str, place: str) -> bool:
+    return key == place or key.startswith((f"{place}.", f"{place}["))
+
+
+def _texts(key: str, content: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(content, str):
+        yield key, content
+    elif isinstance(content, Mapping):
+        for name, value in content.items():
+            yield from _texts(f"{key}.{name}" if key else str(name), value)
+    elif isinstance(content, list):
+        for k, value in enumerate(content):
+            yield from _texts(f"{key}[{k}]", value)
+
+
+def unchecked_files(spec: PolicySpec) -> list[str]:
+    """Files whose sha256 the spec does not state, each once, in its order."""
+    return list(dict.fromkeys(_visit(spec)))
+
+
+def _visit(part: Any) -> Iterator[str]:
+    if isinstance(part, (Model, Motion, StoredTensor)) and part.sha256 is None:
+        yield part.file
+    if isinstance(part, Normalization) and part.sha256 is None and isinstance(part.statistics, str):
+        yield part.statistics
+    if isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from _visit(getattr(part, name))
+    elif isinstance(part, dict):
+        for one in part.values():
+            yield from _visit(one)
+    elif isinstance(part, list):
+        for one in part:
+            yield from _visit(one)

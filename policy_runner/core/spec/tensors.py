@@ -7,49 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 
 from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName
-from policy_runner.core.spec.spec_pictures import CustomTerm, ImageTerm
-from policy_runner.core.spec.spec_terms import (
-    ConstantTerm,
-    EulerAnglesTerm,
-    FieldTerm,
-    HeadingTerm,
-    JointTerm,
-    LastActionTerm,
-    PoseInFrameTerm,
-    ProjectedGravityTerm,
-    QuaternionTerm,
-    Rotation6dTerm,
-    VelocityCommandTerm,
-)
-from policy_runner.core.spec.terms import (
-    FirstStepTerm,
-    MotionOrientationTerm,
-    MotionTerm,
-    PhaseClockTerm,
-    StepCounterTerm,
-)
+from policy_runner.core.spec.terms import Term
 
-Term = Annotated[
-    FieldTerm
-    | VelocityCommandTerm
-    | ProjectedGravityTerm
-    | EulerAnglesTerm
-    | HeadingTerm
-    | Rotation6dTerm
-    | QuaternionTerm
-    | PoseInFrameTerm
-    | JointTerm
-    | LastActionTerm
-    | ConstantTerm
-    | PhaseClockTerm
-    | StepCounterTerm
-    | FirstStepTerm
-    | MotionTerm
-    | MotionOrientationTerm
-    | ImageTerm
-    | CustomTerm,
-    Field(discriminator="term"),
-]
 MOST_FRAMES = 10_000  # of a history, which is all kept in memory
 Frames = Annotated[PositiveInt, Field(le=MOST_FRAMES)]
 Lag = Annotated[NonNegativeInt, Field(lt=MOST_FRAMES)]

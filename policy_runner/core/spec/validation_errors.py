@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from policy_runner.core.errors import Problem, did_you_mean
-from policy_runner.core.spec.policy import Normalization, PolicySpec
+from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.tensors import Normalization
 
 # What says "not this alternative at all", when found at the alternatives' own place.
 _OTHER_KIND = {

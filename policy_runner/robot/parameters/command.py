@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policy_runner.core.command.decoder import UNIT, ActionElement
-from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.core.spec.elements import UNIT, ActionElement, limit_names
 from policy_runner.ros.parameters.parameter_table import Parameter
 
 # Parameter command.type -> what it can carry. A twist has message types of its own.

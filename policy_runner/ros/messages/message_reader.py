@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
-from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.inputs.takers import Taker
+from policy_runner.core.inputs.slot import InputSlot, Taker
 
 Reader = Callable[[Any], str]  # '' or why the message is unusable
 _ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_runner.core.inputs.cdr import ENCAPSULATION, read_layout
+from policy_runner.core.model import Array
 from policy_runner.ros.messages.raw_reader import describe_message
-
-Array = npt.NDArray[np.float64]
 
 
 class SerializedCommand:

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem
+from policy_runner.core.errors import Problem, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec import PolicySpec
 from policy_runner.ros.outputs.command_format import command_format
 from policy_runner.ros.outputs.command_publisher import CommandPublisher
-from policy_runner.ros.runner.configure import collect
 
 
 class _NoNode:

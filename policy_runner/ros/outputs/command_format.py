@@ -8,8 +8,8 @@ from typing import Any
 
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.outputs.command_messages import CommandFormat
 

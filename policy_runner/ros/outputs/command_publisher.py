@@ -13,16 +13,16 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from policy_runner.core.command.decoder import ActionElement
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.stopping import RUNNING, Manner
+from policy_runner.core.model import Array
+from policy_runner.core.settings import RUNNING, Manner
+from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.settings import JOINT_KINDS
 from policy_runner.ros.messages.serialized import SerializedCommand
 from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
-Array = npt.NDArray[np.float64]
 _Part = tuple[Any, SerializedCommand, npt.NDArray[np.intp]]
 
 

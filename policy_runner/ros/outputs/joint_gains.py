@@ -10,8 +10,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import PolicySpec
 
 
 def publish_gains(

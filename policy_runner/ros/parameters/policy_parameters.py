@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from policy_runner.core.command.decoder import action_elements
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.parameter_files import unknown_keys
 from policy_runner.robot.settings import policy_rows
 from policy_runner.ros.parameters.parameter_table import DeclaredParameters, Parameter, problem

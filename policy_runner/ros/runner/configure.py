@@ -7,31 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, collect, refuse
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.limits import CommandLimits
-from policy_runner.core.settings import InputRule, Settings
-from policy_runner.core.spec.policy import PolicySpec
-from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.robot.parameter_files import unknown_keys
 from policy_runner.ros.parameters.parameter_table import DeclaredParameters
 from policy_runner.ros.parameters.policy_parameters import PREFIXES, policy_parameters
-
-
-class collect:
-    """Catches a Refusal and adds its problems to the list."""
-
-    def __init__(self, problems: list[Problem | str]) -> None:
-        self._problems = problems
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, Refusal):
-            self._problems += error.problems
-            return True
-        return False
 
 
 def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:

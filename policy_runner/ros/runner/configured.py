@@ -11,11 +11,11 @@ from typing import Any
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
-from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec import PolicySpec
 from policy_runner.robot.loaded import Loaded, load_policy
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription
@@ -28,12 +28,7 @@ from policy_runner.ros.outputs.heartbeat import StatusPublisher
 from policy_runner.ros.outputs.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.outputs.vectors import VectorPublisher
 from policy_runner.ros.parameters.parameter_table import DeclaredParameters
-from policy_runner.ros.runner.configure import (
-    check_stamped,
-    collect,
-    declare_for_policy,
-    read_policy,
-)
+from policy_runner.ros.runner.configure import check_stamped, declare_for_policy, read_policy
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.kept_topics import KeptTopics
 from policy_runner.ros.runner.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker

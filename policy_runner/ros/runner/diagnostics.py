@@ -8,7 +8,7 @@ from typing import Any
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.decision import Decision, Reason
-from policy_runner.core.spec.element_limits import limit_names
+from policy_runner.core.spec.elements import limit_names
 from policy_runner.core.timing import Percentiles
 from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 from policy_runner.ros.process.realtime import Granted

@@ -25,7 +25,7 @@ from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec.reader import SpecFile
+from policy_runner.core.spec import SpecFile
 from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 
 _SERVE_EVERY_S = 0.02

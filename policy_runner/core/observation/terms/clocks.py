@@ -9,13 +9,15 @@ import numpy as np
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import Read
+from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.counters import Counter, PhaseClock
-from policy_runner.core.observation.terms.sources import Array, CompiledTerm, Sources, absolute
-from policy_runner.core.spec.policy import FirstStepTerm, PhaseClockTerm, PhaseHold, StepCounterTerm
+from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
+from policy_runner.core.spec import FirstStepTerm, PhaseClockTerm, PhaseHold, StepCounterTerm
 
 _PREFIX = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
 
 
+@compiles(PhaseClockTerm)
 def phase_clock(term: PhaseClockTerm, sources: Sources, key: str) -> CompiledTerm:
     """sin, cos or the phase itself of several clocks."""
     count, parts = len(term.offsets), term.parts
@@ -76,7 +78,8 @@ def _still(hold: PhaseHold | None, sources: Sources, key: str) -> Callable[[], b
     return still
 
 
-def step_counter(term: StepCounterTerm, sources: Sources) -> CompiledTerm:
+@compiles(StepCounterTerm)
+def step_counter(term: StepCounterTerm, sources: Sources, _key: str) -> CompiledTerm:
     """Inferences since reset."""
     counter = Counter(term.start, term.delay, term.last, term.end == "loop")
     sources.clocks.append(counter)
@@ -91,7 +94,8 @@ def step_counter(term: StepCounterTerm, sources: Sources) -> CompiledTerm:
     return absolute(term.name or "step_counter", ("step",), bind)
 
 
-def first_step(term: FirstStepTerm, sources: Sources) -> CompiledTerm:
+@compiles(FirstStepTerm)
+def first_step(term: FirstStepTerm, sources: Sources, _key: str) -> CompiledTerm:
     """1 at the first inference, then 0."""
     counter = Counter()
     sources.clocks.append(counter)

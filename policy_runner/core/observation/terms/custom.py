@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.slot import Read
-from policy_runner.core.observation.terms.sources import Array, CompiledTerm, Sources, absolute
-from policy_runner.core.spec.policy import CustomTerm
+from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
+from policy_runner.core.spec import CustomTerm
 
 GROUP = "policy_runner.terms"
 
@@ -39,6 +40,7 @@ class UserTerm(Protocol):
 MakeTerm = Callable[[Mapping[str, Any], Callable[..., Array]], UserTerm]
 
 
+@compiles(CustomTerm)
 def custom(term: CustomTerm, sources: Sources, key: str) -> CompiledTerm:
     """A term of the user's.
 

@@ -7,19 +7,24 @@ import numpy as np
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.message_fields import field_kind
 from policy_runner.core.inputs.slot import Read
+from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.rotation import matrix
 from policy_runner.core.observation.terms.sources import (
+    IMU,
     JOINT_STATE,
-    Array,
     CompiledTerm,
     Sources,
     absolute,
+    compiles,
+    copy,
 )
-from policy_runner.core.spec.policy import FieldTerm
+from policy_runner.core.spec import ConstantTerm, FieldTerm, VelocityCommandTerm
+from policy_runner.core.spec.named_numbers import by_name
 
 _POOLS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
 
-def pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
+def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     """Bins of [floor(k n / bins), floor((k + 1) n / bins)) elements of n, each made one number.
 
     The non-finite rule comes before the pooling: a mean or a maximum of an infinity, or a
@@ -80,3 +85,104 @@ def _replaced(values: Array, rules: dict[str, float]) -> Array:
         posinf=rules.get("inf", np.inf),
         neginf=rules.get("-inf", -np.inf),
     )
+
+
+TWISTS = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
+
+
+@compiles(FieldTerm)
+def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
+    """A field of a message, several of them, or a pooled sequence."""
+    if term.pool:
+        return _pooled(term, sources, key)
+    slot = sources.slot(term.input, key)
+    if (term.field is None) == (term.fields is None):
+        raise refuse(sources.file, key, "one of `field` and `fields`", "both or none")
+    if slot.spec.type == JOINT_STATE:
+        expected = "joint_position, joint_velocity or joint_effort, which go by name"
+        raise refuse(sources.file, f"{key}.term", expected, "field of a JointState")
+    name = term.name or term.field or "field"
+    if slot.name in sources.mountings and slot.spec.type == IMU:
+        return _mounted(name, term, sources, key)
+    if term.field is not None:
+        array = sources.numbers(slot, term.field, term.size, f"{key}.field")
+        if term.size not in (None, array.size):
+            expected = f"{array.size}, the numbers of '{term.field}'"
+            raise refuse(sources.file, f"{key}.size", expected, f"{term.size}")
+        return copy(name, slot.paths[term.field], array)
+    arrays = [sources.numbers(slot, p, 1, f"{key}.fields") for p in term.fields or []]
+    elements = tuple(leaf for p in term.fields or [] for leaf in slot.paths[p])
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            np.concatenate(arrays, out=out)
+            return ""
+
+        return read
+
+    return absolute(name, elements, bind)
+
+
+def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
+    """Vectors of an Imu whose axes are not the body's: body vector = R(body, sensor) vector."""
+    slot = sources.slot(term.input, key)
+    rotation = np.array(matrix(sources.mountings[slot.name])).reshape(3, 3)
+    rows, arrays, elements = [], [], []
+    for path in [term.field] if term.field else term.fields or []:
+        vector, _, part = path.partition(".")
+        if vector not in ("angular_velocity", "linear_acceleration"):
+            expected = "angular_velocity or linear_acceleration, since the input has a mounting"
+            raise refuse(sources.file, f"{key}.field", expected, f"'{path}'")
+        array = sources.numbers(slot, vector, None, f"{key}.field")
+        parts = [part] if part else ["x", "y", "z"]
+        if part not in ("", "x", "y", "z"):
+            raise refuse(sources.file, f"{key}.field", f"x, y or z of {vector}", f"'{path}'")
+        rows.append(rotation[["xyz".index(axis) for axis in parts]])
+        arrays.append(array)
+        elements += [f"{vector}.{axis}" for axis in parts]
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            at = 0
+            for turn, array in zip(rows, arrays):
+                out[at : at + len(turn)] = turn @ array
+                at += len(turn)
+            return ""
+
+        return read
+
+    return absolute(name, tuple(elements), bind)
+
+
+@compiles(VelocityCommandTerm)
+def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> CompiledTerm:
+    """Axes of a twist, with a dead band."""
+    slot = sources.slot(term.input, key)
+    if slot.spec.type not in TWISTS:
+        expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
+        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    head = TWISTS[slot.spec.type]
+    arrays = [sources.numbers(slot, head + axis, 1, key) for axis in term.axes]
+    dead_band = by_name(term.dead_band, term.axes, sources.file, f"{key}.dead_band")
+    if np.any(dead_band < 0):
+        got = f"{dead_band.min():g}"
+        raise refuse(sources.file, f"{key}.dead_band", "0 or more", got)
+    has_dead_band = bool(np.any(dead_band))
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            np.concatenate(arrays, out=out)
+            if has_dead_band:
+                out[np.abs(out) < dead_band] = 0.0
+            return ""
+
+        return read
+
+    return absolute(term.name or "velocity_command", tuple(term.axes), bind)
+
+
+@compiles(ConstantTerm)
+def constant(term: ConstantTerm, _sources: Sources, _key: str) -> CompiledTerm:
+    """Numbers that never change."""
+    value = np.array(term.value, dtype=np.float64)
+    return copy(term.name or "constant", tuple(f"[{k}]" for k in range(value.size)), value)

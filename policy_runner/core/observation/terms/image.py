@@ -7,10 +7,18 @@ and for resizing; both are what it does, so its filters shrink with antialiasing
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+
+from policy_runner.core.errors import refuse
+from policy_runner.core.inputs.slot import Read
+from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
+from policy_runner.core.spec import ImageTerm
 
 Pixels = npt.NDArray[Any]
 # encoding: (type, channels in the message, which of them are red, green, blue; None: one value)
@@ -26,7 +34,7 @@ ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
     "32FC1": ("f4", 1, None),
 }
 # What image_transport sends. Of the many formats that Pillow knows some run other programs.
-COMPRESSED = ("JPEG", "PNG", "WEBP")
+_FORMATS = ("JPEG", "PNG", "WEBP")
 MOST_PIXELS = 4096 * 4096  # a small file may say that it is of any size
 FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX"}
 
@@ -72,7 +80,7 @@ def decode_compressed(message: Any, most_pixels: int = MOST_PIXELS) -> Pixels | 
     if "compressedDepth" in message.format:
         return "compressedDepth, which is no plain image file"
     try:
-        with pillow().open(io.BytesIO(bytes(message.data)), formats=COMPRESSED) as opened:
+        with pillow().open(io.BytesIO(bytes(message.data)), formats=_FORMATS) as opened:
             if opened.width * opened.height > most_pixels:
                 return f"{opened.height} x {opened.width} pixels, at most {most_pixels} are read"
             plain = opened.mode in ("L", "I", "I;16", "F")
@@ -112,3 +120,122 @@ def resized(pixels: Pixels, height: int, width: int, how: str) -> Pixels:
     plain = single if single.dtype == np.uint8 else single.astype(np.float32)
     turned = module.fromarray(np.ascontiguousarray(plain)).resize((width, height), filter_)
     return np.asarray(turned)[:, :, None]
+
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
+
+class PixelNames(Sequence[str]):
+    """Names of an image's numbers, made when asked for: there may be a million."""
+
+    def __init__(self, channels: str, height: int, width: int, layout: str) -> None:
+        self._channels, self._height, self._width, self._layout = channels, height, width, layout
+
+    def __len__(self) -> int:
+        return len(self._channels) * self._height * self._width
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        count, width = len(self._channels), self._width
+        if self._layout == "chw":
+            channel, rest = divmod(index, self._height * width)
+        else:
+            rest, channel = divmod(index, count)
+        row, column = divmod(rest, width)
+        return f"{self._channels[channel]}[{row},{column}]"
+
+
+@compiles(ImageTerm)
+def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
+    """Crop -> colours -> resize -> (x * scale - mean) / std.
+
+    Raises:
+        Refusal: an input that is no image, numbers per channel that do not fit, or no Pillow
+            where it is needed.
+    """
+    slot, file = sources.slot(term.input, key), sources.file
+    if slot.spec.type not in (IMAGE, COMPRESSED):
+        expected = f"an input of type {IMAGE} or CompressedImage"
+        raise refuse(file, f"{key}.input", expected, slot.spec.type)
+    compressed = slot.spec.type == COMPRESSED
+    if compressed or term.resize != "refuse":
+        try:
+            pillow()
+        except ImportError as error:
+            remedy = "pip install policy_runner[images], or python3-pil"
+            raise refuse(file, key, "Pillow for images", "none installed", remedy) from error
+    names = {"rgb": "rgb", "bgr": "bgr", "gray": "y", "depth": "d"}[term.color]
+    per_channel = {}
+    for part in ("scale", "mean", "std"):
+        given = getattr(term, part)
+        values = given if isinstance(given, list) else [given] * len(names)
+        if len(values) != len(names):
+            expected = f"one number, or {len(names)}, one per channel"
+            raise refuse(file, f"{key}.{part}", expected, f"{len(values)}")
+        per_channel[part] = np.array(values, dtype=np.float64)
+    factor = per_channel["scale"] / per_channel["std"]
+    shift = per_channel["mean"] / per_channel["std"]
+    height, width = term.size
+    taker = slot.whole_message()
+    decode: Callable[[Any], Pixels | str]
+    # Where every message has the policy's own size, a larger one is not even decoded.
+    fixed = term.resize == "refuse" and term.crop is None
+    if compressed:
+        decode = partial(decode_compressed, most_pixels=height * width if fixed else MOST_PIXELS)
+    else:
+        decode = decode_image
+        slot.expect_at_most(most_bytes(height, width) if fixed else 0)
+
+    def prepare() -> Pixels | str:
+        pixels = decode(taker.message)
+        if isinstance(pixels, str):
+            return pixels
+        if term.crop is not None:
+            top, left, rows, columns = term.crop
+            if top + rows > pixels.shape[0] or left + columns > pixels.shape[1]:
+                return f"{pixels.shape[0]} x {pixels.shape[1]} pixels, too few for the crop"
+            pixels = pixels[top : top + rows, left : left + columns]
+        colored = recolor(pixels, term.color)
+        if isinstance(colored, str):
+            return colored
+        if colored.shape[:2] != (height, width):
+            if term.resize == "refuse":
+                found = f"{colored.shape[0]} x {colored.shape[1]}"
+                return f"{found} pixels instead of {height} x {width}, and resize is refuse"
+            colored = resized(colored, height, width, term.resize)
+        return colored
+
+    def bind(out: Array) -> Read:
+        seen = -1
+        shape = (len(names), height, width) if term.layout == "chw" else (height, width, len(names))
+        into = out.reshape(shape)
+        if term.layout == "chw":
+            into = into.transpose(1, 2, 0)
+
+        def read() -> str:
+            nonlocal seen
+            # The frame keeps the numbers, but `frame_arithmetic` may not touch an image's.
+            if taker.count == seen:
+                return ""
+            if taker.message is None:
+                out.fill(np.nan)
+                return ""
+            pixels = prepare()
+            if isinstance(pixels, str):
+                return pixels
+            np.multiply(pixels, factor, out=into)
+            np.subtract(into, shift, out=into)
+            seen = taker.count
+            return ""
+
+        return read
+
+    elements = PixelNames(names, height, width, term.layout)
+    return absolute(term.name or "image", elements, bind)

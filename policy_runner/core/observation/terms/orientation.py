@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import InputSlot, Read
+from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.rotation import (
     Quaternion,
     conjugate,
@@ -17,8 +18,8 @@ from policy_runner.core.observation.terms.rotation import (
     six_numbers,
     unit,
 )
-from policy_runner.core.observation.terms.sources import Array, CompiledTerm, Sources, absolute
-from policy_runner.core.spec.policy import (
+from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
+from policy_runner.core.spec import (
     EulerAnglesTerm,
     HeadingTerm,
     PoseInFrameTerm,
@@ -53,6 +54,7 @@ def attitude(
     return reader(quaternion, sources.mountings.get(input_name))
 
 
+@compiles(ProjectedGravityTerm)
 def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) -> CompiledTerm:
     """R(q)^T (0, 0, -1); also left for the watch on the robot's tilt."""
     slot = sources.slot(term.input, key)
@@ -95,6 +97,7 @@ def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) ->
     return absolute(term.name or "projected_gravity", ("gravity.x", "gravity.y", "gravity.z"), bind)
 
 
+@compiles(EulerAnglesTerm, HeadingTerm, Rotation6dTerm, QuaternionTerm)
 def orientation(term: Orientation, sources: Sources, key: str) -> CompiledTerm:
     """Euler angles, heading, 6D rotation or the quaternion itself."""
     read_attitude = attitude(term.input, term.field, sources, key)
@@ -156,6 +159,7 @@ _PARTS = {
 }
 
 
+@compiles(PoseInFrameTerm)
 def pose_in_frame(term: PoseInFrameTerm, sources: Sources, key: str) -> CompiledTerm:
     """Position R_B^T (p_A - p_B) and orientation R_B^T R_A of A in B."""
     read_a = _pose_reader(term.pose, sources, f"{key}.pose")

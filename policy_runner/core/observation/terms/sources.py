@@ -1,22 +1,22 @@
-"""What observation terms are compiled from and to; the terms themselves are in `terms*`."""
+"""What observation terms are compiled from and to, and which function compiles which term."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.slot import InputSlot, Read
+from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.counters import Clock
 from policy_runner.core.observation.terms.rotation import Quaternion
-from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec import PolicySpec
 
-Array = npt.NDArray[np.float64]
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMU = "sensor_msgs/msg/Imu"
 
@@ -77,6 +77,25 @@ class CompiledTerm:
     def size(self) -> int:
         """Numbers in one frame."""
         return len(self.elements)
+
+
+Compile = Callable[[Any, Sources, str], CompiledTerm]
+COMPILERS: dict[type, Compile] = {}  # model of the spec -> what compiles its terms
+
+
+def compiles(*models: type) -> Callable[[Compile], Compile]:
+    """Register the decorated function as the compiler of these models of the spec.
+
+    It gets (term, sources, key of the term in the spec's file) and raises Refusal where an input,
+    field or joint is not there.
+    """
+
+    def register(compile_one: Compile) -> Compile:
+        for model in models:
+            COMPILERS[model] = compile_one
+        return compile_one
+
+    return register
 
 
 def absolute(name: str, elements: Sequence[str], bind: Callable[[Array], Read]) -> CompiledTerm:
