@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.core.spec import Input
-from policy_runner.robot.settings import TABLE, input_rows, joint_rows
-from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.robot.parameters.parameter import Parameter
+from policy_runner.robot.parameters.policy import input_rows
+from policy_runner.robot.settings import TABLE, joint_rows
 from policy_runner.ros.sidecar.parameters import PARAMETERS as SIDECAR
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS as ROBOT
 

@@ -14,8 +14,8 @@ from policy_runner.core.errors import Problem, Refusal, did_you_mean
 from policy_runner.core.spec import SpecFile
 from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
+from policy_runner.robot.parameters.parameter import Parameter, problem
 from policy_runner.robot.values import parameter_values
-from policy_runner.ros.parameters.parameter_table import Parameter, problem
 
 
 def add_choice_options(parser: argparse.ArgumentParser) -> None:

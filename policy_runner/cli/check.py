@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -10,8 +11,8 @@ from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.suspicions import suspicions
-from policy_runner.core.errors import refuse
-from policy_runner.robot.load import Bound, bind
+from policy_runner.core.errors import Problem, refuse
+from policy_runner.robot.load import LoadedPolicy, load_policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     """0 when nothing is wrong; suspicious numbers are said, and are no reason to refuse."""
     if (arguments.topic or arguments.namespace) and not arguments.live:
         raise refuse("", "--topic, --namespace", "--live with them", "no --live")
-    bound = bind(arguments.spec, arguments.params, commands=arguments.params is not None)
+    ros = find_spec("rclpy") is not None
+    further = _command_problems if ros and arguments.params is not None else None
+    bound = load_policy(arguments.spec, arguments.params, further=further)
+    if arguments.params is not None and not ros:
+        bound.warnings.append("the parameters command.* were not checked: rclpy is not here")
     model = bound.spec_file.beside(bound.spec_file.spec.model.file, "model.file")
     facts = read_model_facts(model, bound.spec_file.path)
     warnings = [*bound.warnings, *suspicions(bound.spec_file, facts)]
@@ -47,13 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _observed(bound: Bound) -> int:
+def _command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
+    from policy_runner.ros.outputs.command_format import command_problems
+
+    return command_problems(loaded)
+
+
+def _observed(bound: LoadedPolicy) -> int:
     return sum(builder.size for builder, _ in bound.pipeline._builders)
 
 
-def _live(bound: Bound, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:
-    from importlib.util import find_spec
-
+def _live(bound: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:
     if find_spec("rclpy") is None:
         remedy = "source a ROS 2 installation"
         raise refuse("", "--live", "rclpy", "none", remedy)

@@ -1,19 +1,73 @@
-"""`policy-runner monitor`: `/diagnostics` in the terminal, for a robot without a screen."""
+"""One screen of `/diagnostics`: the sentence first, then every status by node."""
 
 from __future__ import annotations
 
 import argparse
 import signal
 import threading
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
 from policy_runner.core.errors import refuse
 
 if TYPE_CHECKING:
-    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import DiagnosticsListener
+    from policy_runner.ros.diagnostics.listener import DiagnosticsListener, Row
+_LEVELS = (("OK", "green"), ("WARN", "yellow"), ("ERROR", "red"), ("STALE", "magenta"))
+# A publisher of one message a second that is not heard for this long is shown as silent.
+_SILENT_NS = 5_000_000_000
+
+
+def chosen(rows: Mapping[str, Row], only: str) -> dict[str, Row]:
+    """Statuses whose name contains `only`, sorted by name."""
+    return {name: rows[name] for name in sorted(rows) if only in name}
+
+
+def view(rows: Mapping[str, Row], with_values: bool, now_ns: int | None = None) -> RenderableType:
+    """The whole screen."""
+    if not rows:
+        return Text("nothing heard on /diagnostics yet", "dim")
+    now = time.monotonic_ns() if now_ns is None else now_ns
+    parts: list[RenderableType] = [
+        Panel(Text(row.message, _LEVELS[min(row.level, 3)][1]), title=name, title_align="left")
+        for name, row in rows.items()
+        if name.endswith(": policy")
+    ]
+    for node in sorted({name.partition(": ")[0] for name in rows}):
+        parts.append(_node(node, rows, with_values, now))
+    return Group(*parts)
+
+
+def _node(node: str, rows: Mapping[str, Row], with_values: bool, now_ns: int) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    hardware = ""
+    for name, row in rows.items():
+        if name.partition(": ")[0] != node:
+            continue
+        hardware = row.hardware_id or hardware
+        level, colour = _LEVELS[min(row.level, 3)]
+        message = row.message
+        silent = now_ns - row.heard_ns
+        if silent > _SILENT_NS:
+            level, colour = "SILENT", "magenta"
+            message = f"for {silent / 1e9:.0f} s; last: {message}"
+        table.add_row(Text(level, colour), name.partition(": ")[2] or name, Text(message))
+        if with_values:
+            for key, value in row.values.items():
+                table.add_row("", Text(f"  {key}", "dim"), Text(value, "dim"))
+    title = f"{node} ({hardware})" if hardware else node
+    return Panel(table, title=title, title_align="left")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     """Show until Ctrl-C, or once."""
     if find_spec("rclpy") is None:
         raise refuse("", "monitor", "the Python module rclpy", "none", "source a ROS 2 environment")
-    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import DiagnosticsListener
+    from policy_runner.ros.diagnostics.listener import DiagnosticsListener
 
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,8 +113,6 @@ def _once(
 ) -> int:
     from rich.console import Console
 
-    from policy_runner.cli.monitor_view import chosen, view
-
     ended.wait(options.once)
     rows = chosen(listener.rows(), options.only)
     Console().print(view(rows, options.values))
@@ -72,8 +124,6 @@ def _live(
 ) -> None:
     from rich.console import Console
     from rich.live import Live
-
-    from policy_runner.cli.monitor_view import chosen, view
 
     with Live(console=Console(), auto_refresh=False, screen=False) as live:
         while not ended.is_set():

@@ -18,7 +18,7 @@ from policy_runner.core.spec.elements import (
     limit_names,
     limits_by_element,
 )
-from policy_runner.robot.parameters.command import limit_prefix
+from policy_runner.robot.parameters.policy import limit_prefix
 
 Problems = list[Problem | str]
 

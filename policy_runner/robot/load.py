@@ -1,113 +1,204 @@
-"""A policy spec bound to its model and to parameters, as the node binds it, without ROS."""
+"""Loads a policy: reads, checks, loads and binds it, and warms it up. No ROS.
+
+`load_policy` starts from files, as the commands and users do; `bind_policy` starts from a spec and
+the values of parameters, as the node and a reload do. Any thread may call them: a reload does it
+next to the running policy.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.load import load_model
+from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.load import forgets, load_model
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.pipeline.build import build_pipeline
-from policy_runner.core.pipeline.pipeline import Model, Pipeline
-from policy_runner.core.spec import SpecFile, read_spec
+from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.settings import CommandLimits, InputRule, Settings
+from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import action_elements
+from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.robot.values import parameter_values
-from policy_runner.ros.runner.configure import (
-    name_type_parameters,
-    stand_in_settings,
-    with_robot_types,
-)
+
+Problems = list[Problem | str]
 
 
 @dataclass
-class Bound:
-    """What a command works on; `model` and `pipeline` are the very ones of the node."""
+class LoadedPolicy:
+    """A policy bound to its model and to the parameters, not yet to topics."""
 
     spec_file: SpecFile
-    model: Model
+    model: LoadedModel
     pipeline: Pipeline
-    values: dict[str, Any]
     joints: Mapping[str, RobotJoint]
+    values: dict[str, Any]
+    simulated: bool
     warnings: list[str]
 
+    @property
+    def spec(self) -> PolicySpec:
+        """The spec, with the message types that this robot's inputs have."""
+        return self.spec_file.spec
 
-def bind(
-    spec_path: Path,
-    params: Path | None = None,
+    @cached_property
+    def description(self) -> dict[str, object]:
+        """What it is, for diagnostics; a reload adds a line."""
+        return {
+            "policy": self.spec.name,
+            "spec": str(self.spec_file.path),
+            "sha256": self.model.sha256,
+            "sha256 not stated": ", ".join(unchecked_files(self.spec)) or "none",
+            "backend": self.values["backend"],
+            **self.model.facts,
+            "joints": ", ".join(self.spec.joint_names),
+            "control_dt [s]": self.spec.control_dt,
+            "decimation": self.values["decimation"],
+        }
+
+    def settings_with(self, values: Mapping[str, Any]) -> Settings:
+        """The settings that these parameter values give, in place of those it was loaded with.
+
+        Raises:
+            Refusal: values that contradict each other or the policy.
+        """
+        given = {**self.values, **values}
+        settings = build_settings(given, self.spec, self.pipeline.elements, self.simulated)
+        problems = tilt_problems(settings, self.spec)
+        if problems:
+            raise Refusal(problems)
+        return settings
+
+
+Further = Callable[[LoadedPolicy], Sequence[Problem | str]]
+
+
+def load_policy(
+    spec_path: Path | str,
+    params: Path | str | None = None,
     types: Mapping[str, str] | None = None,
-    commands: bool = False,
-) -> Bound:
-    """Read, check, load and bind; `types`: message types of inputs that differ from the spec's.
+    further: Further | None = None,
+) -> LoadedPolicy:
+    """Load a policy from files, as the node would, without a node.
 
-    `commands`: check the parameters `command.*` as well, for which ROS must be there.
+    The operator's arming is left out: `pipeline.step` may run at once.
+
+    Args:
+        spec_path: a `policy.yaml`, or the folder that holds one.
+        params: the node's parameter file; None: every parameter has its default.
+        types: message types of inputs that differ from the spec's, by input name.
+        further: more checks of the loaded policy; what it returns is added to the problems.
 
     Raises:
         Refusal: every problem that could be found.
     """
-    problems: list[Problem | str] = []
+    spec_path, params = Path(spec_path), None if params is None else Path(params)
+    problems: Problems = []
     spec_file = None
     with collect(problems):
         spec_file = read_spec(spec_path)
-    elements: Any = []
     if spec_file is None:
         parameter_values(params, None, (), problems)
         _look_at_model(spec_path, problems)
         raise Refusal(problems)
+    elements: Any = []
     with collect(problems):
         elements = action_elements(spec_file.spec, str(spec_file.path))
     values, warnings = parameter_values(params, spec_file.spec, elements, problems)
     for name, kind in (types or {}).items():
         values[f"inputs.{name}.type"] = kind
-    trained = spec_file.spec
-    spec_file = with_robot_types(spec_file, values)
-    settings = joints = model = pipeline = None
-    with collect(problems):
-        joints = robot_joints(values, spec_file.spec)
-        if values["limits.urdf"] == "topic":
-            warnings.append("the limits of robot_description were not read: no topics here")
-        else:
-            spec_file = with_urdf_limits(spec_file, values, joints)
-    spec = spec_file.spec
-    with collect(problems):
-        settings = replace(build_settings(values, spec, elements), require_arming=False)
-    with collect(problems):
-        path = spec_file.beside(spec.model.file, "model.file")
-        check_model_file(path, spec.model.sha256, spec_file.path)
-        data_files(path)
-        model = load_model(BackendChoice.of(values), path, spec.model.sha256, spec_file.path)
-    turned: dict[str, Any] = {}
-    with collect(problems):
-        turned = mountings(values, spec)
-    if model is not None:
-        # With stand-ins only to find what else is wrong: parameters must not hide the spec's.
-        with collect(problems):
-            pipeline = build_pipeline(
-                spec_file, model, settings or stand_in_settings(spec),
-                joints or {name: RobotJoint(name) for name in spec.joint_names},
-                time.perf_counter_ns, turned,
-            )  # fmt: skip
-    if commands and pipeline is not None and settings is not None and joints is not None:
-        if find_spec("rclpy") is not None:
-            from policy_runner.ros.outputs.command_check import command_problems
+    if values["limits.urdf"] == "topic":
+        values["limits.urdf"] = ""
+        warnings.append("the limits of robot_description were not read: no topics here")
+    loaded = bind_policy(
+        spec_file, values, bool(values["use_sim_time"]), problems, warnings, further
+    )
+    loaded.pipeline.settings = replace(loaded.pipeline.settings, require_arming=False)
+    return loaded
 
-            problems += command_problems(values, spec, str(spec_file.path), pipeline, joints)
-        else:
-            warnings.append("the parameters command.* were not checked: rclpy is not here")
-    problems = list(dict.fromkeys(name_type_parameters(problems, trained, values)))
-    if problems or pipeline is None or model is None or joints is None:
-        raise Refusal(problems)
-    return Bound(spec_file, model, pipeline, values, joints, warnings)
+
+def bind_policy(
+    spec_file: SpecFile | None,
+    values: dict[str, Any],
+    simulated: bool,
+    problems: Sequence[Problem | str] = (),
+    warnings: Sequence[str] = (),
+    further: Further | None = None,
+) -> LoadedPolicy:
+    """Load the model and bind the spec to it and to the parameters.
+
+    Args:
+        spec_file: the policy; None where it could not be read, which `problems` says.
+        values: every parameter's value by name, the policy's own included.
+        simulated: time is the simulator's.
+        problems: what was found so far.
+        warnings: what was found so far.
+        further: as in `load_policy`.
+
+    Raises:
+        Refusal: with every problem that could be found; the model is closed again.
+    """
+    found, told = list(problems), list(warnings)
+    loaded = None
+    trained = spec_file.spec if spec_file is not None else None
+    model = None
+    if values["lockstep"] and not simulated:
+        found.append("parameter lockstep: expected use_sim_time to be true as well, got false")
+    if values["lockstep"] and values["command.type"].startswith("float64"):
+        expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
+        found.append(Problem("", "parameter command.type", expected, values["command.type"]))
+    if spec_file is not None:
+        spec_file = _with_robot_types(spec_file, values)
+        # Each part is tried, so that one attempt finds all that is wrong.
+        joints = settings = None
+        with collect(found):
+            joints = robot_joints(values, spec_file.spec)
+            spec_file = with_urdf_limits(spec_file, values, joints)
+        spec = spec_file.spec
+        with collect(found):
+            elements = action_elements(spec, str(spec_file.path))
+            settings = build_settings(values, spec, elements, simulated)
+        with collect(found):
+            path = spec_file.beside(spec.model.file, "model.file")
+            model = load_model(BackendChoice.of(values), path, spec.model.sha256, spec_file.path)
+            told += [text for name, text in model.facts.items() if name == "warning"]
+            told += [
+                f"{path}: {operation} has no state among the model's inputs: it forgets every time"
+                for operation in forgets(path)
+            ]
+        turned: dict[str, Any] = {}
+        with collect(found):
+            turned = mountings(values, spec)
+        if model is not None:
+            # With stand-ins only to find what else is wrong: parameters must not hide the spec's.
+            with collect(found):
+                pipeline = build_pipeline(
+                    spec_file, model, settings or _stand_in_settings(spec),
+                    joints or {name: RobotJoint(name) for name in spec.joint_names},
+                    time.perf_counter_ns, turned,
+                )  # fmt: skip
+                if joints is not None and settings is not None:
+                    loaded = LoadedPolicy(
+                        spec_file, model, pipeline, joints, values, simulated, told
+                    )
+                    found += further(loaded) if further is not None else ()
+    if found or loaded is None:
+        if model is not None:
+            model.close()
+        if trained is not None:
+            found = _name_type_parameters(found, trained, values)
+        raise Refusal(list(dict.fromkeys(found)))
+    return loaded
 
 
 def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:
@@ -121,3 +212,53 @@ def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:
     with collect(problems):
         check_model_file(model, None, path)
         data_files(model)
+
+
+def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:
+    """The spec that the parameter `policy` names; None with its problems where there is none."""
+    if not path:
+        expected = "the path of a policy.yaml or of its folder"
+        problems.append(Problem("", "parameter policy", expected, "nothing"))
+        return None
+    with collect(problems):
+        return read_spec(Path(path))
+    return None
+
+
+def _with_robot_types(spec_file: SpecFile, values: Mapping[str, Any]) -> SpecFile:
+    """The spec with the message types that the parameters `inputs.*.type` say."""
+    inputs = {
+        name: given.model_copy(update={"type": values[f"inputs.{name}.type"]})
+        for name, given in spec_file.spec.inputs.items()
+    }
+    return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
+
+
+def _name_type_parameters(
+    problems: Sequence[Problem | str], trained: PolicySpec, values: Mapping[str, Any]
+) -> list[Problem | str]:
+    """Name the parameter in a problem with a type that it put in the place of the spec's."""
+    changed = {
+        values[f"inputs.{name}.type"]: (
+            f"correct parameter inputs.{name}.type (the spec says {given.type})"
+        )
+        for name, given in trained.inputs.items()
+        if values[f"inputs.{name}.type"] != given.type
+    }
+
+    def named(problem: Problem | str) -> Problem | str:
+        if isinstance(problem, str):
+            return problem
+        for kind, text in changed.items():
+            if problem.got == kind or (kind and problem.expected.endswith(kind)):
+                remedy = f"{text}; {problem.remedy}" if problem.remedy else text
+                return replace(problem, remedy=remedy)
+        return problem
+
+    return [named(problem) for problem in problems]
+
+
+def _stand_in_settings(spec: PolicySpec) -> Settings:
+    """Settings that nothing runs with: to build a pipeline when the real ones were refused."""
+    rules = {name: InputRule(max_age_ns=1) for name in spec.inputs}
+    return Settings(1, 1, rules, CommandLimits.none(0))

@@ -8,76 +8,15 @@ from typing import Any
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.settings import CommandLimits, InputRule, Settings, StopRule
-from policy_runner.core.spec import Input, PolicySpec
-from policy_runner.core.spec.elements import ActionElement, limit_names
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.limits import command_limits, start_settings, stop_rule
-from policy_runner.robot.parameters.command import (
-    COMMAND_TYPES,
-    JOINT_KINDS,
-    TWIST_TYPES,
-    joint_rows,
-    limit_rows_of,
-)
+from policy_runner.robot.parameters.command import COMMAND_TYPES, JOINT_KINDS, TWIST_TYPES
+from policy_runner.robot.parameters.policy import joint_rows
 from policy_runner.robot.parameters.runner import TABLE
-from policy_runner.ros.parameters.parameter_table import Parameter
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
 __all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES", "joint_rows"]
-
-
-def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
-    """Rows of one input of the policy; a velocity command that falls silent means zero."""
-    is_command = given.type.endswith(("/Twist", "/TwistStamped"))
-    return (
-        Parameter(
-            f"inputs.{name}.type",
-            given.type,
-            f"message type of {name}, where the robot's differs from the policy spec's",
-        ),
-        Parameter(
-            f"inputs.{name}.mounting",
-            (0.0, 0.0, 0.0),
-            f"roll, pitch, yaw of the sensor behind {name} against the body; Imu only",
-            unit="rad",
-            low=-6.3,
-            high=6.3,
-            kind="float[]",
-        ),
-        Parameter(
-            f"inputs.{name}.max_age",
-            0.5 if is_command else 0.1,
-            f"age at which {name} is stale",
-            unit="s",
-            low=0.001,
-            high=60.0,
-            live=True,
-        ),
-        Parameter(
-            f"inputs.{name}.on_stale",
-            "zero" if is_command else "hold",
-            f"what a stale {name} leads to",
-            choices=("hold", "safe_stop", "zero"),
-            live=True,
-        ),
-        Parameter(
-            f"inputs.{name}.strict_stamp",
-            False,
-            f"a wrong header stamp of {name} leads to the same, not only to a warning",
-            live=True,
-        ),
-    )
-
-
-def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
-    """The rows that exist because of this policy: its inputs', its joints', its axes'."""
-    kinds = {element.joint: element.kind for element in elements}
-    single = set(limit_names(elements)) | (set(spec.joint_names) - set(kinds))
-    rows: list[Parameter] = []
-    for name, given in spec.inputs.items():
-        rows += input_rows(name, given)
-    for joint in spec.joint_names:
-        rows += joint_rows(joint, kinds.get(joint, "position"), joint in single)
-    return (*rows, *limit_rows_of(elements))
 
 
 def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, RobotJoint]:

@@ -12,10 +12,9 @@ from policy_runner.core.errors import Problem
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.parameter_files import is_wildcard, parameter_sections, unknown_keys
+from policy_runner.robot.parameters.parameter import Parameter, problem
+from policy_runner.robot.parameters.policy import PREFIXES, policy_rows
 from policy_runner.robot.parameters.runner import TABLE
-from policy_runner.robot.settings import policy_rows
-from policy_runner.ros.parameters.parameter_table import Parameter, problem
-from policy_runner.ros.parameters.policy_parameters import PREFIXES
 
 NODE = "policy_runner"
 

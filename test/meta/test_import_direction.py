@@ -20,7 +20,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "backends": ({"core"}, {"numpy", "onnxruntime", "tensorrt", "pycuda", "cuda"}),
     "formats": ({"core", TOP}, {"numpy", "pydantic", "yaml"}),
     "telemetry": ({"core"}, set()),
-    "robot": ({"core", "backends", "formats", "ros", TOP}, {"numpy", "yaml"}),
+    "robot": ({"core", "backends", "formats", TOP}, {"numpy", "yaml"}),
     "sim": ({"core", "robot", TOP}, {"numpy", "mujoco"}),
     "ros": (
         {"core", "backends", "formats", "telemetry", "robot", "sim", TOP},

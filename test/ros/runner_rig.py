@@ -120,7 +120,7 @@ class Served:
     """A node with a thread that serves its callbacks."""
 
     def __init__(self, node: Any) -> None:
-        from policy_runner.ros.process.executor_thread import ExecutorThread
+        from policy_runner.ros.process.executor import ExecutorThread
 
         self.node = node
         self.executor = ExecutorThread(node)

@@ -27,7 +27,7 @@ class Graph:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.parameter import Parameter
 
-        from policy_runner.ros.process.executor_thread import ExecutorThread
+        from policy_runner.ros.process.executor import ExecutorThread
         from policy_runner.ros.sidecar.node import JetsonDiagnostics
 
         self.context = rclpy.Context()

@@ -15,7 +15,8 @@ from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, SpecFile
 from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.limits import with_urdf_limits
-from policy_runner.robot.settings import TABLE, build_settings, policy_rows, robot_joints
+from policy_runner.robot.parameters.policy import policy_rows
+from policy_runner.robot.settings import TABLE, build_settings, robot_joints
 
 GROUPS: dict[str, list[dict[str, Any]]] = {
     "velocity": [{"kind": "velocity", "joints": ["left_joint", "right_joint"]}],

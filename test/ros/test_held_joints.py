@@ -17,7 +17,8 @@ JOINTS = ["left_joint", "right_joint"]
 
 
 def _held(held: list[str], kinds: str = "velocity", message: str = "joint_state") -> Any:
-    from policy_runner.robot.settings import TABLE, policy_rows, robot_joints
+    from policy_runner.robot.parameters.policy import policy_rows
+    from policy_runner.robot.settings import TABLE, robot_joints
     from policy_runner.ros.outputs.command_format import command_format
 
     groups: list[dict[str, Any]] = []

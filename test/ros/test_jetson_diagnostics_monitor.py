@@ -66,8 +66,8 @@ def test_record_until_ctrl_c_and_read_it_back(sidecar, spawn, tmp_path, wait_unt
 def test_view_shows_silent_publishers_and_the_sentence_first():
     from rich.console import Console
 
-    from policy_runner.cli.monitor_view import chosen, view
-    from policy_runner.ros.diagnostics.jetson_diagnostics_listener import Row
+    from policy_runner.cli.monitor import chosen, view
+    from policy_runner.ros.diagnostics.listener import Row
 
     rows = {
         "jetson_diagnostics: policy": Row(1, "loop late: 81 of 100 Hz", {}, "board", 0),

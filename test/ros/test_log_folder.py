@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_runner.ros.process.log_folder import NO_FILE, log_folder, with_usable_log
+from policy_runner.ros.process.lifetime import NO_FILE, log_folder, with_usable_log
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from policy_runner.core.spec import Input
-from policy_runner.robot.settings import TABLE, input_rows, joint_rows
-from policy_runner.ros.parameters import parameter_table
-from policy_runner.ros.parameters.parameter_table import KINDS, Parameter
+from policy_runner.robot.parameters.parameter import KINDS, Parameter
+from policy_runner.robot.parameters.policy import input_rows
+from policy_runner.robot.settings import TABLE, joint_rows
+from policy_runner.ros.parameters import declared as parameter_table
 
 needs_rclpy = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 ROWS = (

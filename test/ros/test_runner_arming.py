@@ -241,7 +241,7 @@ def test_the_last_command_goes_out_from_under_a_thread_that_hangs(graphs: GraphM
 
 
 def test_a_question_is_answered_or_withdrawn_and_never_both() -> None:
-    from policy_runner.ros.runner.services import Question
+    from policy_runner.ros.runner.handover import Question
 
     withdrawn, answered = Question(), Question()
     assert not withdrawn.wait(0.0)

@@ -55,7 +55,7 @@ def builders() -> list[int]:
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
         stdout=subprocess.PIPE, text=True, check=False,
     ).stdout  # fmt: skip
-    return [int(line.split()[0]) for line in found.splitlines() if "engine_child" in line]
+    return [int(line.split()[0]) for line in found.splitlines() if "engine_process" in line]
 
 
 def test_without_an_engine_configure_names_the_command(made: Callable[..., Any]) -> None:

@@ -102,7 +102,7 @@ def test_what_was_configured_is_freed(graphs: GraphMaker) -> None:
     kept: list[weakref.ref[Any]] = []
     for _ in range(3):
         graph.activate()
-        kept += [weakref.ref(graph.node.configured.model), weakref.ref(graph.node.loop)]
+        kept += [weakref.ref(graph.node.configured.policy.model), weakref.ref(graph.node.loop)]
         assert graph.peer.change("deactivate")
         assert graph.peer.change("cleanup")
     gc.collect()

@@ -273,17 +273,17 @@ def test_while_it_loads_the_node_answers(
 ) -> None:
     from std_srvs.srv import Trigger
 
-    import policy_runner.ros.runner.reload_attempt as attempts
+    from policy_runner.ros.runner import reload as attempts
 
     robot = robots(safety__executor_timeout=1.5).run()
-    real = attempts.load_policy
+    real = attempts.bind_policy
     begin = time.monotonic()
 
     def slow(*given: Any) -> Any:
         time.sleep(2.0)
         return real(*given)
 
-    monkeypatch.setattr(attempts, "load_policy", slow)
+    monkeypatch.setattr(attempts, "bind_policy", slow)
     client = robot.peer.node.create_client(Trigger, f"{robot.peer.runner}/reload")
     wait_until(client.service_is_ready, 5.0)
     future = client.call_async(Trigger.Request())
@@ -334,7 +334,7 @@ def test_thirty_reloads_leave_nothing_behind(robots: RobotMaker) -> None:
     try:
         for _ in range(30):
             made = robot.graph.node.configured
-            gone += [weakref.ref(made.pipeline), weakref.ref(made.model), weakref.ref(made)]
+            gone += [weakref.ref(made.pipeline), weakref.ref(made.policy.model), weakref.ref(made)]
             del made
             assert robot.reload().success
         wait_until(lambda: entities(robot.graph) == held, 3.0, f"{entities(robot.graph)} {held}")
@@ -390,7 +390,7 @@ def test_inactive_the_gains_come_with_the_policy(robots: RobotMaker) -> None:
     wait_until(lambda: list(gains[-1][1].data) == [5.0, 0.0, 6.0, 0.0], 5.0, f"{gains[-1][1].data}")
     made = robot.graph.node.configured
     assert made.spec.control_dt == PERIOD_S / 4
-    assert not [text for text in made.warnings if text.startswith("reload:")]
+    assert not [text for text in made.policy.warnings if text.startswith("reload:")]
     assert made.status._every == round(4 / PERIOD_S / 20)  # the heartbeat stays at 20 Hz
     assert sent_on(robot) == publishers
     assert robot.reload().success
@@ -407,20 +407,24 @@ def test_what_was_set_while_inactive_waits_for_a_configure(robots: RobotMaker) -
     assert answer.success, answer.message
     wait_until(lambda: robot.command["left_joint"] > 10.0, 5.0, "the new policy's commands")
     made, loop = robot.graph.node.configured, robot.graph.node.loop
-    assert (made.simulated, made.command_topic, loop.error) == (False, "joint_commands", None)
+    assert (made.policy.simulated, made.command_topic, loop.error) == (
+        False,
+        "joint_commands",
+        None,
+    )
     assert made.pipeline.settings.decimation == 1
     # Inactive, a reload is as good as a configure.
     assert robot.peer.change("deactivate")
     assert not robot.peer.set(lockstep=False)
     assert robot.reload().success
     made = robot.graph.node.configured
-    assert (made.simulated, made.command_topic) == (True, "~/dry_run")
+    assert (made.policy.simulated, made.command_topic) == (True, "~/dry_run")
 
 
 def test_what_fails_after_the_swap_is_a_warning(
     robots: RobotMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import policy_runner.ros.runner.configured as configured
+    import policy_runner.ros.runner.configure as configured
 
     def broken(*_given: Any) -> None:
         raise RuntimeError("no gains today")
@@ -429,12 +433,12 @@ def test_what_fails_after_the_swap_is_a_warning(
     before, timers = robot.graph.node.configured, entities(robot.graph)["timers"]
     with monkeypatch.context() as patched:
         patched.setattr(configured, "publish_gains", broken)
-        patched.setattr(before.model, "close", broken)  # when the old one is given back
+        patched.setattr(before.policy.model, "close", broken)  # when the old one is given back
         answer = robot.reload()
         assert answer.success, answer.message
         made = robot.graph.node.configured
         assert made is not before
-        assert any("no gains today" in text for text in made.warnings)
+        assert any("no gains today" in text for text in made.policy.warnings)
         assert robot.graph.node.loop.pipeline is made.pipeline
         wait_until(lambda: entities(robot.graph)["timers"] <= timers, 3.0, "the attempt's end")
     assert robot.reload().success

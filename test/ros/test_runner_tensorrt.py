@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture
 def graph(graphs: GraphMaker, tmp_path: Path) -> Any:
-    """Configured, with a policy whose action is its recurrent count of inferences."""
+    """ConnectedPolicy, with a policy whose action is its recurrent count of inferences."""
     import tensorrt  # noqa: F401 - the fake, which knows where the others lie
     from fake_gpu import THE_GPU, FakeGpu
 
@@ -56,7 +56,7 @@ def test_states_count_on_the_gpu_and_begin_anew(graph: Any) -> None:
         assert graph.peer.change("deactivate")
         assert [m.velocity[0] for _, m in list(commands)][:3] == [0.0, 1.0, 2.0]
         assert plugged().launches > launches
-    facts = graph.node.configured.model.facts
+    facts = graph.node.configured.policy.model.facts
     assert facts["states"] == "on the GPU"
     assert facts["cuda graph"] == "yes"
     assert graph.peer.change("cleanup")
@@ -66,7 +66,7 @@ def test_states_count_on_the_gpu_and_begin_anew(graph: Any) -> None:
 def test_what_fails_on_the_gpu_ends_the_loop_with_the_reason(graph: Any) -> None:
     assert graph.peer.change("activate")
     graph.await_decision("RUN")
-    model, gpu = graph.node.configured.model, plugged()
+    model, gpu = graph.node.configured.policy.model, plugged()
     gpu.streams.clear()  # as after an error that CUDA does not forget
     wait_until(lambda: graph.node.loop is None or graph.node.loop.error is not None)
     assert "CUDA_ERROR_INVALID_HANDLE" in str(graph.node.loop.error)

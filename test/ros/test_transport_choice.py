@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from policy_runner.ros.process.transport import prefer_udp
+from policy_runner.ros.process.lifetime import prefer_udp
 
 NAME = "FASTDDS_BUILTIN_TRANSPORTS"
 

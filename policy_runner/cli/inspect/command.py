@@ -13,9 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.inspect.contract import contract, model_contract, permutation
-from policy_runner.cli.inspect.limits_shown import print_limits
-from policy_runner.robot.load import bind
+from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
+from policy_runner.robot.load import load_policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = model_contract(read_model_facts(arguments.path))
         spec = None
     else:
-        bound = bind(arguments.path, arguments.params)
+        bound = load_policy(arguments.path, arguments.params)
         spec = bound.spec_file.spec
         model = bound.spec_file.beside(spec.model.file, "model.file")
         found = contract(bound, read_model_facts(model, bound.spec_file.path))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from policy_runner.cli.inspect.limits_shown import limits_in_force
 from policy_runner.cli.suspicions import normalizations, statistics_of, suspicions
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.core.observation.normalization import resolve_formula
 from policy_runner.core.spec import ObservationTensor, PolicySpec
+from policy_runner.core.spec.elements import limit_names
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.draft import remarks
-from policy_runner.robot.load import Bound
+from policy_runner.robot.load import LoadedPolicy
 
 ARITHMETIC = ("wrap", "nonfinite", "clip", "scale", "offset", "order")
 PLAIN: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "order": "clip_scale"}
@@ -51,7 +55,7 @@ def _tensor(facts: TensorFacts) -> dict[str, Any]:
     return {"name": facts.name, "dtype": facts.dtype, "shape": list(facts.shape)}
 
 
-def contract(bound: Bound, facts: ModelFacts) -> dict[str, Any]:
+def contract(bound: LoadedPolicy, facts: ModelFacts) -> dict[str, Any]:
     """Of a spec: every tensor, term, slice and joint, resolved as the node resolves it."""
     spec = bound.spec_file.spec
     return {
@@ -76,7 +80,7 @@ def contract(bound: Bound, facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _observation(bound: Bound, k: int, given: ObservationTensor) -> dict[str, Any]:
+def _observation(bound: LoadedPolicy, k: int, given: ObservationTensor) -> dict[str, Any]:
     found: dict[str, Any] = {"tensor": given.tensor}
     if given.constant is not None:
         return {**found, "constant": given.model_dump(mode="json")["constant"]}
@@ -112,7 +116,7 @@ def _observation(bound: Bound, k: int, given: ObservationTensor) -> dict[str, An
     return found
 
 
-def _action(bound: Bound) -> list[dict[str, Any]]:
+def _action(bound: LoadedPolicy) -> list[dict[str, Any]]:
     spec, file = bound.spec_file.spec, str(bound.spec_file.path)
     found = []
     for t, tensor in enumerate(spec.action):
@@ -135,7 +139,7 @@ def _action(bound: Bound) -> list[dict[str, Any]]:
     return found
 
 
-def _joints(bound: Bound) -> list[dict[str, Any]]:
+def _joints(bound: LoadedPolicy) -> list[dict[str, Any]]:
     spec, file = bound.spec_file.spec, str(bound.spec_file.path)
     columns = {
         key: by_name(value, spec.joint_names, file, key)
@@ -162,7 +166,7 @@ def _joints(bound: Bound) -> list[dict[str, Any]]:
     return joints
 
 
-def _commands(bound: Bound) -> dict[str, list[dict[str, Any]]]:
+def _commands(bound: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
     """Joint -> its elements of the action: index, kind, target = scale * raw + offset."""
     found: dict[str, list[dict[str, Any]]] = {}
     element = 0
@@ -187,7 +191,7 @@ def _commands(bound: Bound) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _places(bound: Bound) -> dict[str, list[str]]:
+def _places(bound: LoadedPolicy) -> dict[str, list[str]]:
     """Joint -> where it stands in a frame, `term[index]`."""
     names = set(bound.spec_file.spec.joint_names)
     places: dict[str, list[str]] = {}
@@ -201,7 +205,7 @@ def _places(bound: Bound) -> dict[str, list[str]]:
     return places
 
 
-def _statistics(bound: Bound) -> list[dict[str, Any]]:
+def _statistics(bound: LoadedPolicy) -> list[dict[str, Any]]:
     found = []
     for key, given in normalizations(bound.spec_file):
         formula = resolve_formula(given, str(bound.spec_file.path), key)
@@ -231,3 +235,32 @@ def permutation(spec: PolicySpec, names: list[str]) -> list[int] | None:
     if names == known or not set(names) <= set(known):
         return None
     return [known.index(name) for name in names]
+
+
+def limits_in_force(bound: LoadedPolicy) -> list[dict[str, Any]]:
+    """Per limited element: name, kind, lower, upper, max_rate (per second); null is none."""
+    settings, elements = bound.pipeline.settings, bound.pipeline.elements
+    limits, period_s = settings.limits, settings.period_ns / 1e9
+    found = []
+    for k, (name, element) in enumerate(zip(limit_names(elements), elements, strict=True)):
+        numbers = (limits.low[k], limits.high[k], limits.max_step[k] / period_s)
+        known = [float(value) if math.isfinite(value) else None for value in numbers]
+        if known != [None] * 3:
+            values = dict(zip(("lower", "upper", "max_rate"), known, strict=True))
+            found.append({"name": name, "kind": element.kind, **values})
+    return found
+
+
+def print_limits(console: Console, found: list[dict[str, Any]]) -> None:
+    """A table, or nothing where there are none."""
+    if not found:
+        return
+    table = Table(title="limits in force", title_justify="left")
+    for column in ("command", "kind", "lower", "upper", "max rate [1/s]"):
+        side: Any = "left" if column in ("command", "kind") else "right"
+        table.add_column(column, justify=side, overflow="fold")
+    for one in found:
+        numbers = [one[key] for key in ("lower", "upper", "max_rate")]
+        texts = ["" if value is None else f"{value:g}" for value in numbers]
+        table.add_row(escape(one["name"]), one["kind"], *texts)
+    console.print(table)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.robot.load import Bound
+from policy_runner.robot.load import LoadedPolicy
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -35,7 +35,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise refuse(str(path), "", "an .npz of plain arrays", text) from error
 
 
-def frames_of(arrays: Arrays, bound: Bound, file: str) -> dict[str, np.ndarray]:
+def frames_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
     """tensor -> frames [N, elements]; {} when the file has none.
 
     Raises:
@@ -63,7 +63,7 @@ def frames_of(arrays: Arrays, bound: Bound, file: str) -> dict[str, np.ndarray]:
     return found
 
 
-def tensors_of(arrays: Arrays, bound: Bound, file: str) -> dict[str, np.ndarray]:
+def tensors_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
     """tensor of the model -> values [N, ...]; {} when the file has none.
 
     Raises:
@@ -90,7 +90,7 @@ def tensors_of(arrays: Arrays, bound: Bound, file: str) -> dict[str, np.ndarray]
     return found
 
 
-def _needed(bound: Bound) -> set[str]:
+def _needed(bound: LoadedPolicy) -> set[str]:
     """Inputs that are neither state nor constant."""
     names = list(bound.model.inputs)
     observed = bound.spec_file.spec.observation

@@ -23,7 +23,7 @@ from policy_runner.cli.replay.run import Progress as Done
 from policy_runner.cli.replay.signals import is_signals, signal_events
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import read_spec
-from policy_runner.robot.load import Bound, bind
+from policy_runner.robot.load import LoadedPolicy, load_policy
 
 WORST = 5
 
@@ -71,18 +71,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(one.failed for one in comparisons) else 0
 
 
-def _replay(arguments: argparse.Namespace) -> tuple[Bound, Arrays]:
+def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
     inputs = read_spec(arguments.spec).spec.inputs
     if is_recording(arguments.input):
         topics = dict(topic_option(one) for one in arguments.topic)
         with open_recording(arguments.input, inputs, topics) as recording:
-            bound = bind(arguments.spec, arguments.params, recording.types)
+            bound = load_policy(arguments.spec, arguments.params, recording.types)
             with _progress("messages", recording.count) as done:
                 return bound, replay_messages(
                     bound, recording.events, arguments.start, arguments.duration, done
                 )
     arrays = read_arrays(arguments.input)
-    bound = bind(arguments.spec, arguments.params)
+    bound = load_policy(arguments.spec, arguments.params)
     file = str(arguments.input)
     frames = frames_of(arrays, bound, file)
     if frames:
@@ -117,7 +117,7 @@ def _progress(what: str, total: int) -> Iterator[Done]:
         yield lambda count: bar.advance(task, count)
 
 
-def _summary(console: Console, bound: Bound, result: Arrays) -> None:
+def _summary(console: Console, bound: LoadedPolicy, result: Arrays) -> None:
     decisions, counts = np.unique(result["decision"], return_counts=True)
     said = ", ".join(f"{name} {count}" for name, count in zip(decisions, counts, strict=True))
     ticks, inferences = len(result["t"]), int(result["inferred"].sum())

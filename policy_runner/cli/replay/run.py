@@ -17,7 +17,7 @@ from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.robot.load import Bound
+from policy_runner.robot.load import LoadedPolicy
 from policy_runner.ros.messages.message_reader import Reader, build_reader, stamp_ns
 
 Arrays = dict[str, np.ndarray]
@@ -27,7 +27,7 @@ Progress = Callable[[int], None]  # how many messages or samples were done since
 class Trace:
     """What every tick gave, row by row; rows of ticks without it are NaN."""
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: LoadedPolicy) -> None:
         self._bound = bound
         self._rows: dict[str, list[Any]] = {}
         names = [tensor.tensor for tensor in bound.spec_file.spec.observation]
@@ -85,7 +85,7 @@ def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
 
 
 def replay_messages(
-    bound: Bound, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
+    bound: LoadedPolicy, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
 ) -> Arrays:
     """Run the ticks from the first message (and `start_s` after it) to the last.
 
@@ -150,7 +150,7 @@ def _type_of(message: Any) -> Any:
     return Recorded
 
 
-def replay_frames(bound: Bound, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
+def replay_frames(bound: LoadedPolicy, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
     """One inference per frame, each tensor's terms given as float [N, frame].
 
     Histories, clips, normalization and state are the pipeline's; last actions are the file's.
@@ -175,7 +175,9 @@ def _infer(pipeline: Pipeline, k: int, trace: Trace) -> None:
     trace.add(now_ns, "RUN", True, pipeline._decoder.target)
 
 
-def replay_tensors(bound: Bound, tensors: Mapping[str, np.ndarray], done: Progress) -> Arrays:
+def replay_tensors(
+    bound: LoadedPolicy, tensors: Mapping[str, np.ndarray], done: Progress
+) -> Arrays:
     """One inference per row of tensors that go into the model as they are; state is carried.
 
     An input that is not given keeps what it has: recurrent state what the model put out,

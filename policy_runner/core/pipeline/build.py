@@ -98,11 +98,7 @@ def build_pipeline(
             )  # fmt: skip
         except Refusal as refusal:
             problems += refusal.problems
-    if settings.max_tilt_rad and not reads_gravity(spec):
-        expected = "0, or a policy with a projected_gravity term"
-        problems.append(
-            Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")
-        )
+    problems += tilt_problems(settings, spec)
     problems += [] if problems else _unused(spec, file, slots, sources)
     if problems or decoder is None or watch is None or measured is None:
         raise Refusal(problems)
@@ -195,6 +191,14 @@ def _reads_previous_target(spec: PolicySpec) -> bool:
         for tensor in spec.observation
         for term in tensor.every_term
     )
+
+
+def tilt_problems(settings: Settings, spec: PolicySpec) -> list[Problem | str]:
+    """Why the tilt cannot be watched as the settings ask; empty when it can, or need not be."""
+    if not settings.max_tilt_rad or reads_gravity(spec):
+        return []
+    expected = "0, or a policy with a projected_gravity term"
+    return [Problem("", "parameter safety.max_tilt", expected, f"{settings.max_tilt_rad}")]
 
 
 def reads_gravity(spec: PolicySpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policy_runner.backends.interface import BACKENDS, PRECISIONS
-from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.robot.parameters.parameter import Parameter
 
 BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(

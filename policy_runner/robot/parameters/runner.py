@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
-from policy_runner.robot.parameters.command import COMMAND_ROWS, STOP_ROWS
+from policy_runner.robot.parameters.command import COMMAND_ROWS
+from policy_runner.robot.parameters.parameter import Parameter
 from policy_runner.robot.parameters.safety import SAFETY_ROWS
-from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.robot.parameters.stop import STOP_ROWS
 
 TABLE: tuple[Parameter, ...] = (
     Parameter(

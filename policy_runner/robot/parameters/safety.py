@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.robot.parameters.parameter import Parameter
 
 SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(

@@ -16,7 +16,7 @@ from typing import Any
 
 from policy_runner.core.spec import PolicySpec, read_spec
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.ros.messages.message_reader import message_class
+from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
 

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.signals import SignalHandlerOptions
 
-    from policy_runner.ros.process.executor_thread import ExecutorThread
+    from policy_runner.ros.process.executor import ExecutorThread
     from policy_runner.ros.runner.node import PolicyRunner
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

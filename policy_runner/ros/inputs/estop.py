@@ -8,7 +8,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
 from policy_runner.core.safety.operator_requests import Operator
-from policy_runner.ros.inputs.input_graph import explain_silence
+from policy_runner.ros.inputs.graph import explain_silence
 from policy_runner.ros.inputs.polling import MOST_TAKES, PolledSubscription
 
 _TYPE = "std_msgs/msg/Bool"

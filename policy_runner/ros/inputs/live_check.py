@@ -17,9 +17,11 @@ from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.ros.inputs.input_graph import explain_silence
-from policy_runner.ros.messages.message_reader import build_reader, message_class, stamp_ns
-from policy_runner.ros.runner.configured import COMMAND_TOPIC, input_qos
+from policy_runner.ros.inputs.graph import explain_silence
+from policy_runner.ros.inputs.polling import input_qos
+from policy_runner.ros.messages.message_reader import build_reader, stamp_ns
+from policy_runner.ros.messages.types import message_class
+from policy_runner.ros.outputs.command_publisher import COMMAND_TOPIC
 
 
 @dataclass

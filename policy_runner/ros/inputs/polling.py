@@ -11,19 +11,18 @@ import time
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-
-try:  # Humble calls the module otherwise
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:
-    from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.ros.messages.raw_reader import RawReader, header_stamp_ns
 
+try:  # Humble calls the module otherwise
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:
+    from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
 # A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.
 MOST_TAKES = 16
 
@@ -152,3 +151,13 @@ class PolledInput:
 
 def _never_called(_message: Any) -> None:
     raise AssertionError("a polled subscription was executed")
+
+
+def input_qos(lockstep: bool) -> QoSProfile:
+    """Best effort matches every publisher; lockstep may lose nothing."""
+    return QoSProfile(
+        depth=10,
+        history=HistoryPolicy.KEEP_LAST,
+        reliability=ReliabilityPolicy.RELIABLE if lockstep else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )

@@ -9,7 +9,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from policy_runner.core.errors import refuse
 from policy_runner.ros.inputs.polling import PolledSubscription
-from policy_runner.ros.messages.message_reader import message_class
+from policy_runner.ros.messages.types import message_class
 
 TOPIC = "robot_description"
 _LATCHED = QoSProfile(

@@ -10,26 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
+from policy_runner.core.errors import Problem, Refusal, did_you_mean
 from policy_runner.core.inputs.slot import InputSlot, Taker
 
 Reader = Callable[[Any], str]  # '' or why the message is unusable
 _ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")
-
-
-def message_class(type_name: str, key: str) -> Any:
-    """The class of a message type such as `sensor_msgs/msg/Imu`.
-
-    Raises:
-        Refusal: the package is not installed or has no such message.
-    """
-    package, _, name = type_name.partition("/msg/")
-    try:
-        module = __import__(f"{package}.msg", fromlist=[name])
-        return getattr(module, name)
-    except (ImportError, AttributeError) as error:
-        remedy = f"install the package {package}, or correct the type"
-        raise refuse("", key, "a message type that is installed", type_name, remedy) from error
 
 
 def stamp_ns(message: Any) -> int:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from policy_runner.core.inputs.cdr import Layout, Place, Unreadable, read_layout
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.ros.messages.message_reader import build_reader, stamp_ns
+from policy_runner.ros.messages.types import describe_message
 
 RawReader = Callable[[bytes], tuple[str, int]]  # (fault or '', header stamp [ns])
 _ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")
@@ -141,11 +142,3 @@ class SlotReader:
                     continue
             copies.append((target[k : k + 1], 1, offset, place.dtype))
         return copies
-
-
-def describe_message(type_name: str) -> dict[str, str]:
-    """Fields of a message type and their types, in order."""
-    package, _, name = type_name.replace("/msg/", "/").partition("/")
-    module = __import__(f"{package}.msg", fromlist=[name])
-    fields: dict[str, str] = getattr(module, name).get_fields_and_field_types()
-    return fields

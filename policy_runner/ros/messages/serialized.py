@@ -14,7 +14,7 @@ import numpy as np
 
 from policy_runner.core.inputs.cdr import ENCAPSULATION, read_layout
 from policy_runner.core.model import Array
-from policy_runner.ros.messages.raw_reader import describe_message
+from policy_runner.ros.messages.types import describe_message
 
 
 class SerializedCommand:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.command.effort_pd import EffortFromPd
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.robot.load import LoadedPolicy
 from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.outputs.command_messages import CommandFormat
+from policy_runner.ros.outputs.command_publisher import CommandPublisher
 
 
 def command_format(
@@ -81,3 +84,26 @@ def _no_place_for_held(message: str, kind: str) -> list[Problem | str]:
         return []
     got = f"some for command.type {message}, which has no place for them"
     return [Problem("", key, "none", got, remedies[message])]
+
+
+class _NoNode:
+    """Where a publisher would be made; nothing is."""
+
+    def create_publisher(self, *_arguments: object, **_named: object) -> Any:
+        return None
+
+
+def command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
+    """Every reason why the command could not be published as the parameters ask for it."""
+    problems: list[Problem | str] = []
+    values, spec, file = loaded.values, loaded.spec, str(loaded.spec_file.path)
+    pipeline, joints = loaded.pipeline, loaded.joints
+    pd = None
+    if values["command.effort_from_pd"]:
+        with collect(problems):
+            pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
+    with collect(problems):
+        form = command_format(values, spec, file, joints, pipeline.settings.period_ns)
+        order = values["command.joint_names"]
+        CommandPublisher(_NoNode(), "joint_commands", form, pipeline.elements, joints, order, pd)
+    return problems

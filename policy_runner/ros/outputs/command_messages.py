@@ -13,8 +13,8 @@ import yaml
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.robot.settings import COMMAND_TYPES
-from policy_runner.ros.messages.message_reader import message_class
 from policy_runner.ros.messages.serialized import SerializedCommand
+from policy_runner.ros.messages.types import message_class
 
 _POINT_FIELD = {"position": "positions", "velocity": "velocities", "effort": "effort"}
 _ELEMENT = re.compile(r"^(?P<field>[\w.]+)\[(?P<index>\d+)\]$")

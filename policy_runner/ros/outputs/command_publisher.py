@@ -23,6 +23,7 @@ from policy_runner.robot.settings import JOINT_KINDS
 from policy_runner.ros.messages.serialized import SerializedCommand
 from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
+COMMAND_TOPIC = "joint_commands"
 _Part = tuple[Any, SerializedCommand, npt.NDArray[np.intp]]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.robot.parameters.parameter import Parameter, problem
 
 ROS_TYPES = {  # kind of a row -> name in rclpy's Parameter.Type
     "bool": "BOOL",
@@ -42,3 +42,150 @@ def descriptor(row: Parameter) -> Any:
         ends = int(max(low, -(2**63))), int(min(high, 2**63 - 1))
         made.integer_range = [IntegerRange(from_value=ends[0], to_value=ends[1])]
     return made
+
+
+class DeclaredParameters:
+    """The rows declared on one node: their values, their problems, their checks of every set.
+
+    `may_change` says whether a row that is not live may be set now; the node gives it
+    (false while active), so a refusal comes with its reason instead of a silent no-effect. A row
+    that was read at the start takes its present value only, which mends a bad one from YAML.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        table: Sequence[Parameter],
+        may_change: Callable[[], bool] = lambda: True,
+        check: Callable[[Mapping[str, Any]], str] = lambda _values: "",
+    ) -> None:
+        self._node = node
+        self._rows: dict[str, Parameter] = {}
+        self._problems: dict[str, str] = {}
+        self._may_change = may_change
+        self._check = check
+        self._declaring = False
+        self.declare(table)
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def declare(self, table: Sequence[Parameter], keep: Mapping[str, Any] | None = None) -> None:
+        """Declare rows that are not declared yet; a bad override is remembered, never raised.
+
+        `keep` has values by name that go before what YAML says: somebody set them since.
+        """
+        from rclpy.parameter import Parameter as RosParameter
+
+        for row in table:
+            if row.name in self._rows and self._node.has_parameter(row.name):
+                continue
+            self._rows[row.name] = row
+            given, bad = self.override(row)
+            declared: Any = row.default
+            if keep is not None and row.name in keep:
+                declared, given, bad = keep[row.name], None, ""
+            if declared and row.kind.endswith("[]"):
+                declared = list(declared)
+            elif declared is None or row.kind.endswith("[]"):
+                # By type: rclpy would infer BYTE_ARRAY from an empty list.
+                declared = getattr(RosParameter.Type, ROS_TYPES[row.kind])
+            self._declaring = True
+            try:
+                self._node.declare_parameter(
+                    row.name, declared, descriptor(row), ignore_override=bool(bad) or given is None
+                )
+            finally:
+                self._declaring = False
+            if bad:
+                # After declaring, which sets the default: that set would count as mending.
+                self._problems[row.name] = bad
+
+    def override(self, row: Parameter) -> tuple[Any, str]:
+        """What YAML or the command line give for a row, None for nothing; and why not, or ''."""
+        overrides = self._node._parameter_overrides
+        if row.name not in overrides:
+            return None, ""
+        # rcl gives an empty YAML list, which has no type, as no value at all.
+        given = overrides[row.name].value
+        empty = given is None or (not isinstance(given, str) and given in ([], ()))
+        bad = problem(row, [] if empty else given)
+        return (None if empty or bad else given), bad
+
+    def row(self, name: str) -> Parameter:
+        """The declared row of this name."""
+        return self._rows[name]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Undeclare rows, such as those of an input that the newly loaded policy does not have."""
+        for name in names:
+            if self._node.has_parameter(name):  # not where declaring it has failed
+                self._node.undeclare_parameter(name)
+            del self._rows[name]
+            self._problems.pop(name, None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every declared row's name."""
+        return tuple(self._rows)
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences for the values that YAML or the command line got wrong and nobody mended."""
+        return list(self._problems.values())
+
+    def value(self, name: str) -> Any:
+        """Present value; arrays as lists; the row's default (maybe None) when nothing is set."""
+        row = self._rows[name]
+        got = self._node.get_parameter_or(name).value
+        if got is None:
+            has_list = row.kind.endswith("[]") and row.default is not None
+            return list(row.default) if has_list else row.default
+        return list(got) if row.kind.endswith("[]") else got
+
+    def values(self) -> dict[str, Any]:
+        """All present values by name."""
+        return {name: self.value(name) for name in self._rows}
+
+    def _is_present(self, row: Parameter, given: Any) -> bool:
+        given = list(given or ()) if row.kind.endswith("[]") else given
+        return bool(given == self.value(row.name))
+
+    def _on_set(self, parameters: Sequence[Any]) -> Any:
+        from rcl_interfaces.msg import SetParametersResult
+
+        changed = {}
+        if self._declaring:  # a reload does so while active: nobody sets anything
+            return SetParametersResult(successful=True)
+        for parameter in parameters:
+            row = self._rows.get(parameter.name)
+            if row is None:
+                if parameter.name == "use_sim_time" and not self._may_change():
+                    # rclpy would take it at once, the loop's clock was chosen when configuring.
+                    reason = _LATER.format(parameter.name)
+                    return SetParametersResult(successful=False, reason=reason)
+                continue  # rclpy's own
+            may_unset = row.default is None or row.kind.endswith("[]")
+            reason = "" if parameter.value is None and may_unset else problem(row, parameter.value)
+            if not reason and row.at_start and not self._is_present(row, parameter.value):
+                reason = _AT_START.format(row.name)
+            if not reason and not row.live and not row.at_start and not self._may_change():
+                reason = _LATER.format(row.name)
+            if reason:
+                return SetParametersResult(successful=False, reason=reason)
+            changed[row.name] = parameter.value
+        reason = self._check(changed)
+        if reason:
+            return SetParametersResult(successful=False, reason=reason)
+        for name in changed:
+            self._problems.pop(name, None)
+        return SetParametersResult(successful=True)
+
+
+declare_table = DeclaredParameters  # of a node whose rows may all change at any time
+_AT_START = (
+    "parameter {}: read at the start of the process; "
+    "set it in YAML or on the command line, and start again"
+)
+_LATER = (
+    "parameter {}: read while configuring; "
+    "deactivate and clean up the node, set it, configure again"
+)

@@ -1,37 +1,122 @@
-"""Settings of a policy that is configured, with what may change since then."""
+"""The parameters that exist because of a policy, worked out before any of them is declared.
+
+A policy that turns out to be wrong must leave no trace among the parameters.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from policy_runner.core.errors import Refusal
-from policy_runner.core.pipeline.build import reads_gravity
-from policy_runner.core.settings import Settings
-from policy_runner.robot.settings import build_settings
-from policy_runner.ros.parameters.parameter_table import DeclaredParameters
-from policy_runner.ros.runner.configured import Configured
+from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec.elements import action_elements
+from policy_runner.robot.parameter_files import unknown_keys
+from policy_runner.robot.parameters.parameter import Parameter, problem
+from policy_runner.robot.parameters.policy import PREFIXES, policy_rows
+from policy_runner.ros.parameters.declared import DeclaredParameters
 
 
-def live_settings(
-    made: Configured, parameters: DeclaredParameters, changed: Mapping[str, Any]
-) -> Settings:
-    """What it was configured with, but for the rows that may change while it runs.
+@dataclass
+class PolicyParameters:
+    """Values as they would be by name, and what speaks against them; `commit` declares them."""
 
-    Those have their present values, or that of `changed`, which is being set. All others may be
-    set while the node is inactive, and mean nothing before the next configure.
+    values: dict[str, Any]
+    problems: list[Any] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _rows: Sequence[Parameter] = ()
+    _leaving: Sequence[str] = ()
+    _kept: dict[str, Any] = field(default_factory=dict)
 
-    Raises:
-        Refusal: values that contradict each other.
+    def commit(self, parameters: DeclaredParameters) -> None:
+        """Undeclare what the policy does not have, declare what it adds."""
+        parameters.forget(self._leaving)
+        parameters.declare(self._rows, self._kept)
+
+
+def policy_parameters(
+    parameters: DeclaredParameters,
+    present: dict[str, Any],
+    spec_file: SpecFile,
+    overrides: Sequence[str],
+    arguments: list[str],
+) -> PolicyParameters:
+    """Work out the parameters of this policy; `present` are the values of now.
+
+    A value that somebody set stays, if the policy has that parameter at all; one that nobody
+    set is what YAML or the new policy say.
     """
-    present = {**parameters.values(), **changed}
-    live = {
+    problems: list[Any] = []
+    elements = []
+    try:
+        elements = action_elements(spec_file.spec, str(spec_file.path))
+    except Refusal as refusal:
+        problems += refusal.problems
+    rows = policy_rows(spec_file.spec, elements)
+    wanted = {row.name for row in rows}
+    leaving = [name for name in present if name.startswith(PREFIXES) and name not in wanted]
+    values = {name: value for name, value in present.items() if name not in leaving}
+    kept: dict[str, Any] = {}
+    for row in rows:
+        if row.name in present:
+            before = parameters.row(row.name)
+            if before == row:
+                continue
+            leaving.append(row.name)
+            if present[row.name] != _unless_set(parameters, before):
+                kept[row.name] = present[row.name]
+                bad = "" if kept[row.name] is None else problem(row, kept[row.name])
+                problems += [bad] if bad else []
+                continue
+        bad = parameters.override(row)[1]
+        problems += [bad] if bad else []
+        values[row.name] = _unless_set(parameters, row)
+    refused, warnings = unknown_keys(set(overrides), tuple(values), arguments)
+    problems += refused
+    return PolicyParameters(values, problems, warnings, rows, leaving, kept)
+
+
+def values_to_reload_with(
+    parameters: DeclaredParameters, configured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Present values of what is live or of the policy; of all else what `configure` was given.
+
+    The rest may be set while the node is inactive, and means nothing before the next configure:
+    a reload that took it would put another kind of ticker, or real commands, into a loop that was
+    made for what was before.
+    """
+    values = parameters.values()
+    for name in values:
+        is_of_policy = name.startswith(PREFIXES)
+        if name in configured and not is_of_policy and not parameters.row(name).live:
+            values[name] = configured[name]
+    return values
+
+
+def _unless_set(parameters: DeclaredParameters, row: Parameter) -> Any:
+    given = parameters.override(row)[0]
+    value = row.default if given is None else given
+    return list(value) if row.kind.endswith("[]") and value is not None else value
+
+
+def live_values(
+    parameters: DeclaredParameters,
+    configured: Mapping[str, Any],
+    changed: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Present values of the rows that may change while the policy runs, by name.
+
+    All others may be set while the node is inactive, and mean nothing before the next configure.
+
+    Args:
+        parameters: the node's.
+        configured: the values that the policy was configured with.
+        changed: values that are being set, which `parameters` does not have yet.
+    """
+    present = {**parameters.values(), **(changed or {})}
+    return {
         name: value
         for name, value in present.items()
-        if name in made.values and parameters.row(name).live
+        if name in configured and parameters.row(name).live
     }
-    values = {**made.values, **live}
-    settings = build_settings(values, made.spec, made.pipeline.elements, made.simulated)
-    if settings.max_tilt_rad and not reads_gravity(made.spec):
-        raise Refusal(["parameter safety.max_tilt: expected 0, since no term reads gravity"])
-    return settings

@@ -1,29 +1,222 @@
-"""The checks of `configure` that look at parameters: each part is tried, every problem kept."""
+"""Everything that `configure` makes, and makes all of or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from policy_runner.core.errors import Problem, collect, refuse
+from policy_runner.core.command.effort_pd import EffortFromPd
+from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.settings import CommandLimits, InputRule, Settings
-from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.safety.loop_watch import LoopWatch
+from policy_runner.core.spec import PolicySpec, SpecFile
+from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.robot.parameter_files import unknown_keys
-from policy_runner.ros.parameters.parameter_table import DeclaredParameters
-from policy_runner.ros.parameters.policy_parameters import PREFIXES, policy_parameters
+from policy_runner.robot.parameters.policy import PREFIXES
+from policy_runner.ros.inputs.estop import EstopInput
+from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
+from policy_runner.ros.inputs.robot_description import robot_description
+from policy_runner.ros.messages.raw_reader import SlotReader
+from policy_runner.ros.messages.types import message_class
+from policy_runner.ros.outputs.command_format import command_format
+from policy_runner.ros.outputs.command_publisher import COMMAND_TOPIC, CommandPublisher
+from policy_runner.ros.outputs.heartbeat import StatusPublisher
+from policy_runner.ros.outputs.joint_gains import gains_sentence, publish_gains
+from policy_runner.ros.outputs.vectors import VectorPublisher
+from policy_runner.ros.parameters.declared import DeclaredParameters
+from policy_runner.ros.parameters.of_policy import policy_parameters
+from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.kept_topics import KeptTopics
+from policy_runner.ros.runner.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
+
+DRY_RUN_TOPIC = "~/dry_run"
 
 
-def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:
-    if not path:
-        expected = "the path of a policy.yaml or of its folder"
-        problems.append(Problem("", "parameter policy", expected, "nothing"))
-        return None
+@dataclass
+class ConnectedPolicy:
+    """A policy bound to this robot: pipeline, inputs, outputs. `destroy` gives all of it back."""
+
+    node: Any
+    topics: KeptTopics
+    policy: LoadedPolicy
+    inputs: list[PolledInput] = field(default_factory=list)
+    clock: PolledSubscription | None = None
+    commands: CommandPublisher | None = None
+    status: StatusPublisher | None = None
+    vectors: VectorPublisher | None = None
+    estop: EstopInput | None = None
+    tell_gains: Callable[[], Any] = lambda: None
+    command_topic: str = ""
+    _ticker: Ticker | None = None
+
+    @property
+    def spec(self) -> PolicySpec:
+        """The policy's spec, with the message types of this robot."""
+        return self.policy.spec
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What steps."""
+        return self.policy.pipeline
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters that it was configured with, by name."""
+        return self.policy.values
+
+    def make_loop(
+        self, prepare_thread: Callable[[], None], watch: LoopWatch | None = None
+    ) -> ControlLoop:
+        """A control loop that has not started yet."""
+        assert self.commands is not None
+        assert self.status is not None
+        box: list[ControlLoop] = []
+        self._ticker = self.make_ticker(lambda: box[0].answer_again())
+        loop = ControlLoop(
+            self.pipeline,
+            self._ticker,
+            self.inputs,
+            self.commands,
+            self.status,
+            prepare_thread,
+            stamp_clock=None if self.policy.simulated else time.time_ns,
+            answers=self.values["lockstep"],
+            window=self.values["diagnostics.window"],
+            dry_run=self.values["dry_run"],
+            vectors=self.vectors,
+            estop=self.estop,
+            watch=watch,
+        )
+        box.append(loop)
+        return loop
+
+    def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
+        """What ticks for this policy; `repeat` answers once more, in lockstep."""
+        period_ns = self.pipeline.settings.period_ns
+        if self.clock is None:
+            return WallTicker(period_ns)
+        if self.values["lockstep"]:
+            return LockstepTicker(self.node, period_ns, self.clock, self.inputs, repeat)
+        return SimTimeTicker(self.node, period_ns, self.clock)
+
+    def prepare_ticker(self, loop: ControlLoop) -> None:
+        """Make what `take_over` will use, before it."""
+        self._ticker = self.make_ticker(loop.answer_again)
+
+    def take_over(self, loop: ControlLoop, before: ConnectedPolicy) -> None:
+        """Have a running loop go on with this policy; called by its control thread."""
+        assert self.commands is not None
+        assert self.status is not None
+        assert self._ticker is not None
+        self.pipeline.continue_from(before.pipeline)
+        # Last what changes the loop: if any of this fails, it goes on as it was.
+        loop.take_over(self.pipeline, self._ticker, self.inputs, self.commands, self.vectors)
+        self.status.set_period(self.pipeline.settings.period_ns)
+
+    @property
+    def loop_clock_ns(self) -> int:
+        """Now, on the clock that ages are counted on."""
+        return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
+
+    def destroy(self, but: ConnectedPolicy | None = None) -> None:
+        """Give the topics and the model back, but for what the policy `but` has as well.
+
+        The control thread must be gone, or work for that other policy.
+        """
+        self.topics.destroy(but.topics if but is not None else None)
+        if but is None and self.status is not None:
+            self.status.destroy()
+        self.policy.model.close()
+        self.inputs, self.clock, self.estop = [], None, None
+        self.commands = self.status = self.vectors = None
+
+
+def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -> ConnectedPolicy:
+    """Read, check, load, warm up and connect.
+
+    Raises:
+        Refusal: with every problem that could be found, and nothing left behind.
+    """
+    problems: list[Problem | str] = []
+    spec_file = read_policy(parameters.value("policy"), problems)
+    warnings = declare_for_policy(node, parameters, spec_file, arguments, problems)
+    if spec_file is not None and not problems:
+        node.engine_wait.build_if_missing(parameters.values(), spec_file)
+    simulated = bool(node.get_parameter("use_sim_time").value)
+    values = parameters.values()
     with collect(problems):
-        return read_spec(Path(path))
-    return None
+        values["robot_description"] = robot_description(node, values["limits.urdf"])
+    loaded = bind_policy(spec_file, values, simulated, problems, warnings)
+    made = connect(node, loaded)
+    made.tell_gains()
+    return made
+
+
+def connect(
+    node: Any, loaded: LoadedPolicy, before: ConnectedPolicy | None = None
+) -> ConnectedPolicy:
+    """Make the topics of a loaded policy; those of the one before stay in use where they fit.
+
+    Raises:
+        Refusal: with every problem that could be found, and nothing left behind.
+    """
+    topics = KeptTopics(node, before.topics if before is not None else None)
+    made = ConnectedPolicy(node, topics, loaded)
+    try:
+        _connect(made, before)
+    except BaseException:
+        made.destroy(but=before)
+        raise
+    return made
+
+
+def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
+    topics, values, pipeline, spec = made.topics, made.values, made.pipeline, made.spec
+    joints, file = made.policy.joints, str(made.policy.spec_file.path)
+    period_ns = pipeline.settings.period_ns
+    lockstep = values["lockstep"]
+    problems: list[Problem | str] = []
+    made.command_topic = DRY_RUN_TOPIC if values["dry_run"] else COMMAND_TOPIC
+    with collect(problems):
+        # Before the inputs: it asks for the joints' positions and velocities.
+        pd = None
+        if values["command.effort_from_pd"]:
+            pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
+        form = command_format(values, spec, file, joints, period_ns)
+        order = values["command.joint_names"]
+        made.commands = CommandPublisher(
+            topics, made.command_topic, form, pipeline.elements, joints, order, pd
+        )
+    for name, slot in pipeline.slots.items():
+        with collect(problems):
+            message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
+            reader = SlotReader(slot, message_type)
+            check_stamped(slot, values)
+            polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
+            made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))
+    if problems:
+        raise Refusal(problems)
+    if made.policy.simulated:
+        clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
+        made.clock = PolledSubscription(topics, clock, "/clock", input_qos(lockstep))
+    if before is None:
+        made.status = StatusPublisher(made.node, period_ns)
+    else:  # of the node, not of a policy
+        made.status = before.status
+    made.estop = made.node.estop  # from the node's first moment on, so that no press is lost
+    if values["publish_vectors"]:
+        names = [element.joint for element in pipeline.elements]
+        made.vectors = VectorPublisher(
+            topics, pipeline.observations, lambda: pipeline.raw_action, names
+        )
+    has_gains = spec.stiffness is not None or spec.damping is not None
+    if has_gains and not values["command.effort_from_pd"]:
+        made.policy.warnings.append(gains_sentence(spec, form.gains, joints))
+    made.tell_gains = partial(publish_gains, topics, spec, file, joints)
 
 
 def declare_for_policy(
@@ -47,38 +240,6 @@ def declare_for_policy(
     return warned
 
 
-def with_robot_types(spec_file: SpecFile, values: dict[str, Any]) -> SpecFile:
-    inputs = {
-        name: given.model_copy(update={"type": values[f"inputs.{name}.type"]})
-        for name, given in spec_file.spec.inputs.items()
-    }
-    return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
-
-
-def name_type_parameters(
-    problems: Sequence[Problem | str], trained: PolicySpec, values: Mapping[str, Any]
-) -> list[Problem | str]:
-    """Name the parameter in a problem with a type that it put in the place of the spec's."""
-    changed = {
-        values[f"inputs.{name}.type"]: (
-            f"correct parameter inputs.{name}.type (the spec says {given.type})"
-        )
-        for name, given in trained.inputs.items()
-        if values[f"inputs.{name}.type"] != given.type
-    }
-
-    def named(problem: Problem | str) -> Problem | str:
-        if isinstance(problem, str):
-            return problem
-        for kind, text in changed.items():
-            if problem.got == kind or (kind and problem.expected.endswith(kind)):
-                remedy = f"{text}; {problem.remedy}" if problem.remedy else text
-                return replace(problem, remedy=remedy)
-        return problem
-
-    return [named(problem) for problem in problems]
-
-
 def check_stamped(slot: InputSlot, values: Mapping[str, Any]) -> None:
     """A stamp can only be strict where there is one.
 
@@ -89,9 +250,3 @@ def check_stamped(slot: InputSlot, values: Mapping[str, Any]) -> None:
     if values[key] and not slot.stamped:
         expected = f"false, since a {slot.spec.type} has no header"
         raise refuse("", f"parameter {key}", expected, "true")
-
-
-def stand_in_settings(spec: PolicySpec) -> Settings:
-    """Settings that nothing runs with: to build a pipeline when the real ones were refused."""
-    rules = {name: InputRule(max_age_ns=1) for name in spec.inputs}
-    return Settings(1, 1, rules, CommandLimits.none(0))

@@ -53,3 +53,28 @@ class Swap:
         """Whether the new policy has done a whole tick: nobody is within the old one any more."""
         ticked = self._made_at is not None and self._loop.ticks > self._made_at
         return ticked or not self._loop.running
+
+
+class Question:
+    """Answered once by the control thread, or withdrawn by who asked: never both."""
+
+    def __init__(self) -> None:
+        self.accepted = False
+        self.message = ""
+        self._settled = threading.Lock()
+        self._answered = threading.Event()
+
+    def answer(self, accepted: bool, message: str) -> bool:
+        """Whether the one who asked still wants it; never waits."""
+        if not self._settled.acquire(blocking=False):
+            return False
+        self.accepted, self.message = accepted, message
+        self._answered.set()
+        return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether there is an answer; without one the question is withdrawn."""
+        if self._answered.wait(timeout_s):
+            return True
+        # If that fails, the answer is being written in this very moment.
+        return not self._settled.acquire(blocking=False) and self._answered.wait(timeout_s)

@@ -13,11 +13,15 @@ import threading
 import time
 
 from policy_runner.robot.parameter_files import early_value
-from policy_runner.ros.process.lifetime import NOT_IN_TIME, end_on_signal, ignore_further_signals
-from policy_runner.ros.process.log_folder import with_usable_log
+from policy_runner.ros.process.lifetime import (
+    NOT_IN_TIME,
+    end_on_signal,
+    ignore_further_signals,
+    prefer_udp,
+    with_usable_log,
+)
 from policy_runner.ros.process.realtime import prepare_process
 from policy_runner.ros.process.stderr import PrivateStderr
-from policy_runner.ros.process.transport import prefer_udp
 
 NODE_NAME = "policy_runner"
 _END_WITHIN_S = 1.6
@@ -58,7 +62,7 @@ def _run(arguments: list[str], ended: threading.Event) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from policy_runner.ros.process.executor_thread import ExecutorThread
+    from policy_runner.ros.process.executor import ExecutorThread
     from policy_runner.ros.runner.node import PolicyRunner
 
     with_log = with_usable_log(arguments)

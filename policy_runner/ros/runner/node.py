@@ -16,12 +16,12 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.robot.settings import TABLE
 from policy_runner.ros.inputs.estop import EstopInput
-from policy_runner.ros.parameters.of_policy import live_settings
-from policy_runner.ros.parameters.parameter_table import DeclaredParameters
+from policy_runner.ros.parameters.declared import DeclaredParameters
+from policy_runner.ros.parameters.of_policy import live_values
 from policy_runner.ros.process.executor import ExecutorPulse
 from policy_runner.ros.process.lifetime import ENDED_WELL, LOOP_FAILED, START_REFUSED
 from policy_runner.ros.process.realtime import Granted, prepare_control_thread
-from policy_runner.ros.runner.configured import Configured, configure
+from policy_runner.ros.runner.configure import ConnectedPolicy, configure
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.engine_wait import EngineWait
 from policy_runner.ros.runner.reload import Reload
@@ -42,7 +42,7 @@ class PolicyRunner(LifecycleNode):
         super().__init__("policy_runner", **options)
         self._granted = granted or Granted()
         self._arguments = arguments or []
-        self._configured: Configured | None = None
+        self._configured: ConnectedPolicy | None = None
         self._loop: ControlLoop | None = None
         self._problems: list[str] = []
         self.parameters = DeclaredParameters(
@@ -68,7 +68,7 @@ class PolicyRunner(LifecycleNode):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
 
     @property
-    def configured(self) -> Configured | None:
+    def configured(self) -> ConnectedPolicy | None:
         """What configure made; None before it, and after cleanup."""
         return self._configured
 
@@ -77,7 +77,7 @@ class PolicyRunner(LifecycleNode):
         """The control loop; None while the node is not active."""
         return self._loop
 
-    def adopt(self, made: Configured) -> None:
+    def adopt(self, made: ConnectedPolicy) -> None:
         """This runs from now on: configure made it, or a reload put it in the place of that."""
         made.pipeline.operator = self.operator
         self._configured = made
@@ -147,12 +147,12 @@ class PolicyRunner(LifecycleNode):
         self._problems = []
         made = configure(self, self.parameters, self._arguments)
         self.adopt(made)
-        for warning in made.warnings:
+        for warning in made.policy.warnings:
             self.get_logger().warning(warning)
         rate = 1e9 / made.pipeline.settings.period_ns
         self.get_logger().info(
-            f"configured: {made.spec.name} at {rate:g} Hz on {made.model.provider} "
-            f"({made.model.facts.get('chosen', 'as asked')}), "
+            f"configured: {made.spec.name} at {rate:g} Hz on {made.policy.model.provider} "
+            f"({made.policy.model.facts.get('chosen', 'as asked')}), "
             f"inputs {', '.join(made.spec.inputs)}, commands {made.command_topic}"
         )
 
@@ -162,7 +162,9 @@ class PolicyRunner(LifecycleNode):
             raise Refusal(["activate: expected a configured node, got none; configure first"])
         if self._ending:
             raise Refusal(["activate: expected a process that goes on, got one that ends"])
-        made.pipeline.settings = live_settings(made, self.parameters, {})
+        made.pipeline.settings = made.policy.settings_with(
+            live_values(self.parameters, made.values)
+        )
         priority = self.parameters.value("realtime.priority")
         self._loop = made.make_loop(
             lambda: prepare_control_thread(priority, self._granted), self.pulse.watch
@@ -238,7 +240,7 @@ class PolicyRunner(LifecycleNode):
                 return "parameter policy: while active, set it by itself"
             return self.reload.take(changed["policy"])
         try:
-            settings = live_settings(made, self.parameters, changed)
+            settings = made.policy.settings_with(live_values(self.parameters, made.values, changed))
         except Refusal as refusal:
             return "; ".join(str(problem) for problem in refusal.problems)
         if loop is not None:  # otherwise they come with the next activation

@@ -1,11 +1,9 @@
-"""`~/reload`, and a changed parameter `policy` while active: another policy, or none of it.
-
-The new policy is loaded, checked and warmed up beside the running one, its inputs are heard
-before it runs, and it takes over between two ticks; on any error the old one goes on.
-"""
+"""One attempt to put a new policy in the place of the running one; see `reload`."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +14,225 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from policy_runner.core.errors import Refusal
-from policy_runner.ros.runner.reload_attempt import Attempt
+from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
+from policy_runner.ros.inputs.polling import PolledInput
+from policy_runner.ros.parameters.of_policy import (
+    PolicyParameters,
+    policy_parameters,
+    values_to_reload_with,
+)
+from policy_runner.ros.process.realtime import prepare_working_thread
+from policy_runner.ros.runner.configure import ConnectedPolicy, connect
+from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.handover import Swap
+
+_HEARD_WITHIN_S = 1.0
+_SWAPPED_WITHIN_S = 0.5
+_LOADED_WITHIN_S = 0.5  # when nobody wants it any more
+
+
+class Attempt:
+    """Loading (in its own thread), then hearing its inputs, then the swap.
+
+    `advance` is called again and again by the executor and never waits for long; it raises
+    Refusal when the old policy goes on. `leaving` is what may be destroyed, and when.
+    """
+
+    def __init__(self, node: Any, path: str, arguments: list[str]) -> None:
+        self.path = path
+        self.loaded_in_s = 0.0
+        self.leaving: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+        self._node = node
+        self._before: ConnectedPolicy = node.configured
+        self._loop: ControlLoop | None = node.loop
+        self._present: dict[str, Any] = node.parameters.values()
+        self._given, self._simulated = self._present, bool(node.get_parameter("use_sim_time").value)
+        if self._loop is not None:
+            # What runs was made with these; what was set since then waits for a configure.
+            self._given = values_to_reload_with(node.parameters, self._before.values)
+            self._simulated = self._before.policy.simulated
+        self._overrides = list(node._parameter_overrides)
+        self._arguments = arguments
+        self._plan: PolicyParameters | None = None
+        self._loaded: LoadedPolicy | None = None
+        self._refusal: Refusal | None = None
+        self._ready = threading.Event()
+        self._made: ConnectedPolicy | None = None
+        self._hear_until_s = 0.0
+        self._given_up = False
+        self._thread = threading.Thread(target=self._load, name="reload", daemon=True)
+        self._thread.start()
+
+    def wait_for_load(self, timeout_s: float) -> bool:
+        """Whether the policy is loaded, or refused."""
+        return self._ready.wait(timeout_s)
+
+    def _load(self) -> None:
+        prepare_working_thread()
+        begun_s = time.monotonic()
+        try:
+            problems: list[Any] = []
+            spec_file = read_policy(self.path, problems)
+            if spec_file is None:
+                raise Refusal(problems)
+            parameters = self._node.parameters
+            plan = policy_parameters(
+                parameters, self._given, spec_file, self._overrides, self._arguments
+            )
+            plan.values["policy"] = self.path
+            # What was heard when configuring, where the limits come from a topic.
+            plan.values["robot_description"] = self._before.values.get("robot_description")
+            problems += plan.problems
+            loaded = bind_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
+            loaded.pipeline.activate()
+            self._plan, self._loaded = plan, loaded
+            if self._given_up:
+                loaded.model.close()
+        except Refusal as refusal:
+            self._refusal = refusal
+        except Exception as error:  # noqa: BLE001 - the old policy goes on whatever it was
+            self._refusal = Refusal([f"{type(error).__name__}: {error}"])
+        self.loaded_in_s = time.monotonic() - begun_s
+        self._ready.set()
+
+    def advance(self) -> ConnectedPolicy | None:
+        """One look at what can be done next; the new policy once it runs.
+
+        Raises:
+            Refusal: why the old one goes on.
+        """
+        if not self._ready.is_set():
+            return None
+        if self._node.loop is not self._loop or self._node.configured is not self._before:
+            raise Refusal(["reload: expected the node to stay as it was, got another transition"])
+        if self._loop is not None and not self._loop.running:
+            raise Refusal([f"reload: the control thread has ended: {self._loop.error}"])
+        if self._made is None:
+            if self._refusal is not None or self._loaded is None:
+                raise self._refusal or Refusal(["reload: nothing was loaded"])
+            loaded, self._loaded = self._loaded, None
+            self._made = connect(self._node, loaded, self._before)
+            self._begin_to_hear(self._made)
+        if not self._heard(self._made):
+            return None
+        return self._swap(self._made)
+
+    def _begin_to_hear(self, made: ConnectedPolicy) -> None:
+        """Have the loop fill the new inputs beside the old ones, so that no tick misses any."""
+        self._hear_until_s = time.monotonic() + _HEARD_WITHIN_S
+        if self._loop is None:
+            return
+        old = {one.polled.subscription: one for one in self._before.inputs}
+        pairs = [(old.get(one.polled.subscription), one) for one in made.inputs]
+        loop = self._loop
+
+        def hear() -> None:
+            for before, one in pairs:
+                if before is not None:
+                    before.also = one
+            loop.hear([one for before, one in pairs if before is None])
+
+        loop.call(hear)
+
+    def _heard(self, made: ConnectedPolicy) -> bool:
+        if self._loop is None:
+            return True
+        late = time.monotonic() > self._hear_until_s
+        fed = {one.also: one for one in self._before.inputs if one.also is not None}
+        silent = []
+        for one in made.inputs:
+            name = one.slot.name
+            if one.slot.missing() and not self._is_silent_anyway(made, name, fed.get(one)):
+                silent.append(f"input {name} ({one.slot.spec.topic}): expected a message within "
+                              f"{_HEARD_WITHIN_S:g} s, got {one.slot.missing()}")  # fmt: skip
+        if silent and late:
+            raise Refusal(silent)
+        return not silent
+
+    def _is_silent_anyway(
+        self, made: ConnectedPolicy, name: str, fed_by: PolledInput | None
+    ) -> bool:
+        """Whether nothing gets worse without it: it is silent for the running policy, too."""
+        rule = made.pipeline.settings.inputs[name]
+        if fed_by is None:
+            return rule.on_stale == "zero"
+        age_ns = self._before.loop_clock_ns - fed_by.slot.oldest_ns
+        return bool(fed_by.slot.missing()) or age_ns > rule.max_age_ns
+
+    def _swap(self, made: ConnectedPolicy) -> ConnectedPolicy:
+        self._take_live_changes(made)
+        loop, before = self._loop, self._before
+        may_go: Callable[[], bool] = _always
+        if loop is not None:
+            made.prepare_ticker(loop)
+            swap = Swap(loop, lambda: made.take_over(loop, before))
+            swap.make(_SWAPPED_WITHIN_S)
+            may_go = swap.has_ticked
+        elif made.status is not None:
+            made.status.set_period(made.pipeline.settings.period_ns)
+        # The new one runs: whatever fails from here on is told, and nothing of it is undone.
+        self._made = None
+        for what, do in (("~/joint_gains", made.tell_gains), ("parameters", self._commit)):
+            try:
+                do()
+            except Exception as error:  # noqa: BLE001 - see above
+                made.policy.warnings.append(
+                    f"reload: {what} failed: {type(error).__name__}: {error}"
+                )
+        # After the gains, whose publisher may be one of those that are kept.
+        self.leaving.append((may_go, lambda: before.destroy(but=made)))
+        return made
+
+    def _commit(self) -> None:
+        if self._plan is not None:
+            self._plan.commit(self._node.parameters)
+
+    def _take_live_changes(self, made: ConnectedPolicy) -> None:
+        """What somebody set while this was loading."""
+        parameters = self._node.parameters
+        changed = {
+            name: value
+            for name, value in parameters.values().items()
+            if name in made.values
+            and name != "policy"
+            and parameters.row(name).live
+            and value != self._present.get(name, value)
+        }
+        if changed:
+            made.values.update(changed)
+            made.pipeline.settings = made.policy.settings_with({})
+
+    def give_up(self) -> None:
+        """Undo what was begun; the old policy goes on."""
+        made, loop, before = self._made, self._loop, self._before
+        self._made, self._given_up = None, True
+        # A process that ends in the middle of a runtime's loading may crash.
+        self._thread.join(_LOADED_WITHIN_S)
+        if self._loaded is not None:
+            self._loaded.model.close()
+        if made is None:
+            return
+        undone = threading.Event()
+
+        def undo() -> None:
+            for one in before.inputs:
+                one.also = None
+            if loop is not None:
+                loop.hear_only(before.inputs)
+            undone.set()
+
+        if loop is not None and loop.running:
+            loop.call(undo)
+            over = lambda: undone.is_set() or not loop.running  # noqa: E731
+            self.leaving.append((over, lambda: made.destroy(but=before)))
+        else:
+            undo()
+            made.destroy(but=before)
+
+
+def _always() -> bool:
+    return True
+
 
 _LOOK_AGAIN_S = 0.005
 # The executor is busy for so long at most when `policy` is set; diagnostics come later then.
@@ -109,7 +325,7 @@ class Reload:
                     self.count += 1
                     self._node.adopt(made)
                     text = f"{made.spec.name} runs, loaded in {attempt.loaded_in_s:.2f} s"
-                    self._end(True, text, made.warnings)
+                    self._end(True, text, made.policy.warnings)
         leaving, self._leaving = self._leaving, []
         for may_go, destroy in leaving:
             if may_go():
@@ -154,8 +370,8 @@ class Reload:
     def _say(self, success: bool, text: str, path: str, warnings: list[str]) -> None:
         made = self._node.configured
         if made is not None:
-            made.description["reloads"] = self.count
-            made.description["last reload"] = text
+            made.policy.description["reloads"] = self.count
+            made.policy.description["last reload"] = text
         logger = self._node.get_logger()
         for warning in warnings:
             logger.warning(warning)

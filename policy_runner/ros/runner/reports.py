@@ -13,10 +13,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
-from policy_runner.ros.inputs.graph import deaf_receivers
-from policy_runner.ros.inputs.input_graph import explain_silence
+from policy_runner.ros.inputs.graph import deaf_receivers, explain_silence
 from policy_runner.ros.process.realtime import Granted
-from policy_runner.ros.runner.configured import Configured
+from policy_runner.ros.runner.configure import ConnectedPolicy
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
 
@@ -34,7 +33,7 @@ class RunnerReports:
         self._late_before = 0
         self.tell_refusals()
 
-    def begin(self, made: Configured) -> None:
+    def begin(self, made: ConnectedPolicy) -> None:
         """A new loop starts counting from here; says what it waits for."""
         self._late_before = made.pipeline.late_inferences
         waits = made.pipeline.settings.require_arming
@@ -50,7 +49,7 @@ class RunnerReports:
             self._refusals_told += 1
             self._node.get_logger().warning(refusal)
 
-    def explain_silence(self, made: Configured | None) -> None:
+    def explain_silence(self, made: ConnectedPolicy | None) -> None:
         """Leave with every input that is silent why, as far as the graph knows."""
         if made is None:
             return
@@ -65,7 +64,7 @@ class RunnerReports:
             )
 
     def publish(
-        self, made: Configured | None, loop: ControlLoop | None, problems: Sequence[str]
+        self, made: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
     ) -> None:
         """One message with every status."""
         message = DiagnosticArray(status=self._statuses(made, loop, problems))
@@ -73,7 +72,7 @@ class RunnerReports:
         self._publisher.publish(message)
 
     def _statuses(
-        self, made: Configured | None, loop: ControlLoop | None, problems: Sequence[str]
+        self, made: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
     ) -> list[Any]:
         texts = self._texts
         if made is None:
@@ -81,7 +80,7 @@ class RunnerReports:
         dry_run, active = made.values["dry_run"], loop is not None
         unusable = made.commands.unusable_measurements if made.commands is not None else None
         statuses = [
-            texts.model(made.description),
+            texts.model(made.policy.description),
             texts.safety(made.pipeline, active, dry_run, unusable),
         ]
         if loop is None:
@@ -96,22 +95,24 @@ class RunnerReports:
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
             texts.inputs(made.pipeline, now_ns, made.loop_clock_ns, estop),
-            texts.inference(loop, made.model.provider),
+            texts.inference(loop, made.policy.model.provider),
         ]
         return statuses
 
-    def _tell_deaf_receivers(self, made: Configured, safety: Any) -> None:
+    def _tell_deaf_receivers(self, made: ConnectedPolicy, safety: Any) -> None:
         if made.commands is not None:
             deaf = deaf_receivers(self._node, made.commands.publishers)
             if deaf:
                 safety.level = max(safety.level, bytes([LEVEL_WARN]))
                 safety.message = f"{safety.message}; {deaf}"
 
-    def _log(self, made: Configured, loop: ControlLoop) -> None:
+    def _log(self, made: ConnectedPolicy, loop: ControlLoop) -> None:
         self.tell_refusals()
         logger = self._node.get_logger()
         interval = self._parameters.value("diagnostics.log_interval")
-        for line in getattr(made.model, "take_log", tuple)():  # what a backend's library said
+        for line in getattr(
+            made.policy.model, "take_log", tuple
+        )():  # what a backend's library said
             logger.warning(line)
         if loop.error is not None:
             logger.error(

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from std_srvs.srv import Trigger
 
 from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.handover import Question
 
 _ANSWER_WITHIN_S = 0.5
 Ask = Callable[[ControlLoop, "Question"], None]
-
-
-class Question:
-    """Answered once by the control thread, or withdrawn by who asked: never both."""
-
-    def __init__(self) -> None:
-        self.accepted = False
-        self.message = ""
-        self._settled = threading.Lock()
-        self._answered = threading.Event()
-
-    def answer(self, accepted: bool, message: str) -> bool:
-        """Whether the one who asked still wants it; never waits."""
-        if not self._settled.acquire(blocking=False):
-            return False
-        self.accepted, self.message = accepted, message
-        self._answered.set()
-        return True
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether there is an answer; without one the question is withdrawn."""
-        if self._answered.wait(timeout_s):
-            return True
-        # If that fails, the answer is being written in this very moment.
-        return not self._settled.acquire(blocking=False) and self._answered.wait(timeout_s)
 
 
 class RunnerServices:

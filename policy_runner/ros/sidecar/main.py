@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 
-from policy_runner.ros.process.lifetime import end_on_signal, ignore_further_signals
-from policy_runner.ros.process.log_folder import with_usable_log
+from policy_runner.ros.process.lifetime import (
+    end_on_signal,
+    ignore_further_signals,
+    prefer_udp,
+    with_usable_log,
+)
 from policy_runner.ros.process.stderr import PrivateStderr
-from policy_runner.ros.process.transport import prefer_udp
 
 _END_S = 1.0
 
@@ -30,7 +33,7 @@ def _run(args: list[str] | None, ended: threading.Event) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from policy_runner.ros.process.executor_thread import ExecutorThread
+    from policy_runner.ros.process.executor import ExecutorThread
     from policy_runner.ros.sidecar.node import JetsonDiagnostics
 
     arguments = with_usable_log(sys.argv if args is None else args)

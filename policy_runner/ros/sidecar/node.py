@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from policy_runner.ros.diagnostics.status import LEVEL_WARN, level_number, make_status
-from policy_runner.ros.parameters.parameter_table import declare_table
+from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.ros.sidecar.command_watch import CommandWatch
 from policy_runner.ros.sidecar.parameters import PARAMETERS
 from policy_runner.telemetry.groups import make_groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy_runner.ros.parameters.parameter_table import Parameter
+from policy_runner.robot.parameters.parameter import Parameter
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("period", 1.0, "Time between two messages on /diagnostics", "s", 0.05, 2.0),

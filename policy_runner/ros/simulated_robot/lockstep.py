@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from policy_runner.ros.simulated_robot.simulated_robot_topics import (
+from policy_runner.ros.simulated_robot.topics import (
     COMMAND_TOPIC,
     NS_PER_S,
     STATUS_TOPIC,

@@ -6,8 +6,11 @@ import sys
 import threading
 from importlib.util import find_spec
 
-from policy_runner.ros.process.lifetime import end_on_signal, ignore_further_signals
-from policy_runner.ros.process.log_folder import with_usable_log
+from policy_runner.ros.process.lifetime import (
+    end_on_signal,
+    ignore_further_signals,
+    with_usable_log,
+)
 from policy_runner.ros.process.stderr import PrivateStderr
 
 _END_S = 1.0
@@ -33,7 +36,7 @@ def _run(argv: list[str], ended: threading.Event) -> int:
     import rclpy.utilities
     from rclpy.signals import SignalHandlerOptions
 
-    from policy_runner.ros.process.executor_thread import ExecutorThread
+    from policy_runner.ros.process.executor import ExecutorThread
     from policy_runner.ros.simulated_robot.node import SimulatedRobot
 
     viewer = "--viewer" in rclpy.utilities.remove_ros_args(argv)[1:]

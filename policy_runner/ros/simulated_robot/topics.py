@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from policy_runner.sim.balancer import JOINT_NAMES
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from policy_runner.ros.inputs.polling import PolledSubscription
+from policy_runner.sim.balancer import JOINT_NAMES, Balancer
+from policy_runner.sim.sensors import Noise, Reading
 
 
 class WheelCommands:
@@ -42,3 +55,148 @@ class WheelCommands:
     def _ignore(self, reason: str) -> None:
         self.ignored += 1
         self.problem = f"joint command: {reason}"
+
+
+COMMAND_TOPIC = "joint_commands"
+STATUS_TOPIC = "policy_runner/status"
+NS_PER_S = 1_000_000_000
+
+
+def _qos(reliable: bool = True) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=10,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+class RobotTopics:
+    """Publishers and polled subscriptions of one simulated robot.
+
+    Best effort subscriptions hear every publisher; in lockstep nothing may be lost, so there
+    they are reliable. Publishers are reliable always, which suits both kinds of subscriber.
+    """
+
+    def __init__(
+        self, node: Node, lockstep: bool, clock: bool, cmd_vel: bool, trajectory: bool, noise: Noise
+    ) -> None:
+        self._node = node
+        publisher = node.create_publisher
+        self._imu_publisher = publisher(Imu, "imu/data", _qos())
+        self._joints_publisher = publisher(JointState, "joint_states", _qos())
+        self._odom_publisher = publisher(Odometry, "odom", _qos())
+        self._cmd_vel_publisher = publisher(TwistStamped, "cmd_vel", _qos()) if cmd_vel else None
+        self._clock_publisher = publisher(Clock, "/clock", _qos()) if clock else None
+        self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
+        kind = JointTrajectory if trajectory else JointState
+        self._command = PolledSubscription(node, kind, COMMAND_TOPIC, _qos(reliable=lockstep))
+        self._status = PolledSubscription(node, DiagnosticArray, STATUS_TOPIC, _qos())
+        self._polled = [self._command, self._status]
+        self.wheel_commands = WheelCommands()
+        self._imu, self._joints, self._odom = Imu(), JointState(), Odometry()
+        self._twist, self._clock = TwistStamped(), Clock()
+        self._fill_constants(noise)
+
+    def _fill_constants(self, noise: Noise) -> None:
+        self._imu.header.frame_id = "imu_link"
+        for field, sigma in (
+            ("orientation_covariance", noise.orientation),
+            ("angular_velocity_covariance", noise.gyro),
+            ("linear_acceleration_covariance", noise.linear_acceleration),
+        ):
+            setattr(self._imu, field, [sigma**2 if i % 4 == 0 else 0.0 for i in range(9)])
+        self._joints.name = list(reversed(JOINT_NAMES))  # as it comes: right first
+        self._odom.header.frame_id = "odom"
+        self._odom.child_frame_id = "base_link"
+        self._twist.header.frame_id = "base_link"
+
+    # -- out ---------------------------------------------------------------------------------
+
+    def set_state(
+        self, stamp_ns: int, reading: Reading, balancer: Balancer, command: tuple[float, float]
+    ) -> None:
+        """Fill all messages with one time and state; nothing is sent yet."""
+        sec, nanosec = divmod(stamp_ns, NS_PER_S)
+        stamps = [m.header.stamp for m in (self._imu, self._joints, self._odom, self._twist)]
+        for stamp in (*stamps, self._clock.clock):
+            stamp.sec, stamp.nanosec = sec, nanosec
+        imu = self._imu
+        q, w, a = imu.orientation, imu.angular_velocity, imu.linear_acceleration
+        q.x, q.y, q.z, q.w = reading.orientation_xyzw.tolist()
+        w.x, w.y, w.z = reading.gyro.tolist()
+        a.x, a.y, a.z = reading.linear_acceleration.tolist()
+        self._joints.position = reading.wheel_position[::-1].tolist()
+        self._joints.velocity = reading.wheel_velocity[::-1].tolist()
+        position, twist = self._odom.pose.pose.position, self._odom.twist.twist
+        position.x, position.y, position.z = balancer.data.qpos[:3].tolist()
+        q = self._odom.pose.pose.orientation
+        q.x, q.y, q.z, q.w = balancer.orientation_xyzw.tolist()
+        v, w = twist.linear, twist.angular
+        v.x, v.y, v.z = balancer.base_velocity.tolist()
+        w.x, w.y, w.z = balancer.gyro.tolist()
+        self._twist.twist.linear.x, self._twist.twist.angular.z = command
+
+    def publish_state(self) -> None:
+        """Send what `set_state` filled; sending it again is a repetition."""
+        self._joints_publisher.publish(self._joints)
+        self._odom_publisher.publish(self._odom)
+        if self._cmd_vel_publisher is not None:
+            self._cmd_vel_publisher.publish(self._twist)
+        self._imu_publisher.publish(self._imu)
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(self._clock)
+
+    def publish_diagnostics(self, stamp_ns: int, status: Any) -> None:
+        """Send one status on /diagnostics."""
+        array = DiagnosticArray(status=[status])
+        array.header.stamp.sec, array.header.stamp.nanosec = divmod(stamp_ns, NS_PER_S)
+        self._diagnostics_publisher.publish(array)
+
+    # -- in ----------------------------------------------------------------------------------
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until a message is there to take, or the time is over."""
+        # A wait set loses what was not ready, so it is filled anew each time.
+        size = len(self._polled)
+        wait_set = _rclpy.WaitSet(size, 0, 0, 0, 0, 0, self._node.context.handle)
+        wait_set.clear_entities()
+        for polled in self._polled:
+            wait_set.add_subscription(polled.subscription.handle)
+        wait_set.wait(max(0, int(timeout_s * NS_PER_S)))
+
+    def take_commands(self) -> list[tuple[int, list[float]]]:
+        """Every usable command that waits, oldest first: stamp ns, targets left and right."""
+        commands = []
+        for message in _take_all(self._command):
+            if isinstance(message, JointTrajectory):
+                velocities = message.points[0].velocities if message.points else []
+                names = message.joint_names
+            else:
+                names, velocities = message.name, message.velocity
+            target = self.wheel_commands.read(names, velocities)
+            if target is not None:
+                commands.append((_stamp_ns(message), target))
+        return commands
+
+    def take_statuses(self) -> list[int]:
+        """Stamps (ns) of every runner's status that waits, oldest first."""
+        return [_stamp_ns(message) for message in _take_all(self._status)]
+
+    def publisher_counts(self) -> tuple[int, int]:
+        """How many publish commands, and how many the runner's status."""
+        count = self._node.count_publishers
+        resolve = self._node.resolve_topic_name
+        return count(resolve(COMMAND_TOPIC)), count(resolve(STATUS_TOPIC))
+
+
+def _take_all(polled: PolledSubscription) -> list[Any]:
+    messages = []
+    while (taken := polled.take()) is not None:
+        messages.append(taken[0])
+    return messages
+
+
+def _stamp_ns(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)

@@ -1,0 +1,139 @@
+"""Rows that a policy adds: of its inputs, joints and commanded elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from policy_runner.core.spec import Input, PolicySpec
+from policy_runner.core.spec.elements import UNIT, ActionElement, limit_names
+from policy_runner.robot.parameters.parameter import Parameter
+
+PREFIXES = ("inputs.", "joints.", "twist.", "values.")
+
+
+def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
+    """Rows of one input of the policy; a velocity command that falls silent means zero."""
+    is_command = given.type.endswith(("/Twist", "/TwistStamped"))
+    return (
+        Parameter(
+            f"inputs.{name}.type",
+            given.type,
+            f"message type of {name}, where the robot's differs from the policy spec's",
+        ),
+        Parameter(
+            f"inputs.{name}.mounting",
+            (0.0, 0.0, 0.0),
+            f"roll, pitch, yaw of the sensor behind {name} against the body; Imu only",
+            unit="rad",
+            low=-6.3,
+            high=6.3,
+            kind="float[]",
+        ),
+        Parameter(
+            f"inputs.{name}.max_age",
+            0.5 if is_command else 0.1,
+            f"age at which {name} is stale",
+            unit="s",
+            low=0.001,
+            high=60.0,
+            live=True,
+        ),
+        Parameter(
+            f"inputs.{name}.on_stale",
+            "zero" if is_command else "hold",
+            f"what a stale {name} leads to",
+            choices=("hold", "safe_stop", "zero"),
+            live=True,
+        ),
+        Parameter(
+            f"inputs.{name}.strict_stamp",
+            False,
+            f"a wrong header stamp of {name} leads to the same, not only to a warning",
+            live=True,
+        ),
+    )
+
+
+def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
+    """The rows that exist because of this policy: its inputs', its joints', its axes'."""
+    kinds = {element.joint: element.kind for element in elements}
+    single = set(limit_names(elements)) | (set(spec.joint_names) - set(kinds))
+    rows: list[Parameter] = []
+    for name, given in spec.inputs.items():
+        rows += input_rows(name, given)
+    for joint in spec.joint_names:
+        rows += joint_rows(joint, kinds.get(joint, "position"), joint in single)
+    return (*rows, *limit_rows_of(elements))
+
+
+def limit_prefix(name: str, kind: str) -> str:
+    """Where the limits of a command stand among the parameters."""
+    return {"twist": "twist.", "value": "values."}.get(kind, "joints.") + name
+
+
+def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
+    """Rows of the limits of one element of the command, in its unit."""
+    return (
+        Parameter(
+            f"{prefix}.lower",
+            None,
+            f"least command of {name}, in the policy's sense of it; not set: the policy spec's",
+            unit=unit,
+            kind="float",
+            live=True,
+        ),
+        Parameter(
+            f"{prefix}.upper",
+            None,
+            f"largest command of {name}, in the policy's sense of it; not set: the policy spec's",
+            unit=unit,
+            kind="float",
+            live=True,
+        ),
+        Parameter(
+            f"{prefix}.max_rate",
+            None,
+            f"largest change of the command of {name} per second; not set: the policy spec's",
+            unit=f"{unit}/s",
+            low=1e-6,
+            kind="float",
+            live=True,
+        ),
+    )
+
+
+def joint_rows(name: str, kind: str, limited: bool = True) -> tuple[Parameter, ...]:
+    """Rows of one joint of the policy; limits are in the unit of its command."""
+    return (
+        Parameter(
+            f"joints.{name}.name",
+            "",
+            f"what the robot calls {name}; empty: joint_prefix and {name}",
+        ),
+        Parameter(
+            f"joints.{name}.sign",
+            1.0,
+            f"robot value of {name} = sign * policy value + offset; 1.0 or -1.0",
+            low=-1.0,
+            high=1.0,
+        ),
+        Parameter(f"joints.{name}.offset", 0.0, f"see joints.{name}.sign", unit="rad"),
+        *(limit_rows(f"joints.{name}", name, UNIT[kind]) if limited else ()),
+        Parameter(
+            f"joints.{name}.max_velocity",
+            None,
+            f"measured speed of {name} that means SAFE_STOP; not set: not watched",
+            unit="rad/s",
+            low=1e-6,
+            kind="float",
+        ),
+    )
+
+
+def limit_rows_of(elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
+    """Limits of what is no joint with one kind of command: axes, values, joints with several."""
+    rows: list[Parameter] = []
+    for name, element in zip(limit_names(elements), elements, strict=True):
+        if element.kind in ("twist", "value") or name != element.joint:
+            rows += limit_rows(limit_prefix(name, element.kind), name, UNIT[element.kind])
+    return tuple(rows)

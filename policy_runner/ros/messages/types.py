@@ -1,0 +1,30 @@
+"""Message types by name: their classes and fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policy_runner.core.errors import refuse
+
+
+def message_class(type_name: str, key: str) -> Any:
+    """The class of a message type such as `sensor_msgs/msg/Imu`.
+
+    Raises:
+        Refusal: the package is not installed or has no such message.
+    """
+    package, _, name = type_name.partition("/msg/")
+    try:
+        module = __import__(f"{package}.msg", fromlist=[name])
+        return getattr(module, name)
+    except (ImportError, AttributeError) as error:
+        remedy = f"install the package {package}, or correct the type"
+        raise refuse("", key, "a message type that is installed", type_name, remedy) from error
+
+
+def describe_message(type_name: str) -> dict[str, str]:
+    """Fields of a message type and their types, in order."""
+    package, _, name = type_name.replace("/msg/", "/").partition("/")
+    module = __import__(f"{package}.msg", fromlist=[name])
+    fields: dict[str, str] = getattr(module, name).get_fields_and_field_types()
+    return fields
