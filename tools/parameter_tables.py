@@ -13,8 +13,8 @@ from typing import Any
 
 from policy_runner.core.spec import Input
 from policy_runner.robot.parameters.parameter import Parameter
-from policy_runner.robot.parameters.policy import input_rows
-from policy_runner.robot.settings import TABLE, joint_rows
+from policy_runner.robot.parameters.policy import input_rows, joint_rows
+from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.sidecar.parameters import PARAMETERS as SIDECAR
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS as ROBOT
 

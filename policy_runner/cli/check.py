@@ -71,7 +71,7 @@ def _live(bound: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str
 
     topics = dict(topic_option(one) for one in arguments.topic)
     found = compare_with_graph(
-        bound.pipeline, bound.values, topics, arguments.namespace, arguments.wait
+        bound.pipeline, bound.config.loop.lockstep, topics, arguments.namespace, arguments.wait
     )
     warnings += found.warnings
     return found.rates

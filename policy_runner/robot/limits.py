@@ -1,4 +1,4 @@
-"""Limits, stops and the start of a command, from parameters and the policy spec."""
+"""Limits, stops and the start of a command, from the robot's configuration and the spec."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from policy_runner.core.spec.elements import (
     limit_names,
     limits_by_element,
 )
+from policy_runner.robot.config import RobotConfig
 from policy_runner.robot.parameters.policy import limit_prefix
 
 Problems = list[Problem | str]
 
 
 def set_limits(
-    values: Mapping[str, Any], spec: PolicySpec, elements: Sequence[ActionElement], file: str = ""
+    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement], file: str = ""
 ) -> list[Limit]:
     """Per element: the parameter, and what it does not say from the policy spec.
 
@@ -32,16 +33,12 @@ def set_limits(
         Refusal: limits of the policy spec that fit no element, or contradict each other.
     """
     known = limits_by_element(spec.limits, elements, file)
-    found = []
-    for name, element, limit in zip(limit_names(elements), elements, known, strict=True):
-        prefix = limit_prefix(name, element.kind)
-        given = {key: values.get(f"{prefix}.{key}") for key in ("lower", "upper", "max_rate")}
-        found.append(Limit.model_construct(**given).or_else(limit))
-    return found
+    names = limit_names(elements)
+    return [config.limits[name].or_else(limit) for name, limit in zip(names, known, strict=True)]
 
 
 def command_limits(
-    values: Mapping[str, Any],
+    config: RobotConfig,
     spec: PolicySpec,
     elements: Sequence[ActionElement],
     period_ns: int,
@@ -51,7 +48,7 @@ def command_limits(
     Raises:
         Refusal: every limit that leaves no room, or does not let a command stop.
     """
-    limits = set_limits(values, spec, elements)
+    limits = set_limits(config, spec, elements)
     low = np.array([-np.inf if one.lower is None else one.lower for one in limits])
     high = np.array([np.inf if one.upper is None else one.upper for one in limits])
     rate = np.array([np.inf if one.max_rate is None else one.max_rate for one in limits])
@@ -71,7 +68,7 @@ def command_limits(
 
 
 def stop_rule(
-    values: Mapping[str, Any],
+    config: RobotConfig,
     spec: PolicySpec,
     elements: Sequence[ActionElement],
     limits: CommandLimits,
@@ -82,25 +79,26 @@ def stop_rule(
         Refusal: a stop that this command cannot carry out, or a runaway that nobody allowed.
     """
     problems: Problems = []
-    for kind in ("velocity", "effort", "twist", "value"):
-        if values[f"stop.{kind}"] == "hold" and not values["allow_runaway_hold"]:
+    stop = config.stop
+    for kind, manner in stop.kinds.items():
+        if manner == "hold" and not stop.allow_runaway_hold:
             remedy = "set allow_runaway_hold if a robot that goes on moving is what you want"
             problems.append(Problem("", f"parameter stop.{kind}", "zero", "hold", remedy))
-    key, position = "parameter stop.position", values["stop.position"]
+    key, position = "parameter stop.position", stop.position
     indices = [k for k, element in enumerate(elements) if element.kind == "position"]
     if position != "hold" and not indices:
         problems.append(Problem("", key, "hold, as no position is commanded", position))
-    elif position != "hold" and values["command.effort_from_pd"]:
+    elif position != "hold" and config.command.effort_from_pd:
         expected = "hold, since command.effort_from_pd publishes efforts"
         problems.append(Problem("", key, expected, position, "see stop.effort"))
     elif position == "default_pose":
         if spec.default_joint_pos is None:
             expected = "hold, since the policy spec has no default_joint_pos"
             problems.append(Problem("", key, expected, position))
-        elif values["stop.ramp_s"] <= 0.0 and not np.all(np.isfinite(limits.max_step[indices])):
+        elif stop.ramp_ns <= 0 and not np.all(np.isfinite(limits.max_step[indices])):
             expected = "a time, or max_rate for every joint, so that the pose is not jumped to"
             problems.append(Problem("", "parameter stop.ramp_s", expected, "0"))
-    elif position == "damping" and not carries_gains(values):
+    elif position == "damping" and not config.command.carries_gains:
         expected = (
             "hold or default_pose, unless the command carries stiffness and damping: in "
             "command.layout of a float64_multi_array, or in command.stiffness_fields and "
@@ -109,20 +107,11 @@ def stop_rule(
         problems.append(Problem("", key, expected, position))
     if problems:
         raise Refusal(problems)
-    kinds = {kind: values[f"stop.{kind}"] for kind in ("velocity", "effort", "twist", "value")}
-    return StopRule(position, ramp_ns=round(values["stop.ramp_s"] * 1e9), **kinds)
-
-
-def carries_gains(values: Mapping[str, Any]) -> bool:
-    """Whether the command's message has stiffness and damping beside the positions."""
-    if values["command.type"] == "float64_multi_array":
-        return {"stiffness", "damping"} <= set(values["command.layout"])
-    fields = (values["command.stiffness_fields"], values["command.damping_fields"])
-    return values["command.type"] == "message" and all(fields)
+    return StopRule(position, ramp_ns=stop.ramp_ns, **stop.kinds)
 
 
 def start_settings(
-    values: Mapping[str, Any], spec: PolicySpec, elements: Sequence[ActionElement]
+    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
 ) -> dict[str, Any]:
     """Settings of the move to the start pose and of the blend.
 
@@ -131,38 +120,38 @@ def start_settings(
     """
     problems: Problems = []
     positions = any(element.kind == "position" for element in elements)
-    for name in ("start_pose.duration", "blend_in"):
-        if values[name] > 0.0 and not positions:
+    start = config.start
+    times = {"start_pose.duration": start.duration_ns, "blend_in": start.blend_in_ns}
+    for name, time_ns in times.items():
+        if time_ns > 0 and not positions:
             expected = "0, as no position is commanded"
-            problems.append(Problem("", f"parameter {name}", expected, f"{values[name]:g}"))
-    if values["start_pose.duration"] > 0.0 and positions and spec.default_joint_pos is None:
+            problems.append(Problem("", f"parameter {name}", expected, f"{time_ns / 1e9:g}"))
+    if start.duration_ns > 0 and positions and spec.default_joint_pos is None:
         expected = "0, or a policy spec with default_joint_pos"
-        got = f"{values['start_pose.duration']:g}"
+        got = f"{start.duration_ns / 1e9:g}"
         problems.append(Problem("", "parameter start_pose.duration", expected, got))
     if problems:
         raise Refusal(problems)
     # In a dry run nothing would move the robot there.
-    duration_s = 0.0 if values.get("dry_run") else values["start_pose.duration"]
     return {
-        "start_pose_ns": round(duration_s * 1e9),
-        "start_pose_tolerance": values["start_pose.tolerance"],
-        "blend_in_ns": round(values["blend_in"] * 1e9),
+        "start_pose_ns": 0 if config.loop.dry_run else start.duration_ns,
+        "start_pose_tolerance": start.tolerance,
+        "blend_in_ns": start.blend_in_ns,
     }
 
 
 def with_urdf_limits(
-    spec_file: SpecFile, values: Mapping[str, Any], joints: Mapping[str, RobotJoint]
+    spec_file: SpecFile, config: RobotConfig, joints: Mapping[str, RobotJoint]
 ) -> SpecFile:
     """The spec with limits from the URDF where neither parameters nor spec say them.
 
-    `values["robot_description"]` is the text of the topic, where `limits.urdf` asks for it.
     Efforts computed from positions (`command.effort_from_pd`) take the URDF's effort as
     `effort_limit`, if the spec has none.
 
     Raises:
         Refusal: the URDF cannot be read, or does not fit the robot.
     """
-    source = values["limits.urdf"]
+    source = config.limits_urdf
     if not source:
         return spec_file
     from policy_runner.robot.urdf import limits_of_urdf, read_urdf, read_urdf_file
@@ -170,19 +159,19 @@ def with_urdf_limits(
     spec, file = spec_file.spec, str(spec_file.path)
     elements = action_elements(spec, file)
     if source == "topic":
-        text, origin = values.get("robot_description"), "robot_description"
+        text, origin = config.robot_description, "robot_description"
         if text is None:
             raise refuse("", "parameter limits.urdf", "a URDF from when it configured", "none")
         urdf = read_urdf(text, origin)
     else:
         urdf, origin = read_urdf_file(Path(source)), source
-    said = set_limits(values, spec, elements, file)
+    said = set_limits(config, spec, elements, file)
     found = limits_of_urdf(urdf, elements, joints, said, origin)
     names = limit_names(elements)
     known = dict(zip(names, limits_by_element(spec.limits, elements, file), strict=True))
     merged = {name: limit.or_else(found.get(name, Limit())) for name, limit in known.items()}
     changed: dict[str, Any] = {"limits": merged}
-    if spec.effort_limit is None and values["command.effort_from_pd"]:
+    if spec.effort_limit is None and config.command.effort_from_pd:
         efforts = {name: urdf[robot.name].effort for name, robot in joints.items()
                    if robot.name in urdf}  # fmt: skip
         changed["effort_limit"] = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.interface import LoadedModel
 from policy_runner.backends.load import forgets, load_model
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect
@@ -25,8 +25,9 @@ from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
-from policy_runner.core.spec.elements import action_elements
+from policy_runner.core.spec.elements import ActionElement, action_elements
 from policy_runner.core.spec.reader import unchecked_files
+from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.robot.values import parameter_values
@@ -42,8 +43,8 @@ class LoadedPolicy:
     model: LoadedModel
     pipeline: Pipeline
     joints: Mapping[str, RobotJoint]
-    values: dict[str, Any]
-    simulated: bool
+    config: RobotConfig
+    values: dict[str, Any]  # of the parameters, by name: what `config` was built from
     warnings: list[str]
 
     @property
@@ -59,11 +60,11 @@ class LoadedPolicy:
             "spec": str(self.spec_file.path),
             "sha256": self.model.sha256,
             "sha256 not stated": ", ".join(unchecked_files(self.spec)) or "none",
-            "backend": self.values["backend"],
+            "backend": self.config.backend.backend,
             **self.model.facts,
             "joints": ", ".join(self.spec.joint_names),
             "control_dt [s]": self.spec.control_dt,
-            "decimation": self.values["decimation"],
+            "decimation": self.config.loop.decimation,
         }
 
     def settings_with(self, values: Mapping[str, Any]) -> Settings:
@@ -72,12 +73,24 @@ class LoadedPolicy:
         Raises:
             Refusal: values that contradict each other or the policy.
         """
-        given = {**self.values, **values}
-        settings = build_settings(given, self.spec, self.pipeline.elements, self.simulated)
+        elements, simulated = self.pipeline.elements, self.config.loop.simulated
+        config = robot_config({**self.values, **values}, self.spec, elements, simulated)
+        settings = build_settings(config, self.spec, elements)
         problems = tilt_problems(settings, self.spec)
         if problems:
             raise Refusal(problems)
         return settings
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Take these parameter values in place of those it was loaded with.
+
+        Raises:
+            Refusal: as `settings_with`; then nothing has changed.
+        """
+        self.pipeline.settings = self.settings_with(values)
+        self.values.update(values)
+        elements, simulated = self.pipeline.elements, self.config.loop.simulated
+        self.config = robot_config(self.values, self.spec, elements, simulated)
 
 
 Further = Callable[[LoadedPolicy], Sequence[Problem | str]]
@@ -152,25 +165,29 @@ def bind_policy(
     loaded = None
     trained = spec_file.spec if spec_file is not None else None
     model = None
-    if values["lockstep"] and not simulated:
-        found.append("parameter lockstep: expected use_sim_time to be true as well, got false")
-    if values["lockstep"] and values["command.type"].startswith("float64"):
-        expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
-        found.append(Problem("", "parameter command.type", expected, values["command.type"]))
+    elements: Sequence[ActionElement] = ()
     if spec_file is not None:
-        spec_file = _with_robot_types(spec_file, values)
+        with collect(found):
+            elements = action_elements(spec_file.spec, str(spec_file.path))
+    config = robot_config(values, trained, elements, simulated)
+    if config.loop.lockstep and not simulated:
+        found.append("parameter lockstep: expected use_sim_time to be true as well, got false")
+    if config.loop.lockstep and config.command.type.startswith("float64"):
+        expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
+        found.append(Problem("", "parameter command.type", expected, config.command.type))
+    if spec_file is not None:
+        spec_file = _with_robot_types(spec_file, config)
         # Each part is tried, so that one attempt finds all that is wrong.
         joints = settings = None
         with collect(found):
-            joints = robot_joints(values, spec_file.spec)
-            spec_file = with_urdf_limits(spec_file, values, joints)
+            joints = robot_joints(config)
+            spec_file = with_urdf_limits(spec_file, config, joints)
         spec = spec_file.spec
         with collect(found):
-            elements = action_elements(spec, str(spec_file.path))
-            settings = build_settings(values, spec, elements, simulated)
+            settings = build_settings(config, spec, elements)
         with collect(found):
             path = spec_file.beside(spec.model.file, "model.file")
-            model = load_model(BackendChoice.of(values), path, spec.model.sha256, spec_file.path)
+            model = load_model(config.backend, path, spec.model.sha256, spec_file.path)
             told += [text for name, text in model.facts.items() if name == "warning"]
             told += [
                 f"{path}: {operation} has no state among the model's inputs: it forgets every time"
@@ -178,7 +195,7 @@ def bind_policy(
             ]
         turned: dict[str, Any] = {}
         with collect(found):
-            turned = mountings(values, spec)
+            turned = mountings(config)
         if model is not None:
             # With stand-ins only to find what else is wrong: parameters must not hide the spec's.
             with collect(found):
@@ -188,15 +205,13 @@ def bind_policy(
                     time.perf_counter_ns, turned,
                 )  # fmt: skip
                 if joints is not None and settings is not None:
-                    loaded = LoadedPolicy(
-                        spec_file, model, pipeline, joints, values, simulated, told
-                    )
+                    loaded = LoadedPolicy(spec_file, model, pipeline, joints, config, values, told)
                     found += further(loaded) if further is not None else ()
     if found or loaded is None:
         if model is not None:
             model.close()
         if trained is not None:
-            found = _name_type_parameters(found, trained, values)
+            found = _name_type_parameters(found, trained, config)
         raise Refusal(list(dict.fromkeys(found)))
     return loaded
 
@@ -225,25 +240,25 @@ def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:
     return None
 
 
-def _with_robot_types(spec_file: SpecFile, values: Mapping[str, Any]) -> SpecFile:
+def _with_robot_types(spec_file: SpecFile, config: RobotConfig) -> SpecFile:
     """The spec with the message types that the parameters `inputs.*.type` say."""
     inputs = {
-        name: given.model_copy(update={"type": values[f"inputs.{name}.type"]})
+        name: given.model_copy(update={"type": config.inputs[name].type})
         for name, given in spec_file.spec.inputs.items()
     }
     return SpecFile(spec_file.spec.model_copy(update={"inputs": inputs}), spec_file.path)
 
 
 def _name_type_parameters(
-    problems: Sequence[Problem | str], trained: PolicySpec, values: Mapping[str, Any]
+    problems: Sequence[Problem | str], trained: PolicySpec, config: RobotConfig
 ) -> list[Problem | str]:
     """Name the parameter in a problem with a type that it put in the place of the spec's."""
     changed = {
-        values[f"inputs.{name}.type"]: (
+        config.inputs[name].type: (
             f"correct parameter inputs.{name}.type (the spec says {given.type})"
         )
         for name, given in trained.inputs.items()
-        if values[f"inputs.{name}.type"] != given.type
+        if config.inputs[name].type != given.type
     }
 
     def named(problem: Problem | str) -> Problem | str:

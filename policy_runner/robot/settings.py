@@ -1,8 +1,8 @@
-"""The runner's parameters: what this robot does with the policy, and how it becomes settings."""
+"""From the robot's configuration to what a pipeline runs with: joints, mountings, settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from policy_runner.core.errors import Problem, Refusal
@@ -10,28 +10,21 @@ from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.settings import CommandLimits, InputRule, Settings, StopRule
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.elements import ActionElement
+from policy_runner.robot.config import RobotConfig
 from policy_runner.robot.limits import command_limits, start_settings, stop_rule
-from policy_runner.robot.parameters.command import COMMAND_TYPES, JOINT_KINDS, TWIST_TYPES
-from policy_runner.robot.parameters.policy import joint_rows
-from policy_runner.robot.parameters.runner import TABLE
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
-__all__ = ["COMMAND_TYPES", "JOINT_KINDS", "TABLE", "TWIST_TYPES", "joint_rows"]
 
 
-def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, RobotJoint]:
+def robot_joints(config: RobotConfig) -> dict[str, RobotJoint]:
     """How the robot calls and turns every joint of the policy.
 
     Raises:
         Refusal: a sign that is not 1 or -1, or two joints with one robot name.
     """
     joints = {
-        name: RobotJoint(
-            values[f"joints.{name}.name"] or values["joint_prefix"] + name,
-            values[f"joints.{name}.sign"],
-            values[f"joints.{name}.offset"],
-        )
-        for name in spec.joint_names
+        name: RobotJoint(joint.name, joint.sign, joint.offset)
+        for name, joint in config.joints.items()
     }
     problems = [
         Problem("", f"parameter joints.{name}.sign", "1.0 or -1.0", f"{joint.sign}")
@@ -48,7 +41,7 @@ def robot_joints(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, Robot
     return joints
 
 
-def mountings(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, tuple[float, float, float]]:
+def mountings(config: RobotConfig) -> dict[str, tuple[float, float, float]]:
     """How each Imu is turned against the body: roll, pitch, yaw [rad] by input.
 
     Raises:
@@ -56,8 +49,8 @@ def mountings(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, tuple[fl
     """
     found: dict[str, tuple[float, float, float]] = {}
     problems = []
-    for name, given in spec.inputs.items():
-        angles = values[f"inputs.{name}.mounting"]
+    for name, given in config.inputs.items():
+        angles = given.mounting
         if len(angles) != 3 or (any(angles) and given.type != "sensor_msgs/msg/Imu"):
             expected = "three angles, for an input of type sensor_msgs/msg/Imu"
             key = f"parameter inputs.{name}.mounting"
@@ -69,18 +62,19 @@ def mountings(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, tuple[fl
     return found
 
 
-def control_rate(values: Mapping[str, Any], spec: PolicySpec) -> float:
+def control_rate(config: RobotConfig, spec: PolicySpec) -> float:
     """Control rate in Hz.
 
     Raises:
         Refusal: it is not the trained one and `allow_rate_mismatch` is false, or out of range.
     """
-    trained = values["decimation"] / spec.control_dt
-    rate = values["rate"] if values["rate"] is not None else trained
+    loop = config.loop
+    trained = loop.decimation / spec.control_dt
+    rate = loop.rate_hz if loop.rate_hz is not None else trained
     if not 1.0 <= rate <= 1000.0:
-        got = f"{rate:g} (decimation {values['decimation']} / control_dt {spec.control_dt:g} s)"
+        got = f"{rate:g} (decimation {loop.decimation} / control_dt {spec.control_dt:g} s)"
         raise Refusal([Problem("", "parameter rate", "1 to 1000 Hz", got)])
-    if abs(rate - trained) > 1e-6 * trained and not values["allow_rate_mismatch"]:
+    if abs(rate - trained) > 1e-6 * trained and not loop.allow_rate_mismatch:
         raise Refusal(
             [
                 Problem(
@@ -96,71 +90,65 @@ def control_rate(values: Mapping[str, Any], spec: PolicySpec) -> float:
 
 
 def build_settings(
-    values: Mapping[str, Any],
-    spec: PolicySpec,
-    elements: Sequence[ActionElement],
-    simulated: bool = False,
+    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
 ) -> Settings:
-    """Frozen settings from parameter values; `simulated`: time is the simulator's.
+    """Frozen settings for a pipeline.
 
     Raises:
         Refusal: values that contradict each other, all of them.
     """
     problems: list[Problem | str] = []
-    period_ns = round(1e9 / control_rate(values, spec))
+    period_ns = round(1e9 / control_rate(config, spec))
 
+    loop, safety = config.loop, config.safety
     limits, stops = CommandLimits.none(len(elements)), StopRule()
     start: dict[str, Any] = {}
     try:
-        limits = command_limits(values, spec, elements, period_ns)
-        stops = stop_rule(values, spec, elements, limits)
-        start = start_settings(values, spec, elements)
+        limits = command_limits(config, spec, elements, period_ns)
+        stops = stop_rule(config, spec, elements, limits)
+        start = start_settings(config, spec, elements)
     except Refusal as refusal:
         problems += refusal.problems
-    between_s = values["decimation"] * period_ns / 1e9
-    if values["safety.reset_after"] <= between_s:
+    between_ns = loop.decimation * period_ns
+    if safety.reset_after_ns <= between_ns:
         key = "parameter safety.reset_after"
-        expected = f"more than the {between_s:g} s between two inferences"
-        problems.append(Problem("", key, expected, f"{values['safety.reset_after']:g}"))
-    if 0.0 < values["safety.executor_timeout"] < SHORTEST_EXECUTOR_TIMEOUT_S:
+        expected = f"more than the {between_ns / 1e9:g} s between two inferences"
+        problems.append(Problem("", key, expected, f"{safety.reset_after_ns / 1e9:g}"))
+    if 0.0 < safety.executor_timeout_ns / 1e9 < SHORTEST_EXECUTOR_TIMEOUT_S:
         key = "parameter safety.executor_timeout"
         expected = (
             f"0, or at least {SHORTEST_EXECUTOR_TIMEOUT_S:g} s, since the executor tells every "
             "0.25 s that it lives, and checks a new policy for up to 1 s"
         )
-        problems.append(Problem("", key, expected, f"{values['safety.executor_timeout']:g}"))
+        problems.append(Problem("", key, expected, f"{safety.executor_timeout_ns / 1e9:g}"))
     if problems:
         raise Refusal(problems)
     return Settings(
         period_ns=period_ns,
-        decimation=values["decimation"],
+        decimation=loop.decimation,
         inputs={
-            name: InputRule(
-                round(values[f"inputs.{name}.max_age"] * 1e9),
-                values[f"inputs.{name}.on_stale"],
-                values[f"inputs.{name}.strict_stamp"],
-            )
-            for name in spec.inputs
+            name: InputRule(given.max_age_ns, given.on_stale, given.strict_stamp)
+            for name, given in config.inputs.items()
         },
         limits=limits,
         stops=stops,
-        max_tilt_rad=values["safety.max_tilt"],
-        hold_recover_ns=round(values["safety.hold_recover"] * 1e9),
-        safe_stop_after_ns=round(values["safety.safe_stop_after"] * 1e9),
-        recover=values["safety.recover"],
-        reset_after_ns=round(values["safety.reset_after"] * 1e9),
-        require_arming=values["require_arming"],
-        stamp_tolerance_ns=round(values["safety.stamp_tolerance"] * 1e9),
+        max_tilt_rad=safety.max_tilt,
+        hold_recover_ns=safety.hold_recover_ns,
+        safe_stop_after_ns=safety.safe_stop_after_ns,
+        recover=safety.recover,
+        reset_after_ns=safety.reset_after_ns,
+        require_arming=safety.require_arming,
+        stamp_tolerance_ns=safety.stamp_tolerance_ns,
         # Simulated time may pass slower than an inference, and /clock come rarer than a tick.
-        late_inferences=0 if simulated else values["safety.late_inferences"],
-        late_ticks=0 if simulated else values["safety.late_ticks"],
-        executor_timeout_ns=round(values["safety.executor_timeout"] * 1e9),
-        callback_failures=values["safety.callback_failures"],
-        position_margin=values["safety.position_margin"],
+        late_inferences=0 if loop.simulated else safety.late_inferences,
+        late_ticks=0 if loop.simulated else safety.late_ticks,
+        executor_timeout_ns=safety.executor_timeout_ns,
+        callback_failures=safety.callback_failures,
+        position_margin=safety.position_margin,
         max_velocity={
-            name: values[f"joints.{name}.max_velocity"]
-            for name in spec.joint_names
-            if values.get(f"joints.{name}.max_velocity") is not None
+            name: joint.max_velocity
+            for name, joint in config.joints.items()
+            if joint.max_velocity is not None
         },
         **start,
     )

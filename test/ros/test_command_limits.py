@@ -14,9 +14,11 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, SpecFile
 from policy_runner.core.spec.elements import action_elements
+from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.parameters.policy import policy_rows
-from policy_runner.robot.settings import TABLE, build_settings, robot_joints
+from policy_runner.robot.parameters.runner import TABLE
+from policy_runner.robot.settings import build_settings, robot_joints
 
 GROUPS: dict[str, list[dict[str, Any]]] = {
     "velocity": [{"kind": "velocity", "joints": ["left_joint", "right_joint"]}],
@@ -35,17 +37,18 @@ def _spec(kind: str, **changes: Any) -> PolicySpec:
     return PolicySpec.model_validate(toy(action=action, **changes))
 
 
-def _values(spec: PolicySpec, **given: Any) -> dict[str, Any]:
-    rows = (*TABLE, *policy_rows(spec, action_elements(spec, "policy.yaml")))
+def _config(spec: PolicySpec, **given: Any) -> RobotConfig:
+    elements = action_elements(spec, "policy.yaml")
+    rows = (*TABLE, *policy_rows(spec, elements))
     values = {row.name: row.default for row in rows}
     named = {name.replace("__", "."): value for name, value in given.items()}
     assert set(named) <= set(values), set(named) - set(values)
-    return values | named
+    return robot_config(values | named, spec, elements, simulated=False)
 
 
 def _settings(kind: str, spec: dict[str, Any] | None = None, **given: Any) -> Settings:
     made = _spec(kind, **(spec or {}))
-    return build_settings(_values(made, **given), made, action_elements(made, "policy.yaml"))
+    return build_settings(_config(made, **given), made, action_elements(made, "policy.yaml"))
 
 
 def _refused(kind: str, spec: dict[str, Any] | None = None, **given: Any) -> str:
@@ -181,14 +184,14 @@ def test_the_urdf_comes_last_and_gives_the_efforts_of_a_pd_their_limit(tmp_path:
     path = tmp_path / "robot.urdf"
     path.write_text(f'<robot name="r"><link name="a"/>{joints}</robot>')
     spec = _spec("position", limits={"left_joint": {"upper": 0.5}})
-    values = _values(
+    config = _config(
         spec,
         limits__urdf=str(path),
         joints__right_joint__max_rate=2.0,
         command__effort_from_pd=True,
     )
-    found = with_urdf_limits(SpecFile(spec, Path("p")), values, robot_joints(values, spec)).spec
-    limits = build_settings(values, found, action_elements(found, "")).limits
+    found = with_urdf_limits(SpecFile(spec, Path("p")), config, robot_joints(config)).spec
+    limits = build_settings(config, found, action_elements(found, "")).limits
     assert limits.low.tolist() == [-1.0, -1.0]
     assert limits.high.tolist() == [0.5, 1.0]
     assert limits.max_step.tolist() == [pytest.approx(0.08), pytest.approx(0.04)]

@@ -17,8 +17,10 @@ JOINTS = ["left_joint", "right_joint"]
 
 
 def _held(held: list[str], kinds: str = "velocity", message: str = "joint_state") -> Any:
+    from policy_runner.robot.config import robot_config
     from policy_runner.robot.parameters.policy import policy_rows
-    from policy_runner.robot.settings import TABLE, robot_joints
+    from policy_runner.robot.parameters.runner import TABLE
+    from policy_runner.robot.settings import robot_joints
     from policy_runner.ros.outputs.command_format import command_format
 
     groups: list[dict[str, Any]] = []
@@ -26,10 +28,12 @@ def _held(held: list[str], kinds: str = "velocity", message: str = "joint_state"
         names = {"axes": ["linear.x"]} if kind == "twist" else {"joints": JOINTS}
         groups.append({"kind": kind, **names})
     spec = PolicySpec.model_validate(toy(action=[{"tensor": "actions", "groups": groups}]))
-    rows = (*TABLE, *policy_rows(spec, action_elements(spec, "policy.yaml")))
+    elements = action_elements(spec, "policy.yaml")
+    rows = (*TABLE, *policy_rows(spec, elements))
     values = {row.name: row.default for row in rows}
     values |= {"command.held_joints": held, "command.type": message}
-    return command_format(values, spec, "f", robot_joints(values, spec), 1).held
+    config = robot_config(values, spec, elements, simulated=False)
+    return command_format(config.command, spec, "f", robot_joints(config), 1).held
 
 
 @pytest.mark.parametrize("kinds", ["velocity", "position twist"])

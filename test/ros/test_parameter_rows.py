@@ -15,8 +15,8 @@ import yaml
 
 from policy_runner.core.spec import Input
 from policy_runner.robot.parameters.parameter import KINDS, Parameter
-from policy_runner.robot.parameters.policy import input_rows
-from policy_runner.robot.settings import TABLE, joint_rows
+from policy_runner.robot.parameters.policy import input_rows, joint_rows
+from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.parameters import declared as parameter_table
 
 needs_rclpy = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")

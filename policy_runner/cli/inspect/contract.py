@@ -63,7 +63,7 @@ def contract(bound: LoadedPolicy, facts: ModelFacts) -> dict[str, Any]:
         "spec": str(bound.spec_file.path),
         **_model(facts),
         "control_dt": spec.control_dt,
-        "decimation": bound.values["decimation"],
+        "decimation": bound.config.loop.decimation,
         "period": bound.pipeline.settings.period_ns / 1e9,
         "robot_inputs": {
             name: {"type": one.type, "topic": one.topic} for name, one in spec.inputs.items()

@@ -43,7 +43,7 @@ class _Listener:
 
 def compare_with_graph(
     pipeline: Pipeline,
-    values: Mapping[str, Any],
+    lockstep: bool,
     topics: Mapping[str, str],
     namespace: str,
     wait_s: float,
@@ -61,7 +61,7 @@ def compare_with_graph(
             start_parameter_services=False, enable_rosout=False,
         )  # fmt: skip
         try:
-            return _listen(node, context, pipeline, values, topics, wait_s)
+            return _listen(node, context, pipeline, lockstep, topics, wait_s)
         finally:
             node.destroy_node()
     finally:
@@ -72,7 +72,7 @@ def _listen(
     node: Any,
     context: Any,
     pipeline: Pipeline,
-    values: Mapping[str, Any],
+    lockstep: bool,
     topics: Mapping[str, str],
     wait_s: float,
 ) -> LiveFindings:
@@ -85,7 +85,7 @@ def _listen(
     for name, slot in pipeline.slots.items():
         try:
             topic = topics.get(name, slot.spec.topic)
-            listeners[name] = _subscribe(node, slot, name, topic, bool(values["lockstep"]))
+            listeners[name] = _subscribe(node, slot, name, topic, lockstep)
         except Refusal as refusal:
             problems += refusal.problems
     executor = SingleThreadedExecutor(context=context)

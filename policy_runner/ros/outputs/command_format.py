@@ -11,6 +11,7 @@ from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.robot.config import CommandConfig
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.outputs.command_messages import CommandFormat
@@ -18,7 +19,7 @@ from policy_runner.ros.outputs.command_publisher import CommandPublisher
 
 
 def command_format(
-    values: Mapping[str, Any],
+    command: CommandConfig,
     spec: PolicySpec,
     file: str,
     robot: Mapping[str, RobotJoint],
@@ -34,9 +35,9 @@ def command_format(
     held: dict[str, float] = {}
     groups = [group for tensor in spec.action for group in tensor.groups]
     driven = {robot[name].name for group in groups for name in group.names if name in robot}
-    if values["command.held_joints"]:
-        problems += _no_place_for_held(values["command.type"], groups[0].kind)
-    for text in values["command.held_joints"]:
+    if command.held_joints:
+        problems += _no_place_for_held(command.type, groups[0].kind)
+    for text in command.held_joints:
         name, _, number = text.partition("=")
         try:
             held[name.strip()] = float(number)
@@ -58,17 +59,17 @@ def command_format(
             for name, number in zip(spec.joint_names, numbers.tolist(), strict=True):
                 gains[robot[name].name][key] = number
     return CommandFormat(
-        type=values["command.type"],
-        twist_type=values["command.twist_type"],
+        type=command.type,
+        twist_type=command.twist_type,
         period_ns=period_ns,
         held=held,
-        layout=tuple(values["command.layout"]),
+        layout=command.layout,
         gains=gains,
-        message_type=values["command.message_type"],
-        fields=tuple(values["command.fields"]),
-        constants=tuple(values["command.constants"]),
-        stiffness_fields=tuple(values["command.stiffness_fields"]),
-        damping_fields=tuple(values["command.damping_fields"]),
+        message_type=command.message_type,
+        fields=command.fields,
+        constants=command.constants,
+        stiffness_fields=command.stiffness_fields,
+        damping_fields=command.damping_fields,
     )
 
 
@@ -96,14 +97,14 @@ class _NoNode:
 def command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
     """Every reason why the command could not be published as the parameters ask for it."""
     problems: list[Problem | str] = []
-    values, spec, file = loaded.values, loaded.spec, str(loaded.spec_file.path)
+    command, spec, file = loaded.config.command, loaded.spec, str(loaded.spec_file.path)
     pipeline, joints = loaded.pipeline, loaded.joints
     pd = None
-    if values["command.effort_from_pd"]:
+    if command.effort_from_pd:
         with collect(problems):
             pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
     with collect(problems):
-        form = command_format(values, spec, file, joints, pipeline.settings.period_ns)
-        order = values["command.joint_names"]
+        form = command_format(command, spec, file, joints, pipeline.settings.period_ns)
+        order = command.joint_names
         CommandPublisher(_NoNode(), "joint_commands", form, pipeline.elements, joints, order, pd)
     return problems

@@ -12,7 +12,7 @@ import yaml
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.cdr import Unreadable
-from policy_runner.robot.settings import COMMAND_TYPES
+from policy_runner.robot.parameters.command import COMMAND_TYPES
 from policy_runner.ros.messages.serialized import SerializedCommand
 from policy_runner.ros.messages.types import message_class
 

@@ -19,7 +19,7 @@ from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.model import Array
 from policy_runner.core.settings import RUNNING, Manner
 from policy_runner.core.spec.elements import ActionElement
-from policy_runner.robot.settings import JOINT_KINDS
+from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.messages.serialized import SerializedCommand
 from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.spec import PolicySpec, SpecFile
+from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.robot.parameter_files import unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
@@ -64,8 +65,13 @@ class ConnectedPolicy:
         return self.policy.pipeline
 
     @property
+    def config(self) -> RobotConfig:
+        """What this robot does with it: the parameters that it was configured with."""
+        return self.policy.config
+
+    @property
     def values(self) -> dict[str, Any]:
-        """The parameters that it was configured with, by name."""
+        """The same parameters by name."""
         return self.policy.values
 
     def make_loop(
@@ -83,10 +89,10 @@ class ConnectedPolicy:
             self.commands,
             self.status,
             prepare_thread,
-            stamp_clock=None if self.policy.simulated else time.time_ns,
-            answers=self.values["lockstep"],
-            window=self.values["diagnostics.window"],
-            dry_run=self.values["dry_run"],
+            stamp_clock=None if self.config.loop.simulated else time.time_ns,
+            answers=self.config.loop.lockstep,
+            window=self.config.loop.window,
+            dry_run=self.config.loop.dry_run,
             vectors=self.vectors,
             estop=self.estop,
             watch=watch,
@@ -99,7 +105,7 @@ class ConnectedPolicy:
         period_ns = self.pipeline.settings.period_ns
         if self.clock is None:
             return WallTicker(period_ns)
-        if self.values["lockstep"]:
+        if self.config.loop.lockstep:
             return LockstepTicker(self.node, period_ns, self.clock, self.inputs, repeat)
         return SimTimeTicker(self.node, period_ns, self.clock)
 
@@ -144,9 +150,10 @@ def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters.value("policy"), problems)
     warnings = declare_for_policy(node, parameters, spec_file, arguments, problems)
-    if spec_file is not None and not problems:
-        node.engine_wait.build_if_missing(parameters.values(), spec_file)
     simulated = bool(node.get_parameter("use_sim_time").value)
+    if spec_file is not None and not problems:
+        config = robot_config(parameters.values(), spec_file.spec, (), simulated)
+        node.engine_wait.build_if_missing(config, spec_file)
     values = parameters.values()
     with collect(problems):
         values["robot_description"] = robot_description(node, values["limits.urdf"])
@@ -175,19 +182,19 @@ def connect(
 
 
 def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
-    topics, values, pipeline, spec = made.topics, made.values, made.pipeline, made.spec
+    topics, config, pipeline, spec = made.topics, made.config, made.pipeline, made.spec
     joints, file = made.policy.joints, str(made.policy.spec_file.path)
     period_ns = pipeline.settings.period_ns
-    lockstep = values["lockstep"]
+    lockstep = config.loop.lockstep
     problems: list[Problem | str] = []
-    made.command_topic = DRY_RUN_TOPIC if values["dry_run"] else COMMAND_TOPIC
+    made.command_topic = DRY_RUN_TOPIC if config.loop.dry_run else COMMAND_TOPIC
     with collect(problems):
         # Before the inputs: it asks for the joints' positions and velocities.
         pd = None
-        if values["command.effort_from_pd"]:
+        if config.command.effort_from_pd:
             pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
-        form = command_format(values, spec, file, joints, period_ns)
-        order = values["command.joint_names"]
+        form = command_format(config.command, spec, file, joints, period_ns)
+        order = config.command.joint_names
         made.commands = CommandPublisher(
             topics, made.command_topic, form, pipeline.elements, joints, order, pd
         )
@@ -195,12 +202,12 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
             reader = SlotReader(slot, message_type)
-            check_stamped(slot, values)
+            check_stamped(slot, config.inputs[name].strict_stamp)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
-            made.inputs.append(PolledInput(polled, slot, reader, values["max_message_bytes"]))
+            made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
     if problems:
         raise Refusal(problems)
-    if made.policy.simulated:
+    if made.config.loop.simulated:
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
         made.clock = PolledSubscription(topics, clock, "/clock", input_qos(lockstep))
     if before is None:
@@ -208,13 +215,13 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
     else:  # of the node, not of a policy
         made.status = before.status
     made.estop = made.node.estop  # from the node's first moment on, so that no press is lost
-    if values["publish_vectors"]:
+    if config.loop.publish_vectors:
         names = [element.joint for element in pipeline.elements]
         made.vectors = VectorPublisher(
             topics, pipeline.observations, lambda: pipeline.raw_action, names
         )
     has_gains = spec.stiffness is not None or spec.damping is not None
-    if has_gains and not values["command.effort_from_pd"]:
+    if has_gains and not config.command.effort_from_pd:
         made.policy.warnings.append(gains_sentence(spec, form.gains, joints))
     made.tell_gains = partial(publish_gains, topics, spec, file, joints)
 
@@ -240,13 +247,12 @@ def declare_for_policy(
     return warned
 
 
-def check_stamped(slot: InputSlot, values: Mapping[str, Any]) -> None:
+def check_stamped(slot: InputSlot, strict: bool) -> None:
     """A stamp can only be strict where there is one.
 
     Raises:
         Refusal: the message has no header.
     """
-    key = f"inputs.{slot.name}.strict_stamp"
-    if values[key] and not slot.stamped:
+    if strict and not slot.stamped:
         expected = f"false, since a {slot.spec.type} has no header"
-        raise refuse("", f"parameter {key}", expected, "true")
+        raise refuse("", f"parameter inputs.{slot.name}.strict_stamp", expected, "true")

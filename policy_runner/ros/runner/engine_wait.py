@@ -20,12 +20,12 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 
-from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile
+from policy_runner.robot.config import RobotConfig
 from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 
 _SERVE_EVERY_S = 0.02
@@ -50,7 +50,7 @@ class EngineWait:
         """End a build, now and for good: the process is about to end."""
         self._cancelled.set()
 
-    def build_if_missing(self, values: dict[str, Any], spec_file: SpecFile) -> None:
+    def build_if_missing(self, config: RobotConfig, spec_file: SpecFile) -> None:
         """With `backend: tensorrt` and `build_in_configure` build what is not in the cache.
 
         Nothing is built where the choice or the model's files are wrong: `load_policy` says so,
@@ -59,8 +59,8 @@ class EngineWait:
         Raises:
             Refusal: the build was refused, failed, or was ended.
         """
-        choice = BackendChoice.of(values)
-        if choice.backend != "tensorrt" or not values["build_in_configure"]:
+        choice = config.backend
+        if choice.backend != "tensorrt" or not config.build_in_configure:
             return
         model = spec_file.spec.model
         try:
@@ -75,7 +75,7 @@ class EngineWait:
         build = EngineBuild(choice, spec_file.path, self._node.get_logger().info)
         self._node.add_on_set_parameters_callback(_refuse_policy)
         try:
-            self._wait(build, float(values["diagnostics.period"]))
+            self._wait(build, config.loop.diagnostics_period_s)
         finally:
             self._node.remove_on_set_parameters_callback(_refuse_policy)
             build.cancel()

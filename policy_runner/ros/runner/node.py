@@ -14,7 +14,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.safety.operator_requests import Operator
-from policy_runner.robot.settings import TABLE
+from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import live_values

@@ -50,7 +50,7 @@ class Attempt:
         if self._loop is not None:
             # What runs was made with these; what was set since then waits for a configure.
             self._given = values_to_reload_with(node.parameters, self._before.values)
-            self._simulated = self._before.policy.simulated
+            self._simulated = self._before.config.loop.simulated
         self._overrides = list(node._parameter_overrides)
         self._arguments = arguments
         self._plan: PolicyParameters | None = None
@@ -199,8 +199,7 @@ class Attempt:
             and value != self._present.get(name, value)
         }
         if changed:
-            made.values.update(changed)
-            made.pipeline.settings = made.policy.settings_with({})
+            made.policy.change(changed)
 
     def give_up(self) -> None:
         """Undo what was begun; the old policy goes on."""

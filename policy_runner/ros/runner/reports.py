@@ -77,7 +77,7 @@ class RunnerReports:
         texts = self._texts
         if made is None:
             return [texts.not_configured(problems)]
-        dry_run, active = made.values["dry_run"], loop is not None
+        dry_run, active = made.config.loop.dry_run, loop is not None
         unusable = made.commands.unusable_measurements if made.commands is not None else None
         statuses = [
             texts.model(made.policy.description),
