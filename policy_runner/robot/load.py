@@ -19,7 +19,7 @@ import yaml
 from policy_runner.backends.interface import LoadedModel
 from policy_runner.backends.load import forgets, load_model
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
-from policy_runner.core.errors import Problem, Refusal, collect
+from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -28,6 +28,7 @@ from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import ActionElement, action_elements
 from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.config import RobotConfig, robot_config
+from policy_runner.robot.feed import feed
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import build_settings, mountings, robot_joints
 from policy_runner.robot.values import parameter_values
@@ -80,6 +81,21 @@ class LoadedPolicy:
         if problems:
             raise Refusal(problems)
         return settings
+
+    def feed(self, name: str, fields: Mapping[str, Any], now_ns: int) -> None:
+        """Write one message's numbers into the input `name`; see `robot.feed.feed`.
+
+        Raises:
+            Refusal: there is no such input, or the fields are not what the policy reads.
+        """
+        slots = self.pipeline.slots
+        if name not in slots:
+            raise refuse("", "inputs", f"one of {', '.join(slots)}", f"'{name}'")
+        feed(slots[name], fields, now_ns)
+
+    def close(self) -> None:
+        """Give the model's memory and sessions back; nothing may step afterwards."""
+        self.model.close()
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Take these parameter values in place of those it was loaded with.

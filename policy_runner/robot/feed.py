@@ -1,0 +1,64 @@
+"""Arrays in place of messages: for users of the package, notebooks and servers. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from policy_runner.core.errors import refuse
+from policy_runner.core.inputs.message_fields import leaves
+from policy_runner.core.inputs.slot import InputSlot
+
+
+def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
+    """Write one message's numbers into an input of a pipeline, as if it arrived now.
+
+    Args:
+        slot: the input, `pipeline.slots[name]`.
+        fields: numbers by field path, such as `angular_velocity` (3 numbers) or `twist.linear.x`;
+            of a JointState `name` and any of `position`, `velocity`, `effort`. A sequence that a
+            term reads as it is goes under its path, an image message under "".
+        now_ns: time of arrival on the clock that `pipeline.step` is called with [ns].
+
+    Raises:
+        Refusal: a number that the policy reads is missing, or a field has another size.
+    """
+    key = f"inputs.{slot.name}"
+    fault = ""
+    if slot.joints is not None:
+        kinds = {kind: fields[kind] for kind in slot.joints.values if kind in fields}
+        fault = slot.joints.merge(list(fields.get("name", [])), kinds, now_ns)
+    numbers = _by_leaf(slot, fields, key)
+    for path, array in slot.arrays.items():
+        missing = [leaf for leaf in slot.paths[path] if leaf not in numbers]
+        if missing:
+            raise refuse("", key, f"numbers for {', '.join(missing)}", "none")
+        array[:] = [numbers[leaf] for leaf in slot.paths[path]]
+    for path, keep in slot.takers.items():
+        if path not in fields:
+            raise refuse("", key, f"the field '{path}'" if path else "a message under ''", "none")
+        fault = keep(fields[path]) or fault
+    if fault:
+        raise refuse("", key, "a usable message", fault)
+    slot.received(now_ns, now_ns)
+
+
+def _by_leaf(slot: InputSlot, fields: Mapping[str, Any], key: str) -> dict[str, float]:
+    """Every given number by the path of its leaf; what is no fixed set of numbers is left out."""
+    found: dict[str, float] = {}
+    own = {"name", *(slot.joints.values if slot.joints is not None else ())}
+    for path, given in fields.items():
+        if path in slot.takers or path in own:
+            continue
+        flat = np.asarray(given, dtype=np.float64).reshape(-1)
+        try:
+            names = slot.paths.get(path) or leaves(slot.spec.type, path, flat.size)
+        except KeyError as error:
+            expected = f"{error.args[0]} of {slot.spec.type}"
+            raise refuse("", key, expected, f"'{path}'") from error
+        if len(names) != flat.size:
+            raise refuse("", f"{key}: {path}", f"{len(names)} numbers", f"{flat.size}")
+        found.update(zip(names, flat.tolist(), strict=True))
+    return found

@@ -1,0 +1,17 @@
+"""A term of the spec that nothing compiles is found here, not when a policy is loaded."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from policy_runner.core.observation.terms.compile import compile_term
+from policy_runner.core.observation.terms.sources import COMPILERS
+from policy_runner.core.spec import Term
+
+
+def test_every_term_of_the_spec_has_its_compiler() -> None:
+    union, _ = get_args(Term)
+    models = set(get_args(union))
+    assert len(models) > 15
+    assert set(COMPILERS) == models
+    assert callable(compile_term)
