@@ -21,7 +21,7 @@ from fault_table import FAULTS
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-FLOOD = str(Path(__file__).parent / "fault_flood.py")
+FLOOD = str(Path(__file__).resolve().parents[1] / "rigs" / "programs" / "fault_flood.py")
 
 
 def test_input_stops_and_returns(robot: FaultGraph) -> None:

@@ -23,7 +23,7 @@ from policy_runner.telemetry.host.throttling import ThrottlingReader, Throttling
 from policy_runner.telemetry.host_files import Tree
 from policy_runner.telemetry.verdict import OK, WARN
 
-LISTINGS = Path(__file__).resolve().parents[2].parent / "shared/data/jetson/sysfs_trees"
+LISTINGS = Path(__file__).resolve().parents[4] / "shared/data/jetson/sysfs_trees"
 pytestmark = pytest.mark.skipif(not LISTINGS.is_dir(), reason="no board listings beside the repo")
 
 NAMES = ("agx_orin_r36", "agx_thor_r38", "jp4_ina3221x_iio", "orin_nano_r36", "xavier_nx_r35")

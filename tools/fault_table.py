@@ -1,6 +1,6 @@
 """The list of faults, `docs/faults.yaml`, and the page that is generated from it.
 
-`python test/ros/fault_table.py` writes `docs/faults.md`; a test compares the two.
+`python tools/fault_table.py` writes `docs/faults.md`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 LIST, PAGE = DOCS / "faults.yaml", DOCS / "faults.md"
-BEGIN, END = "<!-- faults: written by test/ros/fault_table.py -->", "<!-- end -->"
+BEGIN, END = "<!-- faults: written by tools/fault_table.py -->", "<!-- end -->"
 ROOMS = {
     "inputs": "What the robot sends",
     "values": "What is in it",

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-BACKENDS = Path(__file__).resolve().parents[2] / "policy_runner" / "backends"
+BACKENDS = Path(__file__).resolve().parents[3] / "policy_runner" / "backends"
 
 
 def names_used(files: Iterable[str], roots: Mapping[str, str]) -> tuple[set[str], set[str]]:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[3]
+LIBCUDA = ROOT / "test" / "rigs" / "gpu" / "fake_libcuda"
 
 
 def gpu_here() -> bool:
@@ -36,7 +37,7 @@ def gpu_here() -> bool:
 def make_library(folder: Path, binding: str) -> None:
     """libcuda.so.1; pycuda wants all of its names when it is loaded."""
     source = folder / "cuda.c"
-    code = (HERE / "fake_libcuda" / "cuda.c").read_text()
+    code = (LIBCUDA / "cuda.c").read_text()
     if binding == "pycuda":
         package = Path(str(find_spec("pycuda").origin)).parent
         (extension,) = package.glob("_driver*.so")
@@ -69,7 +70,7 @@ def test_the_layer_on_a_real_binding(
         **os.environ,
         "LD_PRELOAD": str(tmp_path / "libcuda.so.1"),
         "LD_LIBRARY_PATH": str(tmp_path),
-        "PYTHONPATH": str(HERE.parents[1]),
+        "PYTHONPATH": str(ROOT),
         **({"FAKE_GPU_INTEGRATED": "1"} if integrated else {}),
     }
     drive(binding, wait, environment)
@@ -81,13 +82,13 @@ def test_the_layer_on_a_real_binding(
 def test_the_layer_on_a_gpu(binding: str, wait: str) -> None:
     if find_spec(binding.split(".")[0]) is None or find_spec(binding) is None:
         pytest.skip(f"{binding} is not installed")
-    drive(binding, wait, {**os.environ, "PYTHONPATH": str(HERE.parents[1])})
+    drive(binding, wait, {**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def drive(binding: str, wait: str, environment: dict[str, str]) -> None:
     """Copies, captures, threads and ends, in a process of their own."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "fake_libcuda" / "drive.py"), binding, wait],
+        [sys.executable, str(LIBCUDA / "drive.py"), binding, wait],
         env=environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -21,12 +21,12 @@ from runner_rig import write_parameters, write_policy
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).resolve().parents[2] / "rigs" / "programs"
 TIMES = 20
 USUAL_TIMES = 4
 OTHERS = 8
 RUNNER = ["-m", "policy_runner.ros.runner.main"]
-USUAL = [str(HERE / "default_handlers_runner.py")]
+USUAL = [str(PROGRAMS / "default_handlers_runner.py")]
 MOVING, STOPPED = (2.0, -4.0), (0.0, 0.0)
 # Announce often at the start: two processes then find each other in tenths of a second.
 QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
@@ -80,7 +80,7 @@ class Robot:
         self._env = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
         count = str(2 * TIMES + USUAL_TIMES + OTHERS)
         self.listener = spawn(
-            ["python", str(HERE / "last_command_listener.py"), count], env=self._env
+            ["python", str(PROGRAMS / "last_command_listener.py"), count], env=self._env
         )
         wait_until(lambda: "ready" in self.listener.stdout, 20.0)
 

@@ -22,8 +22,8 @@ from fault_table import FAULTS
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-HERE = Path(__file__).parent
-CHILD = str(HERE / "fault_child.py")
+PROGRAMS = Path(__file__).resolve().parents[1] / "rigs" / "programs"
+CHILD = str(PROGRAMS / "fault_child.py")
 GraphMaker = Callable[..., FaultGraph]
 
 
@@ -51,7 +51,7 @@ def test_sidecar_killed(robot: FaultGraph, spawn: Nursery, tmp_path: Path) -> No
 
 def test_subscriber_gone(robot: FaultGraph, spawn: Nursery, tmp_path: Path) -> None:
     listener = spawn(
-        ["python", str(HERE / "last_command_listener.py"), "1", "--ros-args"]
+        ["python", str(PROGRAMS / "last_command_listener.py"), "1", "--ros-args"]
         + ["-r", f"/run0/joint_commands:={robot.space}/joint_commands"],
         env=quick_discovery(tmp_path),
     )
@@ -80,7 +80,7 @@ def test_an_asked_for_end(fault_graphs: GraphMaker, fault: str, signals: list[An
 
 
 def test_control_thread_fails(fault_graphs: GraphMaker) -> None:
-    graph = fault_graphs(program=[str(HERE / "fault_runner.py")])
+    graph = fault_graphs(program=[str(PROGRAMS / "fault_runner.py")])
     row = FAULTS["control thread fails"]
     graph.well()
     begin = time.monotonic()

@@ -46,7 +46,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> Pa
     """Each model of the benchmark."""
     import onnx
 
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "benchmarks"))
     import backends as benchmark
 
     path = tmp_path / f"{request.param}.onnx"

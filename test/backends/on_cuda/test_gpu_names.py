@@ -4,7 +4,7 @@ None of this needs a GPU. `tensorrt_lean` (the extra `lean`) has the runtime's c
 bindings of any version are checked from their wheels, which need no libraries to be installed:
 
     pip download --no-deps --only-binary :all: -d wheels tensorrt-cu12-bindings==10.3.0
-    POLICY_RUNNER_TENSORRT_WHEELS=wheels python -m pytest test/backends/test_gpu_names.py
+    POLICY_RUNNER_TENSORRT_WHEELS=wheels python -m pytest test/backends/on_cuda/test_gpu_names.py
 
 A bindings wheel imports beside libraries that only have the names it asks for; where no C
 compiler makes those, its strings are searched.

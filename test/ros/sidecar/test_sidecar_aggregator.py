@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-CONFIG = Path(__file__).resolve().parents[2] / "config/diagnostics_aggregator.yaml"
+CONFIG = Path(__file__).resolve().parents[3] / "config/diagnostics_aggregator.yaml"
 GROUPS = ("cpu", "memory", "temperature", "disk", "power", "throttling", "gpu", "fan", "board")
 NAMES = [f"jetson_diagnostics: {group}" for group in (*GROUPS, "policy")]
 NAMES += [f"policy_runner: {part}" for part in ("loop", "inputs", "inference", "safety", "model")]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-TEST = Path(__file__).resolve().parent
-FAKES = TEST / "backends" / "fake_modules"
+FAKES = Path(__file__).resolve().parent / "fake_modules"
+ROOT = FAKES.parents[3]
 OURS = ("tensorrt", "cuda", "pycuda")
 
 
@@ -20,7 +20,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest
     real = {name: sys.modules.pop(name) for name in list(sys.modules)
             if name.split(".")[0] in OURS}  # fmt: skip
     monkeypatch.syspath_prepend(str(FAKES))
-    path = os.pathsep.join([str(FAKES), str(TEST.parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(FAKES), str(ROOT), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("FAKE_TRT_VERSION", "10.3.0")
     monkeypatch.setenv("FAKE_TRT_BUILD_SECONDS", "0.2")

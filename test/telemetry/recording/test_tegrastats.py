@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tegrastats import CpuCore, RailLine, parse_line
 
-SAMPLES = Path(__file__).resolve().parents[2].parent / "shared/data/jetson/tegrastats"
+SAMPLES = Path(__file__).resolve().parents[4] / "shared/data/jetson/tegrastats"
 
 JETPACK_4 = (
     "RAM 524/777MB (lfb 7x4MB) SWAP 98/2026MB (cached 28MB) CPU [47%@1420,off] EMC_FREQ 2%@1600 "

@@ -22,7 +22,8 @@ from test_fault_operator import presser
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-FAILING = [str(Path(__file__).parent / "fault_runner.py")]
+PROGRAMS = Path(__file__).resolve().parents[1] / "rigs" / "programs"
+FAILING = [str(PROGRAMS / "fault_runner.py")]
 GraphMaker = Callable[..., FaultGraph]
 
 

@@ -60,7 +60,7 @@ def test_wrong_stamp_of_a_strict_input(robot: FaultGraph) -> None:
 def test_wall_clock_jumped(fault_graphs: GraphMaker, tmp_path: Path) -> None:
     """CLOCK_REALTIME of the runner's process alone: the machine's is not ours to set."""
     library, clock = tmp_path / "wall_clock.so", tmp_path / "moved"
-    source = str(Path(__file__).parent / "wall_clock.c")
+    source = str(Path(__file__).resolve().parents[1] / "rigs" / "programs" / "wall_clock.c")
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"], check=True
     )

@@ -11,7 +11,7 @@ from core_rig import spec_content, write_spec
 
 from policy_runner.core.spec import PolicySpec, json_schema, read_spec
 
-SHIPPED = Path(__file__).parents[2] / "models" / "balancer" / "policy.yaml"
+SHIPPED = Path(__file__).parents[3] / "models" / "balancer" / "policy.yaml"
 
 
 def test_folder_means_the_policy_in_it(tmp_path: Path) -> None:

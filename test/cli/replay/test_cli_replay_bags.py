@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("rosbags") is None, reason="rosbags is not installed"),
 ]
 T0_NS = 1_700_000_000_123_456_789
-BAGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "bags"
+BAGS = Path(__file__).resolve().parents[4] / "shared" / "data" / "bags"
 POLICIES = BAGS.parent / "policies"
 
 
