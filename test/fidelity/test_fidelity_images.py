@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_rig import MS, Rig, make_rig, refused, term
-from fidelity_rig import FakeModel, fault, observed, terms_content
+from core_rig import MS, Rig, refused
+from fidelity_rig import fault, observed
+from image_rig import COMPRESSED, PLAIN, image_rig
 
 from policy_runner.core.observation.terms.image import PixelNames, decode_image, recolor
 
 needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="Pillow is not installed")
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 RANDOM = np.random.default_rng(3)
 PICTURE = RANDOM.integers(0, 256, (2, 3, 3), dtype=np.uint8)  # 2 high, 3 wide, RGB
 
@@ -31,20 +31,6 @@ def _message(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = Fa
     )  # fmt: skip
 
 
-def _rig(folder: Path, count: int, kind: str = IMAGE, whole: bool = True, **keys: Any) -> Rig:
-    one = term("image", input="camera", **keys)
-    content = terms_content([one], {"camera": kind})
-    if whole:
-        content["observation"] = [{"tensor": "obs", "whole": one}]
-    shape = (1, count) if not whole else (1, *_shape(keys))
-    return make_rig(folder, content, FakeModel({"obs": np.zeros(shape)}, {"act": (1, 2)}))
-
-
-def _shape(keys: dict[str, Any]) -> tuple[int, ...]:
-    channels = 3 if keys["color"] in ("rgb", "bgr") else 1
-    return (channels, *keys["size"]) if keys["layout"] == "chw" else (*keys["size"], channels)
-
-
 def _see(rig: Rig, message: Any) -> np.ndarray:
     slot = rig.pipeline.slots["camera"]
     assert slot.takers[""](message) == ""
@@ -52,19 +38,16 @@ def _see(rig: Rig, message: Any) -> np.ndarray:
     return np.array(observed(rig, MS)).reshape(rig.model.inputs["obs"].shape[1:])
 
 
-PLAIN: dict[str, Any] = {"color": "rgb", "size": [2, 3], "layout": "hwc", "scale": 1.0}
-
-
 @pytest.mark.parametrize("whole", [True, False])
 def test_as_it_is(tmp_path: Path, whole: bool) -> None:
-    rig = _rig(tmp_path, 18, whole=whole, **PLAIN)
+    rig = image_rig(tmp_path, 18, whole=whole, **PLAIN)
     assert _see(rig, _message(PICTURE, "rgb8")).ravel().tolist() == PICTURE.ravel().tolist()
 
 
 def test_channels_first_and_numbers_per_channel(tmp_path: Path) -> None:
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     keys = PLAIN | {"layout": "chw", "scale": 1 / 255, "mean": mean, "std": std}
-    found = _see(_rig(tmp_path, 18, **keys), _message(PICTURE, "rgb8", padding=5))
+    found = _see(image_rig(tmp_path, 18, **keys), _message(PICTURE, "rgb8", padding=5))
     for c in range(3):
         expected = (PICTURE[:, :, c] / 255 - mean[c]) / std[c]
         assert found[c] == pytest.approx(expected, abs=1e-12)
@@ -77,7 +60,7 @@ def test_encodings_and_colours(tmp_path: Path) -> None:
         "rgba8": _message(np.concatenate([PICTURE, alpha], axis=2), "rgba8"),
         "bgra8": _message(np.concatenate([PICTURE[:, :, ::-1], alpha], axis=2), "bgra8"),
     }
-    rig = _rig(tmp_path, 18, **(PLAIN | {"color": "bgr"}))
+    rig = image_rig(tmp_path, 18, **(PLAIN | {"color": "bgr"}))
     for message in messages.values():
         assert _see(rig, message).tolist() == PICTURE[:, :, ::-1].tolist()
 
@@ -87,7 +70,7 @@ def test_gray_as_pillow_makes_it(tmp_path: Path) -> None:
     from PIL import Image
 
     expected = np.asarray(Image.fromarray(PICTURE).convert("L"))
-    rig = _rig(tmp_path, 6, **(PLAIN | {"color": "gray", "layout": "chw"}))
+    rig = image_rig(tmp_path, 6, **(PLAIN | {"color": "gray", "layout": "chw"}))
     assert _see(rig, _message(PICTURE, "rgb8"))[0].tolist() == expected.tolist()
     assert _see(rig, _message(expected[:, :, None], "mono8"))[0].tolist() == expected.tolist()
 
@@ -96,15 +79,17 @@ def test_gray_as_pillow_makes_it(tmp_path: Path) -> None:
 def test_depth(tmp_path: Path, big: bool) -> None:
     keys = PLAIN | {"color": "depth", "scale": 0.001}
     millimetres = np.array([[[1000], [2000], [60000]], [[4], [5], [6]]], dtype=np.uint16)
-    found = _see(_rig(tmp_path, 6, **keys), _message(millimetres, "16UC1", big=big))
+    found = _see(image_rig(tmp_path, 6, **keys), _message(millimetres, "16UC1", big=big))
     assert found == pytest.approx(millimetres * 0.001)
     metres = np.array([[[1.5], [2.5], [3.5]], [[4], [5], [6]]], dtype=np.float32)
-    found = _see(_rig(tmp_path, 6, **(keys | {"scale": 1.0})), _message(metres, "32FC1", big=big))
+    found = _see(
+        image_rig(tmp_path, 6, **(keys | {"scale": 1.0})), _message(metres, "32FC1", big=big)
+    )
     assert found.tolist() == metres.tolist()
 
 
 def test_a_hole_in_a_depth_image_is_a_fault(tmp_path: Path) -> None:
-    rig = _rig(tmp_path, 6, **(PLAIN | {"color": "depth"}))
+    rig = image_rig(tmp_path, 6, **(PLAIN | {"color": "depth"}))
     metres = np.array([[[1.5], [np.nan], [3.5]], [[4], [5], [6]]], dtype=np.float32)
     slot = rig.pipeline.slots["camera"]
     slot.takers[""](_message(metres, "32FC1"))
@@ -118,7 +103,7 @@ def test_crop_then_resize(tmp_path: Path) -> None:
 
     large = RANDOM.integers(0, 256, (8, 10, 3), dtype=np.uint8)
     keys = PLAIN | {"size": [3, 2], "crop": [1, 2, 6, 8], "resize": "bilinear"}
-    found = _see(_rig(tmp_path, 18, **keys), _message(large, "rgb8"))
+    found = _see(image_rig(tmp_path, 18, **keys), _message(large, "rgb8"))
     cut = Image.fromarray(np.ascontiguousarray(large[1:7, 2:10]))
     assert found.tolist() == np.asarray(cut.resize((2, 3), Image.Resampling.BILINEAR)).tolist()
 
@@ -128,7 +113,7 @@ def test_crop_then_resize(tmp_path: Path) -> None:
 def test_a_constant_stays_constant(tmp_path: Path, how: str) -> None:
     flat = np.full((7, 5, 1), 1234, dtype=np.uint16)
     keys = PLAIN | {"color": "depth", "size": [3, 4], "resize": how}
-    found = _see(_rig(tmp_path, 12, **keys), _message(flat, "16UC1"))
+    found = _see(image_rig(tmp_path, 12, **keys), _message(flat, "16UC1"))
     assert found == pytest.approx(np.full((3, 4, 1), 1234.0), abs=1e-3)
 
 
@@ -139,12 +124,12 @@ def test_compressed(tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.fromarray(PICTURE).save(stream, "PNG")
     message = SimpleNamespace(format="rgb8; png compressed bgr8", data=stream.getvalue())
-    rig = _rig(tmp_path, 18, COMPRESSED, **PLAIN)
+    rig = image_rig(tmp_path, 18, COMPRESSED, **PLAIN)
     assert _see(rig, message).tolist() == PICTURE.tolist()
 
 
 def test_one_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = _rig(tmp_path, 18, **PLAIN)
+    rig = image_rig(tmp_path, 18, **PLAIN)
     message = _message(PICTURE, "rgb8")
     first = _see(rig, message)
     message.encoding = "gone"  # would be a fault if it were decoded again
@@ -169,7 +154,7 @@ BAD: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_images_that_do_not_fit(tmp_path: Path, case: str) -> None:
     message, expected = BAD[case]
-    rig = _rig(tmp_path, 18, **PLAIN)
+    rig = image_rig(tmp_path, 18, **PLAIN)
     slot = rig.pipeline.slots["camera"]
     slot.takers[""](message)
     slot.received(MS, MS)
@@ -180,7 +165,7 @@ def test_images_that_do_not_fit(tmp_path: Path, case: str) -> None:
 
 @needs_pillow
 def test_a_damaged_file(tmp_path: Path) -> None:
-    rig = _rig(tmp_path, 18, COMPRESSED, **PLAIN)
+    rig = image_rig(tmp_path, 18, COMPRESSED, **PLAIN)
     slot = rig.pipeline.slots["camera"]
     slot.takers[""](SimpleNamespace(format="jpeg", data=b"\xff\xd8 no jpeg"))
     slot.received(MS, MS)
@@ -188,9 +173,9 @@ def test_a_damaged_file(tmp_path: Path) -> None:
 
 
 def test_what_configure_refuses(tmp_path: Path) -> None:
-    (sentence,) = refused(_rig, tmp_path, 18, **(PLAIN | {"mean": [0.0, 1.0]}))
+    (sentence,) = refused(image_rig, tmp_path, 18, **(PLAIN | {"mean": [0.0, 1.0]}))
     assert sentence.endswith("whole.mean: expected one number, or 3, one per channel, got 2")
-    (sentence,) = refused(_rig, tmp_path, 18, "sensor_msgs/msg/Imu", **PLAIN)
+    (sentence,) = refused(image_rig, tmp_path, 18, "sensor_msgs/msg/Imu", **PLAIN)
     assert "expected an input of type sensor_msgs/msg/Image or CompressedImage" in sentence
 
 

@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from foreign_files import CSV, DEPLOY, IO, write_processors
 from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
 from import_rig import facts
 from small_models import quadruped
-from test_import_deploy_yaml import DEPLOY
-from test_import_lerobot import _processors
-from test_import_metadata import CSV
-from test_import_robot_files import IO
 
 from policy_runner.backends.onnx_file.check import data_files
 from policy_runner.backends.onnx_file.graph import (
@@ -138,7 +135,7 @@ def test_yaml_of_trainers(tmp_path: Path, name: str, by_folder: bool) -> None:
 def test_lerobot_processors(tmp_path: Path) -> None:
     folder = tmp_path / "policy"
     folder.mkdir()
-    _processors(folder)
+    write_processors(folder)
     names = ("policy_preprocessor.json", "policy_postprocessor.json")
     trees = [json.loads((folder / name).read_bytes()) for name in names]
     model = facts(inputs={"state": [1, 4]}, outputs={"action": [1, 5, 2]})

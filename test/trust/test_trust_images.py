@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from core_rig import MS
 from fidelity_rig import fault
-from test_fidelity_images import COMPRESSED, IMAGE, PLAIN, _rig
+from image_rig import COMPRESSED, IMAGE, PLAIN, image_rig
 
 from policy_runner.core.observation.terms.image import most_bytes
 
@@ -23,7 +23,7 @@ needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="Pillow is no
 
 
 def _most(folder: Path, kind: str = IMAGE, **keys: Any) -> int:
-    return int(_rig(folder, 18, kind, **(PLAIN | keys)).pipeline.slots["camera"].most_bytes)
+    return int(image_rig(folder, 18, kind, **(PLAIN | keys)).pipeline.slots["camera"].most_bytes)
 
 
 @needs_pillow
@@ -48,7 +48,7 @@ def _png(height: int, width: int) -> bytes:
 
 
 def _given(folder: Path, data: bytes, **keys: Any) -> str:
-    rig = _rig(folder, 18, COMPRESSED, **(PLAIN | keys))
+    rig = image_rig(folder, 18, COMPRESSED, **(PLAIN | keys))
     slot = rig.pipeline.slots["camera"]
     slot.takers[""](SimpleNamespace(format="png", data=data))
     slot.received(MS, MS)
