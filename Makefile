@@ -28,7 +28,7 @@ test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
 soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
 	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \
 		POLICY_RUNNER_SOAK_SEED=$(SEED) PYTEST_TIMEOUT=7200 $(BIN)/python -m pytest -rP \
-		$(sort $(wildcard test/*/test_fuzz_*.py test/*/test_soak_*.py)) $(ARGS)
+		test/fuzz test/soak $(ARGS)
 
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
 	@$(BIN)/policy-runner bench $(ARGS)

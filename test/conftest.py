@@ -20,7 +20,8 @@ import pytest
 MINIMUM_TESTS = 2000  # a whole run that collects fewer has lost some: raise it as tests are added
 # Whole processes on a graph, on a machine whose host may take its cores for a while: what fails
 # there runs again, is counted as a rerun, and is quoted. A wrong outcome fails three times.
-RERUN = ("ros", "system")
+RERUN = {"ros", "system", "faults"}  # folders of test/, at any depth
+TEST = Path(__file__).resolve().parent
 SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer one says so with its own mark
 
 
@@ -104,7 +105,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:
-        if item.path.parent.name in RERUN:
+        inside = item.path.parent.is_relative_to(TEST)
+        if inside and RERUN & set(item.path.parent.relative_to(TEST).parts):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 

@@ -8,32 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from foreign_files import DEPLOY
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.trainer_yaml import read_yaml
 from policy_runner.formats.unitree_deploy import draft_deploy_yaml
-
-DEPLOY: dict[str, Any] = {
-    "joint_ids_map": [1, 0],
-    "step_dt": 0.02,
-    "stiffness": [10.0, 20.0],  # motor order
-    "damping": [1.0, 2.0],
-    "default_joint_pos": [0.1, 0.2],
-    "commands": {"base_velocity": {"ranges": {"lin_vel_x": [-0.5, 1.0], "lin_vel_y": [-0.3, 0.3],
-                                              "ang_vel_z": [-0.2, 0.2], "heading": None}}},
-    "actions": {"JointPositionAction": {"clip": None, "joint_names": [".*"], "scale": [0.25, 0.5],
-                                        "offset": [0.1, 0.2], "joint_ids": None}},
-    "observations": {
-        "base_ang_vel": {"params": {}, "clip": [-10, 10], "scale": [0.2, 0.2, 0.2],
-                         "history_length": 1},
-        "velocity_commands": {"params": {}, "clip": None, "scale": [1, 1, 1], "history_length": 1},
-        "joint_pos_rel": {"params": {}, "clip": None, "scale": [1.0, 1.0], "history_length": 1},
-        "joint_vel_rel": {"params": {}, "clip": None, "scale": [0.05, 0.05], "history_length": 1},
-        "last_action": {"params": {}, "clip": None, "scale": [1.0, 1.0], "history_length": 1},
-    },
-}  # fmt: skip
 
 
 def _deploy(tmp_path: Path, change: Any = None, text: str = "") -> Draft:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign_files import write_processors
 from import_rig import facts, unknown
 
 from policy_runner.core.errors import Refusal
@@ -15,37 +16,8 @@ from policy_runner.formats.draft import rounded
 from policy_runner.formats.lerobot import draft_processors, draft_stats
 
 
-def _safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    header, body = {}, b""
-    for name, array in arrays.items():
-        data = array.astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(array.shape),
-                        "data_offsets": [len(body), len(body) + len(data)]}  # fmt: skip
-        body += data
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
-
-
-def _processors(folder: Path, state: str = "MEAN_STD", action: str = "QUANTILES") -> None:
-    features = {"observation.state": {"type": "STATE", "shape": [4]},
-                "action": {"type": "ACTION", "shape": [2]}}  # fmt: skip
-    for kind in ("pre", "post"):
-        name = "normalizer" if kind == "pre" else "unnormalizer"
-        file = f"policy_{kind}processor_step_3_{name}_processor.safetensors"
-        config = {"eps": 1e-8, "features": features, "norm_map": {"STATE": state, "ACTION": action}}
-        steps = [
-            {"registry_name": "rename_observations_processor", "config": {}},
-            {"registry_name": f"{name}_processor", "config": config, "state_file": file},
-        ]
-        (folder / f"policy_{kind}processor.json").write_text(json.dumps({"steps": steps}))
-        _safetensors(folder / file, {
-            "observation.state.mean": np.arange(4.0), "observation.state.std": np.ones(4) / 2,
-            "action.q01": np.array([-1.0, -2.0]), "action.q99": np.array([1.0, 2.0]),
-        })  # fmt: skip
-
-
 def test_lerobot_processors_give_formula_and_statistics(tmp_path: Path) -> None:
-    _processors(tmp_path)
+    write_processors(tmp_path)
     model = facts(
         inputs={"state": [1, 4], "image": [1, 3, 8, 8]}, outputs={"action_chunk": [1, 5, 2]}
     )
@@ -64,11 +36,11 @@ def test_lerobot_processors_give_formula_and_statistics(tmp_path: Path) -> None:
 
 
 def test_lerobot_identity_is_no_normalization(tmp_path: Path) -> None:
-    _processors(tmp_path, "IDENTITY", "IDENTITY")
+    write_processors(tmp_path, "IDENTITY", "IDENTITY")
     draft = draft_processors(tmp_path, facts(inputs={"state": [1, 4]}))
     assert draft.spec["observation"][0]["normalization"] == "none"
     assert "denormalization" not in draft.spec["action"][0]
-    _processors(tmp_path, "ODD")
+    write_processors(tmp_path, "ODD")
     with pytest.raises(Refusal, match=r"norm_map\.STATE"):
         draft_processors(tmp_path, facts())
 

@@ -6,22 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from foreign_files import CSV
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.onnx_metadata import nested, numbers, words
-
-CSV = {
-    "run_path": "team/project/run7",
-    "joint_names": "hip,knee",
-    "joint_stiffness": "40.179,99.098",
-    "joint_damping": "2.558,6.309",
-    "default_joint_pos": "-0.312,0.669",
-    "command_names": "twist",
-    "observation_names": "base_ang_vel,projected_gravity,command,joint_pos,joint_vel,actions",
-    "action_scale": "0.548,0.351",
-}
 
 
 def test_numbers_of_metadata_are_read_in_both_styles() -> None:

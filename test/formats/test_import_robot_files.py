@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from foreign_files import IO
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
@@ -15,29 +16,6 @@ from policy_runner.formats.detect import draft_model, find_reader, model_in
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.isaac_lab import draft_io_descriptors
 from policy_runner.formats.rl_sar import draft_rl_sar
-
-IO: dict[str, Any] = {
-    "actions": [
-        {"name": "joint_pos", "action_type": "JointAction", "mdp_type": "Action", "shape": [2],
-         "joint_names": ["hip", "knee"], "scale": 0.5, "offset": [0.1, -0.2], "clip": None,
-         "full_path": "isaaclab.envs.mdp.actions.JointPositionAction"},
-    ],
-    "articulations": {
-        "robot": {"joint_names": ["hip", "knee"], "default_joint_pos": [0.1, -0.2],
-                  "default_joint_stiffness": [25.0, 30.0], "default_joint_damping": [0.5, 0.5]}
-    },
-    "observations": {
-        "policy": [
-            {"name": "base_ang_vel", "shape": [3],
-             "overloads": {"clip": None, "scale": 0.25, "history_length": 0}},
-            {"name": "joint_pos_rel", "shape": [2], "joint_names": ["knee", "hip"],
-             "joint_pos_offsets": [-0.2, 0.1],
-             "overloads": {"clip": [-5.0, 5.0], "scale": None, "history_length": 2}},
-            {"name": "last_action", "shape": [2], "overloads": {}},
-        ]
-    },
-    "scene": {"physics_dt": 0.005, "dt": 0.02, "decimation": 4},
-}  # fmt: skip
 
 
 def _io(tmp_path: Path, size: int = 9, change: Any = None) -> Draft:

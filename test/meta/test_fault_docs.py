@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
-ROS = Path(__file__).resolve().parents[1] / "ros"
+import fault_table as table
 
-
-def _table() -> Any:
-    """The module that reads the list, which lies beside the tests that use it."""
-    if "fault_table" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("fault_table", ROS / "fault_table.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["fault_table"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["fault_table"]
+TESTS = Path(__file__).resolve().parents[1] / "faults"
 
 
 def _tested() -> set[str]:
     """Every text that a test of the fault matrix, or what it is parametrized by, names."""
     found = set()
-    for path in ROS.glob("test_fault_*.py"):
+    for path in TESTS.glob("test_fault_*.py"):
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 found |= {
@@ -38,32 +25,30 @@ def _tested() -> set[str]:
 
 
 def test_the_page_is_what_the_list_says() -> None:
-    table = _table()
     text = table.PAGE.read_text("utf-8")
-    assert table.with_tables(text) == text, "run `python test/ros/fault_table.py`"
+    assert table.with_tables(text) == text, "run `python tools/fault_table.py`"
 
 
 def test_every_fault_of_the_list_has_a_test() -> None:
-    assert not set(_table().FAULTS) - _tested()
+    assert not set(table.FAULTS) - _tested()
 
 
 def test_every_test_asks_for_a_fault_of_the_list() -> None:
     """A literal given to `shows`, `row_of` or FAULTS is a fault; others are found when it runs."""
     unknown = []
-    for path in ROS.glob("test_fault_*.py"):
+    for path in TESTS.glob("test_fault_*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             name: ast.expr | None = None
             if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "shows":
                 name = node.args[0]
             elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "FAULTS":
                 name = node.slice
-            if isinstance(name, ast.Constant) and name.value not in _table().FAULTS:
+            if isinstance(name, ast.Constant) and name.value not in table.FAULTS:
                 unknown.append(f"{path.name}:{name.lineno}: {name.value!r}")
     assert not unknown
 
 
 def test_every_row_is_whole() -> None:
-    table = _table()
     decisions = ("STARTING", "RUN", "HOLD", "SAFE_STOP")
     for row in table.FAULTS.values():
         assert row.room in table.ROOMS, row.fault

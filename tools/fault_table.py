@@ -1,0 +1,120 @@
+"""The list of faults, `docs/faults.yaml`, and the page that is generated from it.
+
+`python tools/fault_table.py` writes `docs/faults.md`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import yaml
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+LIST, PAGE = DOCS / "faults.yaml", DOCS / "faults.md"
+BEGIN, END = "<!-- faults: written by tools/fault_table.py -->", "<!-- end -->"
+ROOMS = {
+    "inputs": "What the robot sends",
+    "values": "What is in it",
+    "time": "Time",
+    "model": "The policy",
+    "operator": "The operator",
+    "process": "Processes and the machine",
+    "services": "Services, parameters, lifecycle",
+}
+COMMANDS = {
+    "policy": "the policy's",
+    "bounded": "the policy's, at the bound",
+    "stop": "the stop",
+    "held": "the last position",
+    "none": "none",
+    "last": "the stop, once; then none",
+}
+DECISIONS = {"gone": "the process ends", "unconfigured": "not configured", "paused": "no tick"}
+
+
+@dataclasses.dataclass(frozen=True)
+class FaultRow:
+    """What happens, and what the graph shows then.
+
+    decision and reason are those of ~/status ("" where there is none any more); command: see
+    COMMANDS; part, level and says those of a status on /diagnostics. `decided_s`: from the
+    cause to the decision; `recovers` says how RUN comes back, `recovers_s` how soon after that.
+    """
+
+    fault: str
+    room: str
+    happens: str
+    decision: str = "RUN"
+    reason: str = "none"
+    command: str = "policy"
+    part: str = "safety"
+    level: str = "OK"
+    says: str = ""
+    decided_s: float = 0.0
+    recovers: str = ""
+    recovers_s: float = 0.0
+
+
+def read_faults() -> dict[str, FaultRow]:
+    """Every row by its fault's name, in the file's order."""
+    rows = [FaultRow(**row) for row in yaml.safe_load(LIST.read_text("utf-8"))]
+    found = {row.fault: row for row in rows}
+    assert len(found) == len(rows), "a fault is listed twice"
+    return found
+
+
+FAULTS = read_faults()
+
+
+def _cells(row: FaultRow) -> tuple[str, ...]:
+    decision = DECISIONS.get(row.decision, f"`{row.decision}`")
+    if row.reason != "none":
+        decision += f" {row.reason}"
+    diagnostics = f"{row.part} {row.level}" if row.level else "silent"
+    if row.says:
+        diagnostics += f": {row.says}"
+    within = f"{row.decided_s:g} s" if row.decided_s else ""
+    recovery = row.recovers or ("nothing stopped" if row.decision == "RUN" else "")
+    if row.recovers_s:
+        recovery += f", {row.recovers_s:g} s"
+    return (
+        f"**{row.fault}**: {row.happens}",
+        decision,
+        within,
+        COMMANDS[row.command],
+        diagnostics,
+        recovery,
+    )
+
+
+def tables() -> str:
+    """One table a room."""
+    lines = []
+    for room, title in ROOMS.items():
+        rows = [row for row in FAULTS.values() if row.room == room]
+        if rows:
+            lines += [f"\n## {title}\n", "| fault | decision | within | command | /diagnostics | "]
+            lines[-1] += "recovers, within |"
+            lines.append("|---|---|---|---|---|---|")
+            lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n\n"
+
+
+def with_tables(text: str) -> str:
+    """The page with its tables as the list has them now."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    assert rest, f"expected the mark '{BEGIN}' in the page"
+    return before + BEGIN + "\n" + tables() + END + after
+
+
+def main() -> int:
+    """Rewrite the page."""
+    PAGE.write_text(with_tables(PAGE.read_text("utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
