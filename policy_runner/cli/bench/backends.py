@@ -221,12 +221,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
     figures = ("p50", "p99", "p99.9", "max", "back to back")
-    title = f"one inference of {what.model.name} [us], waiting for each deadline"
+    title = f"one inference of {escape(what.model.name)} \\[us], waiting for each deadline"
     table = Table("backend", "rate [Hz]", *figures, title=title)
     for row in rows:
         if row.us:

@@ -119,7 +119,8 @@ def _print_graph(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     heads = ("rate [Hz]", "p50", "p99", "p99.9", "max", "missed", "age p99.9", "step", "cpu")
-    table = Table(*heads, title="node in a graph: |period - nominal|, input age, step p50 [us]")
+    title = r"node in a graph: |period - nominal|, input age, step p50 \[us]"
+    table = Table(*heads, title=title)
     for row in rows:
         errors = row["period_error_us"]
         table.add_row(

@@ -54,7 +54,7 @@ def measure(spec: Path, backend: str) -> dict[str, float]:
     from rich.table import Table
 
     step = time_step(spec, backend)
-    table = Table("part", "p50 [us]", title="step without ROS")
+    table = Table("part", r"p50 \[us]", title="step without ROS")
     for part, figure in step.items():
         table.add_row(part, f"{figure:.1f}")
     Console().print(table)
