@@ -21,7 +21,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.cli.bench.backends import Row, measure, names_of, priority, subject
-from policy_runner.cli.bench.command import machine
+from policy_runner.cli.bench.machine import machine
 
 RANDOM = np.random.default_rng(5)
 HEADS = ("backend", "model", "rate [Hz]", "p50", "p99", "p99.9", "max", "back to back p50")

@@ -26,7 +26,8 @@ import numpy as np
 from quadruped import write_policy
 from witness import lost, undisturbed
 
-from policy_runner.cli.bench.command import draw_tails, machine
+from policy_runner.cli.bench.machine import machine
+from policy_runner.cli.bench.node import draw_tails
 
 HERE = Path(__file__).parent
 SERVICES = "ours, service calls"  # 85 a second, diagnostics, one reload in the middle

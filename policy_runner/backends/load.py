@@ -88,7 +88,7 @@ def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], d
     if weights.count < SMALL and not weights.convolutions:
         why["onnxruntime-cpu"] = (
             f"a network of {weights.count} weights is as fast on the CPU, where no copies are "
-            "needed (`policy-runner bench --backends all` measures it)"
+            "needed (`policy-runner bench backends SPEC` measures it)"
         )
         return ["onnxruntime-cpu"], why
     why["onnxruntime-cpu"] = "the last in the order"

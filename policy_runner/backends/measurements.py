@@ -1,4 +1,4 @@
-"""What `bench --backends all --remember` found here: names and figures, nothing that runs."""
+"""What `bench backends --remember` found here: names and figures, nothing that runs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _folders(choice: BackendChoice) -> list[Path]:
     if not given:
         return [default_folder().parent / "measured"]
     own = [Path(given).expanduser().absolute() / "measured"]
-    with contextlib.suppress(Refusal):  # `bench` knows of no parameters
+    with contextlib.suppress(Refusal):  # `bench backends` knows of no parameters
         own += [default_folder().parent / "measured"]
     return own
 

@@ -1,1 +1,1 @@
-"""The policy-runner command."""
+"""The command `policy-runner`."""

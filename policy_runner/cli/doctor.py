@@ -87,7 +87,7 @@ def _machine(tree: Tree, jetson: Jetson) -> Iterator[Finding]:
             yield Finding("Jetson", OK, text)
         modes = read_power_modes(tree)
         if modes.current is not None:
-            remedy = "`policy-runner power` lists the modes, and sets clocks that do not idle"
+            remedy = "`policy-runner power list` shows all modes, `power clocks on` holds clocks"
             yield Finding("power mode", OK, modes.current.name, remedy)
     yield Finding("policy_runner", OK, f"{__version__}, Python {platform.python_version()}")
     if find_spec("rclpy") is None:

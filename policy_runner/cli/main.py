@@ -1,59 +1,91 @@
-"""The command `policy-runner`: one subcommand a module, each imported only when it is called."""
+"""The command `policy-runner`: its commands in groups, each imported only when it is called."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
 from policy_runner import __version__
+from policy_runner.cli.command_parser import CommandParser
+from policy_runner.cli.old_names import OLD_NAMES, with_new_names
 from policy_runner.core.errors import Refusal
 
-# Subcommand, module, one line. A module has add_arguments(parser) and run(arguments) -> int.
-COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
-    ("inspect", "inspect.command", "print what a policy is fed and what it commands, resolved"),
-    ("check", "check", "say everything that keeps the node from running a policy"),
-    ("replay", "replay.command", "run a policy offline on a recording or on arrays, and compare"),
-    ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
-    ("convert-stats", "convert_stats", "turn an SB3 VecNormalize pickle into .npz"),
-    ("demo", "demo.command", "balance the simulated robot with the shipped policy"),
-    ("monitor", "monitor", "watch /diagnostics in the terminal"),
-    ("report", "report", "draw power, heat, clocks and latency of a recording"),
-    ("power", "power", "list or set a Jetson's power mode and clocks (privileged)"),
-    ("doctor", "doctor", "say what this machine has for running policies, and what would help"),
-    ("build-engine", "build_engine", "build a policy's TensorRT engine on this machine"),
-    ("engines", "engines", "list or remove built engines"),
-    ("selftest", "bench.selftest", "run a policy on a backend, compare with the CPU, measure"),
-    ("bench", "bench.command", "measure the step, and how well the node keeps its rate here"),
-)
+# Group: (command, module, one line). A module has add_arguments(parser) and run(arguments) -> int.
+GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "Policy": (
+        ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
+        ("check", "check", "report everything that prevents the node from running a policy"),
+        ("inspect", "inspect.command", "print what a policy reads and commands, resolved"),
+        ("replay", "replay.command", "run a policy offline on a recording, and compare"),
+        ("convert", "convert", "convert a trainer's files for a policy spec: stats"),
+        ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
+    ),
+    "Robot": (
+        ("monitor", "monitor", "watch /diagnostics in the terminal"),
+        ("report", "report", "draw power, heat, clocks and latency of a recording"),
+    ),
+    "Simulation": (
+        ("demo", "demo.command", "balance the simulated robot with the shipped policy"),
+    ),
+    "Machine": (
+        ("doctor", "doctor", "report what this machine has, and what is missing"),
+        ("bench", "bench.command", "measure: step, node, backends, selftest"),
+        ("engine", "engine", "TensorRT engines of this machine: build, list, remove"),
+        ("power", "power", "power mode and clocks of a Jetson: list, set, clocks"),
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; its exit status, 2 for a wrong command line."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="policy-runner", description="Run a trained policy on a ROS 2 robot."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    below = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), "")
-    for name, module, text in COMMANDS:
-        sub = below.add_parser(name, help=text, description=text)
-        if name == chosen:
-            loaded = importlib.import_module(f"policy_runner.cli.{module}")
-            loaded.add_arguments(sub)
-            sub.set_defaults(run=loaded.run)
-    arguments = parser.parse_args(words)
+    """Run one command.
+
+    Returns:
+        Its exit status; 1 for a refusal. A wrong command line exits with status 2.
+    """
+    words, sentence = with_new_names(sys.argv[1:] if argv is None else argv)
+    if sentence:
+        print(sentence, file=sys.stderr)
+    arguments = make_parser().parse_args(words)
     try:
         return int(arguments.run(arguments))
     except Refusal as refusal:
         for problem in refusal.problems:
-            print(f"policy-runner {chosen}: {problem}", file=sys.stderr)
+            print(f"{arguments.called}: {problem}", file=sys.stderr)
     except FileNotFoundError as error:
-        print(f"policy-runner {chosen}: {error}", file=sys.stderr)
+        print(f"{arguments.called}: {error}", file=sys.stderr)
     return 1
+
+
+def make_parser() -> CommandParser:
+    """The parser of the whole command line. It imports no command."""
+    parser = CommandParser(
+        prog="policy-runner",
+        usage="policy-runner COMMAND ...",
+        description=_description(),
+        epilog="`policy-runner COMMAND --help` shows the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    about = parser.add_argument_group("Help")
+    about.add_argument("-h", "--help", action="help", help="show this text")
+    about.add_argument("--version", action="version", version=__version__, help="show the version")
+    parser.old_names = OLD_NAMES
+    parser.add_commands(prog="policy-runner", help=argparse.SUPPRESS)
+    for commands in GROUPS.values():
+        for name, module, text in commands:
+            parser.add_command(name, text, module)
+    return parser
+
+
+def _description() -> str:
+    """What the command is for, and its commands by group."""
+    width = max(len(name) for commands in GROUPS.values() for name, _, _ in commands)
+    lines = ["Run a trained policy on a ROS 2 robot."]
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:{width}}  {text}" for name, _, text in commands]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

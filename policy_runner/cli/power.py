@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from policy_runner.cli.command_parser import CommandParser
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.telemetry.host.power_mode import (
     PowerMode,
@@ -24,13 +25,15 @@ from policy_runner.telemetry.host_files import Tree
 _STORE = Path("var/lib/policy_runner/clocks.conf")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `power`."""
-    below = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    below.add_parser("list", help="the board's power modes, and the one that is set")
-    setting = below.add_parser("set", help="set a power mode by its name or its id (root)")
+def add_arguments(parser: CommandParser) -> None:
+    """Add `list`, `set` and `clocks`."""
+    parser.add_commands(dest="action")
+    parser.add_command("list", "the board's power modes, and the one that is set", run=run)
+    setting = parser.add_command("set", "set a power mode by its name or its id (root)", run=run)
     setting.add_argument("mode", metavar="MODE", help="name or id, as `power list` prints them")
-    clocks = below.add_parser("clocks", help="hold all clocks at their maximum, or not (root)")
+    clocks = parser.add_command(
+        "clocks", "hold all clocks at their maximum, or not (root)", run=run
+    )
     clocks.add_argument("state", choices=("on", "off"))
     for sub in (setting, clocks):
         sub.add_argument("--dry-run", action="store_true", help="only say what would be done")

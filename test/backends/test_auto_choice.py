@@ -163,7 +163,7 @@ def test_a_measurement_lies_with_the_engines(path: Path, machine: Make, tmp_path
     assert [folder.stat().st_mode & 0o777 for folder in file.parents[:2]] == [0o700, 0o700]
     assert _load(path, options=options).provider == fake.CUDA
     assert _load(path).provider == fake.CPU
-    # What `bench --remember` wrote without knowing of the folder is found as well.
+    # What `bench backends --remember` wrote without knowing of the folder is found as well.
     file.unlink()
     _remember(path, name)
     assert _load(path, options=options).provider == fake.CUDA

@@ -1,4 +1,4 @@
-"""`doctor` and `bench --backends`: what is here, what is missing, what helps, how fast."""
+"""`doctor` and `bench backends`: what is here, what is missing, what helps, how fast."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_no_driver_and_a_library_that_is_none(tmp_path: Path) -> None:
 def test_bench_of_every_backend(tmp_path: Path, capsys: Any) -> None:
     policy = write_policy(tmp_path)
     out = tmp_path / "out.json"
-    words = ["bench", str(policy), "--backends", "all", "--seconds", "0.1", "--priority", "0"]
+    words = ["bench", "backends", str(policy), "--seconds", "0.1", "--priority", "0"]
     assert main([*words, "--rates", "500", "--json", str(out), "--remember"]) == 0
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     assert list(rows) == ["onnxruntime-cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt"]
@@ -102,6 +102,7 @@ def test_bench_of_every_backend(tmp_path: Path, capsys: Any) -> None:
         assert bool(row["us"]) != bool(row["refused"])  # figures or a reason, never neither
     said = capsys.readouterr().out
     assert "onnxruntime-cpu" in said
+    assert "[us]" in said
     model = tmp_path / "toy.onnx"
     kept = remembered(BackendChoice(), check_model_file(model, None, model))
     assert kept is not None
@@ -113,12 +114,12 @@ def test_bench_of_every_backend(tmp_path: Path, capsys: Any) -> None:
 def test_bench_of_what_is_not_here_or_is_none(tmp_path: Path, capsys: Any) -> None:
     write_policy(tmp_path)
     model = tmp_path / "toy.onnx"
-    words = ["bench", str(model), "--seconds", "0.1", "--rates", "1000", "--backends"]
+    words = ["bench", "backends", str(model), "--seconds", "0.1", "--rates", "1000", "--only"]
     assert main([*words, "onnxruntime-cuda"]) == 1
-    assert "policy-runner bench: onnxruntime-cuda: " in capsys.readouterr().err
+    assert "policy-runner bench backends: onnxruntime-cuda: " in capsys.readouterr().err
     assert main([*words, "fastest"]) == 1
     said = capsys.readouterr().err
-    assert "--backends: expected all, or some of onnxruntime-cpu, " in said
+    assert "--only: expected all, or some of onnxruntime-cpu, " in said
     assert main([*words, "onnxruntime-cpu"]) == 0
 
 

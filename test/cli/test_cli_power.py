@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 import pytest
 from fake_board import write_board
 
 from policy_runner.cli import power
+from policy_runner.cli.command_parser import CommandParser
 from policy_runner.core.errors import Refusal
 
 CONF = """< POWER_MODEL ID=0 NAME=15W >
@@ -36,7 +36,7 @@ def board(tmp_path, monkeypatch):
     tool("jetson_clocks", 'if [ "$1" = --store ]; then echo stored > "$2"; fi')
 
     def run(*words):
-        parser = argparse.ArgumentParser()
+        parser = CommandParser()
         power.add_arguments(parser)
         return power.run(parser.parse_args(["--root", str(tmp_path), *words]))
 
@@ -126,7 +126,7 @@ def test_clocks_on_keeps_the_old_limits_once_and_off_restores_them(board):
 
 
 def test_a_machine_without_power_modes_is_told_so(tmp_path):
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     power.add_arguments(parser)
     with pytest.raises(Refusal, match=r"/etc/nvpmodel.conf: power modes: expected"):
         power.run(parser.parse_args(["--root", str(tmp_path), "list"]))

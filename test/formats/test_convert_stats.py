@@ -61,7 +61,7 @@ def test_the_numbers_of_a_pickle_become_an_npz(
 ) -> None:
     path = _write(tmp_path / "vecnormalize.pkl", monkeypatch, protocol)
     out = tmp_path / "statistics.npz"
-    assert main(["convert-stats", str(path), "-o", str(out)]) == 0
+    assert main(["convert", "stats", str(path), "-o", str(out)]) == 0
     found = read_statistics(out)
     assert sorted(found) == ["mean", "var"]
     assert np.array_equal(found["mean"], MEAN)
@@ -74,7 +74,7 @@ def test_other_constants_are_said_for_the_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     path = _write(tmp_path / "v.pkl", monkeypatch, epsilon=1e-5, clip_obs=5.0)
-    assert main(["convert-stats", str(path), "-o", str(tmp_path / "s.npz")]) == 0
+    assert main(["convert", "stats", str(path), "-o", str(tmp_path / "s.npz")]) == 0
     assert "eps: 1e-05, clip: [-5.0, 5.0]" in capsys.readouterr().out
 
 
@@ -86,7 +86,7 @@ def test_a_dictionary_of_observations_keeps_the_keys_that_were_normalized(
         dictionary={"state": (MEAN, VAR), "image": (MEAN, VAR)}, norm_obs_keys=["state"],
     )  # fmt: skip
     out = tmp_path / "s.npz"
-    assert main(["convert-stats", str(path), "-o", str(out)]) == 0
+    assert main(["convert", "stats", str(path), "-o", str(out)]) == 0
     assert sorted(read_statistics(out)) == ["state.mean", "state.var"]
     assert np.array_equal(read_statistics(out, group=["state"])["mean"], MEAN)
 
@@ -121,7 +121,7 @@ def test_a_hostile_pickle_does_not_run(
     else:
         path.write_bytes(pickle.dumps(attack))
     out = tmp_path / "s.npz"
-    assert main(["convert-stats", str(path), "-o", str(out)]) == 1
+    assert main(["convert", "stats", str(path), "-o", str(out)]) == 1
     assert not mark.exists()
     assert not out.exists()
     assert "expected a pickled VecNormalize" in capsys.readouterr().err
@@ -149,7 +149,7 @@ def test_what_is_no_normalizer_is_refused(
 ) -> None:
     path = tmp_path / "v.pkl"
     path.write_bytes(content)
-    assert main(["convert-stats", str(path), "-o", str(tmp_path / "s.npz")]) == 1
+    assert main(["convert", "stats", str(path), "-o", str(tmp_path / "s.npz")]) == 1
     assert sentence in capsys.readouterr().err
 
 
@@ -165,7 +165,7 @@ def test_unusable_numbers_are_refused(
     mean: Any, var: Any, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     path = _write(tmp_path / "v.pkl", monkeypatch, statistics=(mean, var))
-    assert main(["convert-stats", str(path), "-o", str(tmp_path / "s.npz")]) == 1
+    assert main(["convert", "stats", str(path), "-o", str(tmp_path / "s.npz")]) == 1
     assert sentence in capsys.readouterr().err
 
 
@@ -173,5 +173,5 @@ def test_statistics_that_were_not_used_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     path = _write(tmp_path / "v.pkl", monkeypatch, norm_obs=False)
-    assert main(["convert-stats", str(path), "-o", str(tmp_path / "s.npz")]) == 1
+    assert main(["convert", "stats", str(path), "-o", str(tmp_path / "s.npz")]) == 1
     assert "norm_obs is false" in capsys.readouterr().err

@@ -27,9 +27,9 @@ def _load(**given: Any) -> Any:
 
 def test_an_engine_is_taken_once_it_is_built(tmp_path: Path, capsys: Any) -> None:
     spec = str(share_path("models", "balancer"))
-    with pytest.raises(Refusal, match="policy-runner build-engine"):
+    with pytest.raises(Refusal, match="policy-runner engine build"):
         _load(device="gpu")
-    assert main(["build-engine", spec]) == 0
+    assert main(["engine", "build", spec]) == 0
     model = _load(device="gpu")
     assert model.provider.startswith("tensorrt")
     assert model.facts["chosen"] == "auto took tensorrt: gpu was asked for"
@@ -37,8 +37,8 @@ def test_an_engine_is_taken_once_it_is_built(tmp_path: Path, capsys: Any) -> Non
     # Unasked, a small network runs on the CPU, until a measurement says otherwise.
     assert _load().facts["chosen"].startswith("auto took onnxruntime-cpu: a network of ")
     out = tmp_path / "out.json"
-    words = ["bench", spec, "--seconds", "0.1", "--priority", "0", "--json", str(out)]
-    assert main([*words, "--backends", "tensorrt", "--remember"]) == 0
+    words = ["bench", "backends", spec, "--seconds", "0.1", "--priority", "0", "--json", str(out)]
+    assert main([*words, "--only", "tensorrt", "--remember"]) == 0
     (row,) = json.loads(out.read_text())["rows"]
     assert row["us"]["p50"] > 0
     assert "backend: auto takes tensorrt for this model from now on" in " ".join(

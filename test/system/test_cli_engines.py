@@ -1,4 +1,4 @@
-"""build-engine, engines and selftest, with a fake TensorRT and CUDA in the child."""
+"""`engine` and `bench selftest`, with a fake TensorRT and CUDA in the child."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gpu_for_children import fake_gpu as fake_gpu
 from policy_runner.cli.main import main
 from policy_runner.package_files import share_path
 
+SELFTEST = ("bench", "selftest")
 pytestmark = pytest.mark.usefixtures("fake_gpu")
 
 
@@ -28,7 +29,7 @@ def spec() -> str:
 
 def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     capsys.readouterr()
-    assert main(["engines", "list", "--json"]) == 0
+    assert main(["engine", "list", "--json"]) == 0
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     return found
 
@@ -38,7 +39,7 @@ def test_an_engine_is_built_listed_and_removed(
 ) -> None:
     assert entries(capsys) == []
     assert not (tmp_path / "cache").exists()  # looking made nothing
-    assert main(["build-engine", spec]) == 0
+    assert main(["engine", "build", spec]) == 0
     said = capsys.readouterr()
     assert "took " in said.out
     assert "actions differ from fp32 on the CPU by at most" in said.out
@@ -47,19 +48,19 @@ def test_an_engine_is_built_listed_and_removed(
     assert entry["facts"]["policy"] == "balancer"
     assert entry["key"]["tensorrt"] == "10.3.0"
     assert entry["key"]["shapes"] == [["obs", [1, 12]]]
-    assert main(["build-engine", spec]) == 0
+    assert main(["engine", "build", spec]) == 0
     assert "was there already" in capsys.readouterr().out
-    assert main(["build-engine", spec, "--anew"]) == 0
+    assert main(["engine", "build", spec, "--anew"]) == 0
     said = capsys.readouterr()
     assert "was there already" not in said.out
     assert "as it took for this model before" in " ".join(said.err.split())
-    assert main(["build-engine", spec, "--set", "tensorrt.tf32=true"]) == 0
+    assert main(["engine", "build", spec, "--set", "tensorrt.tf32=true"]) == 0
     assert len(entries(capsys)) == 2
-    assert main(["engines", "list"]) == 0
+    assert main(["engine", "list"]) == 0
     assert "2 engines" in capsys.readouterr().out
-    assert main(["engines", "clean", "--unused-for", "1"]) == 0
+    assert main(["engine", "remove", "--unused-for", "1"]) == 0
     assert "0 removed, 2 kept" in capsys.readouterr().out
-    assert main(["engines", "clean"]) == 0
+    assert main(["engine", "remove"]) == 0
     assert "2 removed, 0 kept" in capsys.readouterr().out
 
 
@@ -69,7 +70,7 @@ def test_an_engine_is_of_the_tensorrt_that_is_here(
     precision: str,
 ) -> None:  # fmt: skip
     fake_gpu.setenv("FAKE_TRT_VERSION", version)
-    assert main(["build-engine", spec, "--set", f"precision={precision}"]) == 0
+    assert main(["engine", "build", spec, "--set", f"precision={precision}"]) == 0
     (entry,) = entries(capsys)
     assert (entry["key"]["tensorrt"], entry["key"]["precision"]) == (version, precision)
     assert entry["facts"]["check"]["largest"] <= 0.02
@@ -86,7 +87,7 @@ def test_an_engine_is_of_the_tensorrt_that_is_here(
 def test_what_is_asked_for_wrongly_is_refused(
     spec: str, capsys: pytest.CaptureFixture[str], words: list[str], says: str
 ) -> None:
-    assert says in refusals(capsys, "build-engine", spec, *words)[0]
+    assert says in refusals(capsys, "engine", "build", spec, *words)[0]
 
 
 def test_what_tensorrt_refuses_is_said(
@@ -95,7 +96,7 @@ def test_what_tensorrt_refuses_is_said(
     fake_gpu.setenv("FAKE_TRT_FAIL", "build")
     assert any(
         "expected a model that TensorRT can build" in line
-        for line in refusals(capsys, "build-engine", spec)
+        for line in refusals(capsys, "engine", "build", spec)
     )
     assert entries(capsys) == []
 
@@ -118,7 +119,7 @@ def test_who_ends_the_command_ends_the_build(
     spec: str, spawn: Nursery, fake_gpu: pytest.MonkeyPatch, tmp_path: Path, number: int
 ) -> None:
     fake_gpu.setenv("FAKE_TRT_BUILD_SECONDS", "60")
-    command = spawn([sys.executable, "-m", "policy_runner.cli.main", "build-engine", spec])
+    command = spawn([sys.executable, "-m", "policy_runner.cli.main", "engine", "build", spec])
     builder = wait_until(lambda: child_of(command.pid), 20.0, "the builder") or 0
     folder = tmp_path / "cache" / "policy_runner" / "engines"
     wait_until(lambda: (folder / "lock").exists(), 20.0, "the build")
@@ -132,7 +133,7 @@ def test_a_selftest_builds_runs_and_compares(
     spec: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "figures.json"
-    words = ["selftest", spec, "--backend", "tensorrt", "--seconds", "0.2", "--json", str(file)]
+    words = [*SELFTEST, spec, "--backend", "tensorrt", "--seconds", "0.2", "--json", str(file)]
     begun = time.monotonic()
     assert main(words) == 0, capsys.readouterr().out
     assert time.monotonic() - begun < 30.0
@@ -151,7 +152,7 @@ def test_a_selftest_builds_runs_and_compares(
 
 
 def test_a_selftest_on_the_cpu(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["selftest", spec, "--backend", "onnxruntime", "--device", "cpu", "--seconds", "0.1"]
+    words = [*SELFTEST, spec, "--backend", "onnxruntime", "--device", "cpu", "--seconds", "0.1"]
     assert main(words) == 0
     assert "CPUExecutionProvider" in capsys.readouterr().out
 
@@ -159,7 +160,7 @@ def test_a_selftest_on_the_cpu(spec: str, capsys: pytest.CaptureFixture[str]) ->
 def test_a_selftest_fails_when_a_way_to_run_fails(
     spec: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["selftest", spec, "--backend", "onnxruntime", "--device", "gpu", "--seconds", "0.1"]
+    words = [*SELFTEST, spec, "--backend", "onnxruntime", "--device", "gpu", "--seconds", "0.1"]
     assert main(words) == 1
     said = capsys.readouterr().out
     assert "failed" in said
@@ -171,7 +172,7 @@ def test_a_selftest_that_cannot_build_says_so_and_keeps_the_figures(
 ) -> None:
     fake_gpu.setenv("FAKE_TRT_FAIL", "build")
     file = tmp_path / "figures.json"
-    words = ["selftest", spec, "--backend", "tensorrt", "--seconds", "0.1", "--json", str(file)]
+    words = [*SELFTEST, spec, "--backend", "tensorrt", "--seconds", "0.1", "--json", str(file)]
     assert main(words) == 1
     assert "build: " in capsys.readouterr().out
     rows = json.loads(file.read_text())["rows"]

@@ -221,7 +221,7 @@ def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
     if not built and not choice.option("onnxruntime.build", False):
         raise refuse(
             str(path), TENSORRT, "an engine built before", f"none in {folder.path}",
-            "build it: `policy-runner bench SPEC --backends onnxruntime-tensorrt`",
+            "build it: `policy-runner bench backends SPEC --only onnxruntime-tensorrt`",
         )  # fmt: skip
     return folder.path
 

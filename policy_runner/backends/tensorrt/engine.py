@@ -11,7 +11,7 @@ from policy_runner.backends.tensorrt.module import DTYPES, log_of, said
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import ModelFacts
 
-REBUILD = "build it again on this machine: policy-runner engines clean, policy-runner build-engine"
+REBUILD = "build it again on this machine: policy-runner engine remove, policy-runner engine build"
 
 
 @dataclass(frozen=True)

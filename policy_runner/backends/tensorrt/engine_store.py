@@ -95,7 +95,7 @@ def build_command(choice: BackendChoice, spec_path: Path) -> str:
     """The command line that builds what `choice` asks for, and checks it as the node would."""
     from policy_runner.backends.precision_check import SAMPLES, TOLERANCE
 
-    words = ["policy-runner", "build-engine", str(spec_path)]
+    words = ["policy-runner", "engine", "build", str(spec_path)]
     for name, value, usual in (
         ("precision", choice.precision, "as_exported"),
         ("device", choice.device, "auto"),

@@ -1,4 +1,4 @@
-"""`bench --backends`: every way to run one model here, at the control rate, with idle gaps.
+"""`policy-runner bench backends`: every way to run a model here, at the control rate.
 
 Back to back a GPU keeps its clocks up and looks faster than it is between two ticks, so each
 inference waits for its deadline as in the node. Only the run itself is counted, from host
@@ -7,6 +7,7 @@ arrays to host arrays.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -16,18 +17,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.interface import PRECISIONS, BackendChoice, LoadedModel
 from policy_runner.backends.load import CANDIDATES, candidate, load_model
 from policy_runner.backends.measurements import Measured, best_of, machine_name, remember
 from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.proof import samples_for
+from policy_runner.cli.bench.machine import check_outputs, machine
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import read_spec
+from policy_runner.package_files import share_path
 
 RAW_RATES = (50.0, 500.0)  # of a model without a policy spec
 _FEWEST = 100  # inferences: a p99 of fewer is a maximum
@@ -53,6 +55,25 @@ class Row:
     provider: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     refused: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add SPEC and the options of `bench backends`."""
+    parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
+                        help="policy.yaml, its folder, or an .onnx file; default: the shipped"
+                        " policy")  # fmt: skip
+    parser.add_argument("--only", default="all", metavar="NAME,...",
+                        help=f"some of {', '.join(CANDIDATES)}; default: all")  # fmt: skip
+    parser.add_argument("--device", default="auto", help="auto, or gpu:N")
+    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS)
+    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
+                        help="default: the policy's own")  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
+    parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
+    parser.add_argument(
+        "--remember", action="store_true", help="let `backend: auto` take the fastest from now on"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
 
 def subject(given: Path, rates: Sequence[float] | None) -> Subject:
@@ -81,7 +102,7 @@ def names_of(words: str) -> list[str]:
     wrong = [name for name in names if name not in CANDIDATES]
     if wrong:
         expected = f"all, or some of {', '.join(CANDIDATES)}"
-        raise refuse("", "--backends", expected, ", ".join(wrong))
+        raise refuse("", "--only", expected, ", ".join(wrong))
     return names
 
 
@@ -166,19 +187,20 @@ def priority(wanted: int) -> Iterator[str]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def run_backends(options: Any, facts: dict[str, str]) -> int:
-    """The whole of `bench --backends`: measure, print, write, remember.
+def run(options: argparse.Namespace) -> int:
+    """Measure, print, write, remember.
 
     Raises:
         Refusal: none of the candidates runs, or what was asked for is not there.
     """
-    names = names_of(options.backends)
-    what = subject(options.spec, options.rates)
+    check_outputs(options.json)
+    names = names_of(options.only)
+    what = subject(options.spec or share_path("models", "balancer"), options.rates)
     choice = BackendChoice(device=options.device, precision=options.precision)
     choice.check()
     with priority(options.priority) as granted:
         rows = measure(what, names, choice, options.seconds)
-    facts = {**facts, "priority": granted}
+    facts = {**machine(), "priority": granted}
     _print(what, rows, facts)
     if options.json:
         content = {
@@ -199,12 +221,13 @@ def run_backends(options: Any, facts: dict[str, str]) -> int:
 
 def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
     figures = ("p50", "p99", "p99.9", "max", "back to back")
-    title = f"one inference of {what.model.name} [us], waiting for each deadline"
+    title = f"one inference of {escape(what.model.name)} \\[us], waiting for each deadline"
     table = Table("backend", "rate [Hz]", *figures, title=title)
     for row in rows:
         if row.us:

@@ -1,195 +1,22 @@
-"""`policy-runner bench`: how long a step takes, and how well the node keeps its rate here."""
+"""`policy-runner bench`: what can be measured here. Without a name: the step, then the node."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from policy_runner.cli.command_parser import CommandParser
 
-import numpy as np
-
-from policy_runner.backends.interface import PRECISIONS
-from policy_runner.cli.bench.backends import run_backends
-from policy_runner.cli.bench.step import time_step
-from policy_runner.core.errors import refuse
-from policy_runner.package_files import share_path
-
-RATES = (50.0, 100.0, 200.0, 500.0, 1000.0)
+COMMANDS = (
+    ("step", "bench.step", "how long a step takes without ROS, part by part"),
+    ("node", "bench.node", "how well the node keeps its rate, in a graph of processes"),
+    ("backends", "bench.backends", "what runs a model fastest here, at the control rate"),
+    ("selftest", "bench.selftest", "run a policy on a backend, compare with the CPU, measure"),
+)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The bench's options."""
-    parser.add_argument("spec", nargs="?", type=Path, help="policy.yaml or folder [balancer]")
-    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ")
-    parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
-    parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
-    parser.add_argument("--backend", default="auto")
-    backends = parser.add_argument_group("compare what can run the model (no ROS needed)")
-    backends.add_argument("--backends", metavar="NAME,...", help="all, or some by name")
-    backends.add_argument("--device", default="auto", help="auto, or gpu:N")
-    backends.add_argument("--precision", default="as_exported", choices=PRECISIONS)
-    backends.add_argument(
-        "--remember", action="store_true", help="let `backend: auto` take the fastest from now on"
-    )
-    parser.add_argument("--no-graph", action="store_true", help="only the step without ROS")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="period errors (matplotlib)")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Measure, print, write."""
-    spec = options.spec = options.spec or share_path("models", "balancer")
-    for path in (options.json, options.picture):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise refuse("", "bench", "a file in a folder that exists", str(path))
-    if options.picture and find_spec("matplotlib") is None:
-        raise refuse("", "--picture", "matplotlib", "none", "pip install matplotlib")
-    facts = machine()
-    if options.backends:
-        return run_backends(options, facts)
-    step = time_step(spec, options.backend)
-    _print_step(step, facts)
-    rows: list[dict[str, Any]] = []
-    if not options.no_graph:
-        if find_spec("rclpy") is None:
-            remedy = "source a ROS 2 environment, or give --no-graph"
-            raise refuse("", "bench", "the Python module rclpy", "none", remedy)
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        with tempfile.TemporaryDirectory(prefix="policy_runner_bench_") as folder:
-            rows = [
-                _graph(spec, rate, options.seconds, options.priority, Path(folder))
-                for rate in options.rates or RATES
-            ]
-        _print_graph(rows)
-        if options.picture:
-            errors = {f"{row['rate_hz']:g} Hz": row["errors_us"] for row in rows}
-            draw_tails(errors, "policy_runner", options.picture)
-    if options.json:
-        plain = [{k: v for k, v in row.items() if k != "errors_us"} for row in rows]
-        content = {"machine": facts, "spec": str(spec), "step_us": step, "graph": plain}
-        options.json.write_text(json.dumps(content, indent=2, default=float) + "\n")
-    return 0
-
-
-def machine() -> dict[str, str]:
-    """What the figures belong to."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                cpu = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    facts = {"cpu": f"{cpu}, {os.cpu_count()} cores", "kernel": platform.release()}
-    facts["python"] = platform.python_version()
-    for package in ("rclpy", "onnxruntime", "numpy", "policy_runner"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "unknown"
-    return facts
-
-
-def _graph(spec: Path, rate: float, seconds: float, priority: int, folder: Path) -> dict[str, Any]:
-    """The node in a real graph against a publisher process at one rate."""
-    out = folder / f"{rate:g}.npz"
-    common = [str(spec), "--rate", str(rate), "--priority"]
-    robot = subprocess.Popen(
-        [sys.executable, "-m", "policy_runner.ros.bench.publisher", *common, str(priority // 2)]
-    )
-    runner = [sys.executable, "-m", "policy_runner.ros.bench.runner", *common, str(priority)]
-    try:
-        time.sleep(1.0)
-        done = subprocess.run(
-            [*runner, "--seconds", str(seconds), "--out", str(out)],
-            timeout=seconds + 60.0,
-            check=False,
-            stderr=subprocess.PIPE,
-        )
-    finally:
-        robot.send_signal(signal.SIGINT)
-        robot.wait(10.0)
-    if done.returncode != 0:
-        text = done.stderr.decode(errors="replace")[-500:]
-        raise refuse("", f"bench at {rate:g} Hz", "a run to its end", text)
-    with np.load(out) as stored:
-        ticks, ages = stored["ticks_ns"], stored["ages_ns"]
-        facts: dict[str, Any] = json.loads(str(stored["facts"]))
-    errors = np.abs(np.diff(ticks) - 1e9 / rate) / 1e3
-    p50, p99, p999 = np.percentile(errors, (50, 99, 99.9))
-    return {
-        "rate_hz": rate,
-        "ticks": len(ticks),
-        "period_error_us": {"p50": p50, "p99": p99, "p99.9": p999, "max": errors.max()},
-        "within_0.2_ms": float(np.mean(errors <= 200.0)),
-        "missed": facts["missed_by_loop"],
-        "input_age_p99.9_us": float(np.percentile(ages, 99.9)) / 1e3,
-        "errors_us": errors,
-        **facts,
-    }
-
-
-def _print_step(step: dict[str, float], facts: dict[str, str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
-    table = Table("part", "p50 [us]", title="step without ROS")
-    for part, figure in step.items():
-        table.add_row(part, f"{figure:.1f}")
-    console.print(table)
-
-
-def _print_graph(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    heads = ("rate [Hz]", "p50", "p99", "p99.9", "max", "missed", "age p99.9", "step", "cpu")
-    table = Table(*heads, title="node in a graph: |period - nominal|, input age, step p50 [us]")
-    for row in rows:
-        errors = row["period_error_us"]
-        table.add_row(
-            f"{row['rate_hz']:g}",
-            *(f"{errors[key]:.0f}" for key in ("p50", "p99", "p99.9", "max")),
-            str(row["missed"]),
-            f"{row['input_age_p99.9_us']:.0f}",
-            f"{row['parts_us']['step'][0]:.0f}",
-            f"{100 * row['cpu_share']:.0f} %",
-        )
-    console = Console()
-    console.print(table)
-    priorities = sorted({row["priority"] for row in rows})
-    console.print(f"priority: {', '.join(priorities)}")
-
-
-def draw_tails(errors_us: Mapping[str, np.ndarray], title: str, path: Path) -> None:
-    """How many ticks erred by more than so much, per label: the tail is what shakes a robot."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for label, errors in errors_us.items():
-        ordered = np.sort(errors)
-        share = 1.0 - np.arange(ordered.size) / ordered.size
-        axes.loglog(np.maximum(ordered, 0.1), share, label=label)
-    axes.set(
-        xlabel="|period − nominal| [µs]", ylabel="share of ticks that err by more", title=title
-    )
-    axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=100)
+def add_arguments(parser: CommandParser) -> None:
+    """Add the commands of `bench`, and the one that runs without a name."""
+    parser.usage = f"{parser.prog} [COMMAND] [SPEC] [options]"
+    parser.epilog = "Without COMMAND: step, then node, with the options of node and of step."
+    parser.add_commands(prog=parser.prog)
+    for name, module, text in COMMANDS:
+        parser.add_command(name, text, module)
+    parser.add_default("bench.step_and_node")

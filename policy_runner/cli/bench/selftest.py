@@ -1,4 +1,4 @@
-"""`policy-runner selftest`: does a backend work on this machine, and how fast is it?
+"""`policy-runner bench selftest`: does a backend work on this machine, and how fast is it?
 
 Builds where the backend builds, runs with and without a CUDA graph, compares every action with
 ONNX Runtime on the CPU, and measures at the policy's rate, since a GPU that idles between two
@@ -26,8 +26,8 @@ from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.precision_check import Comparison, compare_with_cpu
 from policy_runner.cli.backend_options import add_choice_options, choice_from
-from policy_runner.cli.bench.command import machine
-from policy_runner.cli.build_engine import build_in_child
+from policy_runner.cli.bench.machine import machine
+from policy_runner.cli.engine import build_in_child
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.package_files import share_path

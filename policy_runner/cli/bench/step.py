@@ -1,13 +1,16 @@
-"""The step without ROS, part by part, beside a bare run of the same model."""
+"""`policy-runner bench step`: the step without ROS, part by part, and a bare run of the model."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 
 from policy_runner.backends.load import load_model
+from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.core.errors import Refusal
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -15,8 +18,47 @@ from policy_runner.core.safety.decision import Decision
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import read_spec
 from policy_runner.core.spec.elements import action_elements
+from policy_runner.package_files import share_path
 
 PARTS = ("observation", "inference", "command", "whole step", "bare run of the model")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add SPEC and the options of `bench step`."""
+    parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
+                        help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    check_outputs(options.json)
+    facts = machine()
+    print_machine(facts)
+    spec = options.spec or share_path("models", "balancer")
+    step = measure(spec, options.backend)
+    if options.json:
+        content = {"machine": facts, "spec": str(spec), "step_us": step}
+        options.json.write_text(json.dumps(content, indent=2, default=float) + "\n")
+    return 0
+
+
+def measure(spec: Path, backend: str) -> dict[str, float]:
+    """Time the step, and print the figures.
+
+    Raises:
+        Refusal: see `time_step`.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    step = time_step(spec, backend)
+    table = Table("part", r"p50 \[us]", title="step without ROS")
+    for part, figure in step.items():
+        table.add_row(part, f"{figure:.1f}")
+    Console().print(table)
+    return step
 
 
 def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> dict[str, float]:

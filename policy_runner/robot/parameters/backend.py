@@ -9,7 +9,7 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "backend",
         "auto",
-        "what runs the model; auto takes what `policy-runner bench --backends all --remember` "
+        "what runs the model; auto takes what `policy-runner bench backends SPEC --remember` "
         "found fastest, else a documented order, and says why",
         choices=BACKENDS,
     ),

@@ -248,7 +248,7 @@ def test_precisions_that_nobody_computes_in(tmp_path: Path, machine: Make) -> No
 def test_tensorrt_builds_only_when_asked(path: Path, machine: Make, tmp_path: Path) -> None:
     there = machine()
     sentence = _refused(path, _choice(provider="tensorrt"))
-    assert sentence.endswith("`policy-runner bench SPEC --backends onnxruntime-tensorrt`")
+    assert sentence.endswith("`policy-runner bench backends SPEC --only onnxruntime-tensorrt`")
     assert not there.sessions
     built = _load(path, _choice(provider="tensorrt", build=True))
     assert built.provider == fake.TENSORRT

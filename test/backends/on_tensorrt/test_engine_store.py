@@ -123,7 +123,7 @@ def test_a_missing_engine_is_refused_with_the_command(machine: Any, tmp_path: Pa
     assert "or set build_in_configure: true" in text
     command = shlex.split(text.split("`")[1])
     assert command == [
-        "policy-runner", "build-engine", str(SPEC), "--set", "precision=fp16", "--set",
+        "policy-runner", "engine", "build", str(SPEC), "--set", "precision=fp16", "--set",
         "device=gpu:1", "--set", f"engines.folder={tmp_path / 'my engines'}", "--set",
         "tensorrt.tf32=true",
     ]  # fmt: skip
@@ -131,9 +131,9 @@ def test_a_missing_engine_is_refused_with_the_command(machine: Any, tmp_path: Pa
 
 def test_the_command_names_only_what_differs(machine: Any) -> None:
     one = choice(tensorrt__tf32=False, tensorrt__workspace=64, engines__folder="")
-    assert build_command(one, SPEC) == f"policy-runner build-engine {SPEC}"
+    assert build_command(one, SPEC) == f"policy-runner engine build {SPEC}"
     rows = {row.name: row.default for row in BACKEND_TABLE}
-    assert build_command(BackendChoice.of(rows), SPEC) == f"policy-runner build-engine {SPEC}"
+    assert build_command(BackendChoice.of(rows), SPEC) == f"policy-runner engine build {SPEC}"
 
 
 def test_the_command_checks_and_stores_as_the_node_would(machine: Any) -> None:
@@ -178,7 +178,7 @@ def test_what_was_built_is_found_with_the_same_choice_only(machine: Any) -> None
 def test_a_damaged_engine_is_refused_with_what_is_wrong(machine: Any) -> None:
     path = build(choice()).path
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(Refusal, match=r"none in .*sha256 differs.*build-engine"):
+    with pytest.raises(Refusal, match=r"none in .*sha256 differs.*engine build"):
         stored_engine(choice(), MODEL, SPEC)
     build(choice())
     assert stored_engine(choice(), MODEL, SPEC) == b"plan of policy.onnx"

@@ -241,7 +241,7 @@ def test_a_driver_that_does_not_come_up_is_named(
     [
         (lambda plan: plan[:-3], "Error Code 1"),
         (lambda plan: b"", "Error Code 1"),
-        (lambda plan: plan.replace(b"FAKE", b"EVIL"), "policy-runner engines clean"),
+        (lambda plan: plan.replace(b"FAKE", b"EVIL"), "policy-runner engine remove"),
     ],
 )
 def test_a_spoilt_engine_is_refused(

@@ -63,7 +63,7 @@ def test_without_an_engine_configure_names_the_command(made: Callable[..., Any])
     assert not graph.peer.change("configure")
     (problem,) = graph.node._problems
     assert "expected a TensorRT engine that was built on this machine, got none in" in problem
-    assert "run `policy-runner build-engine " in problem
+    assert "run `policy-runner engine build " in problem
     assert "--set engines.folder=" in problem
     assert graph.peer.state() == "unconfigured"
 
@@ -222,6 +222,6 @@ def test_a_reload_without_an_engine_leaves_the_old_policy_running(
         engine.unlink()
     answer = graph.peer.trigger("reload")
     assert not answer.success
-    assert "policy-runner build-engine" in answer.message
+    assert "policy-runner engine build" in answer.message
     assert graph.peer.state() == "active"
     assert builders() == []  # a build beside a running robot is nobody's wish

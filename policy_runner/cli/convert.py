@@ -1,4 +1,4 @@
-"""`policy-runner convert-stats`: an SB3 VecNormalize pickle as .npz, which a robot may read."""
+"""`policy-runner convert`: a trainer's files as files that a robot may read."""
 
 from __future__ import annotations
 
@@ -10,18 +10,27 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_runner.cli.command_parser import CommandParser
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.formats import sb3_pickle as vecnormalize_pickle
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """PICKLE, -o."""
-    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz")
+def add_arguments(parser: CommandParser) -> None:
+    """Add `stats`."""
+    parser.add_commands()
+    stats = parser.add_command(
+        "stats", "turn an SB3 VecNormalize pickle into .npz", run=convert_stats
+    )
+    stats.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
+    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Convert; says the keys that go into the policy spec."""
+def convert_stats(arguments: argparse.Namespace) -> int:
+    """Write the statistics, and print the keys that go into the policy spec.
+
+    Raises:
+        Refusal: the pickle is not one of VecNormalize, or its numbers are wrong.
+    """
     if not arguments.pickle.is_file():
         raise refuse(str(arguments.pickle), "", "a VecNormalize pickle", "no such file")
     if arguments.output.suffix != ".npz":

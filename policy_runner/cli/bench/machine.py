@@ -1,0 +1,51 @@
+"""What figures belong to: the machine, its packages, and the files that the figures go to."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from policy_runner.core.errors import refuse
+
+
+def machine() -> dict[str, str]:
+    """Processor, kernel and versions."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    facts = {"cpu": f"{cpu}, {os.cpu_count()} cores", "kernel": platform.release()}
+    facts["python"] = platform.python_version()
+    for package in ("rclpy", "onnxruntime", "numpy", "policy_runner"):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "unknown"
+    return facts
+
+
+def print_machine(facts: dict[str, str]) -> None:
+    """Print them in one line."""
+    from rich.console import Console
+
+    Console().print(", ".join(f"{key} {value}" for key, value in facts.items()))
+
+
+def check_outputs(json: Path | None = None, picture: Path | None = None) -> None:
+    """Check, before anything is measured, that the figures can be written.
+
+    Raises:
+        Refusal: a folder does not exist, or a picture is asked for without matplotlib.
+    """
+    for path in (json, picture):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise refuse("", "bench", "a file in a folder that exists", str(path))
+    if picture and find_spec("matplotlib") is None:
+        raise refuse("", "--picture", "matplotlib", "none", "pip install matplotlib")

@@ -1,0 +1,97 @@
+"""An argument parser whose commands import their module only when they are called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from policy_runner.core.errors import did_you_mean
+
+FOLDER = "policy_runner.cli"
+Run = Callable[[argparse.Namespace], int]
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parse one command, or a group of commands.
+
+    Attributes:
+        module: Module in `policy_runner.cli` with `add_arguments(parser)` and, unless that makes
+            a group, `run(arguments) -> int`. It is imported when this parser parses. Empty: the
+            caller adds the arguments.
+        old_names: Former name and present name of commands, for suggestions only.
+    """
+
+    module: str = ""
+    old_names: Mapping[str, str] = {}
+    _commands: Any = None
+    _default: str | None = None
+
+    def add_commands(self, **options: Any) -> None:
+        """Make this parser a group. `options` are those of `add_subparsers`."""
+        self._commands = self.add_subparsers(metavar="COMMAND", required=True, **options)
+
+    def add_command(
+        self, name: str, text: str, module: str = "", run: Run | None = None
+    ) -> CommandParser:
+        """Add a command to the group: a module, or a function with arguments that the caller adds.
+
+        Args:
+            text: Its line in the help of the group.
+        """
+        command: CommandParser = self._commands.add_parser(name, help=text, description=text)
+        command.module = module
+        command.set_defaults(run=run)
+        return command
+
+    def add_default(self, module: str) -> None:
+        """Add the command that runs when the first word is not a command of this group."""
+        self._default = ""
+        command: CommandParser = self._commands.add_parser(self._default, prog=self.prog)
+        command.module = module
+
+    @property
+    def names(self) -> list[str]:
+        """The commands of this group."""
+        return [name for name in self._commands.choices if name] if self._commands else []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Import the command's module, add its arguments, and parse.
+
+        The result has `run`, the command's function, and `called`, such as
+        "policy-runner engine build".
+        """
+        self.set_defaults(called=self.prog)
+        if self.module:
+            loaded = importlib.import_module(f"{FOLDER}.{self.module}")
+            self.module = ""
+            loaded.add_arguments(self)
+            if not self.names:
+                self.set_defaults(run=loaded.run)
+        if self._default is not None and args is not None:
+            args = self._with_default(args)
+        return super().parse_known_args(args, namespace)
+
+    def _with_default(self, args: Sequence[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first in (*self.names, "-h", "--help"):
+            return list(args)
+        is_option_or_path = first.startswith("-") or Path(first).exists()
+        if not is_option_or_path and did_you_mean(first, self.names):
+            self._refuse(first)
+        return [str(self._default), *args]
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Report an unknown command in one sentence; argparse would list all commands."""
+        if action is self._commands and value not in (*self.names, self._default):
+            self._refuse(str(value))
+        super()._check_value(action, value)
+
+    def _refuse(self, word: str) -> NoReturn:
+        hint = did_you_mean(word, [*self.names, *self.old_names])
+        for old, new in self.old_names.items():
+            hint = hint.replace(f"'{old}'", f"'{new}'")
+        hint = hint or f"`{self.prog} --help` lists the commands"
+        self.exit(2, f"{self.prog}: there is no command {word!r}; {hint}\n")
