@@ -21,9 +21,10 @@ from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
 from policy_runner.ros.inputs.robot_description import robot_description
 from policy_runner.ros.messages.raw_reader import SlotReader
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.outputs.command_format import command_format
-from policy_runner.ros.outputs.command_publisher import COMMAND_TOPIC, CommandPublisher
+from policy_runner.ros.outputs.command_publisher import CommandPublisher
 from policy_runner.ros.outputs.heartbeat import StatusPublisher
 from policy_runner.ros.outputs.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.outputs.vectors import VectorPublisher
