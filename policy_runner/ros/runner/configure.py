@@ -30,7 +30,7 @@ from policy_runner.ros.outputs.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.outputs.vectors import VectorPublisher
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import policy_parameters
-from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions, LoopPorts
 from policy_runner.ros.runner.kept_topics import KeptTopics
 from policy_runner.ros.runner.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
 
@@ -73,27 +73,27 @@ class ConnectedPolicy:
         self, prepare_thread: Callable[[], None], watch: LoopWatch | None = None
     ) -> ControlLoop:
         """A control loop that has not started yet."""
-        assert self.commands is not None
-        assert self.status is not None
         box: list[ControlLoop] = []
         self._ticker = self.make_ticker(lambda: box[0].answer_again())
         loop = ControlLoop(
             self.pipeline,
-            self._ticker,
-            self.inputs,
-            self.commands,
-            self.status,
+            self._ports(self._ticker),
+            LoopOptions(
+                dry_run=self.values["dry_run"],
+                lockstep=self.values["lockstep"],
+                window=self.values["diagnostics.window"],
+            ),
             prepare_thread,
             stamp_clock=None if self.policy.simulated else time.time_ns,
-            answers=self.values["lockstep"],
-            window=self.values["diagnostics.window"],
-            dry_run=self.values["dry_run"],
-            vectors=self.vectors,
-            estop=self.estop,
             watch=watch,
         )
         box.append(loop)
         return loop
+
+    def _ports(self, ticker: Ticker) -> LoopPorts:
+        assert self.commands is not None
+        assert self.status is not None
+        return LoopPorts(ticker, self.inputs, self.commands, self.status, self.vectors, self.estop)
 
     def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
         """What ticks for this policy; `repeat` answers once more, in lockstep."""
@@ -110,12 +110,11 @@ class ConnectedPolicy:
 
     def take_over(self, loop: ControlLoop, before: ConnectedPolicy) -> None:
         """Have a running loop go on with this policy; called by its control thread."""
-        assert self.commands is not None
         assert self.status is not None
         assert self._ticker is not None
         self.pipeline.continue_from(before.pipeline)
         # Last what changes the loop: if any of this fails, it goes on as it was.
-        loop.take_over(self.pipeline, self._ticker, self.inputs, self.commands, self.vectors)
+        loop.take_over(self.pipeline, self._ports(self._ticker))
         self.status.set_period(self.pipeline.settings.period_ns)
 
     @property
