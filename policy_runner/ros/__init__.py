@@ -1,1 +1,6 @@
-"""The thin ROS side: parameters, messages to numpy, the nodes and the control thread."""
+"""The thin ROS side: parameters, messages to numpy, the nodes and the control thread.
+
+Imports run one way: `messages`, `process`, `parameters` <- `inputs`, `outputs`, `diagnostics` <-
+`runner`, `sidecar`, `simulated_robot` <- `bench`. `processes.py` is a door: which processes run,
+for the launch file and the demo.
+"""

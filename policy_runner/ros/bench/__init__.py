@@ -1,1 +1,5 @@
-"""Processes that measure the node."""
+"""Processes that measure the node.
+
+Ground: `recorder.py`. Doors: `runner.py`, the node with its ticks recorded, and `publisher.py`,
+its robot.
+"""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.ros.bench.recorder import Recorder
 from policy_runner.ros.process.realtime import prepare_process
 
@@ -59,15 +60,13 @@ def main(argv: list[str] | None = None) -> int:
     loop = node.loop
     if loop is None:
         return 1
-    account = loop._account
 
-    def recorded(step: Any, now_ns: int, *rest: int) -> None:
+    def record(_step: Step, now_ns: int) -> None:
         # The loop's own pipeline each time: a reload exchanges it.
         slots = loop.pipeline.slots.values()
         recorder.tick(now_ns, max([now_ns - slot.stamp_ns for slot in slots]))
-        account(step, now_ns, *rest)
 
-    loop._account = recorded  # type: ignore[method-assign,assignment]
+    loop.observe(record)
     executor.start()
     give_up = time.monotonic() + options.seconds + 30.0
     while not recorder.done and time.monotonic() < give_up:

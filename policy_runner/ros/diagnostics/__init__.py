@@ -1,1 +1,4 @@
-"""Diagnostic statuses: written and heard."""
+"""Statuses of `/diagnostics`.
+
+Ground: `status.py`, how one is written. Door: `listener.py`, which hears them.
+"""

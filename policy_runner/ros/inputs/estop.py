@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
@@ -20,7 +19,7 @@ class EstopInput:
     A node has one for its life: what is said while it is not active is heard at the first tick.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
         self._polled = PolledSubscription(node, Bool, "~/estop", QoSProfile(depth=10))
 
@@ -32,13 +31,9 @@ class EstopInput:
                 return
             operator.hear_estop(bool(taken[0].data))
 
-    def trouble(self) -> str:
-        """Why a publisher that is there cannot be heard, or ''; nobody need publish it."""
+    def silence(self) -> str:
+        """Why a publisher that is there cannot be heard, or ''; without one it is ''."""
         subscription = self._polled.subscription
         if not self._node.count_publishers(subscription.topic_name):
             return ""
         return explain_silence(self._node, subscription, _TYPE)
-
-    def destroy(self) -> None:
-        """Give it back; only after the taking thread has stopped."""
-        self._polled.destroy()

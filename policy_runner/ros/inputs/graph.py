@@ -1,15 +1,17 @@
-"""Who asks for commands and can never get any: from what the graph knows, once a second."""
+"""Finds who cannot be heard, and who cannot hear us, from what the ROS graph shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.subscription import Subscription
 
 
-def deaf_receivers(node: Any, publishers: Iterable[Any]) -> str:
-    """A sentence about receivers that hear none of our commands: another type or QoS; or ''."""
+def deaf_receivers(node: Node, publishers: Iterable[Publisher]) -> str:
+    """A sentence about subscribers that cannot receive our commands (type or QoS), or ''."""
     sentences = []
     for publisher in publishers:
         topic = publisher.topic_name
@@ -34,7 +36,7 @@ def deaf_receivers(node: Any, publishers: Iterable[Any]) -> str:
     return "; ".join(sentences)
 
 
-def explain_silence(node: Any, subscription: Any, type_name: str) -> str:
+def explain_silence(node: Node, subscription: Subscription, type_name: str) -> str:
     """A sentence when no publisher can be heard: none, another type, an incompatible QoS; or ''."""
     topic = subscription.topic_name
     publishers = node.get_publishers_info_by_topic(topic)

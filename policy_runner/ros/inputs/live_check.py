@@ -11,7 +11,9 @@ from typing import Any
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import NEVER
@@ -20,8 +22,8 @@ from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.ros.inputs.graph import explain_silence
 from policy_runner.ros.inputs.polling import input_qos
 from policy_runner.ros.messages.message_reader import build_reader, stamp_ns
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
-from policy_runner.ros.outputs.command_publisher import COMMAND_TOPIC
 
 
 @dataclass
@@ -37,8 +39,8 @@ class _Listener:
     """One input's subscription and when its messages came [ns]."""
 
     slot: InputSlot
-    subscription: Any
-    arrivals: list[int] = field(default_factory=list)
+    subscription: Subscription
+    arrivals: list[int]
 
 
 def compare_with_graph(
@@ -69,8 +71,8 @@ def compare_with_graph(
 
 
 def _listen(
-    node: Any,
-    context: Any,
+    node: Node,
+    context: Context,
     pipeline: Pipeline,
     lockstep: bool,
     topics: Mapping[str, str],
@@ -103,26 +105,26 @@ def _listen(
     return found
 
 
-def _subscribe(node: Any, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
+def _subscribe(node: Node, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
     message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
     read = build_reader(slot, message_type)
-    listener = _Listener(slot, None)
+    arrivals: list[int] = []
 
     def take(message: Any) -> None:
         now = slot.arriving_ns = time.monotonic_ns()
-        listener.arrivals.append(now)
+        arrivals.append(now)
         fault = read(message)
         if fault:
             slot.refused(fault)
         else:
             slot.received(now, stamp_ns(message))
 
-    listener.subscription = node.create_subscription(message_type, topic, take, input_qos(lockstep))
-    return listener
+    subscription = node.create_subscription(message_type, topic, take, input_qos(lockstep))
+    return _Listener(slot, subscription, arrivals)
 
 
 def _judge(
-    node: Any,
+    node: Node,
     name: str,
     listener: _Listener,
     pipeline: Pipeline,
@@ -176,7 +178,7 @@ def _never_seen(slot: InputSlot) -> list[str]:
     ]
 
 
-def _look_at_commands(node: Any, found: LiveFindings) -> None:
+def _look_at_commands(node: Node, found: LiveFindings) -> None:
     topic = node.resolve_topic_name(COMMAND_TOPIC)
     others = sorted({info.node_name for info in node.get_publishers_info_by_topic(topic)})
     if others:

@@ -1,16 +1,18 @@
 """Subscriptions that no executor ever touches: the control thread takes the messages itself.
 
-The one module that reaches below rclpy's public surface. What it relies on is the same
-binding in Humble, Jazzy and Kilted (rclpy's own `wait_for_message` uses it) and is checked
-once per subscription when it is made.
+It uses the binding below rclpy's public surface, which is the same in Humble, Jazzy and Kilted
+(rclpy's own `wait_for_message` uses it). It is checked once per subscription when it is made.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.context import Context
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -18,6 +20,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.ros.messages.raw_reader import RawReader, header_stamp_ns
+from policy_runner.ros.messages.topics import Topics
 
 try:  # Humble calls the module otherwise
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -46,10 +49,10 @@ class PolledGroup(CallbackGroup):
 
 
 class PolledSubscription:
-    """One subscription, taken from by whoever calls `take`; one thread at a time."""
+    """One subscription, from which one thread takes the messages itself."""
 
-    def __init__(self, node: Any, message_type: Any, topic: str, qos: QoSProfile) -> None:
-        self.subscription = node.create_subscription(
+    def __init__(self, topics: Topics, message_type: Any, topic: str, qos: QoSProfile) -> None:
+        self.subscription = topics.create_subscription(
             message_type,
             topic,
             _never_called,
@@ -58,7 +61,7 @@ class PolledSubscription:
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._node = node
+        self._topics = topics
         handle = getattr(self.subscription, "handle", None)
         if not hasattr(handle, "take_message"):
             expected = "an rclpy whose subscription handles have take_message"
@@ -79,8 +82,26 @@ class PolledSubscription:
         return taken
 
     def destroy(self) -> None:
-        """Give it back; only after the taking thread has stopped."""
-        self._node.destroy_subscription(self.subscription)
+        """Destroy the subscription; only after the taking thread has stopped."""
+        self._topics.destroy_subscription(self.subscription)
+
+
+class MessageWait:
+    """Sleeps until one of some polled subscriptions has a message; for one thread."""
+
+    def __init__(self, context: Context, polled: Sequence[PolledSubscription]) -> None:
+        self._handles = [one.subscription.handle for one in polled]
+        self._wait_set = rclpy_implementation.WaitSet(
+            len(self._handles), 0, 0, 0, 0, 0, context.handle
+        )
+
+    def wait(self, timeout_ns: int) -> None:
+        """Return when a message is there to take, or after the timeout."""
+        # A wait drops what was not ready, so the set is filled again each time.
+        self._wait_set.clear_entities()
+        for handle in self._handles:
+            self._wait_set.add_subscription(handle)
+        self._wait_set.wait(timeout_ns)
 
 
 class PolledInput:
@@ -94,7 +115,8 @@ class PolledInput:
         self._read = reader
         self._max_bytes = min(max_bytes, slot.most_bytes) if slot.most_bytes > 0 else max_bytes
         self._emptied_ns = NEVER
-        self.also: PolledInput | None = None  # that hears the same, for a policy to come
+        # Second reader of the same topic, used during a reload.
+        self.also: PolledInput | None = None
 
     def drain(self, now_ns: int, arrival: str = "waited") -> None:
         """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
@@ -125,7 +147,7 @@ class PolledInput:
                 self.also._hear(raw, arrived_ns, clock_ns, arrival)
 
     def hand_over(self) -> None:
-        """Who heard the same beside goes on alone, and knows when the queue was empty."""
+        """The second reader continues alone, and knows when the queue was empty."""
         also, self.also = self.also, None
         if also is not None:
             also._emptied_ns = self._emptied_ns

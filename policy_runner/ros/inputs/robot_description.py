@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from policy_runner.core.errors import refuse
@@ -19,7 +19,7 @@ _LATCHED = QoSProfile(
 )
 
 
-def robot_description(node: Any, source: str, timeout_s: float = 2.0) -> str | None:
+def robot_description(node: Node, source: str, timeout_s: float = 2.0) -> str | None:
     """The text, where the parameter `limits.urdf` (`source`) asks for the topic; else None.
 
     Polled, since configure runs inside the executor that would deliver it.

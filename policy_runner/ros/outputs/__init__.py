@@ -1,1 +1,5 @@
-"""What the node publishes: commands, gains, heartbeat, vectors."""
+"""What the node publishes.
+
+Ground: `command_messages.py` (where a value stands in a message). Doors: `command_publisher.py`
+with `command_format.py`, `heartbeat.py` (`~/status`), `joint_gains.py`, `vectors.py`.
+"""

@@ -37,7 +37,7 @@ class CommandFormat:
     damping_fields: tuple[str, ...] = ()
 
 
-class Made(NamedTuple):
+class CommandMessage(NamedTuple):
     """One message to publish each tick: topic suffix, class, bytes, which of the values."""
 
     suffix: str
@@ -46,7 +46,7 @@ class Made(NamedTuple):
     which: list[int]
 
 
-def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> list[Made]:
+def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> list[CommandMessage]:
     """The messages that carry one kind of command; `names` in the receiver's order.
 
     A name in `form.held` keeps its value; `which` counts the others.
@@ -61,7 +61,7 @@ def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> li
     if kind not in COMMAND_TYPES[form.type]:
         able = [name for name, kinds in COMMAND_TYPES.items() if kind in kinds]
         raise refuse("", "parameter command.type", f"{' or '.join(able)} for {kind}", form.type)
-    make: Callable[..., list[Made]] = {
+    make: Callable[..., list[CommandMessage]] = {
         "joint_state": _joint_state,
         "joint_trajectory": _joint_trajectory,
         "float64_multi_array": _multi_array,
@@ -76,7 +76,7 @@ def _values(form: CommandFormat, names: Sequence[str]) -> tuple[array.array[floa
     return start, [k for k, name in enumerate(names) if name not in form.held]
 
 
-def _joint_state(form: CommandFormat, kind: str, names: list[str]) -> list[Made]:
+def _joint_state(form: CommandFormat, kind: str, names: list[str]) -> list[CommandMessage]:
     from sensor_msgs.msg import JointState
 
     start, driven = _values(form, names)
@@ -84,10 +84,10 @@ def _joint_state(form: CommandFormat, kind: str, names: list[str]) -> list[Made]
     setattr(message, kind, start)
     paths = [f"{kind}[{k}]" for k in driven]
     serialized = SerializedCommand(message, "sensor_msgs/msg/JointState", paths)
-    return [Made("", JointState, serialized, list(range(len(driven))))]
+    return [CommandMessage("", JointState, serialized, list(range(len(driven))))]
 
 
-def _joint_trajectory(form: CommandFormat, kind: str, names: list[str]) -> list[Made]:
+def _joint_trajectory(form: CommandFormat, kind: str, names: list[str]) -> list[CommandMessage]:
     from builtin_interfaces.msg import Duration
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -98,10 +98,10 @@ def _joint_trajectory(form: CommandFormat, kind: str, names: list[str]) -> list[
     message = JointTrajectory(joint_names=names, points=[point])
     paths = [f"points[0].{_POINT_FIELD[kind]}[{k}]" for k in driven]
     serialized = SerializedCommand(message, "trajectory_msgs/msg/JointTrajectory", paths)
-    return [Made("", JointTrajectory, serialized, list(range(len(driven))))]
+    return [CommandMessage("", JointTrajectory, serialized, list(range(len(driven))))]
 
 
-def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[Made]:
+def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[CommandMessage]:
     from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
     layout = form.layout or (kind,)
@@ -129,7 +129,7 @@ def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[Made]
     place = layout.index("stiffness") if "stiffness" in layout else 0
     stiffness = [f"data[{row * wide + place}]" for row in driven if "stiffness" in layout]
     serialized = SerializedCommand(message, "std_msgs/msg/Float64MultiArray", paths, stiffness)
-    return [Made("", Float64MultiArray, serialized, list(range(len(driven))))]
+    return [CommandMessage("", Float64MultiArray, serialized, list(range(len(driven))))]
 
 
 def _gain(
@@ -142,39 +142,39 @@ def _gain(
     return float(gains[part])
 
 
-def _float64(form: CommandFormat, _kind: str, names: list[str]) -> list[Made]:
+def _float64(form: CommandFormat, _kind: str, names: list[str]) -> list[CommandMessage]:
     from std_msgs.msg import Float64
 
     driven = [name for name in names if name not in form.held]
     return [
-        Made(
+        CommandMessage(
             f"/{name}", Float64, SerializedCommand(Float64(), "std_msgs/msg/Float64", ["data"]), [k]
         )
         for k, name in enumerate(driven)
     ]
 
 
-def _twist(form: CommandFormat, names: Sequence[str]) -> Made:
+def _twist(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
     from geometry_msgs.msg import Twist, TwistStamped
 
     every = list(range(len(names)))
     if form.twist_type == "twist":
         serialized = SerializedCommand(Twist(), "geometry_msgs/msg/Twist", names)
-        return Made("", Twist, serialized, every)
+        return CommandMessage("", Twist, serialized, every)
     paths = [f"twist.{name}" for name in names]
     serialized = SerializedCommand(TwistStamped(), "geometry_msgs/msg/TwistStamped", paths)
-    return Made("", TwistStamped, serialized, every)
+    return CommandMessage("", TwistStamped, serialized, every)
 
 
-def _any_message(form: CommandFormat, names: Sequence[str]) -> Made:
+def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
     """Any message by field path: one path per value in the receiver's order, and constants."""
     key = "parameter command.fields"
-    made = message_class(form.message_type, "parameter command.message_type")
+    class_ = message_class(form.message_type, "parameter command.message_type")
     driven = [name for name in names if name not in form.held]
     if len(form.fields) != len(driven):
         expected = f"{len(driven)} paths, one per value ({', '.join(driven)})"
         raise refuse("", key, expected, f"{len(form.fields)}")
-    message = made()
+    message = class_()
     try:
         for text in form.constants:
             path, _, value = text.partition("=")
@@ -193,7 +193,7 @@ def _any_message(form: CommandFormat, names: Sequence[str]) -> Made:
             raise
         expected = f"paths of float64 fields of {form.message_type}, constants that fit theirs"
         raise refuse("", f"{key}, command.constants", expected, str(error)) from error
-    return Made("", made, serialized, list(range(len(driven))))
+    return CommandMessage("", class_, serialized, list(range(len(driven))))
 
 
 def _gain_fields(form: CommandFormat, driven: Sequence[str]) -> dict[str, float]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -21,10 +21,10 @@ from policy_runner.core.settings import RUNNING, Manner
 from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.messages.serialized import SerializedCommand
+from policy_runner.ros.messages.topics import Publishers
 from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 
-COMMAND_TOPIC = "joint_commands"
-_Part = tuple[Any, SerializedCommand, npt.NDArray[np.intp]]
+_Part = tuple[Publisher, SerializedCommand, npt.NDArray[np.intp]]
 
 
 class CommandPublisher:
@@ -41,7 +41,7 @@ class CommandPublisher:
 
     def __init__(
         self,
-        node: Any,
+        topics: Publishers,
         name: str,
         form: CommandFormat,
         elements: Sequence[ActionElement],
@@ -49,7 +49,18 @@ class CommandPublisher:
         receiver_order: Sequence[str],
         pd: EffortFromPd | None = None,
     ) -> None:
-        """With `pd` the elements are positions, and the efforts that lead there are published."""
+        """Create the publishers.
+
+        Args:
+            topics: creates them.
+            name: the topic; see above.
+            form: what the receiver wants.
+            elements: of the policy's command, in its order.
+            robot: the robot's joints by the policy's names.
+            receiver_order: the robot's names of every commanded and held joint; empty: the
+                policy's order.
+            pd: with it the elements are positions, and the efforts that lead there are published.
+        """
         self._pd = pd
         if pd is not None:
             elements = [ActionElement(element.joint, "effort") for element in elements]
@@ -60,7 +71,6 @@ class CommandPublisher:
         if receiver_order:
             commanded = {j.name for j, e in zip(joints, elements) if e.kind in JOINT_KINDS}
             _check_order(list(receiver_order), sorted({*commanded, *form.held}))
-        self._node = node
         self._sign = np.array([joint.sign for joint in joints])
         self._offset = np.array(
             [j.offset if e.kind == "position" else 0.0 for j, e in zip(joints, elements)]
@@ -78,7 +88,7 @@ class CommandPublisher:
                 names.sort(key=list(receiver_order).index)
             topic = name if len(kinds) == 1 else f"{name}/{kind}"
             for suffix, message_class, serialized, which in command_messages(form, kind, names):
-                publisher = node.create_publisher(
+                publisher = topics.create_publisher(
                     message_class,
                     topic + suffix,
                     QoSProfile(depth=1),  # reliable: ros2_control matches nothing less
@@ -118,7 +128,7 @@ class CommandPublisher:
         return self._pd.not_finite if self._pd is not None else None
 
     @property
-    def publishers(self) -> list[Any]:
+    def publishers(self) -> list[Publisher]:
         """One for each topic."""
         return [publisher for publisher, _, _ in self._parts]
 
@@ -130,12 +140,6 @@ class CommandPublisher:
             rest = max(0.0, deadline - time.monotonic())
             acknowledged &= bool(publisher.wait_for_all_acked(Duration(seconds=rest)))
         return acknowledged
-
-    def destroy(self) -> None:
-        """Give the publishers back."""
-        for publisher, _, _ in self._parts:
-            self._node.destroy_publisher(publisher)
-        self._parts = []
 
 
 def _check_order(order: list[str], commanded: list[str]) -> None:

@@ -5,10 +5,9 @@ A controller downstream can stop by itself when it falls silent, whatever killed
 
 from __future__ import annotations
 
-from typing import Any
-
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from policy_runner.core.safety.decision import Decision, Safety
@@ -25,7 +24,7 @@ LEVELS = {
 class StatusPublisher:
     """One preallocated DiagnosticArray with one status; published from the control thread."""
 
-    def __init__(self, node: Any, period_ns: int) -> None:
+    def __init__(self, node: Node, period_ns: int) -> None:
         self._node = node
         self._publisher = node.create_publisher(
             DiagnosticArray,
@@ -67,5 +66,5 @@ class StatusPublisher:
         self._publisher.publish(self._message)
 
     def destroy(self) -> None:
-        """Give the publisher back."""
+        """Destroy the publisher."""
         self._node.destroy_publisher(self._publisher)

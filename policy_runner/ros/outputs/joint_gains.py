@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import array
 from collections.abc import Mapping
-from typing import Any
 
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.ros.messages.topics import Publishers
 
 
 def publish_gains(
-    node: Any, spec: PolicySpec, file: str, robot: Mapping[str, RobotJoint]
-) -> Any | None:
+    topics: Publishers, spec: PolicySpec, file: str, robot: Mapping[str, RobotJoint]
+) -> Publisher | None:
     """Publish once, transient local; None when the spec has no gains.
 
     Float64MultiArray [joints, 2], row by row: stiffness [N m/rad], damping [N m s/rad]. The
@@ -37,7 +38,7 @@ def publish_gains(
         MultiArrayDimension(label="stiffness,damping", size=2, stride=2),
     ]
     qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    publisher = node.create_publisher(Float64MultiArray, "~/joint_gains", qos)
+    publisher = topics.create_publisher(Float64MultiArray, "~/joint_gains", qos)
     publisher.publish(message)
     return publisher
 
@@ -45,7 +46,7 @@ def publish_gains(
 def gains_sentence(
     spec: PolicySpec, gains: Mapping[str, Mapping[str, float]], robot: Mapping[str, RobotJoint]
 ) -> str:
-    """Which gains the policy was trained with, for whoever sets them on the robot."""
+    """The training gains as a sentence, for the log."""
     each = []
     for name in spec.joint_names:
         of = gains.get(robot[name].name, {})

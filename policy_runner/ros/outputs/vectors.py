@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from policy_runner.ros.messages.serialized import SerializedCommand
+from policy_runner.ros.messages.topics import Publishers
+
+_Part = tuple[Publisher, SerializedCommand, Callable[[], npt.NDArray[Any]]]
 
 
 class VectorPublisher:
@@ -23,7 +27,7 @@ class VectorPublisher:
 
     def __init__(
         self,
-        node: Any,
+        topics: Publishers,
         observation: Mapping[str, tuple[npt.NDArray[Any], Sequence[str]]],
         action: Callable[[], npt.NDArray[Any]],
         action_names: Sequence[str],
@@ -32,8 +36,8 @@ class VectorPublisher:
 
         The action is asked for each time: the decoder alternates between two buffers.
         """
-        self._node = node
-        self._parts = []
+        self._topics = topics
+        self._parts: list[_Part] = []
         for name, (buffer, names) in observation.items():
             topic = "~/observation" if len(observation) == 1 else f"~/observation/{name}"
             self._parts.append(self._part(topic, partial(buffer.reshape, -1), names))
@@ -41,23 +45,17 @@ class VectorPublisher:
 
     def _part(
         self, topic: str, vector: Callable[[], npt.NDArray[Any]], names: Sequence[str]
-    ) -> Any:
+    ) -> _Part:
         size = len(names)
         message = Float64MultiArray(data=array.array("d", bytes(8 * size)))
         label = ",".join(names)
         message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
         paths = [f"data[{k}]" for k in range(size)]
         serialized = SerializedCommand(message, "std_msgs/msg/Float64MultiArray", paths)
-        publisher = self._node.create_publisher(Float64MultiArray, topic, QoSProfile(depth=10))
+        publisher = self._topics.create_publisher(Float64MultiArray, topic, QoSProfile(depth=10))
         return publisher, serialized, vector
 
     def publish(self) -> None:
         """Publish what the buffers hold now."""
         for publisher, serialized, vector in self._parts:
             publisher.publish(serialized.filled(vector().astype(np.float64), 0))
-
-    def destroy(self) -> None:
-        """Give the publishers back."""
-        for publisher, _, _ in self._parts:
-            self._node.destroy_publisher(publisher)
-        self._parts = []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policy_runner.robot.parameters.parameter import Parameter, problem
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter as RosParameter
 
 ROS_TYPES = {  # kind of a row -> name in rclpy's Parameter.Type
     "bool": "BOOL",
@@ -54,7 +58,7 @@ class DeclaredParameters:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         table: Sequence[Parameter],
         may_change: Callable[[], bool] = lambda: True,
         check: Callable[[Mapping[str, Any]], str] = lambda _values: "",
@@ -101,7 +105,7 @@ class DeclaredParameters:
 
     def override(self, row: Parameter) -> tuple[Any, str]:
         """What YAML or the command line give for a row, None for nothing; and why not, or ''."""
-        overrides = self._node._parameter_overrides
+        overrides = self.overrides
         if row.name not in overrides:
             return None, ""
         # rcl gives an empty YAML list, which has no type, as no value at all.
@@ -109,6 +113,17 @@ class DeclaredParameters:
         empty = given is None or (not isinstance(given, str) and given in ([], ()))
         bad = problem(row, [] if empty else given)
         return (None if empty or bad else given), bad
+
+    @property
+    def overrides(self) -> Mapping[str, RosParameter]:
+        """What YAML and the command line give for this node, by name, declared or not.
+
+        Private to rclpy in Humble to Kilted, and without another way: what nobody declares, such
+        as a misspelt key, is in no public answer of a node, and a declared row has only the value
+        that it was declared with.
+        """
+        overrides: Mapping[str, RosParameter] = self._node._parameter_overrides
+        return overrides
 
     def row(self, name: str) -> Parameter:
         """The declared row of this name."""

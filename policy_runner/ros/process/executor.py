@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 
 from policy_runner.core.safety.loop_watch import LoopWatch
 
@@ -19,7 +19,7 @@ _MINUTE_NS = 60_000_000_000
 class ExecutorPulse:
     """A timer that writes when it ran: it falls silent when a callback blocks the executor."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self.watch = LoopWatch()
         self._failed_ns: deque[int] = deque(maxlen=1000)
         # Steady time: with use_sim_time and a paused simulator the executor lives on.
@@ -45,7 +45,7 @@ class ExecutorPulse:
 class ExecutorThread:
     """Serves one node's callbacks until `stop`; tells a node with a `pulse` of each failure."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self.exceptions = 0
         self._node = node
         self._executor = SingleThreadedExecutor(context=node.context)

@@ -1,4 +1,4 @@
-"""Everything that `configure` makes, and makes all of or nothing."""
+"""What `configure` creates. Either everything is created, or nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from rclpy.node import Node
 
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
@@ -22,15 +24,17 @@ from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
 from policy_runner.ros.inputs.robot_description import robot_description
 from policy_runner.ros.messages.raw_reader import SlotReader
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.outputs.command_format import command_format
-from policy_runner.ros.outputs.command_publisher import COMMAND_TOPIC, CommandPublisher
+from policy_runner.ros.outputs.command_publisher import CommandPublisher
 from policy_runner.ros.outputs.heartbeat import StatusPublisher
 from policy_runner.ros.outputs.joint_gains import gains_sentence, publish_gains
 from policy_runner.ros.outputs.vectors import VectorPublisher
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import policy_parameters
-from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions, LoopPorts
+from policy_runner.ros.runner.engine_wait import EngineWait
 from policy_runner.ros.runner.kept_topics import KeptTopics
 from policy_runner.ros.runner.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
 
@@ -41,7 +45,7 @@ DRY_RUN_TOPIC = "~/dry_run"
 class ConnectedPolicy:
     """A policy bound to this robot: pipeline, inputs, outputs. `destroy` gives all of it back."""
 
-    node: Any
+    node: Node
     topics: KeptTopics
     policy: LoadedPolicy
     inputs: list[PolledInput] = field(default_factory=list)
@@ -49,7 +53,7 @@ class ConnectedPolicy:
     commands: CommandPublisher | None = None
     status: StatusPublisher | None = None
     vectors: VectorPublisher | None = None
-    estop: EstopInput | None = None
+    estop: EstopInput | None = None  # the node's, from its first moment on: no press is lost
     tell_gains: Callable[[], Any] = lambda: None
     command_topic: str = ""
     _ticker: Ticker | None = None
@@ -78,27 +82,27 @@ class ConnectedPolicy:
         self, prepare_thread: Callable[[], None], watch: LoopWatch | None = None
     ) -> ControlLoop:
         """A control loop that has not started yet."""
-        assert self.commands is not None
-        assert self.status is not None
         box: list[ControlLoop] = []
         self._ticker = self.make_ticker(lambda: box[0].answer_again())
         loop = ControlLoop(
             self.pipeline,
-            self._ticker,
-            self.inputs,
-            self.commands,
-            self.status,
+            self._ports(self._ticker),
+            LoopOptions(
+                dry_run=self.config.loop.dry_run,
+                lockstep=self.config.loop.lockstep,
+                window=self.config.loop.window,
+            ),
             prepare_thread,
             stamp_clock=None if self.config.loop.simulated else time.time_ns,
-            answers=self.config.loop.lockstep,
-            window=self.config.loop.window,
-            dry_run=self.config.loop.dry_run,
-            vectors=self.vectors,
-            estop=self.estop,
             watch=watch,
         )
         box.append(loop)
         return loop
+
+    def _ports(self, ticker: Ticker) -> LoopPorts:
+        assert self.commands is not None
+        assert self.status is not None
+        return LoopPorts(ticker, self.inputs, self.commands, self.status, self.vectors, self.estop)
 
     def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
         """What ticks for this policy; `repeat` answers once more, in lockstep."""
@@ -115,12 +119,11 @@ class ConnectedPolicy:
 
     def take_over(self, loop: ControlLoop, before: ConnectedPolicy) -> None:
         """Have a running loop go on with this policy; called by its control thread."""
-        assert self.commands is not None
         assert self.status is not None
         assert self._ticker is not None
         self.pipeline.continue_from(before.pipeline)
         # Last what changes the loop: if any of this fails, it goes on as it was.
-        loop.take_over(self.pipeline, self._ticker, self.inputs, self.commands, self.vectors)
+        loop.take_over(self.pipeline, self._ports(self._ticker))
         self.status.set_period(self.pipeline.settings.period_ns)
 
     @property
@@ -141,30 +144,43 @@ class ConnectedPolicy:
         self.commands = self.status = self.vectors = None
 
 
-def configure(node: Any, parameters: DeclaredParameters, arguments: list[str]) -> ConnectedPolicy:
+def configure(
+    node: Node,
+    parameters: DeclaredParameters,
+    engine_wait: EngineWait,
+    estop: EstopInput,
+    arguments: list[str],
+) -> ConnectedPolicy:
     """Read, check, load, warm up and connect.
+
+    Args:
+        node: has the topics.
+        parameters: the node's; those of the policy are declared among them.
+        engine_wait: builds a missing engine where that is asked for.
+        estop: the node's, which every policy uses.
+        arguments: of the process, where the parameter files are named.
 
     Raises:
         Refusal: with every problem that could be found, and nothing left behind.
     """
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters.value("policy"), problems)
-    warnings = declare_for_policy(node, parameters, spec_file, arguments, problems)
+    warnings = declare_for_policy(parameters, spec_file, arguments, problems)
     simulated = bool(node.get_parameter("use_sim_time").value)
     if spec_file is not None and not problems:
         config = robot_config(parameters.values(), spec_file.spec, (), simulated)
-        node.engine_wait.build_if_missing(config, spec_file)
+        engine_wait.build_if_missing(config, spec_file)
     values = parameters.values()
     with collect(problems):
         values["robot_description"] = robot_description(node, values["limits.urdf"])
     loaded = bind_policy(spec_file, values, simulated, problems, warnings)
-    made = connect(node, loaded)
+    made = connect(node, loaded, estop)
     made.tell_gains()
     return made
 
 
 def connect(
-    node: Any, loaded: LoadedPolicy, before: ConnectedPolicy | None = None
+    node: Node, loaded: LoadedPolicy, estop: EstopInput, before: ConnectedPolicy | None = None
 ) -> ConnectedPolicy:
     """Make the topics of a loaded policy; those of the one before stay in use where they fit.
 
@@ -172,7 +188,7 @@ def connect(
         Refusal: with every problem that could be found, and nothing left behind.
     """
     topics = KeptTopics(node, before.topics if before is not None else None)
-    made = ConnectedPolicy(node, topics, loaded)
+    made = ConnectedPolicy(node, topics, loaded, estop=estop)
     try:
         _connect(made, before)
     except BaseException:
@@ -214,7 +230,6 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         made.status = StatusPublisher(made.node, period_ns)
     else:  # of the node, not of a policy
         made.status = before.status
-    made.estop = made.node.estop  # from the node's first moment on, so that no press is lost
     if config.loop.publish_vectors:
         names = [element.joint for element in pipeline.elements]
         made.vectors = VectorPublisher(
@@ -227,14 +242,13 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
 
 
 def declare_for_policy(
-    node: Any,
     parameters: DeclaredParameters,
     spec_file: SpecFile | None,
     arguments: list[str],
     problems: list[Problem | str],
 ) -> list[str]:
     """Declare what this policy adds, find misspelt keys; returns warnings."""
-    overrides = list(node._parameter_overrides)
+    overrides = list(parameters.overrides)
     if spec_file is not None:
         given = policy_parameters(parameters, parameters.values(), spec_file, overrides, arguments)
         given.commit(parameters)

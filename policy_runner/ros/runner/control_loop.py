@@ -9,6 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,48 +32,64 @@ _WINDOWS = (
 _ACKNOWLEDGED_WITHIN_S = 0.4
 
 
+@dataclass(frozen=True)
+class LoopPorts:
+    """What a loop takes from and gives to in its ticks; those of one policy."""
+
+    ticker: Ticker  # sleeps until the next tick
+    inputs: Sequence[PolledInput]  # drained before each step
+    commands: CommandPublisher
+    status: StatusPublisher  # the heartbeat ~/status
+    vectors: VectorPublisher | None = None  # what went into the model and came out; None: unwanted
+    estop: EstopInput | None = None  # ~/estop, drained before each step; None: there is none
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How a loop runs, whatever policy it has; fixed while it runs."""
+
+    dry_run: bool  # commands go to ~/dry_run, so there is no last one to send either
+    lockstep: bool  # every tick is answered: by a command, or by a status where there is none
+    window: int  # how many of the newest ticks the durations of `windows` come from
+
+
 class ControlLoop:
     """Runs a pipeline in its own thread, from `start` to `stop`."""
+
+    _inputs: Sequence[PolledInput]  # during a reload the next policy's as well
 
     def __init__(
         self,
         pipeline: Pipeline,
-        ticker: Ticker,
-        inputs: Sequence[PolledInput],
-        commands: CommandPublisher,
-        status: StatusPublisher,
+        ports: LoopPorts,
+        options: LoopOptions,
         prepare_thread: Callable[[], None],
         stamp_clock: Callable[[], int] | None,
-        answers: bool,
-        window: int,
-        dry_run: bool,
-        vectors: VectorPublisher | None = None,
-        estop: EstopInput | None = None,
         watch: LoopWatch | None = None,
     ) -> None:
-        """`stamp_clock` gives stamps [ns]; None: the tick's own time (simulation time).
+        """A loop that has not started yet.
 
-        `answers`: say something in every tick, a status where there is no command (lockstep).
-        `dry_run`: the commands go to nobody, so there is no last one to send either.
-        `watch`: judges this loop and the executor that beats in it; None: nobody does.
+        Args:
+            pipeline: steps once in each tick.
+            ports: where ticks and messages come from and go to.
+            options: how to run.
+            prepare_thread: called first in the control thread: priority, exact sleeps.
+            stamp_clock: gives the stamps of commands [ns]; None: the tick's own time, which is
+                simulation time.
+            watch: judges the punctuality of this loop and of the executor; None: nothing does.
         """
         self.pipeline = pipeline
-        self.windows = {name: Window(window) for name in _WINDOWS}
+        self.windows = {name: Window(options.window) for name in _WINDOWS}
         self.ticks = 0
         self.error: BaseException | None = None
         self.last_command_acknowledged: bool | None = None
-        self._ticker = ticker
-        self._inputs = inputs
-        self._commands = commands
-        self._status = status
+        self._use(ports)
         self._prepare_thread = prepare_thread
         self._stamp_clock = stamp_clock
-        self._answers = answers
-        self._dry_run = dry_run
-        self._vectors = vectors
-        self._estop = estop
+        self._lockstep = options.lockstep
+        self._dry_run = options.dry_run
         self._watch = watch
-        self._arrival = "stamp" if answers else "waited" if stamp_clock else "now"
+        self._arrival = "stamp" if options.lockstep else "waited" if stamp_clock else "now"
         self._stopping = threading.Event()
         self._calls: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -124,30 +141,45 @@ class ControlLoop:
         self._calls.append(function)
 
     def hear(self, also: Sequence[PolledInput]) -> None:
-        """Take these inputs' messages too, for a policy to come; between two ticks, by `call`."""
+        """Drain these inputs as well, for the next policy; between two ticks, by `call`."""
         self._inputs = [*self._inputs, *also]
 
     def hear_only(self, inputs: Sequence[PolledInput]) -> None:
-        """Take the messages of these only; between two ticks, by `call`."""
+        """Drain only these inputs; between two ticks, by `call`."""
         self._inputs = inputs
 
-    def take_over(
-        self,
-        pipeline: Pipeline,
-        ticker: Ticker,
-        inputs: Sequence[PolledInput],
-        commands: CommandPublisher,
-        vectors: VectorPublisher | None,
-    ) -> None:
-        """Go on with another policy; between two ticks, by `call`."""
+    def observe(self, observer: Callable[[Step, int], None]) -> None:
+        """Have `observer(step, now_ns)` called at the end of every tick, for a benchmark.
+
+        Costs nothing where it is not used. Call it once.
+        """
+        account = self._account
+
+        def observed(step: Step, now_ns: int, published_ns: int, since_tick_ns: int) -> None:
+            observer(step, now_ns)
+            account(step, now_ns, published_ns, since_tick_ns)
+
+        self._account = observed  # type: ignore[method-assign]
+
+    def take_over(self, pipeline: Pipeline, ports: LoopPorts) -> None:
+        """Continue with another policy; between two ticks, by `call`."""
         if pipeline.settings.period_ns != self.pipeline.settings.period_ns:
             self._last_tick_ns = 0
-        ticker.continue_from(self._ticker)
-        commands.continue_from(self._commands)
+        ports.ticker.continue_from(self._ticker)
+        ports.commands.continue_from(self._commands)
         for one in self._inputs:
             one.hand_over()
-        self.pipeline, self._ticker, self._inputs = pipeline, ticker, inputs
-        self._commands, self._vectors = commands, vectors
+        self.pipeline = pipeline
+        self._use(ports)
+
+    def _use(self, ports: LoopPorts) -> None:
+        # Attributes of the loop itself, which a tick reads faster than those of `ports`.
+        self._ticker = ports.ticker
+        self._inputs = ports.inputs
+        self._commands = ports.commands
+        self._status = ports.status
+        self._vectors = ports.vectors
+        self._estop = ports.estop
 
     def answer_again(self) -> None:
         """Say once more what the last tick said."""
@@ -202,7 +234,7 @@ class ControlLoop:
             self._vectors.publish()
         quiet = step.command is None or self._dry_run
         self._last = (None if quiet else step.command, stamp_ns)
-        if not self._answers:
+        if not self._lockstep:
             self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
         elif quiet:
             # In lockstep a status says "no command for this stamp", so it stays away otherwise.

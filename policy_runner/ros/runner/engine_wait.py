@@ -19,6 +19,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.service import Service
 
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_process import EngineBuild
@@ -40,11 +44,11 @@ _SHUTDOWNS = (
 class EngineWait:
     """One of a node; `cancel` may be called from any thread."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
         self._cancelled = threading.Event()
         self._asked_to_end = False
-        self._publisher: Any = None
+        self._publisher: Publisher | None = None
 
     def cancel(self) -> None:
         """End a build, now and for good: the process is about to end."""
@@ -114,14 +118,15 @@ class EngineWait:
         for service in list(self._node.services):
             self._call(self._answer, service)
 
-    def _answer(self, service: Any) -> None:
+    def _answer(self, service: Service) -> None:
         """Answer one request, if there is one."""
+        kind: Any = service.srv_type  # generated classes have Request and Response
         with service.handle:
-            request, header = service.handle.service_take_request(service.srv_type.Request)
+            request, header = service.handle.service_take_request(kind.Request)
         if header is None:
             return
-        response = service.srv_type.Response()
-        if service.srv_type is ChangeState:
+        response = kind.Response()
+        if kind is ChangeState:
             # The state machine is within a transition and would raise.
             response.success = False
             self._asked_to_end |= request.transition.id in _SHUTDOWNS
@@ -168,7 +173,7 @@ class EngineWait:
         self._publisher.publish(message)
 
 
-def _refuse_policy(parameters: Sequence[Any]) -> SetParametersResult:
+def _refuse_policy(parameters: Sequence[Parameter]) -> SetParametersResult:
     """Another policy than the one whose engine is built would be named, and not be run."""
     if any(parameter.name == "policy" for parameter in parameters):
         reason = "parameter policy: an engine is being built for it; set it when that has ended"

@@ -1,80 +1,78 @@
-"""The one moment in which the control thread goes on with another policy; see `reload_attempt`."""
+"""How another thread has the control thread do something: once between two ticks, or not at all."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-from policy_runner.core.errors import Refusal
 from policy_runner.ros.runner.control_loop import ControlLoop
 
 
-class Swap:
-    """Made once by the control thread, or withdrawn by who asked for it: never both."""
+class Handover:
+    """Work that the control thread does once, or that the caller withdraws: never both.
 
-    def __init__(self, loop: ControlLoop, take_over: Callable[[], None]) -> None:
-        self._loop = loop
-        self._take_over = take_over
-        self._settled = threading.Lock()  # taken by who decides, never given back
-        self._over = threading.Event()
-        self._made_at: int | None = None  # tick
-        self._error: BaseException | None = None
+    The caller (a service, a reload) asks and waits for the outcome, for a bounded time. The
+    control thread settles the request by `answer` or `carry_out`, and never waits. What was
+    withdrawn is not done later.
+    """
 
-    def make(self, timeout_s: float) -> None:
-        """Have it made between two ticks, and wait until it is.
-
-        Raises:
-            Refusal: it was not made, and will not be.
-        """
-        self._loop.call(self._run)
-        if not self._over.wait(timeout_s):
-            if self._settled.acquire(blocking=False):
-                raise Refusal([
-                    f"reload: expected a tick of the control loop within {timeout_s:g} s, "
-                    "got none (is the simulator paused?)"
-                ])  # fmt: skip
-            self._over.wait()  # it is being made in this very moment, which takes microseconds
-        if self._made_at is None:
-            text = f"{type(self._error).__name__}: {self._error}"
-            raise Refusal([f"reload: expected a swap between two ticks, got {text}"])
-
-    def _run(self) -> None:
-        if not self._settled.acquire(blocking=False):
-            return
-        try:
-            self._take_over()
-            self._made_at = self._loop.ticks
-        except BaseException as error:  # noqa: BLE001 - the old policy goes on whatever it was
-            self._error = error
-        finally:
-            self._over.set()
-
-    def has_ticked(self) -> bool:
-        """Whether the new policy has done a whole tick: nobody is within the old one any more."""
-        ticked = self._made_at is not None and self._loop.ticks > self._made_at
-        return ticked or not self._loop.running
-
-
-class Question:
-    """Answered once by the control thread, or withdrawn by who asked: never both."""
-
-    def __init__(self) -> None:
+    def __init__(self, loop: ControlLoop) -> None:
         self.accepted = False
         self.message = ""
-        self._settled = threading.Lock()
-        self._answered = threading.Event()
+        self._loop = loop
+        self._settled = threading.Lock()  # the side that takes it decides; it is never released
+        self._over = threading.Event()
+        self._done_at: int | None = None  # tick
+
+    # --- the caller ---
+
+    def ask(self, work: Callable[[], None], timeout_s: float) -> bool:
+        """Have `work` called between two ticks and wait; False: not settled, and withdrawn.
+
+        Args:
+            work: called by the control thread. It settles this request by `answer` or
+                `carry_out`, or leaves that to something later in the same tick.
+            timeout_s: how long to wait until the control thread begins. Work that has begun
+                then is waited for, since it cannot be withdrawn any more.
+        """
+        self._loop.call(work)
+        return self.wait(timeout_s)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the outcome, as `ask` does after it has asked."""
+        if self._over.wait(timeout_s):
+            return True
+        if self._settled.acquire(blocking=False):
+            return False
+        return self._over.wait()  # it is being done at this moment, which takes microseconds
+
+    def has_ticked(self) -> bool:
+        """Whether a whole tick passed since `carry_out` succeeded, or the loop has ended.
+
+        Then the control thread uses nothing any more that the work has replaced.
+        """
+        ticked = self._done_at is not None and self._loop.ticks > self._done_at
+        return ticked or not self._loop.running
+
+    # --- the control thread ---
 
     def answer(self, accepted: bool, message: str) -> bool:
-        """Whether the one who asked still wants it; never waits."""
+        """Settle the request by an answer; False if it was withdrawn, so nothing may be done."""
         if not self._settled.acquire(blocking=False):
             return False
         self.accepted, self.message = accepted, message
-        self._answered.set()
+        self._over.set()
         return True
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether there is an answer; without one the question is withdrawn."""
-        if self._answered.wait(timeout_s):
-            return True
-        # If that fails, the answer is being written in this very moment.
-        return not self._settled.acquire(blocking=False) and self._answered.wait(timeout_s)
+    def carry_out(self, work: Callable[[], None]) -> None:
+        """Do the work unless it was withdrawn; an exception becomes the message of a refusal."""
+        if not self._settled.acquire(blocking=False):
+            return
+        try:
+            work()
+            self._done_at = self._loop.ticks
+            self.accepted = True
+        except BaseException as error:  # noqa: BLE001 - the caller hears of it, the loop continues
+            self.message = f"{type(error).__name__}: {error}"
+        finally:
+            self._over.set()

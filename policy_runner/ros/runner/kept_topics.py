@@ -6,64 +6,92 @@ have a gap, and a robot would stop. So a reload keeps what stays the same.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-_Entity = tuple[bool, Any]  # (publisher?, the entity)
-_Key = tuple[Any, ...]
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+
+
+class _Kept(NamedTuple):
+    key: tuple[Any, ...]  # what must be equal for the next policy to use the entity
+    entity: Any  # Publisher or Subscription
+    destroy: Callable[[Any], bool]  # of the node
 
 
 class KeptTopics:
-    """Makes publishers and subscriptions as a node does, from those of before where they fit.
+    """`Topics` of one policy: from those of the one before where they fit, else new ones.
 
-    They are given back all at once by `destroy`, and one at a time by nobody, since another
-    policy may have them by then.
+    Only `destroy` releases them, all together, because the next policy may already use some.
     """
 
-    def __init__(self, node: Any, before: KeptTopics | None = None) -> None:
+    def __init__(self, node: Node, before: KeptTopics | None = None) -> None:
         self._node = node
-        self._made: list[tuple[_Key, Any]] = []
+        self._made: list[_Kept] = []
         self._spare = list(before._made) if before is not None else []
 
-    def create_publisher(self, message_type: Any, topic: str, qos: Any, **options: Any) -> Any:
+    def create_publisher(
+        self, message_type: Any, topic: str, qos: QoSProfile, /, **options: Any
+    ) -> Publisher:
         """As `Node.create_publisher`."""
-        return self._one("create_publisher", message_type, topic, qos, options)
+        return self._keep(
+            ("publisher", message_type, topic),
+            qos,
+            lambda: self._node.create_publisher(message_type, topic, qos, **options),
+            self._node.destroy_publisher,
+        )
 
     def create_subscription(
-        self, message_type: Any, topic: str, callback: Any, qos: Any, **options: Any
-    ) -> Any:
+        self,
+        message_type: Any,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
+        /,
+        **options: Any,
+    ) -> Subscription:
         """As `Node.create_subscription`; a kept one keeps its callback."""
-        options["callback"] = callback
-        return self._one("create_subscription", message_type, topic, qos, options)
+        return self._keep(
+            ("subscription", message_type, topic),
+            qos,
+            lambda: self._node.create_subscription(message_type, topic, callback, qos, **options),
+            self._node.destroy_subscription,
+        )
 
-    def _one(self, make: str, message_type: Any, topic: str, qos: Any, options: Any) -> Any:
-        key = (make, message_type, topic, qos.reliability, qos.durability, qos.depth)
-        spare = next((pair for pair in self._spare if pair[0] == key), None)
-        if spare is not None:
-            self._spare.remove(spare)
-            entity = spare[1]
+    def _keep(
+        self,
+        what: tuple[Any, ...],
+        qos: QoSProfile,
+        create: Callable[[], Any],
+        destroy: Callable[[Any], bool],
+    ) -> Any:
+        key = (*what, qos.reliability, qos.durability, qos.depth)
+        kept = next((spare for spare in self._spare if spare.key == key), None)
+        if kept is not None:
+            self._spare.remove(kept)
         else:
-            entity = getattr(self._node, make)(message_type, topic, qos_profile=qos, **options)
-        self._made.append((key, entity))
-        return entity
+            kept = _Kept(key, create(), destroy)
+        self._made.append(kept)
+        return kept.entity
 
     def has(self, entity: Any) -> bool:
         """Whether it is one of these."""
-        return any(made is entity for _, made in self._made)
+        return any(kept.entity is entity for kept in self._made)
 
-    def destroy_publisher(self, _publisher: Any) -> None:
+    def destroy_subscription(self, _subscription: Subscription, /) -> bool:
         """Nothing yet; see `destroy`."""
-
-    def destroy_subscription(self, _subscription: Any) -> None:
-        """Nothing yet; see `destroy`."""
+        return False
 
     def destroy(self, but: KeptTopics | None = None) -> None:
-        """Give everything back that `but` does not have; nobody may use it any more.
+        """Destroy everything that `but` does not have; nothing may use it any more.
 
-        What `but` makes from now on is new: what it could have kept is gone.
+        What `but` creates from now on is new: what it could have kept is gone.
         """
-        for (make, *_), entity in self._made:
-            if but is None or not but.has(entity):
-                getattr(self._node, make.replace("create", "destroy"))(entity)
+        for kept in self._made:
+            if but is None or not but.has(kept.entity):
+                kept.destroy(kept.entity)
         self._spare = []
         if but is not None:
             but._spare = []

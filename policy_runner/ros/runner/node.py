@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.safety.operator_requests import Operator
@@ -24,6 +24,7 @@ from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, configure
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.engine_wait import EngineWait
+from policy_runner.ros.runner.interface import RunnerNode
 from policy_runner.ros.runner.reload import Reload
 from policy_runner.ros.runner.reports import RunnerReports
 from policy_runner.ros.runner.services import RunnerServices
@@ -33,7 +34,7 @@ _STOP_TIMEOUT_S = 1.5
 _SILENCE_PERIOD_S = 1.0
 
 
-class PolicyRunner(LifecycleNode):
+class PolicyRunner(RunnerNode):
     """`policy_runner`: see the README for topics, services and parameters."""
 
     def __init__(
@@ -69,7 +70,7 @@ class PolicyRunner(LifecycleNode):
 
     @property
     def configured(self) -> ConnectedPolicy | None:
-        """What configure made; None before it, and after cleanup."""
+        """The policy that configure connected; None before it, and after cleanup."""
         return self._configured
 
     @property
@@ -77,10 +78,10 @@ class PolicyRunner(LifecycleNode):
         """The control loop; None while the node is not active."""
         return self._loop
 
-    def adopt(self, made: ConnectedPolicy) -> None:
-        """This runs from now on: configure made it, or a reload put it in the place of that."""
-        made.pipeline.operator = self.operator
-        self._configured = made
+    def adopt(self, connected: ConnectedPolicy) -> None:
+        """Use this policy from now on: it was configured, or has replaced the present one."""
+        connected.pipeline.operator = self.operator
+        self._configured = connected
 
     # --- lifecycle: every callback catches everything, says one sentence, and frees ---
 
@@ -145,7 +146,7 @@ class PolicyRunner(LifecycleNode):
     def _configure(self) -> None:
         self.free()
         self._problems = []
-        made = configure(self, self.parameters, self._arguments)
+        made = configure(self, self.parameters, self.engine_wait, self.estop, self._arguments)
         self.adopt(made)
         for warning in made.policy.warnings:
             self.get_logger().warning(warning)

@@ -1,4 +1,4 @@
-"""One attempt to put a new policy in the place of the running one; see `reload`."""
+"""Replaces the running policy by another one: `Attempt` is one try, `Reload` what people call."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from rclpy.task import Future
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from policy_runner.core.errors import Refusal
@@ -23,8 +24,8 @@ from policy_runner.ros.parameters.of_policy import (
 )
 from policy_runner.ros.process.realtime import prepare_working_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, connect
-from policy_runner.ros.runner.control_loop import ControlLoop
-from policy_runner.ros.runner.handover import Swap
+from policy_runner.ros.runner.handover import Handover
+from policy_runner.ros.runner.interface import RunnerNode
 
 _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
@@ -38,26 +39,28 @@ class Attempt:
     Refusal when the old policy goes on. `leaving` is what may be destroyed, and when.
     """
 
-    def __init__(self, node: Any, path: str, arguments: list[str]) -> None:
+    def __init__(
+        self, node: RunnerNode, before: ConnectedPolicy, path: str, arguments: list[str]
+    ) -> None:
         self.path = path
         self.loaded_in_s = 0.0
         self.leaving: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self._node = node
-        self._before: ConnectedPolicy = node.configured
-        self._loop: ControlLoop | None = node.loop
+        self._before = before
+        self._loop = node.loop
         self._present: dict[str, Any] = node.parameters.values()
         self._given, self._simulated = self._present, bool(node.get_parameter("use_sim_time").value)
         if self._loop is not None:
-            # What runs was made with these; what was set since then waits for a configure.
+            # The running policy has these values; what was set since then waits for a configure.
             self._given = values_to_reload_with(node.parameters, self._before.values)
             self._simulated = self._before.config.loop.simulated
-        self._overrides = list(node._parameter_overrides)
+        self._overrides = list(node.parameters.overrides)
         self._arguments = arguments
         self._plan: PolicyParameters | None = None
         self._loaded: LoadedPolicy | None = None
         self._refusal: Refusal | None = None
         self._ready = threading.Event()
-        self._made: ConnectedPolicy | None = None
+        self._connected: ConnectedPolicy | None = None
         self._hear_until_s = 0.0
         self._given_up = False
         self._thread = threading.Thread(target=self._load, name="reload", daemon=True)
@@ -107,23 +110,23 @@ class Attempt:
             raise Refusal(["reload: expected the node to stay as it was, got another transition"])
         if self._loop is not None and not self._loop.running:
             raise Refusal([f"reload: the control thread has ended: {self._loop.error}"])
-        if self._made is None:
+        if self._connected is None:
             if self._refusal is not None or self._loaded is None:
                 raise self._refusal or Refusal(["reload: nothing was loaded"])
             loaded, self._loaded = self._loaded, None
-            self._made = connect(self._node, loaded, self._before)
-            self._begin_to_hear(self._made)
-        if not self._heard(self._made):
+            self._connected = connect(self._node, loaded, self._node.estop, self._before)
+            self._begin_to_hear(self._connected)
+        if not self._heard(self._connected):
             return None
-        return self._swap(self._made)
+        return self._swap(self._connected)
 
-    def _begin_to_hear(self, made: ConnectedPolicy) -> None:
+    def _begin_to_hear(self, connected: ConnectedPolicy) -> None:
         """Have the loop fill the new inputs beside the old ones, so that no tick misses any."""
         self._hear_until_s = time.monotonic() + _HEARD_WITHIN_S
         if self._loop is None:
             return
         old = {one.polled.subscription: one for one in self._before.inputs}
-        pairs = [(old.get(one.polled.subscription), one) for one in made.inputs]
+        pairs = [(old.get(one.polled.subscription), one) for one in connected.inputs]
         loop = self._loop
 
         def hear() -> None:
@@ -134,15 +137,15 @@ class Attempt:
 
         loop.call(hear)
 
-    def _heard(self, made: ConnectedPolicy) -> bool:
+    def _heard(self, connected: ConnectedPolicy) -> bool:
         if self._loop is None:
             return True
         late = time.monotonic() > self._hear_until_s
         fed = {one.also: one for one in self._before.inputs if one.also is not None}
         silent = []
-        for one in made.inputs:
+        for one in connected.inputs:
             name = one.slot.name
-            if one.slot.missing() and not self._is_silent_anyway(made, name, fed.get(one)):
+            if one.slot.missing() and not self._is_silent_anyway(connected, name, fed.get(one)):
                 silent.append(f"input {name} ({one.slot.spec.topic}): expected a message within "
                               f"{_HEARD_WITHIN_S:g} s, got {one.slot.missing()}")  # fmt: skip
         if silent and late:
@@ -150,66 +153,66 @@ class Attempt:
         return not silent
 
     def _is_silent_anyway(
-        self, made: ConnectedPolicy, name: str, fed_by: PolledInput | None
+        self, connected: ConnectedPolicy, name: str, fed_by: PolledInput | None
     ) -> bool:
         """Whether nothing gets worse without it: it is silent for the running policy, too."""
-        rule = made.pipeline.settings.inputs[name]
+        rule = connected.pipeline.settings.inputs[name]
         if fed_by is None:
             return rule.on_stale == "zero"
         age_ns = self._before.loop_clock_ns - fed_by.slot.oldest_ns
         return bool(fed_by.slot.missing()) or age_ns > rule.max_age_ns
 
-    def _swap(self, made: ConnectedPolicy) -> ConnectedPolicy:
-        self._take_live_changes(made)
+    def _swap(self, connected: ConnectedPolicy) -> ConnectedPolicy:
+        self._take_live_changes(connected)
         loop, before = self._loop, self._before
         may_go: Callable[[], bool] = _always
         if loop is not None:
-            made.prepare_ticker(loop)
-            swap = Swap(loop, lambda: made.take_over(loop, before))
-            swap.make(_SWAPPED_WITHIN_S)
-            may_go = swap.has_ticked
-        elif made.status is not None:
-            made.status.set_period(made.pipeline.settings.period_ns)
+            connected.prepare_ticker(loop)
+            handover = Handover(loop)
+            swap(handover, lambda: connected.take_over(loop, before), _SWAPPED_WITHIN_S)
+            may_go = handover.has_ticked
+        elif connected.status is not None:
+            connected.status.set_period(connected.pipeline.settings.period_ns)
         # The new one runs: whatever fails from here on is told, and nothing of it is undone.
-        self._made = None
-        for what, do in (("~/joint_gains", made.tell_gains), ("parameters", self._commit)):
+        self._connected = None
+        for what, do in (("~/joint_gains", connected.tell_gains), ("parameters", self._commit)):
             try:
                 do()
             except Exception as error:  # noqa: BLE001 - see above
-                made.policy.warnings.append(
+                connected.policy.warnings.append(
                     f"reload: {what} failed: {type(error).__name__}: {error}"
                 )
         # After the gains, whose publisher may be one of those that are kept.
-        self.leaving.append((may_go, lambda: before.destroy(but=made)))
-        return made
+        self.leaving.append((may_go, lambda: before.destroy(but=connected)))
+        return connected
 
     def _commit(self) -> None:
         if self._plan is not None:
             self._plan.commit(self._node.parameters)
 
-    def _take_live_changes(self, made: ConnectedPolicy) -> None:
+    def _take_live_changes(self, connected: ConnectedPolicy) -> None:
         """What somebody set while this was loading."""
         parameters = self._node.parameters
         changed = {
             name: value
             for name, value in parameters.values().items()
-            if name in made.values
+            if name in connected.values
             and name != "policy"
             and parameters.row(name).live
             and value != self._present.get(name, value)
         }
         if changed:
-            made.policy.change(changed)
+            connected.policy.change(changed)
 
     def give_up(self) -> None:
         """Undo what was begun; the old policy goes on."""
-        made, loop, before = self._made, self._loop, self._before
-        self._made, self._given_up = None, True
+        connected, loop, before = self._connected, self._loop, self._before
+        self._connected, self._given_up = None, True
         # A process that ends in the middle of a runtime's loading may crash.
         self._thread.join(_LOADED_WITHIN_S)
         if self._loaded is not None:
             self._loaded.model.close()
-        if made is None:
+        if connected is None:
             return
         undone = threading.Event()
 
@@ -223,10 +226,23 @@ class Attempt:
         if loop is not None and loop.running:
             loop.call(undo)
             over = lambda: undone.is_set() or not loop.running  # noqa: E731
-            self.leaving.append((over, lambda: made.destroy(but=before)))
+            self.leaving.append((over, lambda: connected.destroy(but=before)))
         else:
             undo()
-            made.destroy(but=before)
+            connected.destroy(but=before)
+
+
+def swap(handover: Handover, take_over: Callable[[], None], timeout_s: float) -> None:
+    """Have the control thread continue with another policy, by `take_over`, and wait until it does.
+
+    Raises:
+        Refusal: it was not done, and will not be.
+    """
+    if not handover.ask(lambda: handover.carry_out(take_over), timeout_s):
+        within = f"within {timeout_s:g} s, got none (is the simulator paused?)"
+        raise Refusal([f"reload: expected a tick of the control loop {within}"])
+    if not handover.accepted:
+        raise Refusal([f"reload: expected a swap between two ticks, got {handover.message}"])
 
 
 def _always() -> bool:
@@ -234,20 +250,20 @@ def _always() -> bool:
 
 
 _LOOK_AGAIN_S = 0.005
-# The executor is busy for so long at most when `policy` is set; diagnostics come later then.
+# Setting `policy` blocks the executor, and so diagnostics, for at most this long.
 _CHECKED_WITHIN_S = 1.0
 
 
 class Reload:
-    """Serves one attempt at a time for a node with `configured`, `loop`, `parameters`, `adopt`."""
+    """Serves `~/reload` and a new value of `policy`, one attempt at a time."""
 
-    def __init__(self, node: Any, arguments: list[str]) -> None:
+    def __init__(self, node: RunnerNode, arguments: list[str]) -> None:
         self.count = 0  # of policies that were swapped in
         self._node = node
         self._arguments = arguments
         self._attempt: Attempt | None = None
         self._leaving: list[tuple[Callable[[], bool], Callable[[], None]]] = []
-        self._timer: Any = None
+        self._timer: Timer | None = None
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._asked: list[Future] = []
         self._restore: str | None = None  # of `policy`, if what was set turns out to be wrong
@@ -257,7 +273,7 @@ class Reload:
             Trigger, "~/reload", self._serve, callback_group=ReentrantCallbackGroup()
         )
 
-    async def _serve(self, _request: Any, response: Any) -> Any:
+    async def _serve(self, _request: Any, response: Trigger.Response) -> Trigger.Response:
         if self._attempt is not None:
             response.success, response.message = False, "a reload is going on already"
             return response
@@ -273,8 +289,8 @@ class Reload:
     def take(self, path: str) -> str:
         """Check a new value of `policy` and begin to reload it; '' or why it is refused.
 
-        What takes longer than a second to load goes on beside; if it fails then, the parameter
-        gets its old value back.
+        A policy that takes longer than a second to load is loaded meanwhile; if it fails then,
+        the parameter gets its old value back.
         """
         if self._restore is not None and path == self._restore:
             return ""
@@ -298,8 +314,10 @@ class Reload:
         self._rest()
 
     def _begin(self, path: str) -> Attempt:
+        before = self._node.configured
+        assert before is not None
         self._restore = None
-        self._attempt = Attempt(self._node, path, self._arguments)
+        self._attempt = Attempt(self._node, before, path, self._arguments)
         if self._timer is None:
             self._timer = self._node.create_timer(
                 _LOOK_AGAIN_S,
@@ -314,17 +332,17 @@ class Reload:
         attempt = self._attempt
         if attempt is not None:
             try:
-                made = attempt.advance()
+                connected = attempt.advance()
             except Refusal as refusal:
                 self._end(False, "; ".join(str(problem) for problem in refusal.problems))
             except Exception as error:  # noqa: BLE001 - the old policy goes on whatever it was
                 self._end(False, f"{type(error).__name__}: {error}")
             else:
-                if made is not None:
+                if connected is not None:
                     self.count += 1
-                    self._node.adopt(made)
-                    text = f"{made.spec.name} runs, loaded in {attempt.loaded_in_s:.2f} s"
-                    self._end(True, text, made.policy.warnings)
+                    self._node.adopt(connected)
+                    text = f"{connected.spec.name} runs, loaded in {attempt.loaded_in_s:.2f} s"
+                    self._end(True, text, connected.policy.warnings)
         leaving, self._leaving = self._leaving, []
         for may_go, destroy in leaving:
             if may_go():
@@ -367,10 +385,10 @@ class Reload:
                 future.set_result((success, text))
 
     def _say(self, success: bool, text: str, path: str, warnings: list[str]) -> None:
-        made = self._node.configured
-        if made is not None:
-            made.policy.description["reloads"] = self.count
-            made.policy.description["last reload"] = text
+        connected = self._node.configured
+        if connected is not None:
+            connected.policy.description["reloads"] = self.count
+            connected.policy.description["last reload"] = text
         logger = self._node.get_logger()
         for warning in warnings:
             logger.warning(warning)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
 
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
 from policy_runner.ros.inputs.graph import deaf_receivers, explain_silence
+from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.configure import ConnectedPolicy
 from policy_runner.ros.runner.control_loop import ControlLoop
@@ -23,38 +24,38 @@ from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
 class RunnerReports:
     """Publishes the runner's statuses and logs what an operator must not miss, throttled."""
 
-    def __init__(self, node: Any, parameters: Any, granted: Granted) -> None:
+    def __init__(self, node: Node, parameters: DeclaredParameters, granted: Granted) -> None:
         self._node = node
         self._parameters = parameters
         self._granted = granted
         self._texts = RunnerDiagnostics(node.get_name(), node.get_fully_qualified_name(), granted)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._refusals_told = 0
+        self._refusals_logged = 0
         self._late_before = 0
-        self.tell_refusals()
+        self.log_refusals()
 
-    def begin(self, made: ConnectedPolicy) -> None:
+    def begin(self, connected: ConnectedPolicy) -> None:
         """A new loop starts counting from here; says what it waits for."""
-        self._late_before = made.pipeline.late_inferences
-        waits = made.pipeline.settings.require_arming
+        self._late_before = connected.pipeline.late_inferences
+        waits = connected.pipeline.settings.require_arming
         self._node.get_logger().info(
             "active, not armed: call ~/arm to let the policy command"
             if waits
             else "active: the policy commands as soon as its inputs come (require_arming is false)"
         )
 
-    def tell_refusals(self) -> None:
-        """What the system did not grant, once each; the control thread's, too, which never logs."""
-        for refusal in self._granted.refusals[self._refusals_told :]:
-            self._refusals_told += 1
+    def log_refusals(self) -> None:
+        """Log what the system did not grant, once each; for the control thread too."""
+        for refusal in self._granted.refusals[self._refusals_logged :]:
+            self._refusals_logged += 1
             self._node.get_logger().warning(refusal)
 
-    def explain_silence(self, made: ConnectedPolicy | None) -> None:
-        """Leave with every input that is silent why, as far as the graph knows."""
-        if made is None:
+    def explain_silence(self, connected: ConnectedPolicy | None) -> None:
+        """For each silent input, store the reason that the ROS graph shows."""
+        if connected is None:
             return
-        now_ns, rules = made.loop_clock_ns, made.pipeline.settings.inputs
-        for one in made.inputs:
+        now_ns, rules = connected.loop_clock_ns, connected.pipeline.settings.inputs
+        for one in connected.inputs:
             slot = one.slot
             oldest_ns = slot.oldest_ns
             heard = oldest_ns != NEVER and now_ns - oldest_ns <= rules[slot.name].max_age_ns
@@ -64,54 +65,56 @@ class RunnerReports:
             )
 
     def publish(
-        self, made: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
+        self, connected: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
     ) -> None:
         """One message with every status."""
-        message = DiagnosticArray(status=self._statuses(made, loop, problems))
+        message = DiagnosticArray(status=self._statuses(connected, loop, problems))
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
     def _statuses(
-        self, made: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
-    ) -> list[Any]:
+        self, connected: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
+    ) -> list[DiagnosticStatus]:
         texts = self._texts
-        if made is None:
+        if connected is None:
             return [texts.not_configured(problems)]
-        dry_run, active = made.config.loop.dry_run, loop is not None
-        unusable = made.commands.unusable_measurements if made.commands is not None else None
+        dry_run, active = connected.config.loop.dry_run, loop is not None
+        unusable = (
+            connected.commands.unusable_measurements if connected.commands is not None else None
+        )
         statuses = [
-            texts.model(made.policy.description),
-            texts.safety(made.pipeline, active, dry_run, unusable),
+            texts.model(connected.policy.description),
+            texts.safety(connected.pipeline, active, dry_run, unusable),
         ]
         if loop is None:
             return statuses
-        self._tell_deaf_receivers(made, statuses[-1])
-        self._log(made, loop)
+        self._report_deaf_receivers(connected, statuses[-1])
+        self._log(connected, loop)
         now_ns = time.monotonic_ns()
 
-        self.explain_silence(made)
-        estop = made.estop.trouble() if made.estop is not None else ""
+        self.explain_silence(connected)
+        estop = connected.estop.silence() if connected.estop is not None else ""
         missed_warn = self._parameters.value("diagnostics.missed_warn")
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
-            texts.inputs(made.pipeline, now_ns, made.loop_clock_ns, estop),
-            texts.inference(loop, made.policy.model.provider),
+            texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, estop),
+            texts.inference(loop, connected.policy.model.provider),
         ]
         return statuses
 
-    def _tell_deaf_receivers(self, made: ConnectedPolicy, safety: Any) -> None:
-        if made.commands is not None:
-            deaf = deaf_receivers(self._node, made.commands.publishers)
+    def _report_deaf_receivers(self, connected: ConnectedPolicy, safety: DiagnosticStatus) -> None:
+        if connected.commands is not None:
+            deaf = deaf_receivers(self._node, connected.commands.publishers)
             if deaf:
                 safety.level = max(safety.level, bytes([LEVEL_WARN]))
                 safety.message = f"{safety.message}; {deaf}"
 
-    def _log(self, made: ConnectedPolicy, loop: ControlLoop) -> None:
-        self.tell_refusals()
+    def _log(self, connected: ConnectedPolicy, loop: ControlLoop) -> None:
+        self.log_refusals()
         logger = self._node.get_logger()
         interval = self._parameters.value("diagnostics.log_interval")
         for line in getattr(
-            made.policy.model, "take_log", tuple
+            connected.policy.model, "take_log", tuple
         )():  # what a backend's library said
             logger.warning(line)
         if loop.error is not None:
@@ -119,9 +122,9 @@ class RunnerReports:
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
                 throttle_duration_sec=interval,
             )
-        total = made.pipeline.late_inferences
+        total = connected.pipeline.late_inferences
         late, self._late_before = total - self._late_before, total
-        settings = made.pipeline.settings
+        settings = connected.pipeline.settings
         if late:
             logger.warning(
                 f"{late} inferences took longer than their period of "

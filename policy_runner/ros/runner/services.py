@@ -1,40 +1,40 @@
-"""The services that people call: each hands a question to the control thread and waits, bounded."""
+"""The services that people call. Each hands its work to the control thread and waits, bounded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from std_srvs.srv import Trigger
 
 from policy_runner.ros.runner.control_loop import ControlLoop
-from policy_runner.ros.runner.handover import Question
+from policy_runner.ros.runner.handover import Handover
+from policy_runner.ros.runner.interface import RunnerNode
 
 _ANSWER_WITHIN_S = 0.5
-Ask = Callable[[ControlLoop, "Question"], None]
+_Work = Callable[[ControlLoop, Handover], None]  # called by the control thread
+_Serve = Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
 
 
 class RunnerServices:
-    """`~/arm`, `~/disarm`, `~/reset` of a node with a `loop`."""
+    """`~/arm`, `~/disarm`, `~/reset` of the node."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: RunnerNode) -> None:
         self._node = node
-        for name, ask in (("arm", _arm), ("disarm", _disarm), ("reset", _reset)):
-            node.create_service(Trigger, f"~/{name}", self._asking(ask))
+        for name, work in (("arm", _arm), ("disarm", _disarm), ("reset", _reset)):
+            node.create_service(Trigger, f"~/{name}", self._serving(work))
 
-    def _asking(self, ask: Ask) -> Callable[[Any, Any], Any]:
-        def serve(_request: Any, response: Any) -> Any:
-            loop: ControlLoop | None = self._node.loop
+    def _serving(self, work: _Work) -> _Serve:
+        def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            loop = self._node.loop
             if loop is None:
                 response.success, response.message = False, "the node is not active"
             elif not loop.running:
                 response.success = False
                 response.message = f"the control thread has ended: {loop.error or 'as asked'}"
             else:
-                question = Question()
-                loop.call(lambda: ask(loop, question))
-                if question.wait(_ANSWER_WITHIN_S):
-                    response.success, response.message = question.accepted, question.message
+                handover = Handover(loop)
+                if handover.ask(lambda: work(loop, handover), _ANSWER_WITHIN_S):
+                    response.success, response.message = handover.accepted, handover.message
                 else:
                     response.success = False
                     response.message = (
@@ -46,16 +46,17 @@ class RunnerServices:
         return serve
 
 
-def _arm(loop: ControlLoop, question: Question) -> None:
-    loop.pipeline.operator.ask_to_arm(question.answer)
+def _arm(loop: ControlLoop, handover: Handover) -> None:
+    # The next step answers: it knows what speaks against arming.
+    loop.pipeline.operator.ask_to_arm(handover.answer)
 
 
-def _disarm(loop: ControlLoop, question: Question) -> None:
-    # Also when nobody waits for the answer any more: stopping late is better than not at all.
+def _disarm(loop: ControlLoop, handover: Handover) -> None:
+    # Also after it was withdrawn: stopping late is better than not at all.
     loop.pipeline.safety.disarm()
-    question.answer(True, "disarmed: call ~/arm to go on")
+    handover.answer(True, "disarmed: call ~/arm to go on")
 
 
-def _reset(loop: ControlLoop, question: Question) -> None:
-    if question.answer(True, "histories, recurrent state and the last action start anew"):
+def _reset(loop: ControlLoop, handover: Handover) -> None:
+    if handover.answer(True, "histories, recurrent state and the last action start anew"):
         loop.pipeline.reset()

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from policy_runner.core.inputs.joints import NEVER
-from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription
+from policy_runner.ros.inputs.polling import MessageWait, PolledInput, PolledSubscription
 
 # How long a wait may last before the caller gets to look whether it should stop.
 _LONGEST_WAIT_NS = 50_000_000
@@ -91,8 +91,7 @@ class WallTicker:
 class _ClockTicker:
     """What simulation time and lockstep share: /clock, taken by the control thread itself."""
 
-    def __init__(self, node: Any, period_ns: int, clock: PolledSubscription) -> None:
-        self._context = node.context
+    def __init__(self, node: Node, period_ns: int, clock: PolledSubscription) -> None:
         self._clock = clock
         self._period_ns = period_ns
         self._due_ns = NEVER
@@ -100,8 +99,7 @@ class _ClockTicker:
         self.missed = 0
         self.jumped = False
         self.wake_up_error_ns = 0
-        self._subscriptions = [clock.subscription.handle]
-        self._wait_set = _rclpy.WaitSet(8, 0, 0, 0, 0, 0, self._context.handle)
+        self._messages = MessageWait(node.context, [clock])
 
     def start(self) -> None:
         """Wait for the simulator's time anew."""
@@ -116,10 +114,7 @@ class _ClockTicker:
 
     def _sleep(self) -> None:
         """Until a message arrives on one of the subscriptions, at most 50 ms."""
-        self._wait_set.clear_entities()
-        for handle in self._subscriptions:
-            self._wait_set.add_subscription(handle)
-        self._wait_set.wait(_LONGEST_WAIT_NS)
+        self._messages.wait(_LONGEST_WAIT_NS)
 
     def _take_clock(self) -> bool:
         """Read /clock to its newest; True when a message was there. Notes jumps."""
@@ -178,7 +173,7 @@ class LockstepTicker(_ClockTicker):
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         period_ns: int,
         clock: PolledSubscription,
         inputs: Sequence[PolledInput],
@@ -188,10 +183,7 @@ class LockstepTicker(_ClockTicker):
         self._inputs = inputs
         self._repeat = repeat
         self._stepped_ns = NEVER
-        self._subscriptions += [one.polled.subscription.handle for one in inputs]
-        self._wait_set = _rclpy.WaitSet(
-            len(self._subscriptions), 0, 0, 0, 0, 0, self._context.handle
-        )
+        self._messages = MessageWait(node.context, [clock, *(one.polled for one in inputs)])
 
     def start(self) -> None:
         """Wait for the simulator's time anew."""

@@ -6,13 +6,15 @@ hundredth and tells the same from the source timestamps.
 
 from __future__ import annotations
 
-import importlib
 import time
 from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.inputs.polling import PolledGroup, SubscriptionEventCallbacks
+from policy_runner.ros.messages.types import message_class
 from policy_runner.telemetry.runner.command_rate import CommandReading, CommandWindow
 
 # Half a second at 1 kHz and some reserve.
@@ -24,7 +26,7 @@ _LOOK_AGAIN = 4
 class CommandWatch:
     """One topic of any type; subscribes when a publisher with an importable type appears."""
 
-    def __init__(self, node: Any, topic: str) -> None:
+    def __init__(self, node: Node, topic: str) -> None:
         self._node = node
         self._topic = topic
         self._window = CommandWindow()
@@ -60,7 +62,7 @@ class CommandWatch:
         self._publishers = len(publishers)
         if self._subscription is not None or not publishers:
             return
-        self._type = message_class(publishers[0].topic_type)
+        self._type = installed_class(publishers[0].topic_type)
         if self._type is None:
             return
         self._subscription = self._node.create_subscription(
@@ -77,11 +79,9 @@ class CommandWatch:
         )
 
 
-def message_class(name: str) -> Any:
-    """Class of `package/msg/Name`, or None where its package is not installed."""
-    package, _, rest = name.partition("/")
+def installed_class(type_name: str) -> Any:
+    """Class of a message type such as `sensor_msgs/msg/Imu`, or None where it is not installed."""
     try:
-        module = importlib.import_module(f"{package}.msg")
-    except ImportError:
+        return message_class(type_name, "policy.command_topic")
+    except Refusal:
         return None
-    return getattr(module, rest.rsplit("/", 1)[-1], None)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from policy_runner.ros.simulated_robot.topics import (
-    COMMAND_TOPIC,
-    NS_PER_S,
-    STATUS_TOPIC,
-    RobotTopics,
-)
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
+from policy_runner.ros.simulated_robot.topics import NS_PER_S, STATUS_TOPIC, RobotTopics
 
 LONGEST_WAIT_S = 0.1  # so that a stop is heard
 

@@ -16,11 +16,12 @@ import numpy as np
 from rclpy.node import Node
 
 from policy_runner.ros.diagnostics.status import make_status
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
 from policy_runner.ros.simulated_robot.lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS
-from policy_runner.ros.simulated_robot.topics import COMMAND_TOPIC, NS_PER_S, RobotTopics
+from policy_runner.ros.simulated_robot.topics import NS_PER_S, RobotTopics
 from policy_runner.sim.balancer import Balancer
 from policy_runner.sim.scenario import Scenario
 from policy_runner.sim.sensors import Noise, with_noise

@@ -9,14 +9,14 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from policy_runner.ros.inputs.polling import PolledSubscription
+from policy_runner.ros.inputs.polling import MessageWait, PolledSubscription
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.sim.balancer import JOINT_NAMES, Balancer
 from policy_runner.sim.sensors import Noise, Reading
 
@@ -57,7 +57,6 @@ class WheelCommands:
         self.problem = f"joint command: {reason}"
 
 
-COMMAND_TOPIC = "joint_commands"
 STATUS_TOPIC = "policy_runner/status"
 NS_PER_S = 1_000_000_000
 
@@ -92,7 +91,7 @@ class RobotTopics:
         kind = JointTrajectory if trajectory else JointState
         self._command = PolledSubscription(node, kind, COMMAND_TOPIC, _qos(reliable=lockstep))
         self._status = PolledSubscription(node, DiagnosticArray, STATUS_TOPIC, _qos())
-        self._polled = [self._command, self._status]
+        self._messages = MessageWait(node.context, [self._command, self._status])
         self.wheel_commands = WheelCommands()
         self._imu, self._joints, self._odom = Imu(), JointState(), Odometry()
         self._twist, self._clock = TwistStamped(), Clock()
@@ -157,13 +156,7 @@ class RobotTopics:
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until a message is there to take, or the time is over."""
-        # A wait set loses what was not ready, so it is filled anew each time.
-        size = len(self._polled)
-        wait_set = _rclpy.WaitSet(size, 0, 0, 0, 0, 0, self._node.context.handle)
-        wait_set.clear_entities()
-        for polled in self._polled:
-            wait_set.add_subscription(polled.subscription.handle)
-        wait_set.wait(max(0, int(timeout_s * NS_PER_S)))
+        self._messages.wait(max(0, int(timeout_s * NS_PER_S)))
 
     def take_commands(self) -> list[tuple[int, list[float]]]:
         """Every usable command that waits, oldest first: stamp ns, targets left and right."""

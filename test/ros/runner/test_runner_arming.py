@@ -241,9 +241,10 @@ def test_the_last_command_goes_out_from_under_a_thread_that_hangs(graphs: GraphM
 
 
 def test_a_question_is_answered_or_withdrawn_and_never_both() -> None:
-    from policy_runner.ros.runner.handover import Question
+    from policy_runner.ros.runner.handover import Handover
 
-    withdrawn, answered = Question(), Question()
+    loop: Any = None  # of what is asked directly
+    withdrawn, answered = Handover(loop), Handover(loop)
     assert not withdrawn.wait(0.0)
     assert not withdrawn.answer(True, "armed")  # too late: nobody may be armed by it
     assert answered.answer(True, "armed")

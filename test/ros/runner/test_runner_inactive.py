@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from children import wait_until
@@ -125,13 +125,14 @@ class Slow:
 
 
 def test_settings_are_neither_lost_nor_given_to_another_policy() -> None:
-    from policy_runner.ros.runner.control_loop import ControlLoop
+    from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions, LoopPorts
 
     first, second = Slow(), Slow()
     ticker: Any = SimpleNamespace(continue_from=lambda _before: None)
     commands: Any = SimpleNamespace(continue_from=lambda _before: None)
-    given: Any = [first, ticker, [], commands, None, None, None, False, 10, False]
-    loop: Any = ControlLoop(*given)
+    ports = LoopPorts(ticker, [], commands, cast(Any, None))
+    options = LoopOptions(dry_run=False, lockstep=False, window=10)
+    loop: Any = ControlLoop(cast(Any, first), ports, options, lambda: None, None)
     # Another one comes in the very moment in which the control thread takes the first.
     first.during = lambda: loop.swap_settings("b", first) if len(first.taken) == 1 else None
     loop.swap_settings("a", first)

@@ -63,8 +63,8 @@ def test_rate_of_commands_then_their_end_although_the_runner_says_run(graph):
 
 
 def test_type_that_is_not_installed_is_no_end():
-    from policy_runner.ros.sidecar.command_watch import message_class
+    from policy_runner.ros.sidecar.command_watch import installed_class
 
-    assert message_class("no_such_package/msg/Thing") is None
-    assert message_class("sensor_msgs/msg/NoSuchThing") is None
-    assert message_class("sensor_msgs/msg/JointState").__name__ == "JointState"
+    assert installed_class("no_such_package/msg/Thing") is None
+    assert installed_class("sensor_msgs/msg/NoSuchThing") is None
+    assert installed_class("sensor_msgs/msg/JointState").__name__ == "JointState"

@@ -24,41 +24,44 @@ def loop_at(ticks: int, call: Callable[[Callable[[], None]], Any]) -> Any:
 
 
 def test_the_old_one_is_free_after_a_whole_tick_of_the_new_one() -> None:
-    from policy_runner.ros.runner.handover import Swap
+    from policy_runner.ros.runner.handover import Handover
+    from policy_runner.ros.runner.reload import swap
 
     def call(function: Callable[[], None]) -> None:
         loop.ticks = 8  # the tick that was going on when it was asked for
         function()
 
     loop = loop_at(7, call)
-    swap = Swap(loop, lambda: None)
-    assert not swap.has_ticked()
-    swap.make(1.0)
-    assert not swap.has_ticked()  # 8 is more than 7, but the new one's tick is not over
+    handover = Handover(loop)
+    assert not handover.has_ticked()
+    swap(handover, lambda: None, 1.0)
+    assert not handover.has_ticked()  # 8 is more than 7, but the new one's tick is not over
     loop.ticks = 9
-    assert swap.has_ticked()
+    assert handover.has_ticked()
 
 
 def test_what_is_withdrawn_is_not_made_later() -> None:
     from policy_runner.core.errors import Refusal
-    from policy_runner.ros.runner.handover import Swap
+    from policy_runner.ros.runner.handover import Handover
+    from policy_runner.ros.runner.reload import swap
 
     asked: list[Callable[[], None]] = []
     made: list[bool] = []
     loop = loop_at(7, asked.append)
-    swap = Swap(loop, lambda: made.append(True))
+    handover = Handover(loop)
     with pytest.raises(Refusal, match="is the simulator paused"):
-        swap.make(0.01)
+        swap(handover, lambda: made.append(True), 0.01)
     asked[0]()
     loop.ticks = 9
     assert not made
-    assert not swap.has_ticked()
+    assert not handover.has_ticked()
     loop.running = False
-    assert swap.has_ticked()
+    assert handover.has_ticked()
 
 
 def test_one_that_is_late_but_begun_is_waited_for() -> None:
-    from policy_runner.ros.runner.handover import Swap
+    from policy_runner.ros.runner.handover import Handover
+    from policy_runner.ros.runner.reload import swap
 
     begun = threading.Event()
 
@@ -72,11 +75,11 @@ def test_one_that_is_late_but_begun_is_waited_for() -> None:
         loop.ticks = 20
 
     loop = loop_at(7, call)
-    swap = Swap(loop, slow)
-    swap.make(0.01)
-    assert not swap.has_ticked()
+    handover = Handover(loop)
+    swap(handover, slow, 0.01)
+    assert not handover.has_ticked()
     loop.ticks = 21
-    assert swap.has_ticked()
+    assert handover.has_ticked()
 
 
 def test_a_swap_that_fails_leaves_the_old_policy_running(
