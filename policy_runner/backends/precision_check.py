@@ -8,7 +8,7 @@ rad, rad/s, N m.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.sample_inputs import generated, recorded
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.model import Array
+from policy_runner.core.model import Array, Model
 from policy_runner.core.pipeline.bind_tensors import (
     action_normalizers,
     bind_states,
@@ -28,7 +28,6 @@ from policy_runner.core.pipeline.bind_tensors import (
     tensor_name,
     uncovered,
 )
-from policy_runner.core.pipeline.pipeline import Model
 from policy_runner.core.spec import SpecFile, read_spec
 
 TOLERANCE = 0.02  # default of precision_check.tolerance
@@ -82,8 +81,7 @@ class Decoded:
             raise Refusal(problems)
         self.model = model
         self._states = bind_states(spec_file, model)
-        keep = getattr(model, "keep_states", None) if kept and self._states else None
-        self._restart: Callable[[], None] | None = keep(self._states) if keep else None
+        self._restart = model.keep_states(self._states) if kept and self._states else None
         self._constants: list[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]] = []
         self.observed: list[str] = []  # names of the tensors that each inference is given
         for k, tensor in enumerate(spec.observation):

@@ -12,10 +12,10 @@ from policy_runner.backends.host_arrays import allocate
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.session import session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, ModelAbilities
 
 
-class OnnxRuntimeModel:
+class OnnxRuntimeModel(ModelAbilities):
     """A loaded model with preallocated tensors, batch 1."""
 
     provider = "CPUExecutionProvider"

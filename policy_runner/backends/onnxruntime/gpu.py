@@ -33,13 +33,13 @@ from policy_runner.backends.onnxruntime.proof import (
 )
 from policy_runner.backends.onnxruntime.session import providers, quiet, session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, ModelAbilities
 
 _LOADS = "a model that ONNX Runtime can load on {}"
 _NO_GRAPH = "set onnxruntime.cuda_graph: false"
 
 
-class OnnxRuntimeGpuModel:
+class OnnxRuntimeGpuModel(ModelAbilities):
     """A model on a GPU, with host arrays like every other backend's. Batch 1."""
 
     sha256 = ""  # of the file, for diagnostics

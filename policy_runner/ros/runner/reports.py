@@ -110,9 +110,7 @@ class RunnerReports:
         self.tell_refusals()
         logger = self._node.get_logger()
         interval = self._parameters.value("diagnostics.log_interval")
-        for line in getattr(
-            made.policy.model, "take_log", tuple
-        )():  # what a backend's library said
+        for line in made.policy.model.take_log():
             logger.warning(line)
         if loop.error is not None:
             logger.error(
