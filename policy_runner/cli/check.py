@@ -59,7 +59,7 @@ def _command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
 
 
 def _observed(bound: LoadedPolicy) -> int:
-    return sum(builder.size for builder, _ in bound.pipeline._builders)
+    return sum(builder.size for builder, _ in bound.pipeline.policy.tensors)
 
 
 def _live(bound: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:

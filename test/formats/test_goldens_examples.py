@@ -50,6 +50,13 @@ class Example:
         )
         self.pipeline.activate()
         self.fed: dict[str, np.ndarray] = {}
+        run = self.model.run
+
+        def keep_and_run() -> None:
+            self.fed = {name: array.copy() for name, array in self.model.inputs.items()}
+            run()
+
+        self.model.run = keep_and_run
 
     def feed(self, name: str, **fields: Any) -> None:
         slot = self.pipeline.slots[name]
@@ -68,14 +75,6 @@ class Example:
 
     def step(self) -> np.ndarray:
         """The command of one tick."""
-        model = self.model
-        run = model.run
-
-        def keep_and_run() -> None:
-            self.fed = {name: array.copy() for name, array in model.inputs.items()}
-            run()
-
-        self.pipeline._model = SimpleNamespace(run=keep_and_run)
         step = self.pipeline.step(MS)
         assert step.decision is Decision.RUN, self.pipeline.safety.detail
         assert step.command is not None

@@ -84,7 +84,7 @@ def _observation(bound: LoadedPolicy, k: int, given: ObservationTensor) -> dict[
     found: dict[str, Any] = {"tensor": given.tensor}
     if given.constant is not None:
         return {**found, "constant": given.model_dump(mode="json")["constant"]}
-    builder = next(one for one, _ in bound.pipeline._builders if one.name == str(given.tensor))
+    builder = next(one for one, _ in bound.pipeline.policy.tensors if one.name == str(given.tensor))
     terms = given.terms if given.terms is not None else [given.whole]
     found.update(size=builder.size, frame=builder.frame.size, terms=[])
     start = 0
@@ -195,7 +195,7 @@ def _places(bound: LoadedPolicy) -> dict[str, list[str]]:
     """Joint -> where it stands in a frame, `term[index]`."""
     names = set(bound.spec_file.spec.joint_names)
     places: dict[str, list[str]] = {}
-    for builder, _ in bound.pipeline._builders:
+    for builder, _ in bound.pipeline.policy.tensors:
         at = 0
         for term in builder.terms:
             for element in term.elements:

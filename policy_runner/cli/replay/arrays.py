@@ -41,7 +41,7 @@ def frames_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.nd
     Raises:
         Refusal: frames of another size, or only some tensors'.
     """
-    builders = {builder.name: builder for builder, _ in bound.pipeline._builders}
+    builders = {builder.name: builder for builder, _ in bound.pipeline.policy.tensors}
     found = {}
     for name in builders:
         array = arrays.get(f"frame/{name}", arrays.get("frame") if len(builders) == 1 else None)
