@@ -27,23 +27,23 @@ Progress = Callable[[int], None]  # how many messages or samples were done since
 class Trace:
     """What every tick gave, row by row; rows of ticks without it are NaN."""
 
-    def __init__(self, bound: LoadedPolicy) -> None:
-        self._bound = bound
+    def __init__(self, loaded: LoadedPolicy) -> None:
+        self._loaded = loaded
         self._rows: dict[str, list[Any]] = {}
-        names = [tensor.tensor for tensor in bound.spec_file.spec.observation]
-        self._observed = [_tensor_name(name, bound.model.inputs) for name in names]
-        self._names = {one.name: one.tensor_elements for one, _ in bound.pipeline.policy.tensors}
+        names = [tensor.tensor for tensor in loaded.spec_file.spec.observation]
+        self._observed = [_tensor_name(name, loaded.model.inputs) for name in names]
+        self._names = {one.name: one.tensor_elements for one, _ in loaded.pipeline.policy.tensors}
         self.ticks = 0
 
     def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
         """One tick; what an inference put in and out is read from the model and the decoder."""
-        decoder = self._bound.pipeline.policy.decoder
+        decoder = self._loaded.pipeline.policy.decoder
         row: dict[str, Any] = {"t": t_ns / 1e9, "decision": decision, "inferred": inferred}
-        elements = len(self._bound.pipeline.elements)
+        elements = len(self._loaded.pipeline.elements)
         row["limited"] = np.full(elements, np.nan) if command is None else command.copy()
         parts: dict[str, np.ndarray] = {
-            **{f"observation/{name}": self._bound.model.inputs[name] for name in self._observed},
-            **{f"output/{name}": value for name, value in self._bound.model.outputs.items()},
+            **{f"observation/{name}": self._loaded.model.inputs[name] for name in self._observed},
+            **{f"output/{name}": value for name, value in self._loaded.model.outputs.items()},
             "raw": decoder.raw,
             "clipped": decoder.clipped,
             "target": decoder.target,
@@ -59,8 +59,8 @@ class Trace:
     def arrays(self) -> Arrays:
         """Everything, stacked: [ticks, ...]."""
         found = {name: np.array(rows) for name, rows in self._rows.items()}
-        found["joint_names"] = np.array([one.joint for one in self._bound.pipeline.elements])
-        found["kinds"] = np.array([one.kind for one in self._bound.pipeline.elements])
+        found["joint_names"] = np.array([one.joint for one in self._loaded.pipeline.elements])
+        found["kinds"] = np.array([one.kind for one in self._loaded.pipeline.elements])
         for name, elements in self._names.items():
             found[f"names/{name}"] = np.array(elements)
         return found
@@ -71,19 +71,19 @@ def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
 
 
 def replay_messages(
-    bound: LoadedPolicy, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
+    loaded: LoadedPolicy, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
 ) -> Arrays:
     """Run the ticks from the first message (and `start_s` after it) to the last.
 
     Raises:
         Refusal: no messages, or a message that lacks a field the policy reads.
     """
-    pipeline = bound.pipeline
+    pipeline = loaded.pipeline
     # Nothing moves here, so the move to the start pose would never arrive.
     pipeline.settings = replace(pipeline.settings, start_pose_ns=0)
     pipeline.activate()
     readers: dict[str, Reader] = {}
-    trace = Trace(bound)
+    trace = Trace(loaded)
     following = next(events, None)
     if following is None:
         raise refuse("", "the recording", "messages of the policy's inputs", "none")
@@ -136,14 +136,14 @@ def _type_of(message: Any) -> Any:
     return Recorded
 
 
-def replay_frames(bound: LoadedPolicy, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
+def replay_frames(loaded: LoadedPolicy, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
     """One inference per frame, each tensor's terms given as float [N, frame].
 
     Histories, clips, normalization and state are the pipeline's; last actions are the file's.
     """
-    pipeline, policy = bound.pipeline, bound.pipeline.policy
+    pipeline, policy = loaded.pipeline, loaded.pipeline.policy
     pipeline.activate()
-    trace = Trace(bound)
+    trace = Trace(loaded)
     count = len(next(iter(frames.values())))
     for k in range(count):
         for builder, _ in policy.tensors:
@@ -163,16 +163,16 @@ def _sample(infer: Callable[[int], Fault | None], pipeline: Pipeline, k: int, tr
 
 
 def replay_tensors(
-    bound: LoadedPolicy, tensors: Mapping[str, np.ndarray], done: Progress
+    loaded: LoadedPolicy, tensors: Mapping[str, np.ndarray], done: Progress
 ) -> Arrays:
     """One inference per row of tensors that go into the model as they are; state is carried.
 
     An input that is not given keeps what it has: recurrent state what the model put out,
     others 0 or their constant.
     """
-    pipeline, model = bound.pipeline, bound.model
+    pipeline, model = loaded.pipeline, loaded.model
     pipeline.activate()
-    trace = Trace(bound)
+    trace = Trace(loaded)
     for k in range(len(next(iter(tensors.values())))):
         for name, rows in tensors.items():
             model.inputs[name][...] = rows[k].reshape(model.inputs[name].shape)
