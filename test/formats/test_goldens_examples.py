@@ -149,7 +149,7 @@ def test_wheeled_camera(tmp_path: Path) -> None:
     for tick in range(8):
         picture = RANDOM.integers(0, 256, (120, 160, 3), dtype=np.uint8)
         camera = example.pipeline.slots["camera"]
-        camera.takers[""](
+        camera.keepers[""](
             SimpleNamespace(
                 height=120, width=160, encoding="bgr8", is_bigendian=0, step=480,
                 data=np.ascontiguousarray(picture[:, :, ::-1]).tobytes(),
@@ -160,7 +160,7 @@ def test_wheeled_camera(tmp_path: Path) -> None:
         ranges[RANDOM.integers(0, 361, 50)] = math.inf
         ranges[7] = math.nan
         scan = example.pipeline.slots["scan"]
-        scan.takers["ranges"](ranges.astype(np.float32))
+        scan.keepers["ranges"](ranges.astype(np.float32))
         scan.received(MS, MS)
         x, y, yaw, gx, gy, turn = RANDOM.uniform(-3, 3, 6)
         example.feed(

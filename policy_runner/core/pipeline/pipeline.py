@@ -171,7 +171,7 @@ class Pipeline:
         """
         stale = self._freshness.fault(now_ns)
         fault = self.operator.fault() or outer
-        if stale is not None and (fault is None or stale.graver_than(fault)):
+        if stale is not None and (fault is None or stale.more_severe_than(fault)):
             fault = stale
         unusable = None
         if due and stale is None:

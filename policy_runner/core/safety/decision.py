@@ -48,7 +48,7 @@ class Fault(NamedTuple):
     reason: Reason
     detail: str = ""
 
-    def graver_than(self, other: Fault) -> bool:
+    def more_severe_than(self, other: Fault) -> bool:
         """Whether this one stops where the other only holds."""
         return self.decision is Decision.SAFE_STOP and other.decision is not Decision.SAFE_STOP
 
