@@ -81,6 +81,8 @@ class LoadedModel(Model, Protocol):
 
     sha256: str  # of the ONNX file
     facts: dict[str, str]  # for diagnostics and `bench`: device, precision, chosen, cuda graph...
+    # It rounds more than the file says, and its actions were not compared with the CPU's yet.
+    needs_precision_check: bool
 
     @property
     def provider(self) -> str:

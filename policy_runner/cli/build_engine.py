@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
+from policy_runner.backends.engine_process import EngineBuild
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec

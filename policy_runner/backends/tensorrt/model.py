@@ -46,6 +46,7 @@ class TensorRtModel(ModelAbilities):
 
     provider = "tensorrt"
     sha256 = ""
+    needs_precision_check = False  # an engine was compared when it was built
 
     def __init__(
         self, tensorrt: Any, cuda: Cuda, path: Path, plan: bytes, choice: BackendChoice

@@ -20,9 +20,9 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 
+from policy_runner.backends.engine_process import EngineBuild
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
-from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile
