@@ -1,1 +1,5 @@
-"""The policy-runner command."""
+"""The policy-runner command.
+
+Door: `main`, which imports the module of the command that was asked for. Every other file or
+folder is one command, except the ground: `backend_options` and `suspicions`.
+"""
