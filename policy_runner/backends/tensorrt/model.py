@@ -54,7 +54,7 @@ class TensorRtModel(ModelAbilities):
         """Load, allocate, capture. Any thread; the GPU's context is current in here only."""
         self._tensorrt, self._cuda, self._path = tensorrt, cuda, path
         self._wants_graph = bool(choice.option("tensorrt.cuda_graph", True))
-        self._here = threading.local()  # ids of threads come again, these do not
+        self._here = threading.local()  # thread ids are reused; a thread-local is not
         self._lines = log_of(tensorrt)
         facts = read_model_facts(path)
         with self._on_gpu("an engine that runs"):

@@ -1,7 +1,7 @@
 """One tick, from the newest inputs to a limited command. Read `Pipeline.step` first.
 
 Pure but for its own state: the time and the clock come in as arguments, nothing is logged,
-nothing sleeps; what an operator should know is counted and read by somebody else.
+nothing sleeps; what an operator should know is counted, and the node reads the counts.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Pipeline:
         started = clock()
         settings = self._settings
         due = self._phase == 0
-        # 1. May we? Nobody stops it, inputs there and young enough, the robot well, the
+        # 1. May we? No stop by an operator, inputs present and recent, the robot well, the
         # observation finite.
         fault = self._judge_inputs(now_ns, outer, due)
         if self.operator.asks:
@@ -210,7 +210,7 @@ class Pipeline:
         if self.safety.reason is Reason.MOVING:
             return self._command.move(self._start_pose.target, self._settings)
         self._start_pose.interrupt()
-        # What was commanded before (a move, or a run that a jump of time ended) must not go on.
+        # An earlier command (a move, or a run that a jump of time ended) must not continue.
         return self._command.stop(self._settings) if self._command.commanded else None
 
     def _start_over(self, now_ns: int) -> Decision:
@@ -221,7 +221,7 @@ class Pipeline:
         return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
 
     def stop_command(self) -> Array | None:
-        """The last command of all; None while there is nothing to hold (see `Command.last`)."""
+        """The final command before shutdown, see `Command.last`; None: there is nothing to hold."""
         return self._command.last(self._settings)
 
     def reset(self) -> None:
@@ -230,13 +230,13 @@ class Pipeline:
         self._phase = 0
 
     def time_jumped(self, forget_inputs: bool) -> None:
-        """Simulation time went back or leapt: phase, histories and ages mean nothing any more.
+        """Simulation time went back or leapt: phase, histories and ages are invalid now.
 
-        With `forget_inputs` the next run waits for new messages; a latched SAFE_STOP stays.
+        With `forget_inputs` the next run waits for new messages. A latched SAFE_STOP stays.
         """
         self.reset()
         self.safety.time_jumped()
-        self._command.start_anew()
+        self._command.start_fresh()
         if self.safety.decision is not Decision.SAFE_STOP:
             self._start_pose.restart()
         if forget_inputs:
@@ -250,8 +250,8 @@ class Pipeline:
     def continue_from(self, before: Pipeline) -> None:
         """Take over from another policy between two ticks.
 
-        The decision with all that is latched, the operator and the counts stay, and the last
-        command, from which the rate limit goes on; histories and states are this one's own.
+        The decision, everything latched, the operator, the counts and the last command are taken
+        over, so the rate limit continues from that command. Histories and states are not.
         """
         self.safety, self.operator = before.safety, before.operator
         self.policy.inferences = before.policy.inferences
