@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from policy_runner.core.errors import Problem, Refusal
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Model
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt")
 PRECISIONS = ("as_exported", "fp32", "fp16")
@@ -71,27 +71,22 @@ class BackendChoice:
             raise Refusal(problems)
 
 
-class LoadedModel(Protocol):
-    """A model that is ready to run: what `core.pipeline.Model` is, and what the node tells of it.
+class LoadedModel(Model, Protocol):
+    """A model that is ready to run: a `core.model.Model`, and what the node reports about it.
 
     `inputs` and `outputs` are host arrays, batch 1, at the same addresses for life; a name that
     the model repeats among its outputs is there again as `name#position`, the same array.
+    Implementations inherit `core.model.ModelAbilities`, for what they do not do themselves.
     """
 
     sha256: str  # of the ONNX file
     facts: dict[str, str]  # for diagnostics and `bench`: device, precision, chosen, cuda graph...
+    # It rounds more than the file says, and its actions were not compared with the CPU's yet.
+    needs_precision_check: bool
 
     @property
     def provider(self) -> str:
         """What really runs it, as diagnostics shows it: `CPUExecutionProvider`, `tensorrt`..."""
-
-    @property
-    def inputs(self) -> Mapping[str, Buffer]:
-        """Input tensors by name; write in place."""
-
-    @property
-    def outputs(self) -> Mapping[str, Buffer]:
-        """Output tensors by name, in the model's order; valid until the next run."""
 
     def run(self) -> None:
         """One inference, in place. Any one thread at a time; the first run's is not the last's."""
@@ -100,4 +95,4 @@ class LoadedModel(Protocol):
         """Run on zeros; leaves zeros. Raises a Refusal when the model does not run."""
 
     def close(self) -> None:
-        """Give memory, context and sessions back. Safe to call twice; no run may follow."""
+        """Release memory, context and sessions. Safe to call twice; no run may follow."""

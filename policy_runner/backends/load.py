@@ -123,6 +123,10 @@ def load_model(
         model = _loader(one.backend)(one, path, found, spec_path)
         model.sha256 = found
         try:
+            if model.needs_precision_check and spec_path != path and spec_path.is_file():
+                from policy_runner.backends.precision_check import check
+
+                model.facts["precision check"] = str(check(model, one, path, spec_path))
             model.warm_up()
         except BaseException:
             model.close()

@@ -8,19 +8,18 @@ rad, rad/s, N m.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.backends.comparison import SAMPLES, TOLERANCE, Comparison, beyond
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.sample_inputs import generated, recorded
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.model import Array
+from policy_runner.core.model import Array, Model
 from policy_runner.core.pipeline.bind_tensors import (
     action_normalizers,
     bind_states,
@@ -28,41 +27,10 @@ from policy_runner.core.pipeline.bind_tensors import (
     tensor_name,
     uncovered,
 )
-from policy_runner.core.pipeline.pipeline import Model
 from policy_runner.core.spec import SpecFile, read_spec
 
-TOLERANCE = 0.02  # default of precision_check.tolerance
-SAMPLES = 64  # default of precision_check.samples
 SEQUENCE = 16  # inferences before a recurrent state starts anew
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far the actions are apart, each in its element's unit."""
-
-    largest: float  # difference of any element in any inference; inf: not finite
-    element: str  # where it was, as `left_knee (position)`
-    rms: float  # over all elements and inferences
-    samples: int
-    observations: str  # generated, or the file they are from
-    tolerance: float
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it stays within the tolerance."""
-        return self.largest <= self.tolerance
-
-    def __str__(self) -> str:
-        return (
-            f"{self.samples} {self.observations} observations: actions differ by at most "
-            f"{self.largest:.3g} at {self.element} (rms {self.rms:.3g}), "
-            f"tolerance {self.tolerance:g}"
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """What an engine's entry remembers, and a report prints."""
-        return asdict(self)
 
 
 class Decoded:
@@ -82,8 +50,7 @@ class Decoded:
             raise Refusal(problems)
         self.model = model
         self._states = bind_states(spec_file, model)
-        keep = getattr(model, "keep_states", None) if kept and self._states else None
-        self._restart: Callable[[], None] | None = keep(self._states) if keep else None
+        self._restart = model.keep_states(self._states) if kept and self._states else None
         self._constants: list[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]] = []
         self.observed: list[str] = []  # names of the tensors that each inference is given
         for k, tensor in enumerate(spec.observation):
@@ -203,15 +170,3 @@ def check(model: Model, choice: BackendChoice, path: Path, spec_path: Path) -> C
     if not found.accepted:
         raise beyond(path, found)
     return found
-
-
-def beyond(path: Path, found: Comparison) -> Refusal:
-    """The sentence that refuses a precision."""
-    return refuse(
-        str(path), "precision check",
-        f"actions within {found.tolerance:g} of those in fp32 on the CPU (parameter "
-        "precision_check.tolerance, in the command's units)",
-        f"{found.largest:.3g} at {found.element} in {found.samples} {found.observations} "
-        "observations",
-        "run it in fp32, or raise the tolerance if the robot can bear that",
-    )  # fmt: skip

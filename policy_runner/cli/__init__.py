@@ -1,1 +1,6 @@
-"""The command `policy-runner`."""
+"""The policy-runner command.
+
+Door: `main`, which imports the module of the command that was asked for. Every other file or
+folder is one command, except the ground: `command_parser`, `backend_options`, `old_names` and
+`suspicions`.
+"""

@@ -34,20 +34,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise refuse("", "--topic, --namespace", "--live with them", "no --live")
     ros = find_spec("rclpy") is not None
     further = _command_problems if ros and arguments.params is not None else None
-    bound = load_policy(arguments.spec, arguments.params, further=further)
+    loaded = load_policy(arguments.spec, arguments.params, further=further)
     if arguments.params is not None and not ros:
-        bound.warnings.append("the parameters command.* were not checked: rclpy is not here")
-    model = bound.spec_file.beside(bound.spec_file.spec.model.file, "model.file")
-    facts = read_model_facts(model, bound.spec_file.path)
-    warnings = [*bound.warnings, *suspicions(bound.spec_file, facts)]
-    said = [f"{len(bound.pipeline.elements)} commands", f"{_observed(bound)} observed numbers"]
+        loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
+    model = loaded.spec_file.beside(loaded.spec_file.spec.model.file, "model.file")
+    facts = read_model_facts(model, loaded.spec_file.path)
+    warnings = [*loaded.warnings, *suspicions(loaded.spec_file, facts)]
+    said = [f"{len(loaded.pipeline.elements)} commands", f"{_observed(loaded)} observed numbers"]
     if arguments.live:
-        said += _live(bound, arguments, warnings)
+        said += _live(loaded, arguments, warnings)
     console = Console(soft_wrap=True, highlight=False)
     for warning in warnings:
         console.print(f"[yellow]look at[/] {escape(warning)}")
-    path = escape(str(bound.spec_file.path))
-    period = bound.pipeline.settings.period_ns / 1e9
+    path = escape(str(loaded.spec_file.path))
+    period = loaded.pipeline.settings.period_ns / 1e9
     console.print(f"[green]ok[/] {path}: {', '.join(said)}, a tick every {period:g} s")
     return 0
 
@@ -58,11 +58,11 @@ def _command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
     return command_problems(loaded)
 
 
-def _observed(bound: LoadedPolicy) -> int:
-    return sum(builder.size for builder, _ in bound.pipeline._builders)
+def _observed(loaded: LoadedPolicy) -> int:
+    return sum(builder.size for builder, _ in loaded.pipeline.policy.tensors)
 
 
-def _live(bound: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:
+def _live(loaded: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:
     if find_spec("rclpy") is None:
         remedy = "source a ROS 2 installation"
         raise refuse("", "--live", "rclpy", "none", remedy)
@@ -71,7 +71,11 @@ def _live(bound: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str
 
     topics = dict(topic_option(one) for one in arguments.topic)
     found = compare_with_graph(
-        bound.pipeline, bound.config.loop.lockstep, topics, arguments.namespace, arguments.wait
+        loaded.pipeline,
+        loaded.config.loop.lockstep,
+        topics,
+        arguments.namespace,
+        arguments.wait,
     )
     warnings += found.warnings
     return found.rates

@@ -19,7 +19,7 @@ from policy_runner.backends.cuda.driver import Driver, read_driver
 from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
 from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
 from policy_runner.telemetry.host.power_mode import read_power_modes
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 
 PAGE = "docs/install_jetson.md"
 STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look, print; 1 when something is wrong that no policy can run well with."""
-    found = examine(Tree(options.root), read_driver())
+    found = examine(HostFiles(options.root), read_driver())
     if options.json:
         sys.stdout.write(json.dumps([asdict(one) for one in found], indent=2) + "\n")
     else:
@@ -43,13 +43,13 @@ def run(options: argparse.Namespace) -> int:
     return int(any(one.level == PROBLEM for one in found))
 
 
-def examine(tree: Tree, driver: Driver) -> list[Finding]:
+def examine(files: HostFiles, driver: Driver) -> list[Finding]:
     """Everything, in the order in which one thing needs the one before."""
-    jetson = read_jetson(tree, read_identity(tree))
+    jetson = read_jetson(files, read_identity(files))
     gpu = bool(driver.gpus) or bool(jetson.family)
     wheel, tensorrt = gpu_packages(jetson)
     return [
-        *findings.safely("machine", lambda: _machine(tree, jetson)),
+        *findings.safely("machine", lambda: _machine(files, jetson)),
         findings.driver_finding(driver),
         *findings.safely("onnxruntime", lambda: findings.onnxruntime_findings(gpu, wheel)),
         *findings.safely("tensorrt", lambda: findings.tensorrt_findings(gpu, tensorrt)),
@@ -73,8 +73,8 @@ def gpu_packages(jetson: Jetson) -> tuple[str, str]:
     )
 
 
-def _machine(tree: Tree, jetson: Jetson) -> Iterator[Finding]:
-    identity = read_identity(tree)
+def _machine(files: HostFiles, jetson: Jetson) -> Iterator[Finding]:
+    identity = read_identity(files)
     words = [identity.model, f"{platform.machine()}, {os.cpu_count()} cores"]
     yield Finding("machine", OK, ", ".join(word for word in words if word))
     if jetson.family:
@@ -85,7 +85,7 @@ def _machine(tree: Tree, jetson: Jetson) -> Iterator[Finding]:
             yield Finding("Jetson", PROBLEM, f"{text}: not supported", remedy)
         else:
             yield Finding("Jetson", OK, text)
-        modes = read_power_modes(tree)
+        modes = read_power_modes(files)
         if modes.current is not None:
             remedy = "`policy-runner power list` shows all modes, `power clocks on` holds clocks"
             yield Finding("power mode", OK, modes.current.name, remedy)

@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from policy_runner.backends.engine_process import EngineBuild
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.private_folder import default_folder
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry
-from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.command_parser import CommandParser
 from policy_runner.core.errors import Refusal

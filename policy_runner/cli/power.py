@@ -20,7 +20,7 @@ from policy_runner.telemetry.host.power_mode import (
     parse_query,
     read_power_modes,
 )
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 
 _STORE = Path("var/lib/policy_runner/clocks.conf")
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _modes(root: str) -> PowerModes:
-    modes = read_power_modes(Tree(root))
+    modes = read_power_modes(HostFiles(root))
     if not modes.modes:
         remedy = "run it on the Jetson itself, or mount the file into the container"
         raise refuse("/etc/nvpmodel.conf", "power modes", "POWER_MODEL entries", "none", remedy)

@@ -1,4 +1,5 @@
 """The decision, pure: numpy in, commands out; nothing here logs, sleeps or reads a clock.
 
-Read `pipeline.py` first.
+Read `pipeline/pipeline.py` first. Ground: `errors`, `model`, `settings` and `timing`. Then
+`files` <- `spec` <- `inputs` <- `observation`, `safety` <- `command` <- `pipeline`, the door.
 """

@@ -26,7 +26,7 @@ class Problem:
         text = f"{text}; {self.remedy}" if self.remedy else text
         if text.isprintable():
             return text
-        # Somebody's file may hold what moves a terminal's cursor or begins a line of its own.
+        # Escape control characters: file content must not control the terminal.
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

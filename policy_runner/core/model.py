@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Buffer = npt.NDArray[np.generic]  # a tensor of a model
+# A recurrent state: the model's input and output, and the value of the input at a reset.
+StateTensors = tuple[Buffer, Buffer, Buffer]
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,31 @@ class ModelFacts:
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
 
+class ModelAbilities:
+    """What some models can do in addition to a run. The defaults are those of a model that cannot.
+
+    Every implementation of `Model` inherits this class.
+    """
+
+    def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
+        """Carry recurrent states from output to input itself, after every run from now on.
+
+        Args:
+            states: all recurrent states of the policy; their arrays are this model's own.
+
+        Returns:
+            A function that makes the next run begin with the initial values. None: this model
+            cannot, and its caller copies the states.
+        """
+        return None
+
+    def take_log(self) -> Sequence[str]:
+        """What the backend's library said since the last call; not for the control thread."""
+        return ()
+
+
 class Model(Protocol):
-    """What a backend is to the core: named, preallocated tensors, and a run between them."""
+    """A backend as the core sees it: named, preallocated tensors, and a run between them."""
 
     @property
     def inputs(self) -> Mapping[str, Buffer]:
@@ -72,9 +97,10 @@ class Model(Protocol):
         """Output tensors by name; valid until the next run."""
 
     def run(self) -> None:
-        """Compute the outputs from the inputs.
+        """Compute the outputs from the inputs."""
 
-        A model may have `keep_states(states) -> (() -> None) | None` beside: then it carries the
-        states (input, output, initial value) from output to input itself, and what is returned
-        makes its next run begin with the initial values.
-        """
+    def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
+        """See `ModelAbilities.keep_states`."""
+
+    def take_log(self) -> Sequence[str]:
+        """See `ModelAbilities.take_log`."""

@@ -17,7 +17,7 @@ from policy_runner.telemetry.host.power import PowerReader, PowerState, PowerVer
 from policy_runner.telemetry.host.power_mode import PowerModeReader, nvpmodel_query
 from policy_runner.telemetry.host.thermal import ThermalReader, ThermalThresholds, ThermalVerdict
 from policy_runner.telemetry.host.throttling import ThrottlingReader, ThrottlingVerdict
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.sampler import Read, Sample
 from policy_runner.telemetry.verdict import STALE, Verdict
 
@@ -41,12 +41,14 @@ class Group:
         return verdict
 
 
-def make_groups(tree: Tree, parameters: Mapping[str, Any], identity: Identity) -> dict[str, Group]:
+def make_groups(
+    files: HostFiles, parameters: Mapping[str, Any], identity: Identity
+) -> dict[str, Group]:
     """The groups by name, in the order of the published statuses."""
-    return {**_host_groups(tree, parameters), **_board_groups(tree, identity)}
+    return {**_host_groups(files, parameters), **_board_groups(files, identity)}
 
 
-def _host_groups(tree: Tree, parameters: Mapping[str, Any]) -> dict[str, Group]:
+def _host_groups(files: HostFiles, parameters: Mapping[str, Any]) -> dict[str, Group]:
     cpu, memory, disk, thermal = (
         CpuVerdict(),
         MemoryVerdict(),
@@ -55,47 +57,47 @@ def _host_groups(tree: Tree, parameters: Mapping[str, Any]) -> dict[str, Group]:
     )
     return {
         "cpu": Group(
-            CpuReader(tree).read,
+            CpuReader(files).read,
             lambda r, p: cpu.judge(r, p["cpu.warn_load"], p["cpu.clear"]),
         ),
         "memory": Group(
-            MemoryReader(tree).read,
+            MemoryReader(files).read,
             lambda r, p: memory.judge(
                 r, p["memory.warn_used"], p["memory.error_used"], p["memory.clear"]
             ),
         ),
         "temperature": Group(
-            ThermalReader(tree).read,
+            ThermalReader(files).read,
             lambda r, p: thermal.judge(r, _thermal_thresholds(p)),
         ),
         "disk": Group(
-            DiskReader(tree, parameters["disk.paths"]).read,
+            DiskReader(files, parameters["disk.paths"]).read,
             lambda r, p: disk.judge(r, p["disk.warn_used"], p["disk.error_used"], p["disk.clear"]),
         ),
     }
 
 
-def _board_groups(tree: Tree, identity: Identity) -> dict[str, Group]:
-    # Only this machine's own nvpmodel may be asked, not that of a tree in a folder.
-    query = nvpmodel_query if tree.root == "/" else lambda: ""
-    rails, modes = PowerReader(tree), PowerModeReader(tree, query)
+def _board_groups(files: HostFiles, identity: Identity) -> dict[str, Group]:
+    # Only this machine's own nvpmodel may be asked, not that of files in another folder.
+    query = nvpmodel_query if files.root == "/" else lambda: ""
+    rails, modes = PowerReader(files), PowerModeReader(files, query)
     throttling, power = ThrottlingVerdict(), PowerVerdict()
-    board = BoardVerdict(identity, read_jetson(tree, identity))
+    board = BoardVerdict(identity, read_jetson(files, identity))
     # Two readers of the mode: each group's thread has its own.
-    board_modes = PowerModeReader(tree, query)
+    board_modes = PowerModeReader(files, query)
     return {
         "power": Group(
             lambda now: PowerState(rails.read(now), modes.read(now)),
             lambda r, p: power.judge(r, p["power.budget"], p["power.warn_share"], p["power.clear"]),
         ),
         "throttling": Group(
-            ThrottlingReader(tree).read,
+            ThrottlingReader(files).read,
             lambda r, p: throttling.judge(r, p["throttling.oc_rate"], p["throttling.hold"]),
         ),
-        "gpu": Group(GpuReader(tree).read, lambda r, p: judge_gpu(r)),
-        "fan": Group(FanReader(tree).read, lambda r, p: judge_fan(r)),
+        "gpu": Group(GpuReader(files).read, lambda r, p: judge_gpu(r)),
+        "fan": Group(FanReader(files).read, lambda r, p: judge_fan(r)),
         "board": Group(
-            lambda now: BoardState(board_modes.read(now), uptime(tree), now),
+            lambda now: BoardState(board_modes.read(now), uptime(files), now),
             lambda r, p: board.judge(r),
         ),
     }

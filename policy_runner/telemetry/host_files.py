@@ -75,7 +75,7 @@ _REASONS = {
 }
 
 
-class Tree:
+class HostFiles:
     """The files below `root`; paths are given relative to it, without a leading slash."""
 
     def __init__(self, root: str = "/", read: Callable[[str], bytes] = read_bytes) -> None:

@@ -20,7 +20,7 @@ from policy_runner.cli.bench.backends import time_at
 from policy_runner.cli.doctor import examine, gpu_packages
 from policy_runner.cli.main import main
 from policy_runner.telemetry.host.identity import Jetson
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 
 ORIN = Driver("12.6", (Gpu("Orin", "8.7", True),))
 
@@ -30,12 +30,12 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def _board(root: Path, release: str, compatible: str) -> Tree:
+def _board(root: Path, release: str, compatible: str) -> HostFiles:
     (root / "etc").mkdir()
     (root / "etc/nv_tegra_release").write_text(f"# {release}, GCID: 1, BOARD: generic\n")
     (root / "proc/device-tree").mkdir(parents=True)
     (root / "proc/device-tree/compatible").write_text(f"{compatible}\0nvidia,tegra234\0")
-    return Tree(str(root))
+    return HostFiles(str(root))
 
 
 def test_the_doctor_on_this_machine(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_several_clocks_in_both_layouts(tmp_path: Path) -> None:
 
 def test_the_phase_does_not_drift(tmp_path: Path) -> None:
     rig = terms_rig(tmp_path, [term("phase_clock", period=0.7, parts=["phase"])], {}, 1)
-    clock = rig.pipeline._clocks[0]
+    clock = rig.pipeline.policy._clocks[0]
     for _ in range(70 * 10_000):
         clock.advance()
     assert min(observed(rig)[0], 1 - observed(rig)[0]) < 0.02 + 1e-9

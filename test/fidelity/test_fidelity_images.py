@@ -33,7 +33,7 @@ def _message(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = Fa
 
 def _see(rig: Rig, message: Any) -> np.ndarray:
     slot = rig.pipeline.slots["camera"]
-    assert slot.takers[""](message) == ""
+    assert slot.keepers[""](message) == ""
     slot.received(MS, MS)
     return np.array(observed(rig, MS)).reshape(rig.model.inputs["obs"].shape[1:])
 
@@ -92,7 +92,7 @@ def test_a_hole_in_a_depth_image_is_a_fault(tmp_path: Path) -> None:
     rig = image_rig(tmp_path, 6, **(PLAIN | {"color": "depth"}))
     metres = np.array([[[1.5], [np.nan], [3.5]], [[4], [5], [6]]], dtype=np.float32)
     slot = rig.pipeline.slots["camera"]
-    slot.takers[""](_message(metres, "32FC1"))
+    slot.keepers[""](_message(metres, "32FC1"))
     slot.received(MS, MS)
     assert fault(rig, MS) == "obs: image/d[0,1] is nan"
 
@@ -156,7 +156,7 @@ def test_images_that_do_not_fit(tmp_path: Path, case: str) -> None:
     message, expected = BAD[case]
     rig = image_rig(tmp_path, 18, **PLAIN)
     slot = rig.pipeline.slots["camera"]
-    slot.takers[""](message)
+    slot.keepers[""](message)
     slot.received(MS, MS)
     assert expected in fault(rig, MS)
     # And the next good one is taken.
@@ -167,7 +167,7 @@ def test_images_that_do_not_fit(tmp_path: Path, case: str) -> None:
 def test_a_damaged_file(tmp_path: Path) -> None:
     rig = image_rig(tmp_path, 18, COMPRESSED, **PLAIN)
     slot = rig.pipeline.slots["camera"]
-    slot.takers[""](SimpleNamespace(format="jpeg", data=b"\xff\xd8 no jpeg"))
+    slot.keepers[""](SimpleNamespace(format="jpeg", data=b"\xff\xd8 no jpeg"))
     slot.received(MS, MS)
     assert "an image that cannot be decoded" in fault(rig, MS)
 

@@ -29,7 +29,7 @@ def _scan(folder: Path, bins: int, by: str = "min", field: str = "ranges", **key
 
 def _take(rig: Rig, ranges: Sequence[float]) -> None:
     slot = rig.pipeline.slots["scan"]
-    slot.takers["ranges"](ranges)
+    slot.keepers["ranges"](ranges)
     slot.received(MS, MS)
 
 
@@ -70,7 +70,7 @@ def test_a_scan_that_is_too_short(tmp_path: Path) -> None:
     rig = _scan(tmp_path, 4)
     _take(rig, [1, 2, 3])
     assert fault(rig, MS) == "obs: 3 elements in ranges, 4 needed"
-    assert rig.pipeline.slots["scan"].takers["ranges"]([]) == "an empty sequence"
+    assert rig.pipeline.slots["scan"].keepers["ranges"]([]) == "an empty sequence"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from policy_runner.backends.load import load_model
+from policy_runner.core.model import Model
 from policy_runner.core.pipeline.build import build_pipeline
-from policy_runner.core.pipeline.pipeline import Model
 from policy_runner.core.safety.decision import Decision
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import PolicySpec, SpecFile, read_spec

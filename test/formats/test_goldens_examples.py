@@ -50,6 +50,13 @@ class Example:
         )
         self.pipeline.activate()
         self.fed: dict[str, np.ndarray] = {}
+        run = self.model.run
+
+        def keep_and_run() -> None:
+            self.fed = {name: array.copy() for name, array in self.model.inputs.items()}
+            run()
+
+        self.model.run = keep_and_run
 
     def feed(self, name: str, **fields: Any) -> None:
         slot = self.pipeline.slots[name]
@@ -68,14 +75,6 @@ class Example:
 
     def step(self) -> np.ndarray:
         """The command of one tick."""
-        model = self.model
-        run = model.run
-
-        def keep_and_run() -> None:
-            self.fed = {name: array.copy() for name, array in model.inputs.items()}
-            run()
-
-        self.pipeline._model = SimpleNamespace(run=keep_and_run)
         step = self.pipeline.step(MS)
         assert step.decision is Decision.RUN, self.pipeline.safety.detail
         assert step.command is not None
@@ -150,7 +149,7 @@ def test_wheeled_camera(tmp_path: Path) -> None:
     for tick in range(8):
         picture = RANDOM.integers(0, 256, (120, 160, 3), dtype=np.uint8)
         camera = example.pipeline.slots["camera"]
-        camera.takers[""](
+        camera.keepers[""](
             SimpleNamespace(
                 height=120, width=160, encoding="bgr8", is_bigendian=0, step=480,
                 data=np.ascontiguousarray(picture[:, :, ::-1]).tobytes(),
@@ -161,7 +160,7 @@ def test_wheeled_camera(tmp_path: Path) -> None:
         ranges[RANDOM.integers(0, 361, 50)] = math.inf
         ranges[7] = math.nan
         scan = example.pipeline.slots["scan"]
-        scan.takers["ranges"](ranges.astype(np.float32))
+        scan.keepers["ranges"](ranges.astype(np.float32))
         scan.received(MS, MS)
         x, y, yaw, gx, gy, turn = RANDOM.uniform(-3, 3, 6)
         example.feed(

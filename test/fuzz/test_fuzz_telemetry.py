@@ -25,7 +25,7 @@ from policy_runner.telemetry.host import (
 )
 from policy_runner.telemetry.host.identity import read_identity, read_jetson, uptime
 from policy_runner.telemetry.host.power_mode import parse_conf, parse_query, parse_status
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
 
@@ -127,7 +127,7 @@ FILES = {
 _READERS = (cpu, fan, gpu, memory, power, thermal, throttling)
 
 
-def _read_all(tree: Tree) -> None:
+def _read_all(tree: HostFiles) -> None:
     identity = read_identity(tree)
     read_jetson(tree, identity)
     uptime(tree)
@@ -153,7 +153,7 @@ def test_trees(tmp_path: Path) -> None:
             relative = path.removeprefix(f"{tmp_path}/")
             return given.get(relative, b"")
 
-        _read_all(Tree(str(tmp_path), content))
+        _read_all(HostFiles(str(tmp_path), content))
 
     for name, text in FILES.items():
         place = tmp_path / name

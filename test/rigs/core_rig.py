@@ -13,6 +13,7 @@ import yaml
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.model import ModelAbilities
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
@@ -21,7 +22,7 @@ from policy_runner.core.spec import SpecFile, read_spec
 MS = 1_000_000
 
 
-class FakeModel:
+class FakeModel(ModelAbilities):
     """A model of numpy arrays; `compute` gives outputs (by name) from inputs."""
 
     def __init__(

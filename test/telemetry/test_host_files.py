@@ -8,12 +8,12 @@ import threading
 import pytest
 from fake_board import read_gated, write_board
 
-from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, read_bytes
+from policy_runner.telemetry.host_files import HostFiles, Reading, Unreadable, read_bytes
 
 
 def test_number_with_scale_unit_and_nul(tmp_path):
     write_board(tmp_path, {"a": "12345", "b": "32760 ma", "c": "-5", "model": "Orin Nano\0"})
-    tree = Tree(str(tmp_path))
+    tree = HostFiles(str(tmp_path))
     assert tree.number("a", 1e-3) == Reading(pytest.approx(12.345))
     assert tree.number("b") == Reading(32760.0)
     assert tree.number("c") == Reading(-5.0)
@@ -27,7 +27,7 @@ def test_number_with_scale_unit_and_nul(tmp_path):
 def test_no_number_has_a_reason_and_is_never_zero(tmp_path, content, reason):
     if content is not None:
         write_board(tmp_path, {"a": content})
-    got = Tree(str(tmp_path)).number("a")
+    got = HostFiles(str(tmp_path)).number("a")
     assert got == Reading(None, reason)
     assert got.shown == f"n/a: {reason}"
 
@@ -36,7 +36,7 @@ def test_gated_sensor_raises_for_real_and_is_told_as_switched_off(tmp_path):
     write_board(tmp_path, {"temp": "!EAGAIN"})
     with pytest.raises(BlockingIOError):
         read_gated(str(tmp_path / "temp"))
-    assert Tree(str(tmp_path), read_gated).number("temp") == Reading(None, "switched off")
+    assert HostFiles(str(tmp_path), read_gated).number("temp") == Reading(None, "switched off")
 
 
 def test_read_bytes_raises_on_eagain_where_open_would_give_none(tmp_path, monkeypatch):
@@ -51,7 +51,7 @@ def test_read_bytes_raises_on_eagain_where_open_would_give_none(tmp_path, monkey
             assert stream.read() is None
         with pytest.raises(BlockingIOError):
             read_bytes(str(fifo))
-        assert Tree(str(tmp_path)).number("fifo").reason == "switched off"
+        assert HostFiles(str(tmp_path)).number("fifo").reason == "switched off"
     finally:
         os.close(writer)
 
@@ -62,12 +62,12 @@ def test_odd_errors_of_a_read_are_unreadable(error):
         raise error
 
     with pytest.raises(Unreadable, match="switched off"):
-        Tree("/", read).text("a")
+        HostFiles("/", read).text("a")
 
 
 def test_glob_orders_numbers_naturally(tmp_path):
     write_board(tmp_path, {f"hwmon{i}/name": "x" for i in (10, 2, 1)})
-    assert Tree(str(tmp_path)).glob("hwmon*") == ["hwmon1", "hwmon2", "hwmon10"]
+    assert HostFiles(str(tmp_path)).glob("hwmon*") == ["hwmon1", "hwmon2", "hwmon10"]
 
 
 def test_board_files_change_at_once(tmp_path):
@@ -82,7 +82,7 @@ def test_board_files_change_at_once(tmp_path):
 
     writer = threading.Thread(target=write)
     writer.start()
-    tree = Tree(str(tmp_path))
+    tree = HostFiles(str(tmp_path))
     seen = []
     while not stop.is_set():
         seen.append(tree.number("temp").value)

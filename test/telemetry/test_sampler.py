@@ -7,7 +7,7 @@ import os
 import threading
 import time
 
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.sampler import Sampler
 
 MS = 1_000_000
@@ -23,7 +23,7 @@ def wait_for(condition, timeout_s=10.0):
 def test_hung_read_is_stale_others_go_on_and_it_recovers(tmp_path):
     fifo = tmp_path / "temp"
     os.mkfifo(fifo)  # open() blocks until somebody writes
-    tree, counts = Tree(str(tmp_path)), {"fine": 0}
+    tree, counts = HostFiles(str(tmp_path)), {"fine": 0}
 
     def fine(now_ns: int) -> object:
         counts["fine"] += 1

@@ -50,7 +50,7 @@ def _png(height: int, width: int) -> bytes:
 def _given(folder: Path, data: bytes, **keys: Any) -> str:
     rig = image_rig(folder, 18, COMPRESSED, **(PLAIN | keys))
     slot = rig.pipeline.slots["camera"]
-    slot.takers[""](SimpleNamespace(format="png", data=data))
+    slot.keepers[""](SimpleNamespace(format="png", data=data))
     slot.received(MS, MS)
     return fault(rig, MS)
 

@@ -1,1 +1,4 @@
-"""CUDA memory, streams and graphs, through whichever binding is installed."""
+"""CUDA memory, streams and graphs, through whichever binding is installed.
+
+Ground: `interface`, `driver`. Door: `open`.
+"""

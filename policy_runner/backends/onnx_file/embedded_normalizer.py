@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.onnx_file.graph import Node, _text, fields, read_graph
+from policy_runner.backends.onnx_file.graph import Node, fields, read_graph, text_field
 
 Vector = npt.NDArray[np.float64]
 _DTYPES = {1: "<f4", 11: "<f8"}  # TensorProto.DataType
@@ -68,13 +68,13 @@ def _vectors(path: Path) -> dict[str, Vector]:
             if not isinstance(part, memoryview):
                 continue
             if inner == 5:
-                _keep(found, _text(part, 8), part)
-            elif inner == 1 and _text(part, 4) == "Constant":
+                _keep(found, text_field(part, 8), part)
+            elif inner == 1 and text_field(part, 4) == "Constant":
                 for n, attribute in fields(part):
                     if n == 5 and isinstance(attribute, memoryview):
                         for a, tensor in fields(attribute):
                             if a == 5 and isinstance(tensor, memoryview):
-                                _keep(found, _text(part, 2), tensor)
+                                _keep(found, text_field(part, 2), tensor)
     return found
 
 

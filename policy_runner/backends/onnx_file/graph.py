@@ -122,10 +122,10 @@ def _read_graph(content: memoryview, graph: Graph, outer: bool) -> None:
             dims = [v for n, v in fields(value) if n == 1 and isinstance(v, int)]
             packed = [v for n, v in fields(value) if n == 1 and isinstance(v, memoryview)]
             for run in packed:
-                dims += list(_varints(run))
-            graph.stored[_text(value, 8)] = _size(dims)
+                dims += list(packed_varints(run))
+            graph.stored[text_field(value, 8)] = _size(dims)
         elif number == 11 and outer:
-            graph.inputs.append(_text(value, 1))
+            graph.inputs.append(text_field(value, 1))
 
 
 def _read_node(content: memoryview, graph: Graph) -> None:
@@ -153,7 +153,7 @@ def _constant_size(content: memoryview) -> int:
                     dims: list[int] = []
                     for n, v in fields(tensor):
                         if n == 1:
-                            dims += [v] if isinstance(v, int) else list(_varints(v))
+                            dims += [v] if isinstance(v, int) else list(packed_varints(v))
                     return _size(dims)
     return 1
 
@@ -162,7 +162,12 @@ def _size(dims: list[int]) -> int:
     return prod(dims) if len(dims) <= MOST_AXES else 0
 
 
-def _text(content: memoryview, wanted: int) -> str:
+def text_field(content: memoryview, wanted: int) -> str:
+    """The text of the message's first field of number `wanted`; '' where there is none.
+
+    Raises:
+        ValueError, IndexError: no such message.
+    """
     for number, value in fields(content):
         if number == wanted and isinstance(value, memoryview):
             return bytes(value).decode()
@@ -196,7 +201,12 @@ def fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError(f"wire type {wire}")
 
 
-def _varints(content: memoryview) -> Iterator[int]:
+def packed_varints(content: memoryview) -> Iterator[int]:
+    """The numbers of a packed repeated field.
+
+    Raises:
+        ValueError, IndexError: no such field.
+    """
     at = 0
     while at < len(content):
         value, at = _varint(content, at)
@@ -231,9 +241,9 @@ def input_shapes(path: Path) -> Shapes:
             continue
         for inner, part in fields(graph):
             if inner == 5 and isinstance(part, memoryview):
-                stored.add(_text(part, 8))
+                stored.add(text_field(part, 8))
             elif inner == 11 and isinstance(part, memoryview):
-                shapes[_text(part, 1)] = _shape(part)
+                shapes[text_field(part, 1)] = _shape(part)
     return tuple((name, shape) for name, shape in shapes.items() if name not in stored)
 
 

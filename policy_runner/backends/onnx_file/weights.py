@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from policy_runner.backends.onnx_file.graph import _varints, fields
+from policy_runner.backends.onnx_file.graph import fields, packed_varints
 
 _HALF, _FULL = (10, 16), (1, 11)
 
@@ -60,7 +60,7 @@ def _tensor(content: memoryview) -> tuple[int, int]:
     kind, dims = 0, []
     for number, value in fields(content):
         if number == 1:
-            dims += [value] if isinstance(value, int) else list(_varints(value))
+            dims += [value] if isinstance(value, int) else list(packed_varints(value))
         elif number == 2 and isinstance(value, int):
             kind = value
     return kind, prod(dims) if dims else 0

@@ -12,14 +12,15 @@ from policy_runner.backends.host_arrays import allocate
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnxruntime.session import session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, ModelAbilities
 
 
-class OnnxRuntimeModel:
+class OnnxRuntimeModel(ModelAbilities):
     """A loaded model with preallocated tensors, batch 1."""
 
     provider = "CPUExecutionProvider"
     sha256 = ""  # of the file, for diagnostics
+    needs_precision_check = False
 
     def __init__(self, path: Path, choice: BackendChoice | None = None) -> None:
         import onnxruntime as ort
@@ -60,6 +61,8 @@ class OnnxRuntimeModel:
                 self._values.append(value)
                 bind(name, value)
         self._path = path
+        # Private members of ONNX Runtime: its public run_with_iobinding does the same after checks
+        # for WebGPU, which cost 0.6 us of the balancer's 4 us (onnxruntime 1.31).
         self._run = self._session._sess.run_with_iobinding
         self._io = self._binding._iobinding
 

@@ -7,7 +7,6 @@ tensors that ONNX Runtime places anew it would repeat its first answer for ever.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ import numpy as np
 
 from policy_runner.backends.host_arrays import allocate
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnxruntime.libraries import TENSORRT
+from policy_runner.backends.onnxruntime.libraries import TENSORRT, tensorrt_version
 from policy_runner.backends.onnxruntime.proof import (
     EXACT,
     ROUNDED,
@@ -33,16 +32,17 @@ from policy_runner.backends.onnxruntime.proof import (
 )
 from policy_runner.backends.onnxruntime.session import providers, quiet, session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, ModelAbilities
 
 _LOADS = "a model that ONNX Runtime can load on {}"
 _NO_GRAPH = "set onnxruntime.cuda_graph: false"
 
 
-class OnnxRuntimeGpuModel:
+class OnnxRuntimeGpuModel(ModelAbilities):
     """A model on a GPU, with host arrays like every other backend's. Batch 1."""
 
     sha256 = ""  # of the file, for diagnostics
+    needs_precision_check = False  # `load` says whether it does
 
     def __init__(self, choice: BackendChoice, path: Path, provider: str, sha256: str) -> None:
         """Load, prove the provider, bind, and compare with the CPU.
@@ -232,11 +232,9 @@ def _machine(gpu: int) -> list[str]:
     The provider needs TensorRT's libraries only, so its Python package may not be there.
     """
     from policy_runner.backends.cuda.driver import read_driver
-    from policy_runner.backends.tensorrt.module import tensorrt_module
 
     driver = read_driver()
     parts = [str(gpu), driver.cuda]
     parts += [f"{one.name} {one.compute}" for one in driver.gpus[gpu : gpu + 1]]
-    with contextlib.suppress(Refusal):
-        parts.append(str(tensorrt_module().__version__))
-    return parts
+    version = tensorrt_version()
+    return [*parts, version] if version else parts

@@ -95,6 +95,14 @@ def preload(provider: str) -> None:
             importlib.import_module("tensorrt")
 
 
+def tensorrt_version() -> str:
+    """Version of TensorRT's Python package, read without importing it; '' where there is none."""
+    for name in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return ""
+
+
 def missing_library(provider: str) -> str:
     """What keeps a provider's library from being loaded, in the loader's words; '' if nothing.
 

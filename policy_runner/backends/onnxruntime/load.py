@@ -60,7 +60,7 @@ def check_precision_possible(choice: BackendChoice, provider: str, path: Path) -
         )  # fmt: skip
 
 
-def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> LoadedModel:
+def load(choice: BackendChoice, path: Path, sha256: str, _spec_path: Path) -> LoadedModel:
     """A session of the provider that was asked for, proven where it is a GPU's.
 
     Raises:
@@ -75,16 +75,7 @@ def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> Loa
         model = OnnxRuntimeGpuModel(choice, path, provider, sha256)
         lower = choice.precision == "fp16" and read_weights(path).precision == "fp32"
         # Rounded products are a lower precision, too; TensorRT's provider has them by itself.
-        rounded = model.facts["tf32"] == "yes"
-        if (lower or rounded) and spec_path != path and spec_path.is_file():
-            from policy_runner.backends import precision_check
-
-            try:
-                found = precision_check.check(model, choice, path, spec_path)
-            except BaseException:
-                model.close()
-                raise
-            model.facts["precision check"] = str(found)
+        model.needs_precision_check = lower or model.facts["tf32"] == "yes"
         return model
     if choice.option("onnxruntime.cuda_graph", False):
         expected = "a GPU, where onnxruntime.cuda_graph is true"

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from policy_runner.backends.comparison import SAMPLES, TOLERANCE, Comparison, beyond
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.check import data_digests, data_files, sha256_of
 from policy_runner.backends.onnx_file.graph import input_shapes
@@ -80,8 +81,6 @@ def cached_engine(choice: BackendChoice, path: Path) -> Path | None:
 
 def check_recorded(entry: Entry, choice: BackendChoice, path: Path) -> None:
     """Refuse an engine whose recorded check is beyond the tolerance that holds now."""
-    from policy_runner.backends.precision_check import TOLERANCE, Comparison, beyond
-
     known = entry.facts.get("check")
     if known is None:
         return
@@ -93,8 +92,6 @@ def check_recorded(entry: Entry, choice: BackendChoice, path: Path) -> None:
 
 def build_command(choice: BackendChoice, spec_path: Path) -> str:
     """The command line that builds what `choice` asks for, and checks it as the node would."""
-    from policy_runner.backends.precision_check import SAMPLES, TOLERANCE
-
     words = ["policy-runner", "engine", "build", str(spec_path)]
     for name, value, usual in (
         ("precision", choice.precision, "as_exported"),
@@ -132,6 +129,4 @@ def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> Ten
     Raises:
         Refusal: no engine of this model for this machine, no TensorRT, no GPU.
     """
-    from policy_runner.backends.tensorrt.engine_store import stored_engine
-
     return model_of_plan(choice, path, sha256, stored_engine(choice, path, spec_path))

@@ -17,7 +17,7 @@ from policy_runner.backends.tensorrt.engine import REBUILD, OpenEngine, open_eng
 from policy_runner.backends.tensorrt.module import log_of, said, tensorrt_module
 from policy_runner.backends.tensorrt.step import GpuStep, State, graph_differs
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, ModelAbilities, StateTensors
 
 
 def model_of_plan(choice: BackendChoice, path: Path, sha256: str, plan: bytes) -> TensorRtModel:
@@ -41,11 +41,12 @@ def model_of_plan(choice: BackendChoice, path: Path, sha256: str, plan: bytes) -
     return model
 
 
-class TensorRtModel:
-    """See `choice.LoadedModel`. Inputs and outputs are page-locked arrays, in the model's order."""
+class TensorRtModel(ModelAbilities):
+    """See `LoadedModel`. Inputs and outputs are page-locked arrays, in the model's order."""
 
     provider = "tensorrt"
     sha256 = ""
+    needs_precision_check = False  # an engine was compared when it was built
 
     def __init__(
         self, tensorrt: Any, cuda: Cuda, path: Path, plan: bytes, choice: BackendChoice
@@ -53,7 +54,7 @@ class TensorRtModel:
         """Load, allocate, capture. Any thread; the GPU's context is current in here only."""
         self._tensorrt, self._cuda, self._path = tensorrt, cuda, path
         self._wants_graph = bool(choice.option("tensorrt.cuda_graph", True))
-        self._here = threading.local()  # ids of threads come again, these do not
+        self._here = threading.local()  # thread ids are reused; a thread-local is not
         self._lines = log_of(tensorrt)
         facts = read_model_facts(path)
         with self._on_gpu("an engine that runs"):
@@ -127,9 +128,7 @@ class TensorRtModel:
             array.fill(0)
         step.begin_anew()
 
-    def keep_states(
-        self, states: Sequence[tuple[Buffer, Buffer, Buffer]]
-    ) -> Callable[[], None] | None:
+    def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
         """Carry recurrent states from output to input on the GPU, after every run from now on.
 
         `states`: (input, output, initial value), the first two being this model's own arrays.

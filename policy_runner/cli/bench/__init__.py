@@ -1,1 +1,4 @@
-"""`policy-runner bench`: the step, the node, the backends."""
+"""`policy-runner bench` and `selftest`: the step, the node, the backends.
+
+Ground: `step`, `backends`. Doors: `command`, `selftest`.
+"""

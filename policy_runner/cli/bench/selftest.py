@@ -21,10 +21,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from policy_runner.backends.comparison import Comparison
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.precision_check import Comparison, compare_with_cpu
+from policy_runner.backends.precision_check import compare_with_cpu
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
 from policy_runner.cli.engine import build_in_child

@@ -1,1 +1,1 @@
-"""`policy-runner demo`."""
+"""`policy-runner demo`. Ground: `children`, `view`. Door: `command`."""

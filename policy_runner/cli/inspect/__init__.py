@@ -1,1 +1,1 @@
-"""`policy-runner inspect`."""
+"""`policy-runner inspect`. Ground: `contract`. Door: `command`."""

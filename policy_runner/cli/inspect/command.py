@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
         found = model_contract(read_model_facts(arguments.path))
         spec = None
     else:
-        bound = load_policy(arguments.path, arguments.params)
-        spec = bound.spec_file.spec
-        model = bound.spec_file.beside(spec.model.file, "model.file")
-        found = contract(bound, read_model_facts(model, bound.spec_file.path))
+        loaded = load_policy(arguments.path, arguments.params)
+        spec = loaded.spec_file.spec
+        model = loaded.spec_file.beside(spec.model.file, "model.file")
+        found = contract(loaded, read_model_facts(model, loaded.spec_file.path))
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0

@@ -55,36 +55,38 @@ def _tensor(facts: TensorFacts) -> dict[str, Any]:
     return {"name": facts.name, "dtype": facts.dtype, "shape": list(facts.shape)}
 
 
-def contract(bound: LoadedPolicy, facts: ModelFacts) -> dict[str, Any]:
+def contract(loaded: LoadedPolicy, facts: ModelFacts) -> dict[str, Any]:
     """Of a spec: every tensor, term, slice and joint, resolved as the node resolves it."""
-    spec = bound.spec_file.spec
+    spec = loaded.spec_file.spec
     return {
         "name": spec.name,
-        "spec": str(bound.spec_file.path),
+        "spec": str(loaded.spec_file.path),
         **_model(facts),
         "control_dt": spec.control_dt,
-        "decimation": bound.config.loop.decimation,
-        "period": bound.pipeline.settings.period_ns / 1e9,
+        "decimation": loaded.config.loop.decimation,
+        "period": loaded.pipeline.settings.period_ns / 1e9,
         "robot_inputs": {
             name: {"type": one.type, "topic": one.topic} for name, one in spec.inputs.items()
         },
-        "observation": [_observation(bound, k, one) for k, one in enumerate(spec.observation)],
+        "observation": [_observation(loaded, k, one) for k, one in enumerate(spec.observation)],
         "state": [one.model_dump(mode="json") for one in spec.state],
-        "action": _action(bound),
+        "action": _action(loaded),
         "ignored_outputs": list(spec.ignored_outputs),
         "last_action": spec.last_action,
-        "joints": _joints(bound),
-        "limits": limits_in_force(bound),
-        "statistics": _statistics(bound),
-        "suspicious": suspicions(bound.spec_file, facts),
+        "joints": _joints(loaded),
+        "limits": limits_in_force(loaded),
+        "statistics": _statistics(loaded),
+        "suspicious": suspicions(loaded.spec_file, facts),
     }
 
 
-def _observation(bound: LoadedPolicy, k: int, given: ObservationTensor) -> dict[str, Any]:
+def _observation(loaded: LoadedPolicy, k: int, given: ObservationTensor) -> dict[str, Any]:
     found: dict[str, Any] = {"tensor": given.tensor}
     if given.constant is not None:
         return {**found, "constant": given.model_dump(mode="json")["constant"]}
-    builder = next(one for one, _ in bound.pipeline._builders if one.name == str(given.tensor))
+    builder = next(
+        one for one, _ in loaded.pipeline.policy.tensors if one.name == str(given.tensor)
+    )
     terms = given.terms if given.terms is not None else [given.whole]
     found.update(size=builder.size, frame=builder.frame.size, terms=[])
     start = 0
@@ -116,8 +118,8 @@ def _observation(bound: LoadedPolicy, k: int, given: ObservationTensor) -> dict[
     return found
 
 
-def _action(bound: LoadedPolicy) -> list[dict[str, Any]]:
-    spec, file = bound.spec_file.spec, str(bound.spec_file.path)
+def _action(loaded: LoadedPolicy) -> list[dict[str, Any]]:
+    spec, file = loaded.spec_file.spec, str(loaded.spec_file.path)
     found = []
     for t, tensor in enumerate(spec.action):
         start = 0
@@ -139,18 +141,18 @@ def _action(bound: LoadedPolicy) -> list[dict[str, Any]]:
     return found
 
 
-def _joints(bound: LoadedPolicy) -> list[dict[str, Any]]:
-    spec, file = bound.spec_file.spec, str(bound.spec_file.path)
+def _joints(loaded: LoadedPolicy) -> list[dict[str, Any]]:
+    spec, file = loaded.spec_file.spec, str(loaded.spec_file.path)
     columns = {
         key: by_name(value, spec.joint_names, file, key)
         for key in ("default_joint_pos", "stiffness", "damping", "effort_limit")
         if (value := getattr(spec, key)) is not None
     }
-    places = _places(bound)
-    commands = _commands(bound)
+    places = _places(loaded)
+    commands = _commands(loaded)
     joints = []
     for k, name in enumerate(spec.joint_names):
-        robot = bound.joints[name]
+        robot = loaded.joints[name]
         joints.append(
             {
                 "index": k,
@@ -166,14 +168,14 @@ def _joints(bound: LoadedPolicy) -> list[dict[str, Any]]:
     return joints
 
 
-def _commands(bound: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
+def _commands(loaded: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
     """Joint -> its elements of the action: index, kind, target = scale * raw + offset."""
     found: dict[str, list[dict[str, Any]]] = {}
     element = 0
-    default = bound.spec_file.spec.default_joint_pos
-    names = bound.spec_file.spec.joint_names
+    default = loaded.spec_file.spec.default_joint_pos
+    names = loaded.spec_file.spec.joint_names
     pose = by_name(default, names, "", "default_joint_pos").tolist() if default is not None else []
-    for group in _action(bound):
+    for group in _action(loaded):
         for k, joint in enumerate(group["elements"]):
             offset = group["offset"][k]
             if group.get("relative_to") == "default_joint_pos":
@@ -191,11 +193,11 @@ def _commands(bound: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _places(bound: LoadedPolicy) -> dict[str, list[str]]:
+def _places(loaded: LoadedPolicy) -> dict[str, list[str]]:
     """Joint -> where it stands in a frame, `term[index]`."""
-    names = set(bound.spec_file.spec.joint_names)
+    names = set(loaded.spec_file.spec.joint_names)
     places: dict[str, list[str]] = {}
-    for builder, _ in bound.pipeline._builders:
+    for builder, _ in loaded.pipeline.policy.tensors:
         at = 0
         for term in builder.terms:
             for element in term.elements:
@@ -205,11 +207,11 @@ def _places(bound: LoadedPolicy) -> dict[str, list[str]]:
     return places
 
 
-def _statistics(bound: LoadedPolicy) -> list[dict[str, Any]]:
+def _statistics(loaded: LoadedPolicy) -> list[dict[str, Any]]:
     found = []
-    for key, given in normalizations(bound.spec_file):
-        formula = resolve_formula(given, str(bound.spec_file.path), key)
-        stored = statistics_of(bound.spec_file, given)
+    for key, given in normalizations(loaded.spec_file):
+        formula = resolve_formula(given, str(loaded.spec_file.path), key)
+        stored = statistics_of(loaded.spec_file, given)
         found.append(
             {
                 "key": key,
@@ -237,9 +239,9 @@ def permutation(spec: PolicySpec, names: list[str]) -> list[int] | None:
     return [known.index(name) for name in names]
 
 
-def limits_in_force(bound: LoadedPolicy) -> list[dict[str, Any]]:
+def limits_in_force(loaded: LoadedPolicy) -> list[dict[str, Any]]:
     """Per limited element: name, kind, lower, upper, max_rate (per second); null is none."""
-    settings, elements = bound.pipeline.settings, bound.pipeline.elements
+    settings, elements = loaded.pipeline.settings, loaded.pipeline.elements
     limits, period_s = settings.limits, settings.period_ns / 1e9
     found = []
     for k, (name, element) in enumerate(zip(limit_names(elements), elements, strict=True)):

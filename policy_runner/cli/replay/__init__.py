@@ -1,1 +1,4 @@
-"""`policy-runner replay`."""
+"""`policy-runner replay`.
+
+Ground: `signals` (one input's messages), `arrays`, `compare`. Door: `command`.
+"""

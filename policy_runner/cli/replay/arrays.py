@@ -35,13 +35,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise refuse(str(path), "", "an .npz of plain arrays", text) from error
 
 
-def frames_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
+def frames_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
     """tensor -> frames [N, elements]; {} when the file has none.
 
     Raises:
         Refusal: frames of another size, or only some tensors'.
     """
-    builders = {builder.name: builder for builder, _ in bound.pipeline._builders}
+    builders = {builder.name: builder for builder, _ in loaded.pipeline.policy.tensors}
     found = {}
     for name in builders:
         array = arrays.get(f"frame/{name}", arrays.get("frame") if len(builders) == 1 else None)
@@ -63,7 +63,7 @@ def frames_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.nd
     return found
 
 
-def tensors_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
+def tensors_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
     """tensor of the model -> values [N, ...]; {} when the file has none.
 
     Raises:
@@ -71,7 +71,7 @@ def tensors_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.n
     """
     found = {}
     problems: list[Problem] = []
-    for name, tensor in bound.model.inputs.items():
+    for name, tensor in loaded.model.inputs.items():
         for key in (f"in__{name}", f"tensor/{name}", name):
             if key not in arrays:
                 continue
@@ -83,17 +83,17 @@ def tensors_of(arrays: Arrays, bound: LoadedPolicy, file: str) -> dict[str, np.n
                 problems.append(Problem(file, key, expected, f"shape {array.shape}"))
             found[name] = array
             break
-    if found and not set(found) >= _needed(bound):
-        missing = sorted(_needed(bound) - set(found))
+    if found and not set(found) >= _needed(loaded):
+        missing = sorted(_needed(loaded) - set(found))
         problems.append(Problem(file, "", f"the tensors {', '.join(missing)}, too", "none"))
     _same_length(found, file, problems)
     return found
 
 
-def _needed(bound: LoadedPolicy) -> set[str]:
+def _needed(loaded: LoadedPolicy) -> set[str]:
     """Inputs that are neither state nor constant."""
-    names = list(bound.model.inputs)
-    observed = bound.spec_file.spec.observation
+    names = list(loaded.model.inputs)
+    observed = loaded.spec_file.spec.observation
     return {
         names[one.tensor] if isinstance(one.tensor, int) else one.tensor
         for one in observed

@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_plot(arguments.plot)
     reference = read_arrays(arguments.reference) if arguments.reference else None
     console = Console(highlight=False, soft_wrap=True)
-    bound, result = _replay(arguments)
-    _summary(console, bound, result)
+    loaded, result = _replay(arguments)
+    _summary(console, loaded, result)
     if arguments.output:
         with arguments.output.open("wb") as file:
             np.savez_compressed(file, **result)  # type: ignore[arg-type,unused-ignore]
@@ -76,29 +76,29 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
     if is_recording(arguments.input):
         topics = dict(topic_option(one) for one in arguments.topic)
         with open_recording(arguments.input, inputs, topics) as recording:
-            bound = load_policy(arguments.spec, arguments.params, recording.types)
+            loaded = load_policy(arguments.spec, arguments.params, recording.types)
             with _progress("messages", recording.count) as done:
-                return bound, replay_messages(
-                    bound, recording.events, arguments.start, arguments.duration, done
+                return loaded, replay_messages(
+                    loaded, recording.events, arguments.start, arguments.duration, done
                 )
     arrays = read_arrays(arguments.input)
-    bound = load_policy(arguments.spec, arguments.params)
+    loaded = load_policy(arguments.spec, arguments.params)
     file = str(arguments.input)
-    frames = frames_of(arrays, bound, file)
+    frames = frames_of(arrays, loaded, file)
     if frames:
         with _progress("observations", len(next(iter(frames.values())))) as done:
-            return bound, replay_frames(bound, frames, done)
-    tensors = tensors_of(arrays, bound, file)
+            return loaded, replay_frames(loaded, frames, done)
+    tensors = tensors_of(arrays, loaded, file)
     if tensors:
         with _progress("tensors", len(next(iter(tensors.values())))) as done:
-            return bound, replay_tensors(bound, tensors, done)
+            return loaded, replay_tensors(loaded, tensors, done)
     if not is_signals(list(arrays), inputs):
         expected = f"signals of {', '.join(inputs)}, observations or tensors (docs/replay.md)"
         raise refuse(file, "", expected, ", ".join(arrays) or "nothing")
-    events = signal_events(arrays, bound.spec_file.spec.inputs, file)
+    events = signal_events(arrays, loaded.spec_file.spec.inputs, file)
     with _progress("messages", len(events)) as done:
-        result = replay_messages(bound, iter(events), arguments.start, arguments.duration, done)
-    return bound, result
+        result = replay_messages(loaded, iter(events), arguments.start, arguments.duration, done)
+    return loaded, result
 
 
 def topic_option(text: str) -> tuple[str, str]:
@@ -117,18 +117,18 @@ def _progress(what: str, total: int) -> Iterator[Done]:
         yield lambda count: bar.advance(task, count)
 
 
-def _summary(console: Console, bound: LoadedPolicy, result: Arrays) -> None:
+def _summary(console: Console, loaded: LoadedPolicy, result: Arrays) -> None:
     decisions, counts = np.unique(result["decision"], return_counts=True)
     said = ", ".join(f"{name} {count}" for name, count in zip(decisions, counts, strict=True))
     ticks, inferences = len(result["t"]), int(result["inferred"].sum())
-    period = bound.pipeline.settings.period_ns / 1e6
+    period = loaded.pipeline.settings.period_ns / 1e6
     console.print(f"{ticks} ticks of {period:g} ms, {inferences} inferences: {said}")
-    for name, slot in bound.pipeline.slots.items():
+    for name, slot in loaded.pipeline.slots.items():
         if slot.faults:
             console.print(f"[yellow]{escape(name)}: {slot.faults} unusable messages[/], the last: "
                           f"{escape(slot.fault or 'used again since')}")  # fmt: skip
     if result["decision"][-1] != "RUN":
-        safety = bound.pipeline.safety
+        safety = loaded.pipeline.safety
         console.print(f"last decision: {safety.decision.name} ({safety.reason.value}"
                       f"{': ' + escape(safety.detail) if safety.detail else ''})")  # fmt: skip
 

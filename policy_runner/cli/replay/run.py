@@ -1,7 +1,7 @@
 """The node's pipeline over recorded inputs, tick by tick, without a clock of its own.
 
 Tick k is at t0 + k * period and takes, of every input, the newest message received at or
-before it. The one module here that reaches into the pipeline.
+before it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from policy_runner.cli.replay.signals import Event
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.safety.decision import Fault
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.ros.messages.message_reader import Reader, build_reader, stamp_ns
 
@@ -27,23 +27,23 @@ Progress = Callable[[int], None]  # how many messages or samples were done since
 class Trace:
     """What every tick gave, row by row; rows of ticks without it are NaN."""
 
-    def __init__(self, bound: LoadedPolicy) -> None:
-        self._bound = bound
+    def __init__(self, loaded: LoadedPolicy) -> None:
+        self._loaded = loaded
         self._rows: dict[str, list[Any]] = {}
-        names = [tensor.tensor for tensor in bound.spec_file.spec.observation]
-        self._observed = [_tensor_name(name, bound.model.inputs) for name in names]
-        self._names = {one.name: element_names(one) for one, _ in bound.pipeline._builders}
+        names = [tensor.tensor for tensor in loaded.spec_file.spec.observation]
+        self._observed = [_tensor_name(name, loaded.model.inputs) for name in names]
+        self._names = {one.name: one.tensor_elements for one, _ in loaded.pipeline.policy.tensors}
         self.ticks = 0
 
     def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
         """One tick; what an inference put in and out is read from the model and the decoder."""
-        decoder = self._bound.pipeline._decoder
+        decoder = self._loaded.pipeline.policy.decoder
         row: dict[str, Any] = {"t": t_ns / 1e9, "decision": decision, "inferred": inferred}
-        elements = len(self._bound.pipeline.elements)
+        elements = len(self._loaded.pipeline.elements)
         row["limited"] = np.full(elements, np.nan) if command is None else command.copy()
         parts: dict[str, np.ndarray] = {
-            **{f"observation/{name}": self._bound.model.inputs[name] for name in self._observed},
-            **{f"output/{name}": value for name, value in self._bound.model.outputs.items()},
+            **{f"observation/{name}": self._loaded.model.inputs[name] for name in self._observed},
+            **{f"output/{name}": value for name, value in self._loaded.model.outputs.items()},
             "raw": decoder.raw,
             "clipped": decoder.clipped,
             "target": decoder.target,
@@ -59,25 +59,11 @@ class Trace:
     def arrays(self) -> Arrays:
         """Everything, stacked: [ticks, ...]."""
         found = {name: np.array(rows) for name, rows in self._rows.items()}
-        found["joint_names"] = np.array([one.joint for one in self._bound.pipeline.elements])
-        found["kinds"] = np.array([one.kind for one in self._bound.pipeline.elements])
+        found["joint_names"] = np.array([one.joint for one in self._loaded.pipeline.elements])
+        found["kinds"] = np.array([one.kind for one in self._loaded.pipeline.elements])
         for name, elements in self._names.items():
             found[f"names/{name}"] = np.array(elements)
         return found
-
-
-def element_names(builder: TensorBuilder) -> list[str]:
-    """Names of a tensor's elements: term/element, of a history term/[k]; [k] of stacked frames."""
-    if builder.size == len(builder.elements):
-        return builder.elements
-    counts = builder._history.term_counts if builder._history is not None else []
-    if len(counts) != len(builder.terms):
-        return [f"[{k}]" for k in range(builder.size)]
-    return [
-        f"{term.name}/[{k}]"
-        for term, count in zip(builder.terms, counts, strict=True)
-        for k in range(count)
-    ]
 
 
 def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
@@ -85,19 +71,19 @@ def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
 
 
 def replay_messages(
-    bound: LoadedPolicy, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
+    loaded: LoadedPolicy, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
 ) -> Arrays:
     """Run the ticks from the first message (and `start_s` after it) to the last.
 
     Raises:
         Refusal: no messages, or a message that lacks a field the policy reads.
     """
-    pipeline = bound.pipeline
+    pipeline = loaded.pipeline
     # Nothing moves here, so the move to the start pose would never arrive.
     pipeline.settings = replace(pipeline.settings, start_pose_ns=0)
     pipeline.activate()
     readers: dict[str, Reader] = {}
-    trace = Trace(bound)
+    trace = Trace(loaded)
     following = next(events, None)
     if following is None:
         raise refuse("", "the recording", "messages of the policy's inputs", "none")
@@ -150,48 +136,47 @@ def _type_of(message: Any) -> Any:
     return Recorded
 
 
-def replay_frames(bound: LoadedPolicy, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
+def replay_frames(loaded: LoadedPolicy, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
     """One inference per frame, each tensor's terms given as float [N, frame].
 
     Histories, clips, normalization and state are the pipeline's; last actions are the file's.
     """
-    pipeline = bound.pipeline
+    pipeline, policy = loaded.pipeline, loaded.pipeline.policy
     pipeline.activate()
-    trace = Trace(bound)
+    trace = Trace(loaded)
     count = len(next(iter(frames.values())))
     for k in range(count):
-        for builder, _ in pipeline._builders:
+        for builder, _ in policy.tensors:
             builder.frame[:] = frames[builder.name][k].reshape(-1)
-        _infer(pipeline, k, trace)
+        _sample(policy.infer, pipeline, k, trace)
         done(1)
     return trace.arrays()
 
 
-def _infer(pipeline: Pipeline, k: int, trace: Trace) -> None:
+def _sample(infer: Callable[[int], Fault | None], pipeline: Pipeline, k: int, trace: Trace) -> None:
+    """The inference of sample k, by the policy's `infer` or `run`."""
     now_ns = k * pipeline.settings.period_ns
-    fault = pipeline._infer(now_ns)
+    fault = infer(now_ns)
     if fault is not None:
         raise refuse("", f"sample {k}", "a finite action", fault.detail)
-    trace.add(now_ns, "RUN", True, pipeline._decoder.target)
+    trace.add(now_ns, "RUN", True, pipeline.policy.decoder.target)
 
 
 def replay_tensors(
-    bound: LoadedPolicy, tensors: Mapping[str, np.ndarray], done: Progress
+    loaded: LoadedPolicy, tensors: Mapping[str, np.ndarray], done: Progress
 ) -> Arrays:
     """One inference per row of tensors that go into the model as they are; state is carried.
 
     An input that is not given keeps what it has: recurrent state what the model put out,
     others 0 or their constant.
     """
-    pipeline, model = bound.pipeline, bound.model
+    pipeline, model = loaded.pipeline, loaded.model
     pipeline.activate()
-    # Only the model and the decoder: what is given is complete.
-    trace = Trace(bound)
-    builders, pipeline._builders = pipeline._builders, []
+    trace = Trace(loaded)
     for k in range(len(next(iter(tensors.values())))):
         for name, rows in tensors.items():
             model.inputs[name][...] = rows[k].reshape(model.inputs[name].shape)
-        _infer(pipeline, k, trace)
+        # Only the model and the decoder: what is given is complete.
+        _sample(pipeline.policy.run, pipeline, k, trace)
         done(1)
-    pipeline._builders = builders
     return trace.arrays()

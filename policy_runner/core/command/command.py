@@ -44,9 +44,9 @@ class Command:
         self._others = np.flatnonzero(~self._position)
         self._previous = np.zeros(size)
         self._begin = np.zeros(size)  # of a blend
-        self._rule: StopRule | None = None  # of the stop that goes on
+        self._rule: StopRule | None = None  # of the current stop
         self._zeroed = self._others
-        self._settled: Settings | None = None  # a stop with these changes nothing any more
+        self._settled: Settings | None = None  # a stop with these has reached its end
         self._limits: CommandLimits | None = None  # of the tick before
         self._ticks = 0  # of the blend
         self._left_ns = 0  # of the stop's ramp
@@ -54,11 +54,12 @@ class Command:
         self._share = 1.0  # of the last effort that is still there
         self._blending = False
         self.commanded = False
-        self._anew = True  # the next run is no mere resumption after HOLD
+        # True if the next RUN is a fresh start (blend in), not a resume after HOLD.
+        self._fresh_start = True
 
-    def start_anew(self) -> None:
-        """The next run is blended in, where that is wanted."""
-        self._anew = True
+    def start_fresh(self) -> None:
+        """The next RUN is a fresh start, with a blend if the settings ask for one."""
+        self._fresh_start = True
         if self.manner is RUNNING:
             self.manner = STOPPED
 
@@ -66,11 +67,11 @@ class Command:
         """Towards the target, as far as the limits allow."""
         if self.manner is not RUNNING:
             self.stand(target, settings)
-            # A HOLD on the way ends no blend: it begins anew from where the positions are.
+            # A HOLD during a blend does not end it: the blend restarts from the current positions.
             wanted = self._has_position and settings.blend_in_ns > 0
-            self._blending = wanted and (self._anew or self._blending)
+            self._blending = wanted and (self._fresh_start or self._blending)
             np.copyto(self._begin, self.values)
-            self._ticks, self._anew, self.manner = 0, False, RUNNING
+            self._ticks, self._fresh_start, self.manner = 0, False, RUNNING
         if self._blending:
             target = self._blended(target, settings)
         return self._limited(target, settings.limits)
@@ -95,10 +96,10 @@ class Command:
         self.exempt_steps += (self.values < low) | (self.values > high)
 
     def stand(self, unknown: Array, settings: Settings) -> Array:
-        """From where the next command is counted.
+        """Start value of the next command: the last command.
 
-        That is the last one; of positions that were never commanded, or damped since, the
-        measured one clipped into the bounds, and `unknown` where nobody measures.
+        For positions that were never commanded, or were damped: the measured position clipped to
+        the limits, or `unknown` if it is not measured.
         """
         if not self.commanded or self.manner.damped:
             self._stand_where_measured(unknown, settings.limits)
@@ -128,7 +129,7 @@ class Command:
         """
         if not self.commanded and self._has_position:
             return None
-        self._anew |= latched
+        self._fresh_start |= latched
         if self._settled is settings:
             return self.values
         rule = settings.stops
@@ -219,7 +220,7 @@ class Command:
 
     def forget(self) -> None:
         """As if nothing had ever been commanded."""
-        self.commanded, self._anew, self._blending = False, True, False
+        self.commanded, self._fresh_start, self._blending = False, True, False
         self._rule = self._settled = None
         self.manner = STOPPED
         self.values.fill(0.0)

@@ -1,1 +1,4 @@
-"""Reading files that come with a policy: bounded, safe, checked."""
+"""Read files that come with a policy: bounded, safe, checked.
+
+Ground: `bounded`. Doors: `arrays` and `safe_yaml`.
+"""

@@ -1,4 +1,4 @@
-"""Files that came with a policy: read whole, never larger than agreed, and the very ones named.
+"""Read a policy's files completely, with a size limit and an optional sha256 check.
 
 The limits are far above what is seen (a spec of 20 kB, statistics of some MB) and far below
 what fills a robot's memory.

@@ -1,8 +1,8 @@
-"""What is kept of a message when it is no fixed set of numbers: sequences and images.
+"""The newest values of one input; a keeper holds a sequence or an image, which has no fixed size.
 
-Whoever takes messages calls every taker of a slot with the value at its path (the path "" is
-the message itself). A taker only keeps what came; the term that reads it does the work, so
-that a camera faster than the policy costs nothing.
+The message reader calls every keeper of a slot with the value at its path (the path "" is the
+message itself). A keeper only keeps the value; the term that reads it does the work, so that a
+camera faster than the policy costs nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from policy_runner.core.spec import Input
 from policy_runner.core.timing import Window
 
 
-class Taker(Protocol):
-    """Keeps the newest value at its path."""
+class ValueKeeper(Protocol):
+    """Keeps the newest value at its path, of any size."""
 
     def __call__(self, value: Any) -> str:
         """Keep it; '' or why it is unusable."""
@@ -33,7 +33,7 @@ class Taker(Protocol):
         """All numbers 0, for an input whose absence means that."""
 
 
-class SequenceTaker:
+class SequenceKeeper:
     """The newest sequence of numbers, whatever its length; None before the first."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class SequenceTaker:
             self.values = np.zeros_like(self.values)
 
 
-class MessageTaker:
+class MessageKeeper:
     """The newest message as it is; None before the first."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class InputSlot:
     """Newest values of one input, their arrival and stamp on their clocks [ns].
 
     `arrays` maps a field path to a float64 array of its leaves; `joints` is there for a
-    JointState; `takers` keep what is no fixed set of numbers, by path ("": the message).
+    JointState; `keepers` hold sequences and images, by path ("": the message).
     Arrival is on the loop's clock and already counts the time that the message waited in the
     middleware.
     """
@@ -93,7 +93,7 @@ class InputSlot:
         self.spec = spec
         self.arrays: dict[str, Array] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
-        self.takers: dict[str, Taker] = {}
+        self.keepers: dict[str, ValueKeeper] = {}
         self.joints: JointSamples | None = None
         self.joint_kinds: list[str] = []
         self._used: dict[str, npt.NDArray[np.intp]] = {}  # kind -> policy joints that terms read
@@ -123,17 +123,17 @@ class InputSlot:
             self.arrays[path] = np.full(len(self.paths[path]), np.nan)
         return self.arrays[path]
 
-    def sequence(self, path: str) -> SequenceTaker:
-        """What keeps the sequence at `path`, whatever its length."""
-        taker = self.takers.setdefault(path, SequenceTaker())
-        assert isinstance(taker, SequenceTaker)
-        return taker
+    def sequence(self, path: str) -> SequenceKeeper:
+        """The keeper of the sequence at `path`, made on first request."""
+        keeper = self.keepers.setdefault(path, SequenceKeeper())
+        assert isinstance(keeper, SequenceKeeper)
+        return keeper
 
-    def whole_message(self) -> MessageTaker:
-        """What keeps the newest message itself."""
-        taker = self.takers.setdefault("", MessageTaker())
-        assert isinstance(taker, MessageTaker)
-        return taker
+    def whole_message(self) -> MessageKeeper:
+        """The keeper of the newest message, made on first request."""
+        keeper = self.keepers.setdefault("", MessageKeeper())
+        assert isinstance(keeper, MessageKeeper)
+        return keeper
 
     def joint_values(
         self,
@@ -205,8 +205,8 @@ class InputSlot:
         self.stamp_wrong = False
         for array in self.arrays.values():
             array.fill(np.nan)
-        for taker in self.takers.values():
-            taker.forget()
+        for keeper in self.keepers.values():
+            keeper.forget()
         if self.joints is not None:
             self.joints.forget()
 

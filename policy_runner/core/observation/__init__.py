@@ -1,1 +1,4 @@
-"""From inputs to the input tensors of the model."""
+"""From inputs to the input tensors of the model.
+
+Ground: `arithmetic`, `history`, `normalization` and `terms`. Door: `tensor_builder`.
+"""

@@ -236,7 +236,7 @@ def _statistics(
     found: dict[str, Array] = {}
     for key in wanted:
         name = names.get(key, key)
-        # std and var say the same; which of the two a file stores is no matter of the formula.
+        # std and var say the same; a file may store either: convert it.
         other = {"std": "var", "var": "std"}.get(key, "")
         stored = names.get(other, other)
         converted = bool(other) and name not in statistics and key not in names

@@ -106,6 +106,23 @@ class TensorBuilder:
         """Names of the frame's elements, `term/element`."""
         return [f"{term.name}/{element}" for term in self.terms for element in term.elements]
 
+    @property
+    def tensor_elements(self) -> list[str]:
+        """Names of the tensor's elements [size]: those of the frame where there is no history.
+
+        With a history `term/[k]`, or `[k]` where whole frames are stacked.
+        """
+        if self.size == len(self.elements):
+            return self.elements
+        counts = self._history.term_counts if self._history is not None else []
+        if len(counts) != len(self.terms):
+            return [f"[{k}]" for k in range(self.size)]
+        return [
+            f"{term.name}/[{k}]"
+            for term, count in zip(self.terms, counts, strict=True)
+            for k in range(count)
+        ]
+
     def read(self) -> str:
         """Read every term into the frame; returns '' or why the frame cannot be used."""
         for read in self._reads:

@@ -1,1 +1,4 @@
-"""One tick. Read `pipeline.py` first."""
+"""One tick. Read `pipeline.py` first.
+
+Ground: `policy` (what infers) and `bind_tensors`. Doors: `build` makes a pipeline, `pipeline` runs.
+"""

@@ -8,7 +8,7 @@ import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.files.arrays import read_statistics, read_tensor
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, Model, StateTensors
 from policy_runner.core.observation.normalization import (
     Normalizer,
     build_normalizer,
@@ -17,7 +17,6 @@ from policy_runner.core.observation.normalization import (
     side_by_side,
 )
 from policy_runner.core.observation.tensor_builder import TensorBuilder
-from policy_runner.core.pipeline.pipeline import Model
 from policy_runner.core.spec import (
     ActionTensor,
     Normalization,
@@ -211,7 +210,7 @@ def state_tensors(state: State, model: Model) -> tuple[Buffer, Buffer]:
     return model.inputs[str(given)], model.outputs[str(result)]
 
 
-def bind_states(spec_file: SpecFile, model: Model) -> list[tuple[Buffer, Buffer, Buffer]]:
+def bind_states(spec_file: SpecFile, model: Model) -> list[StateTensors]:
     """(input, output, value at reset) of every recurrent state.
 
     Raises:

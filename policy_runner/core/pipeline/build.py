@@ -12,7 +12,7 @@ from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Buffer, Model
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.rotation import Quaternion, from_euler
 from policy_runner.core.observation.terms.sources import IMU, Sources
@@ -26,7 +26,8 @@ from policy_runner.core.pipeline.bind_tensors import (
     uncovered,
     unknown,
 )
-from policy_runner.core.pipeline.pipeline import Model, Pipeline
+from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.safety.robot_watch import RobotWatch
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, ProjectedGravityTerm, SpecFile
@@ -76,7 +77,7 @@ def build_pipeline(
         mountings=_turned(mountings or {}, spec, problems),
         beside=spec_file.beside,
     )
-    builders = _tensor_builders(spec_file, model, sources, problems)
+    tensors = _tensor_builders(spec_file, model, sources, problems)
     problems += uncovered(spec_file, model)
     decoder: ActionDecoder | None = None
     try:
@@ -102,13 +103,8 @@ def build_pipeline(
     problems += [] if problems else _unused(spec, file, slots, sources)
     if problems or decoder is None or watch is None or measured is None:
         raise Refusal(problems)
-    return Pipeline(
-        slots,
-        watch,
-        measured,
-        settings,
-        clock_ns,
-        builders=builders,
+    policy = Policy(
+        tensors=tensors,
         states=bind_states(spec_file, model),
         model=model,
         decoder=decoder,
@@ -116,6 +112,7 @@ def build_pipeline(
         clocks=sources.clocks,
         previous_target=previous_target,
     )
+    return Pipeline(policy, slots, watch, measured, settings, clock_ns)
 
 
 def _tensor_builders(
@@ -173,7 +170,7 @@ def _unused(
     unread = [
         Problem(file, f"inputs.{name}", "an input that some term reads", "none", "remove it")
         for name, slot in slots.items()
-        if not slot.arrays and slot.joints is None and not slot.takers
+        if not slot.arrays and slot.joints is None and not slot.keepers
     ]
     return [
         *unread,

@@ -1,13 +1,13 @@
 """One tick, from the newest inputs to a limited command. Read `Pipeline.step` first.
 
 Pure but for its own state: the time and the clock come in as arguments, nothing is logged,
-nothing sleeps; what an operator should know is counted and read by somebody else.
+nothing sleeps; what an operator should know is counted, and the node reads the counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +17,18 @@ from policy_runner.core.command.start_pose import StartPoseMove
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.model import Array, Buffer, Model
-from policy_runner.core.pipeline.policy import BoundPolicy
+from policy_runner.core.model import Array, Buffer
+from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.safety.freshness import Freshness
 from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.core.safety.robot_watch import RobotWatch
 from policy_runner.core.settings import Manner, Settings
-
-__all__ = ["Buffer", "Model", "Pipeline", "Step"]
+from policy_runner.core.spec.elements import ActionElement
 
 
 class Step(NamedTuple):
-    """What one tick decided, and when its parts ended, on the clock that was given [ns]."""
+    """What one tick decided, and when its parts ended on the pipeline's clock [ns]."""
 
     decision: Decision
     command: Array | None  # float64 [elements], in policy joints and units; None: publish nothing
@@ -40,30 +39,60 @@ class Step(NamedTuple):
     decided_ns: int
 
 
-class Pipeline(BoundPolicy):
-    """A bound policy, the robot's rules for it, and the decision of every tick."""
+class Pipeline:
+    """A policy, the robot's rules for it, and the decision of every tick."""
 
     def __init__(
         self,
+        policy: Policy,
         slots: Mapping[str, InputSlot],
         robot_watch: RobotWatch,
         measured: MeasuredPositions,
         settings: Settings,
         clock_ns: Callable[[], int],
-        **policy: Any,
     ) -> None:
-        """`policy`: what `BoundPolicy` takes."""
-        super().__init__(**policy)
+        """Join the parts; `build_pipeline` makes them from a spec.
+
+        Args:
+            policy: what infers; no other pipeline may use it.
+            slots: by input name, the newest values; the policy's terms read the same slots.
+            robot_watch: judges tilt, joint positions and joint speeds.
+            measured: where the commanded joints are measured to be.
+            settings: the robot's rules; assign to `settings` to change them.
+            clock_ns: a monotonic clock [ns], for how long the parts of a tick take.
+        """
+        self.policy = policy
         self.slots = slots
         self.safety = Safety()
         self.operator = Operator()
         self.late_inferences = 0
         self._late_in_a_row = 0
+        self._phase = 0  # ticks since the last inference; one is due at 0
         self._robot_watch = robot_watch
         self._clock_ns = clock_ns
-        self._command = Command(self._decoder.start, measured)
-        self._start_pose = StartPoseMove(self._decoder.start, measured, self._command)
+        self._command = Command(policy.decoder.start, measured)
+        self._start_pose = StartPoseMove(policy.decoder.start, measured, self._command)
         self.settings = settings
+
+    @property
+    def elements(self) -> Sequence[ActionElement]:
+        """The elements of a command, in the order of every array [elements]."""
+        return self.policy.elements
+
+    @property
+    def inferences(self) -> int:
+        """How many inferences there were, those of the policies before this one included."""
+        return self.policy.inferences
+
+    @property
+    def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
+        """See `Policy.observations`."""
+        return self.policy.observations
+
+    @property
+    def raw_action(self) -> Array:
+        """See `Policy.raw_action`."""
+        return self.policy.raw_action
 
     @property
     def settings(self) -> Settings:
@@ -99,13 +128,13 @@ class Pipeline(BoundPolicy):
     def step(self, now_ns: int, outer: Fault | None = None) -> Step:
         """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
 
-        `outer`: what speaks against it outside of here, such as an executor that fell silent.
+        `outer`: a fault found outside the pipeline, for example a silent executor.
         """
         clock = self._clock_ns
         started = clock()
         settings = self._settings
         due = self._phase == 0
-        # 1. May we? Nobody stops it, inputs there and young enough, the robot well, the
+        # 1. May we? No stop by an operator, inputs present and recent, the robot well, the
         # observation finite.
         fault = self._judge_inputs(now_ns, outer, due)
         if self.operator.asks:
@@ -122,8 +151,8 @@ class Pipeline(BoundPolicy):
         if infer:
             if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
                 self.reset()
-                self._observe()  # the frame still has the last action of before
-            fault = self._infer(now_ns)
+                self.policy.observe()  # the frame still has the last action of before
+            fault = self.policy.infer(now_ns)
             inferred = clock()
             fault = fault or self._late(inferred - observed)
             if fault is not None:
@@ -136,14 +165,17 @@ class Pipeline(BoundPolicy):
         return Step(decision, command, infer, started, observed, inferred, clock())
 
     def _judge_inputs(self, now_ns: int, outer: Fault | None, due: bool) -> Fault | None:
-        """The gravest of all that forbids RUN; of equals the first in this order."""
+        """The most severe reason not to run.
+
+        If several are equally severe, the first in this order.
+        """
         stale = self._freshness.fault(now_ns)
         fault = self.operator.fault() or outer
-        if stale is not None and (fault is None or stale.graver_than(fault)):
+        if stale is not None and (fault is None or stale.more_severe_than(fault)):
             fault = stale
         unusable = None
         if due and stale is None:
-            unusable = self._observe()
+            unusable = self.policy.observe()
         if self._robot_watch.watches and (fault is None or fault.decision is Decision.HOLD):
             observed = due and stale is None and unusable is None
             fault = self._robot_watch.fault(observed) or fault
@@ -164,21 +196,21 @@ class Pipeline(BoundPolicy):
         return Fault(Decision.SAFE_STOP, Reason.INFERENCE_LATE, text)
 
     def _gap_since_inference(self, now_ns: int) -> bool:
-        last = self._inferred_at_ns
+        last = self.policy.inferred_at_ns
         return last != NEVER and now_ns - last > self._settings.reset_after_ns
 
     def _decide(self, decision: Decision, inferred: bool) -> Array | None:
         if decision is Decision.RUN:
-            command = self._command.follow(self._decoder.target, self._settings)
-            if inferred and self._last_action_kind == "limited":
-                np.copyto(self._last_action, command)
+            command = self._command.follow(self.policy.decoder.target, self._settings)
+            if inferred:
+                self.policy.commanded(command)
             return command
         if decision is not Decision.STARTING:
             return self._command.stop(self._settings, decision is Decision.SAFE_STOP)
         if self.safety.reason is Reason.MOVING:
             return self._command.move(self._start_pose.target, self._settings)
         self._start_pose.interrupt()
-        # What was commanded before (a move, or a run that a jump of time ended) must not go on.
+        # An earlier command (a move, or a run that a jump of time ended) must not continue.
         return self._command.stop(self._settings) if self._command.commanded else None
 
     def _start_over(self, now_ns: int) -> Decision:
@@ -189,17 +221,22 @@ class Pipeline(BoundPolicy):
         return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
 
     def stop_command(self) -> Array | None:
-        """The last command of all; None while there is nothing to hold (see `Command.last`)."""
+        """The final command before shutdown, see `Command.last`; None: there is nothing to hold."""
         return self._command.last(self._settings)
 
-    def time_jumped(self, forget_inputs: bool) -> None:
-        """Simulation time went back or leapt: phase, histories and ages mean nothing any more.
+    def reset(self) -> None:
+        """Put the policy back to its start, see `Policy.reset`; the next RUN infers at once."""
+        self.policy.reset()
+        self._phase = 0
 
-        With `forget_inputs` the next run waits for new messages; a latched SAFE_STOP stays.
+    def time_jumped(self, forget_inputs: bool) -> None:
+        """Simulation time went back or leapt: phase, histories and ages are invalid now.
+
+        With `forget_inputs` the next run waits for new messages. A latched SAFE_STOP stays.
         """
         self.reset()
         self.safety.time_jumped()
-        self._command.start_anew()
+        self._command.start_fresh()
         if self.safety.decision is not Decision.SAFE_STOP:
             self._start_pose.restart()
         if forget_inputs:
@@ -213,11 +250,12 @@ class Pipeline(BoundPolicy):
     def continue_from(self, before: Pipeline) -> None:
         """Take over from another policy between two ticks.
 
-        The decision with all that is latched, the operator and the counts stay, and the last
-        command, from which the rate limit goes on; histories and states are this one's own.
+        The decision, everything latched, the operator, the counts and the last command are taken
+        over, so the rate limit continues from that command. Histories and states are not.
         """
         self.safety, self.operator = before.safety, before.operator
-        self.inferences, self.late_inferences = before.inferences, before.late_inferences
+        self.policy.inferences = before.policy.inferences
+        self.late_inferences = before.late_inferences
         for name in self.slots.keys() & before.slots.keys():
             self.slots[name].count += before.slots[name].count
             self.slots[name].faults += before.slots[name].faults
@@ -227,8 +265,8 @@ class Pipeline(BoundPolicy):
     def activate(self) -> None:
         """As if just configured: nothing seen, nothing commanded, nothing latched.
 
-        But for the operator: while the emergency stop is pressed it stops, and after one nothing
-        is commanded until somebody arms.
+        Exception: an emergency stop survives. While it is pressed the decision is SAFE_STOP;
+        after that, nothing is commanded until ~/arm is called.
         """
         self.reset()
         armed = not (self._settings.require_arming or self.operator.latched)

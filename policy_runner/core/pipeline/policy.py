@@ -8,79 +8,108 @@ import numpy as np
 
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.inputs.joints import NEVER
-from policy_runner.core.model import Array, Buffer, Model
+from policy_runner.core.model import Array, Buffer, Model, StateTensors
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.counters import Clock
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.spec.elements import ActionElement
 
 
-class BoundPolicy:
+class Policy:
     """The policy's own part of a tick: observe, infer, and the state between inferences.
 
     Histories, recurrent state and the last action advance exactly once per inference and
-    never on HOLD; `reset` starts them anew.
+    never on HOLD; `reset` puts them back to their start.
+
+    Attributes:
+        tensors: the observation tensors that are built from terms, each with its builder and the
+            model's input [builder.size], flat. Constant tensors are not among them.
+        decoder: from the model's outputs to targets. Read it; only the policy may call it.
+        inferences: how many inferences there were.
+        inferred_at_ns: time of the newest inference [ns]; NEVER after a reset.
     """
 
     def __init__(
         self,
-        builders: Sequence[tuple[TensorBuilder, Buffer]],
-        states: Sequence[tuple[Buffer, Buffer, Buffer]],
+        tensors: Sequence[tuple[TensorBuilder, Buffer]],
+        states: Sequence[StateTensors],
         model: Model,
         decoder: ActionDecoder,
         last_action: tuple[str, Array],
         clocks: Sequence[Clock] = (),
         previous_target: Array | None = None,
     ) -> None:
-        """States are (input, output, initial value); clocks advance once per inference.
+        """Bind the parts; `build_pipeline` makes them from a spec.
 
-        `previous_target` receives the decoder's target where a term reads it.
+        Args:
+            tensors: the observation tensors that are built from terms, see above.
+            states: recurrent state. The model carries it itself where it can.
+            model: the loaded model; `tensors`, `states` and `decoder` use its arrays.
+            decoder: from the model's outputs to targets, float64 [elements].
+            last_action: what the spec's `last_action` says (raw, clipped, target or limited), and
+                the array [elements] from which the `last_action` terms read it.
+            clocks: counters of terms, which advance once per inference.
+            previous_target: receives the decoder's target [elements]; None: no term reads it.
         """
-        self.elements: Sequence[ActionElement] = decoder.elements
-        self._builders = builders
-        keep = getattr(model, "keep_states", None)
-        self._reset_kept = keep(states) if keep is not None and states else None
-        self._states = () if self._reset_kept is not None else states
+        self.tensors = tensors
+        self.decoder = decoder
+        self.inferences = 0
+        self.inferred_at_ns = NEVER
         self._model = model
-        self._decoder = decoder
+        self._reset_kept = model.keep_states(states) if states else None
+        self._states = () if self._reset_kept is not None else states
         self._last_action_kind, self._last_action = last_action
         self._clocks = clocks
         self._previous_target = previous_target
-        self._phase = 0  # ticks since the last inference; one is due at 0
-        self._inferred_at_ns = NEVER
-        self.inferences = 0
 
-    def _observe(self) -> Fault | None:
-        for builder, _ in self._builders:
+    def observe(self) -> Fault | None:
+        """Read every term into its frame; the fault of a frame that cannot be used."""
+        for builder, _ in self.tensors:
             why = builder.read()
             if why:
                 return Fault(Decision.HOLD, Reason.OBSERVATION_NOT_FINITE, f"{builder.name}: {why}")
         return None
 
-    def _infer(self, now_ns: int) -> Fault | None:
-        for builder, tensor in self._builders:
+    def infer(self, now_ns: int) -> Fault | None:
+        """Build the tensors from the frames that `observe` filled, then `run`."""
+        for builder, tensor in self.tensors:
             builder.advance(tensor)
+        return self.run(now_ns)
+
+    def run(self, now_ns: int) -> Fault | None:
+        """One inference on what the model's inputs hold; the fault of an unusable action.
+
+        After a fault recurrent states, counters and the last action have not advanced.
+        """
         self._model.run()
-        if not self._decoder.decode():
+        if not self.decoder.decode():
             return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, "the model's output")
         for state, following, _ in self._states:
             np.copyto(state, following)
         for counting in self._clocks:
             counting.advance()
-        self._inferred_at_ns = now_ns
+        self.inferred_at_ns = now_ns
         self.inferences += 1
         if self._last_action_kind != "limited":
-            np.copyto(self._last_action, getattr(self._decoder, self._last_action_kind))
+            np.copyto(self._last_action, getattr(self.decoder, self._last_action_kind))
         if self._previous_target is not None:
-            np.copyto(self._previous_target, self._decoder.target)
+            np.copyto(self._previous_target, self.decoder.target)
         return None
 
+    def commanded(self, command: Array) -> None:
+        """Take the limited command [elements] of the newest inference as the last action.
+
+        Only a policy with `last_action: limited` was trained with it; others ignore it.
+        """
+        if self._last_action_kind == "limited":
+            np.copyto(self._last_action, command)
+
     def reset(self) -> None:
-        """Start histories, recurrent state and the last action anew.
+        """Put histories, recurrent state and the last action back to their start.
 
         The previous target starts where the action's own does: at the default pose.
         """
-        for builder, _ in self._builders:
+        for builder, _ in self.tensors:
             builder.reset()
         for state, _, initial in self._states:
             np.copyto(state, initial)
@@ -88,18 +117,22 @@ class BoundPolicy:
             self._reset_kept()
         for counting in self._clocks:
             counting.reset()
-        self._decoder.reset()
+        self.decoder.reset()
         if self._previous_target is not None:
-            np.copyto(self._previous_target, self._decoder.start)
+            np.copyto(self._previous_target, self.decoder.start)
         self._last_action.fill(0.0)
-        self._inferred_at_ns = NEVER
-        self._phase = 0
+        self.inferred_at_ns = NEVER
+
+    @property
+    def elements(self) -> Sequence[ActionElement]:
+        """The elements of the action, in the order of every array [elements]."""
+        return self.decoder.elements
 
     @property
     def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
         """Per built tensor: the model's buffer, flat, and the names of its elements."""
         found = {}
-        for builder, tensor in self._builders:
+        for builder, tensor in self.tensors:
             names = builder.elements
             if len(names) != tensor.size:  # stacked: which frame is where is the history's order
                 names = [f"[{k}]" for k in range(tensor.size)]
@@ -109,4 +142,4 @@ class BoundPolicy:
     @property
     def raw_action(self) -> Array:
         """The model's output of the newest inference, float64 [elements], before any arithmetic."""
-        return self._decoder.raw
+        return self.decoder.raw

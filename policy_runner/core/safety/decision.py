@@ -48,7 +48,7 @@ class Fault(NamedTuple):
     reason: Reason
     detail: str = ""
 
-    def graver_than(self, other: Fault) -> bool:
+    def more_severe_than(self, other: Fault) -> bool:
         """Whether this one stops where the other only holds."""
         return self.decision is Decision.SAFE_STOP and other.decision is not Decision.SAFE_STOP
 
@@ -62,26 +62,29 @@ class Safety:
         self.decision = Decision.STARTING
         self.reason = Reason.INPUT_MISSING
         self.detail = ""
-        self.armed = True  # False: STARTING goes on until somebody arms
+        self.armed = True  # False: STARTING continues until ~/arm is called
         self._held_since_ns = 0
         self._well_since_ns: int | None = None
         self._armed_again = False
-        self._stopped_by_operator = False  # which no robot lets go of by itself
+        self._stopped_by_operator = False  # never released without ~/arm
         self._recovers = False  # from any other SAFE_STOP, by itself
 
     def activate(self, armed: bool) -> None:
-        """Nothing ran yet, nothing is latched; `armed`: nobody needs to arm."""
+        """Back to STARTING with nothing latched. `armed`: RUN needs no ~/arm."""
         self.reset()
         self.armed = armed
 
     def reset(self) -> None:
-        """Nothing ran yet, nothing is latched; who was armed stays so (time jumped)."""
+        """Back to STARTING with nothing latched. Keeps the armed state.
+
+        Called after a clock jump.
+        """
         self.decision, self.reason, self.detail = Decision.STARTING, Reason.INPUT_MISSING, ""
         self._well_since_ns = None
         self._armed_again = self._stopped_by_operator = False
 
     def time_jumped(self) -> None:
-        """How long all was well means nothing any more; a latched SAFE_STOP stays."""
+        """Forget since when there was no fault. A latched SAFE_STOP stays."""
         if self.decision is Decision.SAFE_STOP:
             self._well_since_ns = None
         else:
@@ -89,20 +92,20 @@ class Safety:
 
     @property
     def is_armed(self) -> bool:
-        """Whether it needs nobody's ~/arm to run (again)."""
+        """Whether it may run (again) without another ~/arm."""
         if self.decision is not Decision.SAFE_STOP:
             return self.armed
         return self._armed_again or (self._recovers and not self._stopped_by_operator)
 
     def arm(self) -> None:
-        """Let go of a latched SAFE_STOP; a fault that is still there keeps it, and asks anew.
+        """Release a latched SAFE_STOP. While there is a fault it stays, and needs another ~/arm.
 
-        An arming that waited would start the robot by itself, whenever it is put right.
+        Do not remember the request: the robot would start on its own as soon as it is repaired.
         """
         self.armed = self._armed_again = True
 
     def disarm(self) -> None:
-        """Stop, until somebody arms."""
+        """Stop until ~/arm is called."""
         self.armed = False
         if self.decision is Decision.STARTING:
             self._set(Decision.STARTING, Reason.NOT_ARMED, _ARM)
@@ -112,7 +115,7 @@ class Safety:
         self._armed_again = False
 
     def fail(self, detail: str) -> None:
-        """Nobody judges any more: the control thread ends with an exception."""
+        """The control thread has crashed; no more decisions will be made."""
         self._set(Decision.SAFE_STOP, Reason.LOOP_FAILED, detail)
 
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:

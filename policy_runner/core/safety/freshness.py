@@ -1,4 +1,4 @@
-"""Are the inputs there, and young enough? Their ages on every tick, and the gravest fault.
+"""Are the inputs there, and young enough? Their ages on every tick, and the most severe fault.
 
 How old an input is, is told by when it arrived. What its header stamps say is judged apart: the
 clocks of real robots are days off, 0, or simulated, and messages that come in time are no danger.
@@ -25,7 +25,7 @@ class Freshness:
         self.worst_age_ns = 0  # of the oldest value at the last judgement
 
     def fault(self, now_ns: int) -> Fault | None:
-        """The gravest fault of an input, of equals the first; notes every input's age."""
+        """The most severe fault of an input, the first of equal ones; notes every input's age."""
         first: Fault | None = None
         worst_ns = 0
         for slot, rule, name in self._watched:
@@ -63,8 +63,8 @@ def zero(slot: InputSlot) -> None:
     """All that the policy reads of this input becomes 0: a command that fell silent."""
     for array in slot.arrays.values():
         array.fill(0.0)
-    for taker in slot.takers.values():
-        taker.zero()
+    for keeper in slot.keepers.values():
+        keeper.zero()
     if slot.joints is not None:
         for array in slot.joints.values.values():
             array.fill(0.0)

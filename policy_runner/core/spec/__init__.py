@@ -1,6 +1,7 @@
 """The policy spec: what `policy.yaml` may say. Other rooms import from here.
 
 `policy` has the whole file, `terms`, `tensors` and `action` its parts, `reader` the checks.
+Ground: `base` and `named_numbers`. Door: this module, and `elements` for the action's elements.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Limit(Strict):
     )
 
     def or_else(self, other: Limit) -> Limit:
-        """This one, with what it does not say from the other."""
+        """Fill unset fields from `other`."""
         pairs = ((self.lower, other.lower), (self.upper, other.upper))
         lower, upper = (b if a is None else a for a, b in pairs)
         rate = other.max_rate if self.max_rate is None else self.max_rate

@@ -324,7 +324,7 @@ class CustomTerm(TermArithmetic):
 
     term: Literal["custom"]
     uses: Name = Field(description="name of the entry point")
-    parameters: dict[str, Any] = Field({}, description="what it is given; its own business")
+    parameters: dict[str, Any] = Field({}, description="passed to the term unchanged")
 
 
 # A new term is a model above, its name here, and a function in `core/observation/terms`.

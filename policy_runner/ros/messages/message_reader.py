@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean
-from policy_runner.core.inputs.slot import InputSlot, Taker
+from policy_runner.core.inputs.slot import InputSlot, ValueKeeper
 
 Reader = Callable[[Any], str]  # '' or why the message is unusable
 _ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")
@@ -41,7 +41,7 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
         for path, leaves in slot.paths.items()
     ]
     makers += [
-        (path, partial(_taking_reader, path, take, example)) for path, take in slot.takers.items()
+        (path, partial(_keeping_reader, path, keep, example)) for path, keep in slot.keepers.items()
     ]
     for path, make in makers:
         try:
@@ -108,17 +108,17 @@ def _field_reader(slot: InputSlot, path: str, leaves: tuple[str, ...], example: 
     return read_slice
 
 
-def _taking_reader(path: str, take: Taker, example: Any) -> Reader:
-    """Hands on what is no fixed set of numbers: an image, or a sequence of any length."""
+def _keeping_reader(path: str, keep: ValueKeeper, example: Any) -> Reader:
+    """Hand the value at `path` to its keeper: an image, or a sequence of any length."""
     if not path:
-        return take
+        return keep
     get = operator.attrgetter(path)
     get(example)
 
-    def read_taken(message: Any) -> str:
-        return take(get(message))
+    def read_kept(message: Any) -> str:
+        return keep(get(message))
 
-    return read_taken
+    return read_kept
 
 
 def _joint_reader(slot: InputSlot) -> Reader:
@@ -127,7 +127,7 @@ def _joint_reader(slot: InputSlot) -> Reader:
     kinds = [(kind, operator.attrgetter(kind)) for kind in slot.joint_kinds]
 
     def read(message: Any) -> str:
-        # arrived_ns is filled in by the taker: it knows how long the message waited.
+        # Whatever polls the topic sets arriving_ns: it knows how long the message waited.
         values = {kind: get(message) for kind, get in kinds}
         return joints.merge(message.name, values, slot.arriving_ns)
 

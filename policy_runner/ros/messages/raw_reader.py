@@ -54,7 +54,7 @@ class SlotReader:
         self._names: list[str] = []
         self._joints: list[tuple[str, Place]] = []
         self._fault = ""
-        self._by_message = bool(getattr(slot, "takers", None))
+        self._by_message = bool(slot.keepers)
 
     def __call__(self, raw: bytes) -> tuple[str, int]:
         """Write the message's numbers; returns why it is unusable, or '', and its stamp [ns]."""

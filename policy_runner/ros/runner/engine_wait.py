@@ -24,8 +24,8 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.service import Service
 
+from policy_runner.backends.engine_process import EngineBuild
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
-from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile

@@ -113,9 +113,7 @@ class RunnerReports:
         self.log_refusals()
         logger = self._node.get_logger()
         interval = self._parameters.value("diagnostics.log_interval")
-        for line in getattr(
-            connected.policy.model, "take_log", tuple
-        )():  # what a backend's library said
+        for line in connected.policy.model.take_log():
             logger.warning(line)
         if loop.error is not None:
             logger.error(

@@ -17,9 +17,9 @@ from policy_runner.ros.sidecar.command_watch import CommandWatch
 from policy_runner.ros.sidecar.parameters import PARAMETERS
 from policy_runner.telemetry.groups import make_groups
 from policy_runner.telemetry.host.identity import read_identity
-from policy_runner.telemetry.host_files import Tree, read_bytes
+from policy_runner.telemetry.host_files import HostFiles, read_bytes
 from policy_runner.telemetry.runner.joined_status import join
-from policy_runner.telemetry.runner.runner_statuses import RunnerBook
+from policy_runner.telemetry.runner.runner_statuses import RunnerStatuses
 from policy_runner.telemetry.sampler import Sampler
 from policy_runner.telemetry.verdict import ERROR, Verdict
 
@@ -42,10 +42,10 @@ class JetsonDiagnostics(Node):
         values = self._table.values()
         for problem in self._table.problems:
             self.get_logger().warning(f"{problem}; the default stands in")
-        tree = Tree(values["root"], read)
-        self._identity = read_identity(tree)
-        self._groups = make_groups(tree, values, self._identity)
-        self._book = RunnerBook(values["policy.runner"])
+        files = HostFiles(values["root"], read)
+        self._identity = read_identity(files)
+        self._groups = make_groups(files, values, self._identity)
+        self._statuses = RunnerStatuses(values["policy.runner"])
         self._silent = False
         self._host: dict[str, Verdict] = {}
         self._sampler = Sampler(
@@ -100,7 +100,7 @@ class JetsonDiagnostics(Node):
         now_ns = time.monotonic_ns()
         silences = (self._table.value(f"policy.{name}silence") for name in ("", "command_"))
         silence_ns, command_silence_ns = (int(silence * 1e9) for silence in silences)
-        joined = join(self._book, self._host, now_ns, silence_ns, command, command_silence_ns)
+        joined = join(self._statuses, self._host, now_ns, silence_ns, command, command_silence_ns)
         problems = self._table.problems
         values = {**joined.values, "parameter problems": "; ".join(problems) or "none"}
         if not problems:
@@ -127,7 +127,7 @@ class JetsonDiagnostics(Node):
         now = time.monotonic_ns()
         for status in message.status:
             # A cheap test first: this callback sees every node's statuses.
-            if self._book.prefix in status.name:
+            if self._statuses.prefix in status.name:
                 values = {pair.key: pair.value for pair in status.values}
                 level = level_number(status.level)
-                self._book.take(status.name, level, status.message, values, now)
+                self._statuses.take(status.name, level, status.message, values, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, Unreadable, missing
 from policy_runner.telemetry.verdict import OK, Hysteresis, Verdict
 
 _CPU = "sys/devices/system/cpu"
@@ -58,16 +58,16 @@ class CpuReading:
 class CpuReader:
     """Reads the CPU group; keeps the last counters for the deltas."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._names = _possible_cores(tree)
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
+        self._names = _possible_cores(files)
         self._last: dict[str, tuple[int, int]] = {}
-        self._policies = _policies(tree, self._names)
+        self._policies = _policies(files, self._names)
 
     def read(self, now_ns: int) -> CpuReading:
         """One sample; `now_ns` is not needed, since the counters carry their own time."""
         try:
-            counters = _counters(self._tree.text("proc/stat"))
+            counters = _counters(self._files.text("proc/stat"))
         except Unreadable as error:
             counters = {}
             self._last = {}
@@ -84,19 +84,19 @@ class CpuReader:
         hardware: list[float] = []
         for policy, names in self._policies.items():
             base = f"{_CPU}/cpufreq/{policy}"
-            clock = self._tree.number(f"{base}/scaling_cur_freq", _KHZ_TO_MHZ)
+            clock = self._files.number(f"{base}/scaling_cur_freq", _KHZ_TO_MHZ)
             clocks.update((name, clock) for name in names)
             for file, into in (
                 ("scaling_max_freq", limits),
                 ("cpuinfo_max_freq", hardware),
             ):
-                value = self._tree.number(f"{base}/{file}", _KHZ_TO_MHZ).value
+                value = self._files.number(f"{base}/{file}", _KHZ_TO_MHZ).value
                 if value is not None:
                     into.append(value)
         no_clock = missing("no cpufreq on this host")
         return CpuReading(
             load=loads["cpu"],
-            load_average=self._tree.number("proc/loadavg"),
+            load_average=self._files.number("proc/loadavg"),
             cores=tuple(
                 Core(name, loads[name], self._clock(name, loads, clocks, no_clock))
                 for name in self._names
@@ -165,22 +165,22 @@ def core_list(text: str) -> list[int]:
     return numbers if len(numbers) <= _MOST_CORES else []
 
 
-def _possible_cores(tree: Tree) -> tuple[str, ...]:
+def _possible_cores(files: HostFiles) -> tuple[str, ...]:
     """Names of all cores, also of those that the power mode switched off: keys stay constant."""
-    numbers = core_list(tree.text_or(f"{_CPU}/present"))
+    numbers = core_list(files.text_or(f"{_CPU}/present"))
     if not numbers:
-        names = {name for name in _counters(tree.text_or("proc/stat")) if name != "cpu"}
+        names = {name for name in _counters(files.text_or("proc/stat")) if name != "cpu"}
         numbers = sorted(int(name[3:]) for name in names)
     return tuple(f"cpu{number}" for number in numbers)
 
 
-def _policies(tree: Tree, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def _policies(files: HostFiles, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """cpufreq policies and their cores; without a list, those up to the next policy's first."""
-    found = [path.rsplit("/", 1)[1] for path in tree.glob(f"{_CPU}/cpufreq/policy[0-9]*")]
+    found = [path.rsplit("/", 1)[1] for path in files.glob(f"{_CPU}/cpufreq/policy[0-9]*")]
     firsts = [int(name[6:]) for name in found] + [1 << 30]
     policies = {}
     for index, policy in enumerate(found):
-        related = tree.text_or(f"{_CPU}/cpufreq/{policy}/related_cpus").split()
+        related = files.text_or(f"{_CPU}/cpufreq/{policy}/related_cpus").split()
         cores = {f"cpu{number}" for number in related if number.isdigit()}
         if not cores:
             cores = {n for n in names if firsts[index] <= int(n[3:]) < firsts[index + 1]}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 _GB = 1e9
@@ -31,15 +31,15 @@ class DiskReading:
 
 
 class DiskReader:
-    """Reads the disk group. `paths` are absolute on the machine whose root the tree is."""
+    """Reads the disk group. `paths` are absolute on the machine that the files are of."""
 
     def __init__(
         self,
-        tree: Tree,
+        files: HostFiles,
         paths: Sequence[str],
         statvfs: Callable[[str], Any] = os.statvfs,
     ) -> None:
-        self._tree = tree
+        self._files = files
         self._paths = tuple(paths)
         self._statvfs = statvfs
 
@@ -49,7 +49,7 @@ class DiskReader:
 
     def _volume(self, path: str) -> Volume:
         try:
-            info = self._statvfs(self._tree.path(path.lstrip("/")))
+            info = self._statvfs(self._files.path(path.lstrip("/")))
         except OSError as error:
             none = missing(os.strerror(error.errno or 0))
             return Volume(path, none, none, none)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import ERROR, OK, Verdict
 
 _OLD = "sys/devices/pwm-fan"
@@ -32,8 +32,8 @@ class FanReading:
 class FanReader:
     """Finds drive and tachometer (separate hwmon chips on a Jetson) and watches for a stall."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
         self._drive = self._rpm = self._enable = ""
         self._reads_left = 0
         self._still_ns: int | None = None
@@ -44,7 +44,7 @@ class FanReader:
             self._find()
             self._reads_left = _LOOK_AGAIN
         self._reads_left -= 1
-        number = self._tree.number
+        number = self._files.number
         drive = number(self._drive, 100.0 / _FULL) if self._drive else missing("no fan output")
         rpm = number(self._rpm) if self._rpm else missing("no tachometer")
         enabled = number(self._enable) if self._enable else missing("not told")
@@ -57,18 +57,18 @@ class FanReader:
         return FanReading(drive, rpm, enabled, still)
 
     def _find(self) -> None:
-        tree = self._tree
-        for base in tree.glob("sys/class/hwmon/hwmon*"):
-            if not self._drive and tree.exists(f"{base}/pwm1"):
+        files = self._files
+        for base in files.glob("sys/class/hwmon/hwmon*"):
+            if not self._drive and files.exists(f"{base}/pwm1"):
                 self._drive = f"{base}/pwm1"
-                if tree.exists(f"{base}/pwm1_enable"):
+                if files.exists(f"{base}/pwm1_enable"):
                     self._enable = f"{base}/pwm1_enable"
             for name in ("rpm", "fan1_input"):
-                if not self._rpm and tree.exists(f"{base}/{name}"):
+                if not self._rpm and files.exists(f"{base}/{name}"):
                     self._rpm = f"{base}/{name}"
-        if not self._drive and tree.exists(f"{_OLD}/cur_pwm"):
+        if not self._drive and files.exists(f"{_OLD}/cur_pwm"):
             self._drive = f"{_OLD}/cur_pwm"
-        if not self._rpm and tree.exists(f"{_OLD}/rpm_measured"):
+        if not self._rpm and files.exists(f"{_OLD}/rpm_measured"):
             self._rpm = f"{_OLD}/rpm_measured"
 
 

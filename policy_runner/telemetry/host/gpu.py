@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import OK, WARN, Verdict
 
 _DEVFREQ = "sys/class/devfreq"
@@ -44,8 +44,8 @@ class GpuReading:
 class GpuReader:
     """Looks for the GPU again while there is none: devfreq may appear after the service starts."""
 
-    def __init__(self, tree: Tree, nvml: Any = None) -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles, nvml: Any = None) -> None:
+        self._files = files
         self._nvml = nvml
         self._asked_nvml = nvml is not None
         self._devfreq = ""
@@ -63,26 +63,26 @@ class GpuReader:
             return sysfs
         if not self._asked_nvml:
             self._asked_nvml = True
-            # Only for the machine's own root: a tree in a folder has no GPU of its own.
-            self._nvml = open_nvml() if self._tree.root == "/" else None
+            # Only for the machine's own root: files in another folder have no GPU of its own.
+            self._nvml = open_nvml() if self._files.root == "/" else None
         if self._nvml is None:
             return sysfs
         return _merge(sysfs, read_nvml(self._nvml))
 
     def _find(self) -> None:
-        tree = self._tree
-        for base in tree.glob(f"{_DEVFREQ}/*"):
-            node = tree.text_or(f"{base}/device/of_node/name")
+        files = self._files
+        for base in files.glob(f"{_DEVFREQ}/*"):
+            node = files.text_or(f"{base}/device/of_node/name")
             word = base.rsplit("/", 1)[1].rsplit(".", 1)[-1]
             if node in _NAMES or word in _NAMES:
                 self._devfreq, self._load = base, f"{base}/device/load"
-        if not self._devfreq and tree.exists(_THOR):
+        if not self._devfreq and files.exists(_THOR):
             self._devfreq = _THOR
-        if not self._load or not tree.exists(self._load):
-            self._load = next((path for path in _LOADS if tree.exists(path)), "")
+        if not self._load or not files.exists(self._load):
+            self._load = next((path for path in _LOADS if files.exists(path)), "")
 
     def _sysfs(self) -> GpuReading:
-        number, base = self._tree.number, self._devfreq
+        number, base = self._files.number, self._devfreq
         none = missing("no GPU found")
         no_load = missing("not in sysfs on this board (NVML: install nvidia-ml-py)")
         return GpuReading(
@@ -92,7 +92,7 @@ class GpuReader:
             clock=number(f"{base}/cur_freq", 1e-6) if base else none,
             clock_low=number(f"{base}/min_freq", 1e-6) if base else none,
             clock_high=number(f"{base}/max_freq", 1e-6) if base else none,
-            governor=self._tree.text_or(f"{base}/governor") if base else "",
+            governor=self._files.text_or(f"{base}/governor") if base else "",
             memory_used=missing("shared with the CPU" if base or self._load else none.reason),
             power=missing("see the power status" if base or self._load else none.reason),
             temperature=missing("see the temperature status" if base else none.reason),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from policy_runner.telemetry.host_files import Reading, Tree
+from policy_runner.telemetry.host_files import HostFiles, Reading
 
 _DEVICE_TREE = "proc/device-tree"
 _DMI = "sys/class/dmi/id"
@@ -34,31 +34,31 @@ class Identity:
         return " ".join(word for word in (self.model, self.serial or self.host) if word)
 
 
-def read_identity(tree: Tree) -> Identity:
+def read_identity(files: HostFiles) -> Identity:
     """Read the identity once; every missing source leaves its text empty."""
-    model = tree.text_or(f"{_DEVICE_TREE}/model") or _dmi_model(tree)
-    compatible = tree.text_or(f"{_DEVICE_TREE}/compatible").split("\0")
+    model = files.text_or(f"{_DEVICE_TREE}/model") or _dmi_model(files)
+    compatible = files.text_or(f"{_DEVICE_TREE}/compatible").split("\0")
     return Identity(
-        model=model or _processor(tree),
-        serial=tree.text_or(f"{_DEVICE_TREE}/serial-number"),
-        host=tree.text_or("proc/sys/kernel/hostname"),
+        model=model or _processor(files),
+        serial=files.text_or(f"{_DEVICE_TREE}/serial-number"),
+        host=files.text_or("proc/sys/kernel/hostname"),
         compatible=tuple(name for name in compatible if name),
     )
 
 
-def uptime(tree: Tree) -> Reading:
+def uptime(files: HostFiles) -> Reading:
     """Seconds since boot."""
-    return tree.number("proc/uptime")
+    return files.number("proc/uptime")
 
 
-def _dmi_model(tree: Tree) -> str:
-    parts = [tree.text_or(f"{_DMI}/{name}") for name in ("sys_vendor", "product_name")]
+def _dmi_model(files: HostFiles) -> str:
+    parts = [files.text_or(f"{_DMI}/{name}") for name in ("sys_vendor", "product_name")]
     return " ".join(part for part in parts if part.lower() not in _EMPTY_DMI)
 
 
-def _processor(tree: Tree) -> str:
+def _processor(files: HostFiles) -> str:
     """Name of the processor, where neither device tree nor DMI tell a model (virtual machines)."""
-    found = re.search(r"^model name\s*:\s*(.+)$", tree.text_or("proc/cpuinfo"), re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.+)$", files.text_or("proc/cpuinfo"), re.MULTILINE)
     return found.group(1).strip() if found else ""
 
 
@@ -118,9 +118,9 @@ class Jetson:
     jetpack: str = ""
 
 
-def read_jetson(tree: Tree, identity: Identity) -> Jetson:
-    """Identify the board; in containers the release file is often missing, the tree is not."""
-    release = tree.text_or("etc/nv_tegra_release")
+def read_jetson(files: HostFiles, identity: Identity) -> Jetson:
+    """Identify the board. A container may lack the release file; it has the device tree."""
+    release = files.text_or("etc/nv_tegra_release")
     l4t = l4t_version(release)
     family = next(
         (name for prefix, name in _FAMILIES for c in identity.compatible if c.startswith(prefix)),

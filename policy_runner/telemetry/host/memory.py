@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, Unreadable, missing
 from policy_runner.telemetry.verdict import ERROR, OK, Hysteresis, Verdict
 
 _KB_TO_MB = 1024 / 1e6
@@ -25,21 +25,21 @@ class EmcReading:
     cap: Reading = _NOT_THERE
 
 
-def read_emc(tree: Tree) -> EmcReading:
+def read_emc(files: HostFiles) -> EmcReading:
     """One sample; each missing figure says why."""
-    clock = _first(tree, (_THOR, _RATE), _HZ_TO_MHZ)
-    activity = _first(tree, _LOADS, 1.0)
+    clock = _first(files, (_THOR, _RATE), _HZ_TO_MHZ)
+    activity = _first(files, _LOADS, 1.0)
     load = activity
     if activity.value is not None:
         # Activity counts in kHz of the memory clock.
         load = Reading(activity.value / (clock.value * 1e3) * 100.0) if clock.value else clock
-    return EmcReading(clock, load, _first(tree, _CAPS, _HZ_TO_MHZ))
+    return EmcReading(clock, load, _first(files, _CAPS, _HZ_TO_MHZ))
 
 
-def _first(tree: Tree, files: tuple[str, ...], scale: float) -> Reading:
+def _first(files: HostFiles, paths: tuple[str, ...], scale: float) -> Reading:
     reading = missing("not there")
-    for file in files:
-        reading = tree.number(file, scale)
+    for file in paths:
+        reading = files.number(file, scale)
         if reading.value is not None:
             break
     return reading
@@ -68,13 +68,13 @@ class MemoryReading:
 class MemoryReader:
     """Reads the memory group."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
 
     def read(self, now_ns: int) -> MemoryReading:
         """One sample."""
         try:
-            lines = self._tree.text("proc/meminfo").splitlines()
+            lines = self._files.text("proc/meminfo").splitlines()
             reason = "not in /proc/meminfo"
         except Unreadable as error:
             lines, reason = [], f"/proc/meminfo: {error}"
@@ -99,12 +99,12 @@ class MemoryReader:
             swap_used=swap_used,
             gpu_mapped=found.get("NvMapMemUsed", none),
             oom_kills=self._oom_kills(),
-            emc=read_emc(self._tree),
+            emc=read_emc(self._files),
         )
 
     def _oom_kills(self) -> Reading:
         """Programs that the kernel ended for want of memory, since boot."""
-        for line in self._tree.text_or("proc/vmstat").splitlines():
+        for line in self._files.text_or("proc/vmstat").splitlines():
             name, _, value = line.partition(" ")
             if name == "oom_kill" and value.isdigit():
                 return Reading(float(value))

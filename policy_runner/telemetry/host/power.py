@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from policy_runner.telemetry.host.power_mode import PowerModes
-from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 _CHIPS = {"ina3221", "ina238", "ina226", "ina219"}
@@ -71,15 +71,15 @@ class PowerReader:
     is not shown.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
         self._places: dict[str, _Place] = {}
         self._reads_left = 0
 
     def read(self, now_ns: int) -> PowerReading:
         """One sample."""
         if self._reads_left <= 0:
-            self._places.update((place.name, place) for place in find_rails(self._tree))
+            self._places.update((place.name, place) for place in find_rails(self._files))
             self._reads_left = _LOOK_AGAIN
         self._reads_left -= 1
         rails = tuple(self._rail(place) for place in self._places.values())
@@ -88,15 +88,15 @@ class PowerReader:
         return PowerReading(rails, *total(rails))
 
     def _rail(self, place: _Place) -> Rail:
-        voltage = self._tree.number(place.voltage, 1e-3)
-        current = self._tree.number(place.current, 1e-3)
+        voltage = self._files.number(place.voltage, 1e-3)
+        current = self._files.number(place.current, 1e-3)
         if place.power:
-            power = self._tree.number(place.power, place.power_scale)
+            power = self._files.number(place.power, place.power_scale)
         elif voltage.value is None or current.value is None:
             power = missing(voltage.reason or current.reason)
         else:
             power = Reading(voltage.value * current.value)
-        alarm = any(self._tree.number(file).value for file in place.alarms)
+        alarm = any(self._files.number(file).value for file in place.alarms)
         return Rail(place.name, power, voltage, current, alarm)
 
 
@@ -116,15 +116,15 @@ def total(rails: tuple[Rail, ...]) -> tuple[Reading, str]:
     return missing(reason), "n/a"
 
 
-def find_rails(tree: Tree) -> list[_Place]:
+def find_rails(files: HostFiles) -> list[_Place]:
     """Rails of all monitors, each chip once although sysfs shows it in several places."""
     chips: dict[str, str] = {}
     for pattern in _PLACES:
-        for base in tree.glob(pattern):
-            if tree.text_or(f"{base}/name") in _CHIPS:
-                chips.setdefault(os.path.realpath(tree.path(base)), base)
-    places = [place for base in chips.values() for place in _chip_rails(tree, base)]
-    places += [_iio_rail(file, tree.text_or(file)) for file in tree.glob(_IIO)]
+        for base in files.glob(pattern):
+            if files.text_or(f"{base}/name") in _CHIPS:
+                chips.setdefault(os.path.realpath(files.path(base)), base)
+    places = [place for base in chips.values() for place in _chip_rails(files, base)]
+    places += [_iio_rail(file, files.text_or(file)) for file in files.glob(_IIO)]
     seen: dict[str, int] = {}
     unique = []
     for place in places:  # two monitors with one label are two rails
@@ -133,27 +133,27 @@ def find_rails(tree: Tree) -> list[_Place]:
     return unique
 
 
-def _chip_rails(tree: Tree, base: str) -> list[_Place]:
-    if tree.text_or(f"{base}/name") != "ina3221":
-        return [_single_rail(tree, base)]
+def _chip_rails(files: HostFiles, base: str) -> list[_Place]:
+    if files.text_or(f"{base}/name") != "ina3221":
+        return [_single_rail(files, base)]
     places = []
     for channel in (1, 2, 3):  # 4 to 6 are shunt voltages, 7 their sum
-        label = tree.text_or(f"{base}/in{channel}_label")
+        label = files.text_or(f"{base}/in{channel}_label")
         current = f"{base}/curr{channel}_input"
         if not label or "NC" in label.split() or "sum of shunt" in label:
             continue
-        if tree.exists(current):
+        if files.exists(current):
             alarms = [f"{base}/curr{channel}_{kind}_alarm" for kind in ("crit", "max")]
-            known = tuple(file for file in alarms if tree.exists(file))
+            known = tuple(file for file in alarms if files.exists(file))
             places.append(_Place(label, f"{base}/in{channel}_input", current, "", 1.0, known))
     return places
 
 
-def _single_rail(tree: Tree, base: str) -> _Place:
+def _single_rail(files: HostFiles, base: str) -> _Place:
     """INA238 and relatives: one rail with its own power register in microwatts."""
-    label = tree.text_or(f"{base}/label") or tree.text_or(f"{base}/in1_label") or "VIN"
+    label = files.text_or(f"{base}/label") or files.text_or(f"{base}/in1_label") or "VIN"
     power = f"{base}/power1_input"
-    own = power if tree.exists(power) else ""
+    own = power if files.exists(power) else ""
     return _Place(label, f"{base}/in1_input", f"{base}/curr1_input", own, 1e-6, ())
 
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from policy_runner.telemetry.host_files import Tree, Unreadable
+from policy_runner.telemetry.host_files import HostFiles, Unreadable
 
 _STATUS = "var/lib/nvpmodel/status"
 _CONF = "etc/nvpmodel.conf"
@@ -76,8 +76,8 @@ class PowerModeReader:
     gives the output of `nvpmodel -q` or '' and may take a second.
     """
 
-    def __init__(self, tree: Tree, query: Callable[[], str] = lambda: "") -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles, query: Callable[[], str] = lambda: "") -> None:
+        self._files = files
         self._query = query
         self._known = PowerModes((), None, reason="not read yet")
         self._reads_left = 0
@@ -86,10 +86,10 @@ class PowerModeReader:
         """One sample; the status file holds the pending mode if a reboot was declined."""
         ask = self._reads_left <= 0
         if ask:
-            self._known = _read_conf(self._tree)
+            self._known = _read_conf(self._files)
             self._reads_left = _LOOK_AGAIN
         self._reads_left -= 1
-        number = parse_status(self._tree.text_or(_STATUS))
+        number = parse_status(self._files.text_or(_STATUS))
         if number is not None:
             # Without the configuration only the id is known; ids mean nothing across boards.
             current = next((mode for mode in self._known.modes if mode.number == number), None)
@@ -116,23 +116,23 @@ def nvpmodel_query() -> str:
     return done.stdout
 
 
-def read_power_modes(tree: Tree) -> PowerModes:
+def read_power_modes(files: HostFiles) -> PowerModes:
     """Modes and the present one, once."""
-    return PowerModeReader(tree).read(0)
+    return PowerModeReader(files).read(0)
 
 
-def _read_conf(tree: Tree) -> PowerModes:
+def _read_conf(files: HostFiles) -> PowerModes:
     try:
-        modes, default = parse_conf(tree.text(conf_path(tree)))
+        modes, default = parse_conf(files.text(conf_path(files)))
     except Unreadable as error:
         return PowerModes((), None, None, f"/{_CONF}: {error}")
     return PowerModes(modes, None, default)
 
 
-def conf_path(tree: Tree) -> str:
+def conf_path(files: HostFiles) -> str:
     """The configuration below the root: on the board it is an absolute symbolic link."""
     try:
-        target = os.readlink(tree.path(_CONF))
+        target = os.readlink(files.path(_CONF))
     except OSError:
         return _CONF
     return target.lstrip("/") if os.path.isabs(target) else f"etc/{target}"

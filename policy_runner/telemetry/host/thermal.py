@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from policy_runner.telemetry.host_files import Reading, Tree, Unreadable, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, Unreadable, missing
 from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 _THERMAL = "sys/class/thermal"
@@ -93,29 +93,29 @@ class ThermalReader:
     numbers move. A sensor once seen keeps its name, so that the keys stay the same.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
         self._places: dict[str, _Place] = {}
         self._reads_left = 0
 
     def read(self, now_ns: int) -> ThermalReading:
         """One sample."""
         if self._reads_left <= 0:
-            self._places.update((place.name, place) for place in _find(self._tree))
+            self._places.update((place.name, place) for place in _find(self._files))
             self._reads_left = _LOOK_AGAIN
         self._reads_left -= 1
         sensors = []
         for place in self._places.values():
-            value = temperature(self._tree, place.file)
+            value = temperature(self._files, place.file)
             if value.reason in ("not there", "device gone"):
                 self._reads_left = 0
             sensors.append(Temperature(place.name, value, place.limits))
         return ThermalReading(tuple(sensors), "" if sensors else "no temperature sensor")
 
 
-def temperature(tree: Tree, file: str) -> Reading:
+def temperature(files: HostFiles, file: str) -> Reading:
     """One temperature [°C] from a file in millidegrees; a sensor that is off has no value."""
-    reading = tree.number(file, _MILLI)
+    reading = files.number(file, _MILLI)
     if reading.value is not None and not _COLDEST < reading.value < _HOTTEST:
         return missing(f"switched off ({reading.value:g} °C)")
     return reading
@@ -129,9 +129,9 @@ def zone_name(kind: str) -> str:
     return name
 
 
-def _find(tree: Tree) -> list[_Place]:
+def _find(files: HostFiles) -> list[_Place]:
     zones = [
-        place for path in tree.glob(f"{_THERMAL}/thermal_zone*") if (place := _zone(tree, path))
+        place for path in files.glob(f"{_THERMAL}/thermal_zone*") if (place := _zone(files, path))
     ]
     board = Limits(
         throttle=min((z.limits.throttle for z in zones if z.limits.throttle), default=None),
@@ -140,7 +140,7 @@ def _find(tree: Tree) -> list[_Place]:
     )
     if board.known:
         zones = [z if z.limits.known else replace(z, limits=board) for z in zones]
-    places = zones + _hwmon(tree, {place.name for place in zones})
+    places = zones + _hwmon(files, {place.name for place in zones})
     seen: dict[str, int] = {}
     unique = []
     for place in places:
@@ -149,25 +149,25 @@ def _find(tree: Tree) -> list[_Place]:
     return unique
 
 
-def _zone(tree: Tree, path: str) -> _Place | None:
+def _zone(files: HostFiles, path: str) -> _Place | None:
     try:
-        name = zone_name(tree.text(f"{path}/type"))
+        name = zone_name(files.text(f"{path}/type"))
     except Unreadable:
         return None
     if name in _NOT_SENSORS:
         return None
-    return _Place(name, f"{path}/temp", _zone_limits(tree, path))
+    return _Place(name, f"{path}/temp", _zone_limits(files, path))
 
 
-def _zone_limits(tree: Tree, path: str) -> Limits:
-    surface = _hot_surface_trips(tree, path)
+def _zone_limits(files: HostFiles, path: str) -> Limits:
+    surface = _hot_surface_trips(files, path)
     passive, hot, critical = [], [], []
-    for file in tree.glob(f"{path}/trip_point_*_type"):
+    for file in files.glob(f"{path}/trip_point_*_type"):
         number = file.rsplit("_", 2)[1]
-        value = temperature(tree, f"{path}/trip_point_{number}_temp").value
+        value = temperature(files, f"{path}/trip_point_{number}_temp").value
         if value is None or value <= 0.0:
             continue
-        kind = tree.text_or(file)
+        kind = files.text_or(file)
         if kind == "passive" and number not in surface:
             passive.append(value)
         elif kind == "hot":
@@ -180,43 +180,43 @@ def _zone_limits(tree: Tree, path: str) -> Limits:
     return replace(limits, source="own") if limits.known else limits
 
 
-def _hot_surface_trips(tree: Tree, path: str) -> set[str]:
+def _hot_surface_trips(files: HostFiles, path: str) -> set[str]:
     """Numbers of the passive trips that slow nothing down.
 
     The bindings tell it where the kernel shows them (`cdevN`, `cdevN_trip_point`); else, on a
     Jetson, a passive trip at 75 °C or less is the touch-temperature notice.
     """
     bound: dict[str, set[str]] = {}
-    for file in tree.glob(f"{path}/cdev*_trip_point"):
-        device = tree.text_or(f"{file.removesuffix('_trip_point')}/type")
-        bound.setdefault(tree.text_or(file), set()).add(device)
+    for file in files.glob(f"{path}/cdev*_trip_point"):
+        device = files.text_or(f"{file.removesuffix('_trip_point')}/type")
+        bound.setdefault(files.text_or(file), set()).add(device)
     surface = {trip for trip, devices in bound.items() if devices == {"hot-surface-alert"}}
-    if not bound and _is_jetson(tree):
-        for file in tree.glob(f"{path}/trip_point_*_temp"):
-            value = temperature(tree, file).value
+    if not bound and _is_jetson(files):
+        for file in files.glob(f"{path}/trip_point_*_temp"):
+            value = temperature(files, file).value
             if value is not None and value <= _HOT_SURFACE:
                 surface.add(file.rsplit("_", 2)[1])
     return surface
 
 
-def _is_jetson(tree: Tree) -> bool:
-    compatible = tree.text_or("proc/device-tree/compatible")
-    return "nvidia,tegra" in compatible or tree.exists("etc/nv_tegra_release")
+def _is_jetson(files: HostFiles) -> bool:
+    compatible = files.text_or("proc/device-tree/compatible")
+    return "nvidia,tegra" in compatible or files.exists("etc/nv_tegra_release")
 
 
-def _hwmon(tree: Tree, zones: set[str]) -> list[_Place]:
+def _hwmon(files: HostFiles, zones: set[str]) -> list[_Place]:
     """hwmon sensors, without those that only mirror a thermal zone (named or linked so)."""
     places = []
-    for base in tree.glob(f"{_HWMON}/hwmon*"):
-        chip = tree.text_or(f"{base}/name")
+    for base in files.glob(f"{_HWMON}/hwmon*"):
+        chip = files.text_or(f"{base}/name")
         if not chip or zone_name(chip) in zones:
             continue
-        if tree.exists(f"{base}/device/type") and tree.exists(f"{base}/device/temp"):
+        if files.exists(f"{base}/device/type") and files.exists(f"{base}/device/temp"):
             continue
-        for file in tree.glob(f"{base}/temp*_input"):
+        for file in files.glob(f"{base}/temp*_input"):
             stem = file.removesuffix("_input")
-            label = tree.text_or(f"{stem}_label") or stem.rsplit("/temp", 1)[1]
-            critical = temperature(tree, f"{stem}_crit").value
+            label = files.text_or(f"{stem}_label") or stem.rsplit("/temp", 1)[1]
+            critical = temperature(files, f"{stem}_crit").value
             limits = Limits(None, critical, "own") if critical and critical > 0.0 else Limits()
             places.append(_Place(f"{chip} {label}", file, limits))
     return places

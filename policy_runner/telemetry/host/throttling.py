@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Verdict
 
 _COOLING = "sys/class/thermal/cooling_device*"
@@ -63,8 +63,8 @@ class ThrottlingReading:
 class ThrottlingReader:
     """Finds the devices once (again every now and then), then reads states and counters."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
         self._alerts: dict[str, str] = {}
         self._caps: dict[str, list[str]] = {}
         self._counters: dict[str, list[str]] = {}
@@ -78,7 +78,7 @@ class ThrottlingReader:
             self._find()
             self._reads_left = _LOOK_AGAIN
         self._reads_left -= 1
-        number = self._tree.number
+        number = self._files.number
         return ThrottlingReading(
             alerts=tuple((n, number(f"{base}/cur_state")) for n, base in self._alerts.items()),
             caps=tuple(
@@ -96,8 +96,8 @@ class ThrottlingReader:
 
     def _find(self) -> None:
         caps: dict[str, list[str]] = {}
-        for base in self._tree.glob(_COOLING):
-            kind = self._tree.text_or(f"{base}/type")
+        for base in self._files.glob(_COOLING):
+            kind = self._files.text_or(f"{base}/type")
             if kind == "hot-surface-alert":
                 self._surface = base
             elif kind.endswith("-throttle-alert"):
@@ -106,21 +106,21 @@ class ThrottlingReader:
                 caps.setdefault(kind, []).append(base)  # processors of a PC share one type
         self._caps.update(caps)
         found: dict[str, list[str]] = {}
-        for file in self._tree.glob("sys/class/hwmon/hwmon*/oc*_cnt"):
+        for file in self._files.glob("sys/class/hwmon/hwmon*/oc*_cnt"):
             match = _COUNTER.search(file)
-            if match and self._tree.text_or(f"{file.rsplit('/', 1)[0]}/name") == "soctherm_oc":
+            if match and self._files.text_or(f"{file.rsplit('/', 1)[0]}/name") == "soctherm_oc":
                 found[f"oc{match[1]}"] = [file]
-        for file in self._tree.glob(_INTEL):
+        for file in self._files.glob(_INTEL):
             found.setdefault(file.rsplit("/", 1)[1].removesuffix("_count"), []).append(file)
         self._counters.update(found)
 
     def _highest(self, bases: list[str], file: str) -> Reading:
-        readings = [self._tree.number(f"{base}/{file}") for base in bases]
+        readings = [self._files.number(f"{base}/{file}") for base in bases]
         known = [reading.value for reading in readings if reading.value is not None]
         return Reading(max(known)) if known else readings[0]
 
     def _counter(self, name: str, files: list[str], now_ns: int) -> Counter:
-        readings = [self._tree.number(file) for file in files]
+        readings = [self._files.number(file) for file in files]
         bad = next((reading for reading in readings if reading.value is None), None)
         if bad:
             self._last.pop(name, None)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from policy_runner.telemetry.runner.command_rate import CommandReading, command_values
-from policy_runner.telemetry.runner.runner_statuses import Part, Runner, RunnerBook
+from policy_runner.telemetry.runner.runner_statuses import Part, Runner, RunnerStatuses
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
 # A loop below this share of its rate is late, even if no single deadline was missed.
@@ -36,7 +36,7 @@ _FROM_RUNNER = (
 
 
 def join(
-    book: RunnerBook,
+    statuses: RunnerStatuses,
     host: Mapping[str, Verdict],
     now_ns: int,
     silence_ns: int,
@@ -49,25 +49,27 @@ def join(
     was heard before counts as hung or gone; `command` what its command topic carries, seen
     from outside, and `command_silence_ns` after which that is silent.
     """
-    if book.runners:
-        verdicts = [_one(runner, host, now_ns, silence_ns) for runner in book.runners.values()]
+    if statuses.runners:
+        verdicts = [_one(runner, host, now_ns, silence_ns) for runner in statuses.runners.values()]
         worst = max(verdicts, key=lambda verdict: verdict.level)
     else:
         values = _values(Runner("n/a: never seen"), host, None)
-        worst = Verdict(STALE, f"no {book.prefix} seen on /diagnostics yet", values)
+        worst = Verdict(STALE, f"no {statuses.prefix} seen on /diagnostics yet", values)
     worst = replace(worst, values={**worst.values, **command_values(command)})
-    stopped = _commands_stopped(book, command, command_silence_ns)
+    stopped = _commands_stopped(statuses, command, command_silence_ns)
     if stopped and worst.level < ERROR:
         return replace(worst, level=ERROR, message=stopped)
     return worst
 
 
-def _commands_stopped(book: RunnerBook, command: CommandReading | None, silence_ns: int) -> str:
+def _commands_stopped(
+    statuses: RunnerStatuses, command: CommandReading | None, silence_ns: int
+) -> str:
     """Commands were seen and stopped although the runners say RUN, or ''."""
     age = None if command is None else command.age.value
-    if age is None or age * 1e9 <= silence_ns or not book.runners:
+    if age is None or age * 1e9 <= silence_ns or not statuses.runners:
         return ""
-    for runner in book.runners.values():
+    for runner in statuses.runners.values():
         values = runner.part("safety").values
         if values.get("decision") != "RUN" or values.get("dry run") == "true":
             return ""

@@ -65,7 +65,7 @@ class Runner:
             self.missed_ns, self.missed = now_ns, int(missed)
 
 
-class RunnerBook:
+class RunnerStatuses:
     """Collects the statuses of every node whose name begins with `prefix`, in any namespace."""
 
     def __init__(self, prefix: str = "policy_runner") -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import fake_onnxruntime as fake
@@ -24,7 +24,6 @@ from policy_runner.backends.cuda.driver import Driver, Gpu
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.libraries import remedy_for
-from policy_runner.backends.tensorrt import module as tensorrt_module
 from policy_runner.core.errors import Refusal
 
 RANDOM = np.random.default_rng(3)
@@ -264,10 +263,12 @@ def test_tensorrt_builds_only_when_asked(path: Path, machine: Make, tmp_path: Pa
 
 
 def test_tensorrt_engines_of_another_machine_are_others(
-    path: Path, machine: Make, monkeypatch: pytest.MonkeyPatch
+    path: Path, machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = machine(gpus=2)
     folders = []
+    site = tmp_path / "site"
+    monkeypatch.syspath_prepend(str(site))
 
     def built(device: str = "gpu") -> None:
         _load(path, _choice(device, provider="tensorrt", build=True)).close()
@@ -278,8 +279,11 @@ def test_tensorrt_engines_of_another_machine_are_others(
         monkeypatch.setattr(cuda_driver_facts, "read_driver", lambda: driver)
 
     def version(text: str) -> None:
-        facts = SimpleNamespace(__version__=text)
-        monkeypatch.setattr(tensorrt_module, "tensorrt_module", lambda: facts)
+        shutil.rmtree(site, ignore_errors=True)
+        info = site / f"tensorrt-{text}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorrt\nVersion: {text}\n")
+        importlib.invalidate_caches()
 
     built()  # without a driver that tells anything, nor TensorRT's Python package
     found("12.6", "Orin", "Orin")

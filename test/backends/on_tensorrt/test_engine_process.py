@@ -12,8 +12,8 @@ import pytest
 from children import wait_until
 from gpu_for_children import fake_gpu as fake_gpu
 
+from policy_runner.backends.engine_process import EngineBuild
 from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.tensorrt.engine_process import EngineBuild
 from policy_runner.package_files import share_path
 
 SPEC = share_path("models", "balancer", "policy.yaml")

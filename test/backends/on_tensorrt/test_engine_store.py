@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from policy_runner.backends.engine_build import build_into_cache, estimate
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.graph import input_shapes
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
@@ -28,7 +29,6 @@ from policy_runner.backends.tensorrt import (
 from policy_runner.backends.tensorrt import (
     module as tensorrt_module,
 )
-from policy_runner.backends.tensorrt.engine_build import build_into_cache, estimate
 from policy_runner.backends.tensorrt.engine_store import (
     build_command,
     cached_engine,

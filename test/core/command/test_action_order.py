@@ -171,7 +171,7 @@ def test_last_action_of_every_kind(tmp_path: Path, kind: str) -> None:
 def test_output_that_is_not_finite_moves_nothing(tmp_path: Path, raw: list[float]) -> None:
     rig = _rig(tmp_path, _group(clip_raw=[-1, 1], clip=[-1, 1], ema=0.5), last_action="target")
     _decode(rig, [0.5, 0.25])
-    decoder = rig.pipeline._decoder
+    decoder = rig.pipeline.policy.decoder
     before = [x.tolist() for x in (decoder.raw, decoder.clipped, decoder.target)]
     rig.model.compute = lambda _: {"act": [raw]}
     with np.errstate(invalid="ignore"):

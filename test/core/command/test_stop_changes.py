@@ -107,7 +107,7 @@ def test_a_hold_on_the_way_does_not_end_the_blend() -> None:
         b.command.follow(target, b.settings)
     _stops(b, 1)
     assert b.command.follow(np.array([8.0]), b.settings).tolist() == [8.0]  # it is over by then
-    b.command.start_anew()
+    b.command.start_fresh()
     _stops(b, 1)
     assert b.command.follow(target, b.settings).tolist() == [7.0]
 

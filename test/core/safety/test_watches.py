@@ -193,7 +193,7 @@ def test_what_the_loop_brings_is_judged_with_the_rest(tmp_path: Path) -> None:
     _twist(rig, 1, NOW_NS)
     rig.pipeline.step(1)
     assert rig.pipeline.step(2, outer).decision is Decision.HOLD
-    assert rig.pipeline.step(200 * MS, outer).decision is Decision.SAFE_STOP  # the graver one
+    assert rig.pipeline.step(200 * MS, outer).decision is Decision.SAFE_STOP  # the more severe one
     assert rig.pipeline.safety.reason is Reason.INPUT_STALE
 
 

@@ -46,7 +46,7 @@ def test_the_published_groups_are_the_ones_above(tmp_path):
     pytest.importorskip("rclpy")
     from policy_runner.telemetry.groups import make_groups
     from policy_runner.telemetry.host.identity import read_identity
-    from policy_runner.telemetry.host_files import Tree
+    from policy_runner.telemetry.host_files import HostFiles
 
-    tree = Tree(str(tmp_path))
+    tree = HostFiles(str(tmp_path))
     assert tuple(make_groups(tree, {"disk.paths": []}, read_identity(tree))) == GROUPS

@@ -17,14 +17,14 @@ from policy_runner.telemetry.host.identity import (
     read_jetson,
 )
 from policy_runner.telemetry.host.power_mode import PowerMode, PowerModes
-from policy_runner.telemetry.host_files import Reading, Tree
+from policy_runner.telemetry.host_files import HostFiles, Reading
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 S = 1_000_000_000
 
 
 def test_gpu_found_after_the_service_started(tmp_path):
-    reader = GpuReader(Tree(str(tmp_path)))
+    reader = GpuReader(HostFiles(str(tmp_path)))
     assert judge_gpu(reader.read(0)).message == "GPU n/a: no GPU found"
     base = "sys/class/devfreq/17000000.ga10b"
     files = {f"{base}/cur_freq": 612000000, f"{base}/device/of_node/name": "ga10b"}
@@ -72,13 +72,13 @@ def test_thor_takes_load_from_nvml_and_clock_from_sysfs(tmp_path):
     base = "sys/class/devfreq/gpu-gpc-0"
     write_board(tmp_path, {f"{base}/cur_freq": 315000000, f"{base}/max_freq": 1575000000})
     nvml = FakeNvml()
-    got = GpuReader(Tree(str(tmp_path)), nvml).read(0)
+    got = GpuReader(HostFiles(str(tmp_path)), nvml).read(0)
     assert (got.load.value, got.power.value) == (42.0, 1.965)
     assert got.clock.value == pytest.approx(315.0)
     assert got.source == "sysfs + NVML"
     assert got.memory_used.value is None
     nvml.reasons = 0x24
-    verdict = judge_gpu(GpuReader(Tree(str(tmp_path)), nvml).read(0))
+    verdict = judge_gpu(GpuReader(HostFiles(str(tmp_path)), nvml).read(0))
     assert (verdict.level, verdict.values["slowdown"]) == (
         WARN,
         "power cap, software thermal slowdown",
@@ -89,13 +89,13 @@ def test_fan_that_stands_still_for_ten_seconds_is_an_error(tmp_path):
     base = "sys/class/hwmon/hwmon"
     files = {f"{base}0/name": "pwmfan", f"{base}0/pwm1": 128, f"{base}2/rpm": 0}
     write_board(tmp_path, files | {f"{base}2/name": "pwm_tach"})
-    reader = FanReader(Tree(str(tmp_path)))
+    reader = FanReader(HostFiles(str(tmp_path)))
     levels = [judge_fan(reader.read(second * S)).level for second in range(13)]
     assert levels == [OK] * 11 + [ERROR] * 2
     write_board(tmp_path, {f"{base}2/rpm": 900})
     assert judge_fan(reader.read(14 * S)).message == "50 %, 900 turns a minute"
     write_board(tmp_path, {f"{base}2/rpm": 0, f"{base}0/pwm1_enable": 0})
-    off = FanReader(Tree(str(tmp_path)))
+    off = FanReader(HostFiles(str(tmp_path)))
     assert [judge_fan(off.read(s * S)).level for s in range(20)][-1] == OK
 
 
@@ -117,7 +117,7 @@ def test_boards_by_compatible(tmp_path):
     for compatible, expected in cases.items():
         # The model never says Jetson here, as on JetPack 5 and 6.0.
         files = {"proc/device-tree/compatible": compatible, "proc/device-tree/model": "x"}
-        tree = Tree(str(write_board(tmp_path, files)))
+        tree = HostFiles(str(write_board(tmp_path, files)))
         got = read_jetson(tree, read_identity(tree))
         assert (got.family, got.module) == expected
 

@@ -20,7 +20,7 @@ from policy_runner.telemetry.host.power import PowerReader
 from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host.thermal import ThermalReader
 from policy_runner.telemetry.host.throttling import ThrottlingReader, ThrottlingVerdict
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.verdict import OK, WARN
 
 LISTINGS = Path(__file__).resolve().parents[4] / "shared/data/jetson/sysfs_trees"
@@ -35,7 +35,7 @@ class Board:
     def __init__(self, name, root):
         self.rows = manifest(LISTINGS / f"{name}.tsv")
         write_board(root, {path: value for path, (value, _) in self.rows.items()})
-        self.tree = Tree(str(root), read_gated)
+        self.tree = HostFiles(str(root), read_gated)
 
     def origin(self, *ends):
         """Origins of the rows that end so, as one string in order, such as `CF`."""

@@ -12,7 +12,7 @@ from policy_runner.telemetry.host.cpu import CpuReader, CpuVerdict, core_list
 from policy_runner.telemetry.host.disk import DiskReader, DiskVerdict
 from policy_runner.telemetry.host.identity import read_identity, uptime
 from policy_runner.telemetry.host.memory import MemoryReader, MemoryVerdict
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"
@@ -27,7 +27,7 @@ MEMINFO = (
 def board(root, busy=0, idle=0, busy0=0, idle0=0, idle1=0, core1=True):
     stat = STAT.format(busy, idle, busy0, idle0, CORE1.format(idle1) if core1 else "")
     write_board(root, {"proc/stat": stat, "sys/devices/system/cpu/present": "0-1"})
-    return Tree(str(root))
+    return HostFiles(str(root))
 
 
 def test_load_is_the_delta_not_the_average_since_boot(tmp_path):
@@ -100,7 +100,7 @@ def test_core_list():
 
 
 def test_memory_in_megabytes_and_levels(tmp_path):
-    tree, verdict = Tree(str(tmp_path)), MemoryVerdict()
+    tree, verdict = HostFiles(str(tmp_path)), MemoryVerdict()
     levels = []
     for available in (500_000, 90_000, 105_000, 130_000, 30_000):
         write_board(tmp_path, {"proc/meminfo": MEMINFO.format(available)})
@@ -113,7 +113,7 @@ def test_memory_in_megabytes_and_levels(tmp_path):
 
 
 def test_a_program_ended_for_want_of_memory_is_an_error_once(tmp_path):
-    tree, verdict = Tree(str(tmp_path)), MemoryVerdict()
+    tree, verdict = HostFiles(str(tmp_path)), MemoryVerdict()
     levels = []
     for kills in (3, 3, 4, 4):
         files = {"proc/meminfo": MEMINFO.format(500_000), "proc/vmstat": f"a 1\noom_kill {kills}"}
@@ -123,17 +123,17 @@ def test_a_program_ended_for_want_of_memory_is_an_error_once(tmp_path):
 
 
 def test_no_meminfo_is_said(tmp_path):
-    got = MemoryVerdict().judge(MemoryReader(Tree(str(tmp_path))).read(0), 90.0, 96.0, 2.0)
+    got = MemoryVerdict().judge(MemoryReader(HostFiles(str(tmp_path))).read(0), 90.0, 96.0, 2.0)
     assert got.values["available [MB]"] == "n/a: /proc/meminfo: not there"
 
 
 def test_disk_counts_as_df_does(tmp_path):
     info = SimpleNamespace(f_frsize=4096, f_blocks=1_000_000, f_bfree=150_000, f_bavail=100_000)
-    reader = DiskReader(Tree(str(tmp_path)), ["/", "/gone"], lambda path: info)
+    reader = DiskReader(HostFiles(str(tmp_path)), ["/", "/gone"], lambda path: info)
     got = reader.read(0).volumes[0]
     assert got.used_share.value == pytest.approx(100 * 850 / 950)
     assert got.free.value == pytest.approx(0.4096)
-    real = DiskReader(Tree(str(tmp_path)), ["/gone"]).read(0)
+    real = DiskReader(HostFiles(str(tmp_path)), ["/gone"]).read(0)
     verdict = DiskVerdict().judge(real, 90.0, 97.0, 1.0)
     assert (verdict.level, verdict.message) == (WARN, "/gone: No such file or directory")
 
@@ -148,10 +148,10 @@ def test_identity_of_a_jetson_a_pc_and_a_machine_that_tells_nothing(tmp_path):
             "proc/uptime": "123.45 400.00",
         },
     )
-    got = read_identity(Tree(str(jetson)))
+    got = read_identity(HostFiles(str(jetson)))
     assert got.hardware_id == "NVIDIA Jetson AGX Orin Developer Kit 1421123045678"
     assert got.compatible == ("nvidia,p3737-0000+p3701-0005", "nvidia,tegra234")
-    assert uptime(Tree(str(jetson))).value == 123.45
+    assert uptime(HostFiles(str(jetson))).value == 123.45
     pc = write_board(
         tmp_path / "pc",
         {
@@ -160,13 +160,13 @@ def test_identity_of_a_jetson_a_pc_and_a_machine_that_tells_nothing(tmp_path):
             "proc/sys/kernel/hostname": "bench",
         },
     )
-    assert read_identity(Tree(str(pc))).hardware_id == "ACME bench"
-    assert read_identity(Tree(str(tmp_path / "none"))).hardware_id == ""
+    assert read_identity(HostFiles(str(pc))).hardware_id == "ACME bench"
+    assert read_identity(HostFiles(str(tmp_path / "none"))).hardware_id == ""
 
 
 def test_this_host_reads():
     """The real root: whatever the machine, the readers give values or reasons."""
-    tree = Tree("/")
+    tree = HostFiles("/")
     reader = CpuReader(tree)
     reader.read(0)
     assert reader.read(1).cores

@@ -16,7 +16,7 @@ from policy_runner.telemetry.host.power_mode import (
     parse_status,
     read_power_modes,
 )
-from policy_runner.telemetry.host_files import Reading, Tree, missing
+from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import OK, WARN
 
 CHIP = "sys/class/hwmon/hwmon1"
@@ -41,7 +41,7 @@ def nano(root, milliamps=2000, **more):
     files = {f"{CHIP}/name": "ina3221", f"{CHIP}/in1_label": "VDD_IN"}
     files |= {f"{CHIP}/in1_input": 5000, f"{CHIP}/curr1_input": milliamps}
     files |= {"etc/nvpmodel.conf": CONF, "var/lib/nvpmodel/status": "pmode:0000"}
-    return Tree(str(write_board(root, files | {f"{CHIP}/{k}": v for k, v in more.items()})))
+    return HostFiles(str(write_board(root, files | {f"{CHIP}/{k}": v for k, v in more.items()})))
 
 
 def test_milliwatts_are_millivolts_times_milliamperes(tmp_path):
@@ -54,7 +54,7 @@ def test_one_chip_seen_in_two_places_is_one_rail(tmp_path):
     driver = tmp_path / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon"
     driver.mkdir(parents=True)
     os.symlink(tmp_path / CHIP, driver / "hwmon1")
-    assert len(PowerReader(Tree(str(tmp_path))).read(0).rails) == 1
+    assert len(PowerReader(HostFiles(str(tmp_path))).read(0).rails) == 1
 
 
 def test_what_is_not_connected_and_the_sum_of_shunts_are_no_rails(tmp_path):
@@ -69,13 +69,13 @@ def test_two_monitors_with_one_label_are_two_rails(tmp_path):
         chip = f"sys/class/hwmon/hwmon{number}"
         files = {f"{chip}/name": "ina238", f"{chip}/power1_input": number * 10**6}
         write_board(tmp_path, files)
-    rails = PowerReader(Tree(str(tmp_path))).read(0).rails
+    rails = PowerReader(HostFiles(str(tmp_path))).read(0).rails
     assert [(rail.name, rail.power.value) for rail in rails] == [("VIN", 1.0), ("VIN 2", 2.0)]
 
 
 def test_ina238_without_label_and_without_power_register(tmp_path):
     files = {f"{CHIP}/name": "ina238", f"{CHIP}/in1_input": 12000, f"{CHIP}/curr1_input": 1500}
-    reading = PowerReader(Tree(str(write_board(tmp_path, files)))).read(0)
+    reading = PowerReader(HostFiles(str(write_board(tmp_path, files)))).read(0)
     assert (reading.total.value, reading.total_is) == (18.0, "VIN (carrier input)")
 
 
@@ -159,7 +159,7 @@ def test_mode_by_name_through_an_absolute_link_below_the_root(tmp_path):
     files = {"etc/nvpmodel/nvpmodel_p3767.conf": CONF, "var/lib/nvpmodel/status": "pmode:0001"}
     write_board(tmp_path, files)
     os.symlink("/etc/nvpmodel/nvpmodel_p3767.conf", tmp_path / "etc/nvpmodel.conf")
-    assert read_power_modes(Tree(str(tmp_path))).current == PowerMode(1, "25W")
+    assert read_power_modes(HostFiles(str(tmp_path))).current == PowerMode(1, "25W")
 
 
 def test_without_status_file_the_tool_is_asked_now_and_then(tmp_path):
@@ -169,8 +169,8 @@ def test_without_status_file_the_tool_is_asked_now_and_then(tmp_path):
         asked.append(1)
         return "NV Power Mode: 120W\n1\n"
 
-    reader = PowerModeReader(Tree(str(tmp_path)), query)
+    reader = PowerModeReader(HostFiles(str(tmp_path)), query)
     got = [reader.read(second) for second in range(20)]
     assert {modes.current for modes in got} == {PowerMode(1, "120W")}
     assert len(asked) == 1
-    assert "nvpmodel.conf" in PowerModeReader(Tree(str(tmp_path))).read(0).reason
+    assert "nvpmodel.conf" in PowerModeReader(HostFiles(str(tmp_path))).read(0).reason

@@ -7,7 +7,7 @@ import shutil
 from fake_board import read_gated, write_board
 
 from policy_runner.telemetry.host.thermal import ThermalReader, ThermalThresholds, ThermalVerdict
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.verdict import ERROR, OK, WARN
 
 ZONE = "sys/class/thermal/thermal_zone"
@@ -32,7 +32,7 @@ ORIN = {
 
 def read(root, files=None):
     write_board(root, files or {})
-    return ThermalReader(Tree(str(root), read_gated)).read(0)
+    return ThermalReader(HostFiles(str(root), read_gated)).read(0)
 
 
 def test_orin_zones_trips_and_margins(tmp_path):
@@ -121,7 +121,7 @@ def test_pc_sensors_from_hwmon_not_twice(tmp_path):
 
 def test_a_zone_that_vanishes_keeps_its_keys_and_is_found_at_its_new_number(tmp_path):
     write_board(tmp_path, ORIN)
-    reader = ThermalReader(Tree(str(tmp_path), read_gated))
+    reader = ThermalReader(HostFiles(str(tmp_path), read_gated))
     verdict = ThermalVerdict()
     before = verdict.judge(reader.read(0), ThermalThresholds())
     shutil.rmtree(tmp_path / f"{ZONE}2")
@@ -135,7 +135,7 @@ def test_a_zone_that_vanishes_keeps_its_keys_and_is_found_at_its_new_number(tmp_
 
 def test_a_sensor_whose_driver_loads_late_appears(tmp_path):
     write_board(tmp_path, zone(0, "cpu-thermal", 40000))
-    reader = ThermalReader(Tree(str(tmp_path)))
+    reader = ThermalReader(HostFiles(str(tmp_path)))
     assert len(reader.read(0).sensors) == 1
     write_board(tmp_path, zone(1, "gpu-thermal", 41000))
     assert [len(reader.read(i).sensors) for i in range(12)][-1] == 2

@@ -10,7 +10,7 @@ from fake_board import write_board
 from policy_runner.telemetry.host.fan import FanReader
 from policy_runner.telemetry.host.gpu import GpuReader
 from policy_runner.telemetry.host.throttling import ThrottlingReader, ThrottlingVerdict
-from policy_runner.telemetry.host_files import Tree
+from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import ERROR, OK, WARN, Verdict
 
@@ -29,7 +29,7 @@ class Watched:
 
     def __init__(self, root):
         self.root = root
-        self.reader = ThrottlingReader(Tree(str(root)))
+        self.reader = ThrottlingReader(HostFiles(str(root)))
         self.verdict = ThrottlingVerdict()
         self.now = 0
 
@@ -137,7 +137,7 @@ def test_inference_slower_since_the_clock_went_down_while_idle():
 
 
 def test_reading_is_quick_on_this_host():
-    readers = [reader(Tree("/")) for reader in (ThrottlingReader, GpuReader, FanReader)]
+    readers = [reader(HostFiles("/")) for reader in (ThrottlingReader, GpuReader, FanReader)]
     begin = time.thread_time()
     for _ in range(10):
         for reader in readers:

@@ -7,7 +7,7 @@ import pytest
 from policy_runner.telemetry.host_files import Reading
 from policy_runner.telemetry.runner.command_rate import CommandReading, CommandWindow
 from policy_runner.telemetry.runner.joined_status import join
-from policy_runner.telemetry.runner.runner_statuses import RunnerBook
+from policy_runner.telemetry.runner.runner_statuses import RunnerStatuses
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
 S = 1_000_000_000
@@ -40,7 +40,7 @@ def speak(book, now_ns, node="policy_runner", rate=100.0, missed=0, ticks=1, **o
 
 
 def test_fine_in_one_sentence():
-    book = RunnerBook()
+    book = RunnerStatuses()
     speak(book, 0)
     got = join(book, COOL, S, SILENCE)
     assert got.level == OK
@@ -60,7 +60,7 @@ def test_fine_in_one_sentence():
     ],
 )
 def test_late_loop_names_what_the_host_goes_through(host, words):
-    book = RunnerBook()
+    book = RunnerStatuses()
     for second in range(3):
         speak(book, second, rate=87.2, ticks=87 * second)
     got = join(book, host, 0, SILENCE)
@@ -69,7 +69,7 @@ def test_late_loop_names_what_the_host_goes_through(host, words):
 
 
 def test_rate_of_the_first_messages_after_a_start_is_no_verdict():
-    book = RunnerBook()
+    book = RunnerStatuses()
     speak(book, 0, rate=0.0, ticks=5)
     speak(book, 0, rate=40.0, ticks=45)
     assert "late" not in join(book, COOL, 0, SILENCE).message
@@ -80,7 +80,7 @@ def test_rate_of_the_first_messages_after_a_start_is_no_verdict():
 
 
 def test_missed_deadlines_are_told_for_a_while_and_then_forgotten():
-    book = RunnerBook()
+    book = RunnerStatuses()
     speak(book, 0, missed=5, ticks=100)
     assert "late" not in join(book, COOL, 0, SILENCE).message
     speak(book, S, missed=18, ticks=200)
@@ -90,14 +90,14 @@ def test_missed_deadlines_are_told_for_a_while_and_then_forgotten():
 
 
 def test_a_single_miss_among_hundreds_is_not_late():
-    book = RunnerBook()
+    book = RunnerStatuses()
     speak(book, 0, missed=0, ticks=100)
     speak(book, S, missed=1, ticks=300)
     assert join(book, COOL, S, SILENCE).level == OK
 
 
 def test_throttling_and_late_is_one_sentence():
-    book = RunnerBook()
+    book = RunnerStatuses()
     for second in range(3):
         speak(book, second, rate=87.2, ticks=87 * second)
     throttled = Verdict(WARN, "gpu-throttle-alert is active", {})
@@ -108,7 +108,7 @@ def test_throttling_and_late_is_one_sentence():
 
 
 def test_inference_slower_after_the_clock_dropped_while_idle():
-    book = RunnerBook()
+    book = RunnerStatuses()
 
     def host(clock):
         return COOL | {"gpu": Verdict(OK, "", {"clock [MHz]": clock, "load [%]": 9.0})}
@@ -125,7 +125,7 @@ def test_inference_slower_after_the_clock_dropped_while_idle():
 
 
 def test_silent_runner_is_an_error_and_never_seen_is_stale():
-    book = RunnerBook()
+    book = RunnerStatuses()
     never = join(book, COOL, 0, SILENCE)
     assert (never.level, never.message) == (
         STALE,
@@ -139,18 +139,18 @@ def test_silent_runner_is_an_error_and_never_seen_is_stale():
 
 
 def test_a_hung_control_loop_behind_a_talking_executor_is_an_error():
-    book = RunnerBook()
+    book = RunnerStatuses()
     for second in range(5):
         speak(book, second * S, ticks=100)
     assert join(book, COOL, 4 * S, SILENCE).message == "control loop made no tick for 4 s"
-    book = RunnerBook()
+    book = RunnerStatuses()
     for second in range(5):
         speak(book, second * S, ticks=100, decision="SAFE_STOP", reason="not armed")
     assert join(book, COOL, 4 * S, SILENCE).level == OK
 
 
 def test_the_runners_own_levels_and_reasons_come_through():
-    book = RunnerBook()
+    book = RunnerStatuses()
     speak(book, 0, decision="HOLD", reason="imu is 300 ms old", safety=WARN, inputs=WARN)
     got = join(book, COOL, 0, SILENCE)
     assert got.level == WARN
@@ -158,7 +158,7 @@ def test_the_runners_own_levels_and_reasons_come_through():
 
 
 def test_namespaces_and_other_nodes():
-    book = RunnerBook()
+    book = RunnerStatuses()
     assert not book.take("jetson_diagnostics: policy", OK, "", {}, 0)
     assert not book.take("amcl: Standard deviation", OK, "", {}, 0)
     assert not book.take("policy_runner: something", OK, "", {}, 0)
@@ -169,7 +169,7 @@ def test_namespaces_and_other_nodes():
 
 
 def test_values_that_are_no_numbers_do_not_raise():
-    book = RunnerBook()
+    book = RunnerStatuses()
     book.take("policy_runner: loop", OK, "starting", {"rate [Hz]": "n/a"}, 0)
     assert join(book, {}, 0, SILENCE).message == "starting"
 
@@ -192,7 +192,7 @@ def test_command_topic_seen_from_outside():
 
 
 def test_commands_that_stop_while_the_runner_says_run_are_an_error():
-    book = RunnerBook()
+    book = RunnerStatuses()
     speak(book, 0)
     old = CommandReading(1, Reading(None), Reading(None), Reading(3.2))
     got = join(book, COOL, 0, SILENCE, old)

@@ -1,1 +1,4 @@
-"""One file for each family of observation terms."""
+"""One file for each family of observation terms.
+
+Ground: `sources`, `rotation` and `counters`. Door: `compile`.
+"""

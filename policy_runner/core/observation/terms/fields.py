@@ -44,15 +44,15 @@ def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     except KeyError as error:
         expected = f"{error.args[0]} of {slot.spec.type}"
         raise refuse(sources.file, f"{key}.field", expected, f"'{path}'") from error
-    taker = slot.sequence(path)
+    keeper = slot.sequence(path)
     rules = {str(which): value for which, value in (term.nonfinite or {}).items()}
 
     def bind(out: Array) -> Read:
         def read() -> str:
-            if taker.values is None:
+            if keeper.values is None:
                 out.fill(np.nan)
                 return ""
-            values = taker.values[first:last]
+            values = keeper.values[first:last]
             if values.size < bins:
                 return f"{values.size} elements in {path}, {bins} needed"
             if rules:

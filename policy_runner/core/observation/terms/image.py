@@ -183,7 +183,7 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
     factor = per_channel["scale"] / per_channel["std"]
     shift = per_channel["mean"] / per_channel["std"]
     height, width = term.size
-    taker = slot.whole_message()
+    keeper = slot.whole_message()
     decode: Callable[[Any], Pixels | str]
     # Where every message has the policy's own size, a larger one is not even decoded.
     fixed = term.resize == "refuse" and term.crop is None
@@ -194,7 +194,7 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
         slot.expect_at_most(most_bytes(height, width) if fixed else 0)
 
     def prepare() -> Pixels | str:
-        pixels = decode(taker.message)
+        pixels = decode(keeper.message)
         if isinstance(pixels, str):
             return pixels
         if term.crop is not None:
@@ -222,9 +222,9 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
         def read() -> str:
             nonlocal seen
             # The frame keeps the numbers, but `frame_arithmetic` may not touch an image's.
-            if taker.count == seen:
+            if keeper.count == seen:
                 return ""
-            if taker.message is None:
+            if keeper.message is None:
                 out.fill(np.nan)
                 return ""
             pixels = prepare()
@@ -232,7 +232,7 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
                 return pixels
             np.multiply(pixels, factor, out=into)
             np.subtract(into, shift, out=into)
-            seen = taker.count
+            seen = keeper.count
             return ""
 
         return read

@@ -45,7 +45,7 @@ from policy_runner.core.observation.terms.sources import (
 from policy_runner.core.spec import Motion, MotionOrientationTerm, MotionTerm
 
 _NPZ = {"joint_position": "joint_pos", "joint_velocity": "joint_vel"}
-# SystemError: numpy, on text of characters that there are not.
+# numpy raises SystemError for invalid Unicode.
 _DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, SystemError, csv.Error)
 
 

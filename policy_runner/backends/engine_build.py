@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from policy_runner.backends.comparison import beyond
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry, Log
@@ -60,7 +61,7 @@ def build_into_cache(
     key = key_of(choice, path)
 
     def build() -> tuple[bytes, Mapping[str, Any]]:
-        from policy_runner.backends.precision_check import beyond, compare_with_cpu
+        from policy_runner.backends.precision_check import compare_with_cpu
         from policy_runner.backends.tensorrt.model import model_of_plan
 
         plan = build_engine(path, choice.precision, choice.options, log, progress)

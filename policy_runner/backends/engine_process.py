@@ -4,7 +4,7 @@ A build takes from seconds to minutes, uses all the memory it can get, and canno
 interrupted from Python: nothing of that may happen in the process that serves a robot. The
 child ends with its parent, and is scheduled as an ordinary process whatever the parent is.
 
-    python -m policy_runner.backends.tensorrt.engine_process < request.json
+    python -m policy_runner.backends.engine_process < request.json
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class EngineBuild:
             [
                 sys.executable,
                 "-m",
-                "policy_runner.backends.tensorrt.engine_process",
+                "policy_runner.backends.engine_process",
                 str(os.getpid()),
             ],
             stdin=subprocess.PIPE,
@@ -176,7 +176,7 @@ def main() -> int:
 
 
 def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
-    from policy_runner.backends.tensorrt.engine_build import build_into_cache
+    from policy_runner.backends.engine_build import build_into_cache
 
     choice = BackendChoice(**request["choice"])
     told: list[tuple[str, int]] = [("", 0)]
