@@ -132,6 +132,4 @@ def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> Ten
     Raises:
         Refusal: no engine of this model for this machine, no TensorRT, no GPU.
     """
-    from policy_runner.backends.tensorrt.engine_store import stored_engine
-
     return model_of_plan(choice, path, sha256, stored_engine(choice, path, spec_path))
