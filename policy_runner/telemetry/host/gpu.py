@@ -163,8 +163,6 @@ def open_nvml() -> Any:
 
 def read_nvml(nvml: Any) -> GpuReading:
     """One sample of the first GPU; what is not supported is missing, with NVML's own reason."""
-    from policy_runner.telemetry.host.gpu import GpuReading
-
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(0)
     except Exception as error:  # noqa: BLE001 - NVML's error classes differ from version to version
