@@ -36,7 +36,7 @@ def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
         if missing:
             raise refuse("", key, f"numbers for {', '.join(missing)}", "none")
         array[:] = [numbers[leaf] for leaf in slot.paths[path]]
-    for path, keep in slot.takers.items():
+    for path, keep in slot.keepers.items():
         if path not in fields:
             raise refuse("", key, f"the field '{path}'" if path else "a message under ''", "none")
         fault = keep(fields[path]) or fault
@@ -50,7 +50,7 @@ def _by_leaf(slot: InputSlot, fields: Mapping[str, Any], key: str) -> dict[str, 
     found: dict[str, float] = {}
     own = {"name", *(slot.joints.values if slot.joints is not None else ())}
     for path, given in fields.items():
-        if path in slot.takers or path in own:
+        if path in slot.keepers or path in own:
             continue
         flat = np.asarray(given, dtype=np.float64).reshape(-1)
         try:

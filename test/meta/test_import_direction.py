@@ -135,13 +135,6 @@ def through_the_top(root: Path) -> list[str]:
     return found
 
 
-# To be removed when the branch is merged that compares precision from load.py.
-BACKENDS = pytest.param(
-    "backends",
-    marks=pytest.mark.xfail(strict=True, reason="9 imports of precision_check and tensorrt.module"),
-)
-
-
 @pytest.fixture(scope="module")
 def package() -> list[Edge]:
     """Who imports whom in this package."""
@@ -159,7 +152,7 @@ def test_every_room_has_its_place() -> None:
     assert set(PACKAGES) <= placed
 
 
-@pytest.mark.parametrize("room", [*sorted(ORDERS.keys() - {"backends"}), BACKENDS])
+@pytest.mark.parametrize("room", [*sorted(ORDERS.keys() - {"backends"}), "backends"])
 def test_a_room_keeps_its_order(package: list[Edge], room: str) -> None:
     assert against_order(package, f"{PACKAGE}.{room}", ORDERS[room]) == []
 
@@ -169,7 +162,7 @@ def test_no_modules_import_each_other(package: list[Edge]) -> None:
 
 
 @pytest.mark.parametrize(
-    "room", [*sorted(rooms_of(ROOT) - {"package_files", "backends"}), BACKENDS]
+    "room", [*sorted(rooms_of(ROOT) - {"package_files", "backends"}), "backends"]
 )
 def test_no_folders_import_each_other(package: list[Edge], room: str) -> None:
     folders = {path.parent for path in python_files(ROOT, f"{PACKAGE}/{room}")}

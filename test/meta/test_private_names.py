@@ -72,8 +72,6 @@ def foreign_names(root: Path) -> list[tuple[str, str, str]]:
     return found
 
 
-# To be removed when the branches are merged that give these names a public one.
-@pytest.mark.xfail(strict=True, reason="15 names: 2 of onnx_file/graph.py, 13 of the pipeline")
 def test_no_file_reads_a_private_name_of_another() -> None:
     found = [text for path, name, text in foreign_names(ROOT) if name not in ALLOWED.get(path, {})]
     assert not found, "\n".join(found)
