@@ -1,1 +1,5 @@
-"""What this robot does with the policy: parameters, limits, loading. No ROS."""
+"""What this robot does with the policy: parameters, limits, loading. No ROS.
+
+Ground: `parameters/`, then `config`, which types their values, `parameter_files` and `values`,
+then `limits`, `urdf`, `settings` and `feed`. Door: `load`.
+"""
