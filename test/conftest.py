@@ -24,14 +24,13 @@ import pytest
 MINIMUM_TESTS = 2000  # a whole run that collects fewer has lost some: raise it as tests are added
 # Whole processes on a graph, on a machine whose host may take its cores for a while: what fails
 # there runs again, is counted as a rerun, and is quoted. A wrong outcome fails three times.
-RERUN = {"ros", "system"}
+RERUN = ("system", "ros")
 TESTS = Path(__file__).resolve().parent
 SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer one says so with its own mark
-
-
 # The domain that the caller of the session wants, for its workers: they inherit a ROS_DOMAIN_ID.
 WANTED = "POLICY_RUNNER_TEST_DOMAIN"
 MOST_WORKERS = 8
+FOUND = "policy_runner"  # key of what a worker tells the session at its end
 
 
 def _claim_domain() -> tuple[int, IO[str] | None]:
@@ -72,7 +71,6 @@ os.environ.update(
 os.environ.setdefault("PYTEST_TIMEOUT", SECONDS_PER_TEST)  # read by pytest-timeout, if it is there
 leftovers.mark_session()
 _segments_before = leftovers.all_files()
-FOUND = "policy_runner"  # key of what a worker has found
 _NURSERY: pytest.StashKey[children.Nursery] = pytest.StashKey()
 _remarks: list[str] = []
 _collected = 0
@@ -119,11 +117,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     global _collected
     _collected = len(items)
     if _is_worker(config):  # the long files first, so that the workers end at the same time
-        items.sort(key=lambda item: not _is_on_a_graph(item))
+        items.sort(key=_place)
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:
-        if _is_on_a_graph(item):
+        if _place(item) < len(RERUN):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
@@ -184,9 +182,10 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def _is_on_a_graph(item: pytest.Item) -> bool:
-    below = item.path.relative_to(TESTS).parts if item.path.is_relative_to(TESTS) else ()
-    return not RERUN.isdisjoint(below[:-1])
+def _place(item: pytest.Item) -> int:
+    """Which of RERUN a test lies below, at any depth; their number if it is none."""
+    folders = item.path.relative_to(TESTS).parts[:-1] if item.path.is_relative_to(TESTS) else ()
+    return min((RERUN.index(name) for name in folders if name in RERUN), default=len(RERUN))
 
 
 def _is_narrowed(config: pytest.Config) -> bool:
