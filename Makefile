@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# make test: processes that run tests at the same time; auto: as many as are worth it, 0: this one.
+JOBS ?= auto
+# Whole files, in the order of test/conftest.py; a worker that crashes ends the session.
+SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # make soak: seconds of fuzzing per reader, simulated minutes per kind of command, and the seed.
 SECONDS ?= 20
 MINUTES ?= 10
@@ -23,7 +27,7 @@ demo: setup-demo ## Balance the simulated robot with the shipped policy; options
 	@$(BIN)/policy-runner demo $(ARGS)
 
 test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) $(SIDE_BY_SIDE) $(ARGS)
 
 soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
 	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \

@@ -24,7 +24,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     return [(folder, files) for folder, files in rows if files]
 
 
-TEST = ["pytest>=7", "pytest-rerunfailures", "pytest-timeout", "hypothesis"]
+TEST = ["pytest>=7", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "hypothesis"]
 
 setup(
     name=NAME,

@@ -1,4 +1,8 @@
-"""What every test may use, and what a session must keep: its own domain, nothing left behind."""
+"""What every test may use, and what a session must keep: its own domain, nothing left behind.
+
+With workers (pytest-xdist, `make test`) each worker is a process that imports this file and runs
+some of the tests, in a domain of its own. At its end it tells the session what it has found.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +24,27 @@ import pytest
 MINIMUM_TESTS = 2000  # a whole run that collects fewer has lost some: raise it as tests are added
 # Whole processes on a graph, on a machine whose host may take its cores for a while: what fails
 # there runs again, is counted as a rerun, and is quoted. A wrong outcome fails three times.
-RERUN = {"ros", "system", "faults"}  # folders of test/, at any depth
-TEST = Path(__file__).resolve().parent
+RERUN = ("system", "faults", "ros")  # folders of test/
+TESTS = Path(__file__).resolve().parent
 SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer one says so with its own mark
+# The domain that the caller of the session wants, for its workers: they inherit a ROS_DOMAIN_ID.
+WANTED = "POLICY_RUNNER_TEST_DOMAIN"
+MOST_WORKERS = 8
+# Several busy processes each, in real time or as fast as it goes: one worker runs all of these.
+BUSY = {"test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py"}
+FOUND = "policy_runner"  # key of what a worker tells the session at its end
 
 
 def _claim_domain() -> tuple[int, IO[str] | None]:
-    """A domain that no other test session on this machine uses (1 to 101), and what holds it."""
-    if os.environ.get("ROS_DOMAIN_ID"):
-        return int(os.environ["ROS_DOMAIN_ID"]), None
+    """A domain that no other session or worker here uses (1 to 101), and what holds it.
+
+    ROS_DOMAIN_ID names another one; the workers then take it and the next ones.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
+        os.environ[WANTED] = os.environ.get("ROS_DOMAIN_ID", "")
+    if os.environ[WANTED]:
+        return int(os.environ[WANTED]) + int(worker.removeprefix("gw") or 0), None
     for step in range(101):
         domain = (os.getpid() + step) % 101 + 1
         path = Path(tempfile.gettempdir()) / f"policy_runner-test-domain-{os.getuid()}-{domain}"
@@ -102,25 +118,63 @@ def pytest_runtest_teardown() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     global _collected
     _collected = len(items)
+    if _is_worker(config):  # the long files first, so that the workers end at the same time
+        items.sort(key=_place)
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
     for item in items:
-        inside = item.path.parent.is_relative_to(TEST)
-        if inside and RERUN & set(item.path.parent.relative_to(TEST).parts):
+        if _place(item) < len(RERUN):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers for `-n auto`: none for a few tests, which are done before a worker has started."""
+    few = _is_narrowed(config) or not all(Path(arg).is_dir() for arg in config.args)
+    return 0 if few else min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile`, which keeps the tests of a file together, and those of BUSY."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "busy" if Path(file).name in BUSY else file
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker has ended: take over what it has found."""
+    global _collected
+    if error:
+        _remarks.append(f"worker {node.gateway.id} ended early: {error}")
+    found = getattr(node, "workeroutput", {}).get(FOUND, {})
+    _remarks.extend(found.get("remarks", []))
+    _collected = max(_collected, found.get("collected", 0))
+
+
+@pytest.hookimpl(trylast=True)  # after the plugin of the workers, which ends them
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     deadline = time.monotonic() + 2.0  # what a test has just ended may need a moment to go
     while leftovers.our_processes() and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid, command in leftovers.our_processes().items():
-        _remarks.append(f"left behind: process {pid}: {command}")
-    for name in leftovers.left_segments(DOMAIN, _segments_before):
-        _remarks.append(f"left behind: {leftovers.SHM / name}")
-    if _is_whole(session.config) and _collected < MINIMUM_TESTS:
+    left = [f"process {pid}: {line}" for pid, line in leftovers.our_processes().items()]
+    left += [str(leftovers.SHM / one) for one in leftovers.left_segments(DOMAIN, _segments_before)]
+    # A worker may have said the same.
+    _remarks.extend(line for one in left if (line := f"left behind: {one}") not in _remarks)
+    if _is_worker(session.config):
+        found = {"remarks": _remarks, "collected": _collected}
+        session.config.workeroutput[FOUND] = found  # type: ignore[attr-defined]
+    elif _is_whole(session.config) and _collected < MINIMUM_TESTS:
         _remarks.append(f"only {_collected} tests were collected: expected {MINIMUM_TESTS} or more")
     if _remarks and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -140,9 +194,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"session failed: {remark}", red=True)
 
 
-def _is_whole(config: pytest.Config) -> bool:
-    """Whether all tests were asked for: no path, no -k, no -m, no --last-failed."""
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _place(item: pytest.Item) -> int:
+    """Which of RERUN a test lies below, at any depth; their number if it is none."""
+    folders = item.path.relative_to(TESTS).parts[:-1] if item.path.is_relative_to(TESTS) else ()
+    return min((RERUN.index(name) for name in folders if name in RERUN), default=len(RERUN))
+
+
+def _is_narrowed(config: pytest.Config) -> bool:
+    """Whether some tests were chosen: -k, -m, --last-failed."""
     option = config.option
-    narrowed = option.keyword or option.markexpr or getattr(option, "lf", False)
+    return bool(option.keyword or option.markexpr or getattr(option, "lf", False))
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all tests were asked for: no path, and none chosen."""
     whole = {str(path) for path in config.getini("testpaths")}
-    return not narrowed and {arg.rstrip("/") for arg in config.args} == whole
+    return not _is_narrowed(config) and {arg.rstrip("/") for arg in config.args} == whole

@@ -1,6 +1,7 @@
 """What a test session must not leave behind: processes, and shared memory of the middleware.
 
-Processes are known by a mark in their environment, which grandchildren inherit. A segment in
+Processes are known by a mark in their environment, which grandchildren inherit; a worker of a
+session has a mark of its own, which begins with the session's. A segment in
 /dev/shm is ours when one of our processes was seen to map it, or when it is a port of our
 domain; another program's segments on the same machine are none of our business.
 """
@@ -22,18 +23,24 @@ _killed: set[int] = set()
 
 
 def mark_session() -> None:
-    """Give all processes that are started from now on the mark of this session."""
-    os.environ[MARK] = uuid.uuid4().hex
+    """Give all processes that are started from now on the mark of this session, or this worker."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    os.environ[MARK] = f"{os.environ[MARK]}.{worker}" if worker else uuid.uuid4().hex
 
 
 def our_processes() -> dict[int, str]:
-    """Pid and command line of every living process with our mark, ourselves excepted."""
+    """Pid and command line of every living process with our mark, ourselves excepted.
+
+    A worker has started its own only; the session's include its workers and all of theirs.
+    """
     mark = f"{MARK}={os.environ[MARK]}".encode()
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         with contextlib.suppress(OSError):  # it ended meanwhile, or it is somebody else's
-            if pid != os.getpid() and mark in (folder / "environ").read_bytes().split(b"\0"):
+            values = (folder / "environ").read_bytes().split(b"\0")
+            ours = any(value == mark or value.startswith(mark + b".") for value in values)
+            if pid != os.getpid() and ours:
                 words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
                 found[pid] = words.decode("utf-8", "replace").strip()
     return found

@@ -6,27 +6,34 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 TEST_FOLDER = Path(__file__).resolve().parents[1]
-Session = Callable[[str], "tuple[int, str]"]
+Session = Callable[..., "tuple[int, str]"]
+NO_WORKERS = pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")
+ALONE_AND_WITH_WORKERS = [
+    pytest.param((), id="alone"),
+    pytest.param(("-n2",), id="workers", marks=NO_WORKERS),
+]
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
     """Run a test file under our conftest in a session of its own: exit code and output."""
 
-    def run(text: str) -> tuple[int, str]:
+    def run(text: str, *words: str, **variables: str) -> tuple[int, str]:
         (tmp_path / "test_inner.py").write_text(text)
         # colcon gives its options to pytest in PYTEST_ADDOPTS: not meant for the inner session.
         ours = ("ROS_DOMAIN_ID", "PYTEST_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        env.update(variables)
         env["PYTHONPATH"] = os.pathsep.join([str(TEST_FOLDER), env.get("PYTHONPATH", "")])
         argv = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [*argv, f"--rootdir={tmp_path}", "-c", os.devnull, "test_inner.py"],
+            [*argv, f"--rootdir={tmp_path}", "-c", os.devnull, "test_inner.py", *words],
             cwd=tmp_path,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -39,15 +46,20 @@ def session(tmp_path: Path) -> Session:
     return run
 
 
-def test_a_process_left_behind_fails_the_session(session: Session) -> None:
-    code, output = session("""
-import subprocess, sys
+@pytest.mark.parametrize("words", ALONE_AND_WITH_WORKERS)
+def test_a_process_left_behind_fails_the_session(session: Session, words: tuple[str, ...]) -> None:
+    text = """
+import pytest, subprocess, sys
 def test_leaves_one():
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6)"], start_new_session=True)
-""")
+@pytest.mark.skip(reason="no such thing")
+def test_skipped(): ...
+"""
+    code, output = session(text, *words)
     assert code == 1
-    assert "1 passed" in output
-    assert "session failed: left behind: process" in output
+    assert "1 passed, 1 skipped" in output
+    assert "not run here: 1 test(s): no such thing" in output
+    assert output.count("session failed: left behind: process") == 1
     assert "time.sleep(6)" in output
 
 
@@ -128,6 +140,24 @@ def test_domain(ros_domain, tmp_path):
     assert code == 0, output
 
 
+@NO_WORKERS
+@pytest.mark.parametrize("wanted", ["", "41"])
+def test_each_worker_has_its_own_domain(session: Session, wanted: str) -> None:
+    text = f"""
+import os, pytest
+@pytest.mark.parametrize("each", [0, 1])
+def test_domain(each, ros_domain, tmp_path, wait_until):
+    assert os.environ["ROS_DOMAIN_ID"] == str(ros_domain)
+    both = tmp_path.parents[1] / "domains"
+    both.mkdir(exist_ok=True)
+    (both / str(ros_domain)).touch()
+    wait_until(lambda: len(os.listdir(both)) == 2)  # which takes two workers at the same time
+    assert not "{wanted}" or sorted(os.listdir(both)) == ["41", "42"]
+"""
+    code, output = session(text, "-n2", **({"ROS_DOMAIN_ID": wanted} if wanted else {}))
+    assert (code, "2 passed" in output) == (0, True), output
+
+
 def test_a_hanging_test_fails(session: Session) -> None:
     pytest.importorskip("pytest_timeout", reason="pytest-timeout is not installed")
     code, output = session("""
@@ -156,12 +186,15 @@ def test_wrong_scalar():
     assert code == 0, output
 
 
+@pytest.mark.parametrize("words", ALONE_AND_WITH_WORKERS)
 @pytest.mark.parametrize(
     "end", ["os.kill(os.getpid(), 9)", "node.destroy_node(); rclpy.shutdown()"]
 )
-def test_shared_memory_of_a_killed_child_fails_the_session(session: Session, end: str) -> None:
+def test_shared_memory_of_a_killed_child_fails_the_session(
+    session: Session, end: str, words: tuple[str, ...]
+) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed")
-    code, output = session(f"""
+    text = f"""
 import leftovers
 CODE = '''
 import os, rclpy, sys, time
@@ -183,7 +216,8 @@ def test_killed_through_the_child(spawn, wait_until, tmp_path):
     child = spawn(["python", "-c", CODE, tmp_path / "never"])
     wait_until(lambda: "up" in child.stdout)
     child.kill()
-""")
+"""
+    code, output = session(text, *words)
     killed = "kill" in end
     left = [line.split()[-1] for line in output.splitlines() if "left behind: /dev/shm" in line]
     for name in left:

@@ -78,11 +78,26 @@ class Robot:
         profile = folder / "quick.xml"
         profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
         self._env = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+        self.listen()
+
+    def listen(self) -> None:
+        """Start the listener's process."""
         count = str(2 * TIMES + USUAL_TIMES + OTHERS)
-        self.listener = spawn(
+        self.listener = self._spawn(
             ["python", str(PROGRAMS / "last_command_listener.py"), count], env=self._env
         )
         wait_until(lambda: "ready" in self.listener.stdout, 20.0)
+
+    def listen_again(self, hung: int) -> None:
+        """Start another listener after a runner that could not tidy up.
+
+        The first one still sends into that runner's memory: on a busy machine it then does not
+        find the next runner, which has the same ports, within 30 s.
+        """
+        self.listener.stop()
+        self.hung.append(hung)
+        leftovers.remove_segments_of(hung)
+        self.listen()
 
     def last(self, number: int) -> tuple[float, float] | None:
         """The newest command that run's listener heard."""
@@ -242,7 +257,8 @@ def test_the_exit_code_says_why_and_the_last_command_still_arrives(
     assert child.wait(10.0) == code
     assert time.monotonic() - begin < 2.0
     wait_until(lambda: robot.last(number) == STOPPED)
-    robot.hung += [child.pid] * (code == 3)
+    if code == 3:
+        robot.listen_again(child.pid)
 
 
 def test_a_stderr_that_nobody_reads_stops_neither_loop_nor_end(robot: Robot) -> None:
