@@ -21,6 +21,7 @@ from policy_runner.backends.load import forgets, load_model
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
@@ -30,8 +31,13 @@ from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.feed import feed
 from policy_runner.robot.limits import with_urdf_limits
-from policy_runner.robot.settings import build_settings, mountings, robot_joints
-from policy_runner.robot.values import parameter_values
+from policy_runner.robot.settings import (
+    build_settings,
+    mountings,
+    robot_joints,
+    unread_parameters,
+)
+from policy_runner.robot.values import NODE, parameter_values
 
 Problems = list[Problem | str]
 
@@ -78,6 +84,7 @@ class LoadedPolicy:
         config = robot_config({**self.values, **values}, self.spec, elements, simulated)
         settings = build_settings(config, self.spec, elements)
         problems = tilt_problems(settings, self.spec)
+        problems += unstamped(settings.inputs, self.pipeline.slots)
         if problems:
             raise Refusal(problems)
         return settings
@@ -117,6 +124,7 @@ def load_policy(
     params: Path | str | None = None,
     types: Mapping[str, str] | None = None,
     further: Further | None = None,
+    node: str = NODE,
 ) -> LoadedPolicy:
     """Load a policy from files, as the node would, without a node.
 
@@ -127,6 +135,7 @@ def load_policy(
         params: the node's parameter file; None: every parameter has its default.
         types: message types of inputs that differ from the spec's, by input name.
         further: more checks of the loaded policy; what it returns is added to the problems.
+        node: the fully qualified name that the parameter file's sections have to fit.
 
     Raises:
         Refusal: every problem that could be found.
@@ -137,13 +146,13 @@ def load_policy(
     with collect(problems):
         spec_file = read_spec(spec_path)
     if spec_file is None:
-        parameter_values(params, None, (), problems)
+        parameter_values(params, None, (), problems, node)
         _look_at_model(spec_path, problems)
         raise Refusal(problems)
     elements: Any = []
     with collect(problems):
         elements = action_elements(spec_file.spec, str(spec_file.path))
-    values, warnings = parameter_values(params, spec_file.spec, elements, problems)
+    values, warnings = parameter_values(params, spec_file.spec, elements, problems, node)
     for name, kind in (types or {}).items():
         values[f"inputs.{name}.type"] = kind
     if values["limits.urdf"] == "topic":
@@ -191,6 +200,7 @@ def bind_policy(
     if config.loop.lockstep and config.command.type.startswith("float64"):
         expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
         found.append(Problem("", "parameter command.type", expected, config.command.type))
+    found += unread_parameters(config, elements)
     if spec_file is not None:
         spec_file = _with_robot_types(spec_file, config)
         # Each part is tried, so that one attempt finds all that is wrong.
@@ -220,6 +230,8 @@ def bind_policy(
                     joints or {name: RobotJoint(name) for name in spec.joint_names},
                     time.perf_counter_ns, turned,
                 )  # fmt: skip
+                if settings is not None:
+                    found += unstamped(settings.inputs, pipeline.slots)
                 if joints is not None and settings is not None:
                     loaded = LoadedPolicy(spec_file, model, pipeline, joints, config, values, told)
                     found += further(loaded) if further is not None else ()
@@ -230,6 +242,19 @@ def bind_policy(
             found = _name_type_parameters(found, trained, config)
         raise Refusal(list(dict.fromkeys(found)))
     return loaded
+
+
+def unstamped(
+    rules: Mapping[str, InputRule], slots: Mapping[str, InputSlot]
+) -> list[Problem | str]:
+    """Inputs whose stamps should be strict, and whose messages have none."""
+    problems: list[Problem | str] = []
+    for name, slot in slots.items():
+        if rules[name].strict_stamp and not slot.stamped:
+            expected = f"false, since a {slot.spec.type} has no header"
+            key = f"parameter inputs.{name}.strict_stamp"
+            problems.append(Problem("", key, expected, "true"))
+    return problems
 
 
 def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:

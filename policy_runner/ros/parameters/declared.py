@@ -52,8 +52,8 @@ class DeclaredParameters:
     """The rows declared on one node: their values, their problems, their checks of every set.
 
     `may_change` says whether a row that is not live may be set now; the node gives it
-    (false while active), so a refusal comes with its reason instead of a silent no-effect. A row
-    that was read at the start takes its present value only, which mends a bad one from YAML.
+    (false while configured), so a refusal comes with its reason instead of a silent no-effect. A
+    row that was read at the start takes its present value only, which fixes a bad one from YAML.
     """
 
     def __init__(
@@ -125,6 +125,11 @@ class DeclaredParameters:
         overrides: Mapping[str, RosParameter] = self._node._parameter_overrides
         return overrides
 
+    @property
+    def node_name(self) -> str:
+        """The node's fully qualified name."""
+        return self._node.get_fully_qualified_name()
+
     def row(self, name: str) -> Parameter:
         """The declared row of this name."""
         return self._rows[name]
@@ -173,7 +178,8 @@ class DeclaredParameters:
         for parameter in parameters:
             row = self._rows.get(parameter.name)
             if row is None:
-                if parameter.name == "use_sim_time" and not self._may_change():
+                changes = parameter.value != self._node.get_parameter_or(parameter.name).value
+                if parameter.name == "use_sim_time" and changes and not self._may_change():
                     # rclpy would take it at once, the loop's clock was chosen when configuring.
                     reason = _LATER.format(parameter.name)
                     return SetParametersResult(successful=False, reason=reason)
@@ -183,7 +189,9 @@ class DeclaredParameters:
             if not reason and row.at_start and not self._is_present(row, parameter.value):
                 reason = _AT_START.format(row.name)
             if not reason and not row.live and not row.at_start and not self._may_change():
-                reason = _LATER.format(row.name)
+                # Its present value is in force already.
+                same = self._is_present(row, parameter.value)
+                reason = "" if same else _LATER.format(row.name)
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
             changed[row.name] = parameter.value

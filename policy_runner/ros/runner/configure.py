@@ -11,14 +11,13 @@ from typing import Any
 from rclpy.node import Node
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem, Refusal, collect, refuse
-from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.spec import PolicySpec, SpecFile
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
-from policy_runner.robot.parameter_files import unknown_keys
+from policy_runner.robot.parameter_files import section_problems, unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
@@ -218,7 +217,6 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
             reader = SlotReader(slot, message_type)
-            check_stamped(slot, config.inputs[name].strict_stamp)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
     if problems:
@@ -249,6 +247,7 @@ def declare_for_policy(
 ) -> list[str]:
     """Declare what this policy adds, find misspelt keys; returns warnings."""
     overrides = list(parameters.overrides)
+    problems += section_problems(arguments, parameters.node_name, overrides)
     if spec_file is not None:
         given = policy_parameters(parameters, parameters.values(), spec_file, overrides, arguments)
         given.commit(parameters)
@@ -256,17 +255,6 @@ def declare_for_policy(
         return given.warnings
     # Without the policy nobody can say which inputs and joints there are.
     overrides = [name for name in overrides if not name.startswith(PREFIXES)]
-    refused, warned = unknown_keys(overrides, parameters.names, arguments)
+    refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]
     return warned
-
-
-def check_stamped(slot: InputSlot, strict: bool) -> None:
-    """A stamp can only be strict where there is one.
-
-    Raises:
-        Refusal: the message has no header.
-    """
-    if strict and not slot.stamped:
-        expected = f"false, since a {slot.spec.type} has no header"
-        raise refuse("", f"parameter inputs.{slot.name}.strict_stamp", expected, "true")
