@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from policy_runner.cli.demo.children import Children
 from policy_runner.core.errors import refuse
+from policy_runner.ros.process.lifetime import EndRequest, end_on_signal
 from policy_runner.ros.processes import Arguments, processes
 
 if TYPE_CHECKING:
@@ -64,14 +63,12 @@ def run(options: argparse.Namespace) -> int:
         raise refuse("", "--json", "a file in a folder that exists", str(options.json))
     # The demo commands joints by name: it stays on this machine, whatever else is on the net.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    ended = end_on_signal()
     with tempfile.TemporaryDirectory(prefix="policy_runner_demo_") as folder:
         return _run(options, Path(folder), ended)
 
 
-def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> int:
+def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     from policy_runner.ros.diagnostics.listener import Watch
 
     report = folder / "report.json"
@@ -102,7 +99,6 @@ def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> i
         # The runner first: its last command must find the robot still there.
         if not options.duration or children.running(_ROBOT):
             children.end(_RUNNER)
-        children.end(_ROBOT)
         children.end()
         time.sleep(0.2)  # the runner's last figures are on their way
     finally:
@@ -124,7 +120,7 @@ def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> i
 
 
 def _watch_until_the_end(
-    options: argparse.Namespace, watch: Watch, children: Children, ended: threading.Event
+    options: argparse.Namespace, watch: Watch, children: Children, ended: EndRequest
 ) -> None:
     """Until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
 
