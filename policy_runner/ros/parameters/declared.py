@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.robot.parameters.parameter import Parameter, problem
@@ -203,7 +204,13 @@ class DeclaredParameters:
         return SetParametersResult(successful=True)
 
 
-declare_table = DeclaredParameters  # of a node whose rows may all change at any time
+def declare_table(node: Node, table: Sequence[Parameter]) -> DeclaredParameters:
+    """Declare the rows of a node without a lifecycle: what is not live is read at its start."""
+    return DeclaredParameters(
+        node, [row if row.live else replace(row, at_start=True) for row in table]
+    )
+
+
 _AT_START = (
     "parameter {}: read at the start of the process; "
     "set it in YAML or on the command line, and start again"
