@@ -21,7 +21,6 @@ from policy_runner.backends.load import forgets, load_model
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
-from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
@@ -84,7 +83,6 @@ class LoadedPolicy:
         config = robot_config({**self.values, **values}, self.spec, elements, simulated)
         settings = build_settings(config, self.spec, elements)
         problems = tilt_problems(settings, self.spec)
-        problems += unstamped(settings.inputs, self.pipeline.slots)
         if problems:
             raise Refusal(problems)
         return settings
@@ -230,8 +228,6 @@ def bind_policy(
                     joints or {name: RobotJoint(name) for name in spec.joint_names},
                     time.perf_counter_ns, turned,
                 )  # fmt: skip
-                if settings is not None:
-                    found += unstamped(settings.inputs, pipeline.slots)
                 if joints is not None and settings is not None:
                     loaded = LoadedPolicy(spec_file, model, pipeline, joints, config, values, told)
                     found += further(loaded) if further is not None else ()
@@ -242,19 +238,6 @@ def bind_policy(
             found = _name_type_parameters(found, trained, config)
         raise Refusal(list(dict.fromkeys(found)))
     return loaded
-
-
-def unstamped(
-    rules: Mapping[str, InputRule], slots: Mapping[str, InputSlot]
-) -> list[Problem | str]:
-    """Inputs whose stamps should be strict, and whose messages have none."""
-    problems: list[Problem | str] = []
-    for name, slot in slots.items():
-        if rules[name].strict_stamp and not slot.stamped:
-            expected = f"false, since a {slot.spec.type} has no header"
-            key = f"parameter inputs.{name}.strict_stamp"
-            problems.append(Problem("", key, expected, "true"))
-    return problems
 
 
 def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:

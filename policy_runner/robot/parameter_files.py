@@ -65,12 +65,12 @@ def _ros_words(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     before = ""
     for word in arguments:
         if word in ("--ros-args", "--"):
-            inside = word == "--ros-args"
+            inside, before = word == "--ros-args", ""
         elif inside and before.startswith("-"):
             yield before, word
             before = ""
-            continue
-        before = word
+        else:
+            before = word
 
 
 def node_name(arguments: Sequence[str], default: str) -> str:

@@ -84,12 +84,3 @@ def test_live_too(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"parameter stop\.ramp_s: expected 0, or at least"):
         loaded.settings_with({"stop.ramp_s": 0.001})
     loaded.close()
-
-
-def test_a_strict_stamp_needs_a_header_live_too(tmp_path: Path) -> None:
-    policy = write_policy(tmp_path / "policy")
-    loaded = load_policy(policy, types={"command": "geometry_msgs/msg/Twist"})
-    with pytest.raises(Refusal, match="strict_stamp: expected false, since a geometry_msgs"):
-        loaded.settings_with({"inputs.command.strict_stamp": True})
-    loaded.settings_with({"inputs.joints.strict_stamp": True})
-    loaded.close()

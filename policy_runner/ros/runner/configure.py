@@ -11,7 +11,8 @@ from typing import Any
 from rclpy.node import Node
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem, Refusal, collect
+from policy_runner.core.errors import Problem, Refusal, collect, refuse
+from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.spec import PolicySpec, SpecFile
@@ -217,6 +218,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
             reader = SlotReader(slot, message_type)
+            check_stamped(slot, config.inputs[name].strict_stamp)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
     if problems:
@@ -258,3 +260,14 @@ def declare_for_policy(
     refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]
     return warned
+
+
+def check_stamped(slot: InputSlot, strict: bool) -> None:
+    """A stamp can only be strict where there is one.
+
+    Raises:
+        Refusal: the message has no header.
+    """
+    if strict and not slot.stamped:
+        expected = f"false, since a {slot.spec.type} has no header"
+        raise refuse("", f"parameter inputs.{slot.name}.strict_stamp", expected, "true")

@@ -249,6 +249,10 @@ class PolicyRunner(RunnerNode):
             settings = made.policy.settings_with(live_values(self.parameters, made.values, changed))
         except Refusal as refusal:
             return "; ".join(str(problem) for problem in refusal.problems)
+        for name, slot in made.pipeline.slots.items():
+            if settings.inputs[name].strict_stamp and not slot.stamped:
+                expected = f"false, since a {slot.spec.type} has no header"
+                return f"parameter inputs.{name}.strict_stamp: expected {expected}, got true"
         if loop is not None:  # otherwise they come with the next activation
             loop.swap_settings(settings, made.pipeline)
         return ""

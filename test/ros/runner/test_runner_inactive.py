@@ -120,7 +120,7 @@ def test_what_configure_has_read_is_refused_until_cleanup(
             f"parameter {shown}: read while configuring; "
             "deactivate and clean up the node, set it, configure again"
         )
-        assert graph.node.get_parameter(shown).value == before
+        assert graph.node.parameters.value(shown) == before
         assert graph.peer.change("activate")
         assert graph.peer.change("deactivate")
     if before is not None:  # what is in force may be said again
@@ -139,6 +139,17 @@ def test_what_configure_has_read_is_refused_until_cleanup(
         "joints__left_joint__sign": lambda: config.joints["left_joint"].sign == -1.0,
         "joints__left_joint__max_velocity": lambda: config.joints["left_joint"].max_velocity == 3.0,
     }[name]()
+
+
+def test_a_strict_stamp_needs_a_header_live_too(graphs: GraphMaker) -> None:
+    graph = graphs(policy={}, inputs__command__type="geometry_msgs/msg/Twist")
+    assert graph.peer.change("configure")
+    (why,) = graph.peer.set(inputs__command__strict_stamp=True)
+    assert why == (
+        "parameter inputs.command.strict_stamp: expected false, since a geometry_msgs/msg/Twist "
+        "has no header, got true"
+    )
+    assert graph.peer.set(inputs__joints__strict_stamp=True) == []
 
 
 def test_a_policy_set_while_it_is_inactive_is_loaded(graphs: GraphMaker, tmp_path: Any) -> None:
