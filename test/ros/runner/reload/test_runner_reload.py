@@ -407,18 +407,15 @@ def test_what_was_set_while_inactive_waits_for_a_configure(robots: RobotMaker) -
     assert answer.success, answer.message
     wait_until(lambda: robot.command["left_joint"] > 10.0, 5.0, "the new policy's commands")
     made, loop = robot.graph.node.configured, robot.graph.node.loop
-    assert (made.policy.simulated, made.command_topic, loop.error) == (
-        False,
-        "joint_commands",
-        None,
-    )
+    assert not made.config.loop.simulated
+    assert (made.command_topic, loop.error) == ("joint_commands", None)
     assert made.pipeline.settings.decimation == 1
     # Inactive, a reload is as good as a configure.
     assert robot.peer.change("deactivate")
     assert not robot.peer.set(lockstep=False)
     assert robot.reload().success
     made = robot.graph.node.configured
-    assert (made.policy.simulated, made.command_topic) == (True, "~/dry_run")
+    assert (made.config.loop.simulated, made.command_topic) == (True, "~/dry_run")
 
 
 def test_what_fails_after_the_swap_is_a_warning(
