@@ -18,13 +18,13 @@ from std_msgs.msg import Bool, String
 
 from policy_runner.core.errors import Refusal
 from policy_runner.ros.guard.watch import GuardWatch
-from policy_runner.ros.inputs.polling import PolledSubscription
 from policy_runner.ros.messages.guard_contract import GUARD_SUFFIX, GuardContract, Output, read_text
 from policy_runner.ros.messages.types import message_class
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 
 NODE_NAME = f"policy_runner{GUARD_SUFFIX}"
 _MOST_TAKES = 64  # of one topic in one look
+_CONTRACT_EVERY = 5  # looks
 _OWN_GAP_NS = 100_000_000  # a look later than this: the guard itself did not run
 _SAY_NS = 500_000_000  # between two reports on ~/guard of the runner
 _BEATS = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -32,6 +32,29 @@ _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 _PRESSES = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class _Taken:
+    """A subscription whose messages are taken as bytes: no executor runs in this process."""
+
+    def __init__(self, node: Node, type_: Any, topic: str, qos: QoSProfile) -> None:
+        self._node, self._type = node, type_
+        self._subscription = node.create_subscription(type_, topic, _never_called, qos, raw=True)
+        self._handle: Any = self._subscription.handle
+
+    def take(self) -> bytes | None:
+        """The next message, or None; never blocks."""
+        with self._handle:
+            taken = self._handle.take_message(self._type, True)
+        return None if taken is None else taken[0]
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+
+def _never_called(_message: Any) -> None:
+    raise AssertionError("the guard runs no executor")
 
 
 class Guard(Node):
@@ -43,12 +66,13 @@ class Guard(Node):
         usual = own.removesuffix(GUARD_SUFFIX) if own.endswith(GUARD_SUFFIX) else "policy_runner"
         self.runner = str(self.declare_parameter("runner", usual).value)
         self._watch = GuardWatch()
-        self._outputs = PolledSubscription(self, String, f"{self.runner}/outputs", _LATCHED)
-        self._beats = PolledSubscription(self, DiagnosticArray, f"{self.runner}/status", _BEATS)
-        self._estops: dict[str, PolledSubscription] = {}
+        self._outputs = _Taken(self, String, f"{self.runner}/outputs", _LATCHED)
+        self._beats = _Taken(self, DiagnosticArray, f"{self.runner}/status", _BEATS)
+        self._estops: dict[str, _Taken] = {}
         self._stops: dict[tuple[str, str], Publisher] = {}
         self._stamp: tuple[int, int] = (0, 0)  # of the newest heartbeat: its stamp, when it came
         self._looked_ns = time.monotonic_ns()
+        self._looks = 0
         self._said_ns = 0
         self._said = ""
         self._problem = ""
@@ -67,7 +91,9 @@ class Guard(Node):
             now_ns: the monotonic clock.
         """
         gap_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
-        self._hear_contract()
+        self._looks += 1
+        if self._looks % _CONTRACT_EVERY == 0:
+            self._hear_contract()
         for topic, estop in self._estops.items():
             self._hear_estop(topic, estop, now_ns)
         heard = self._hear_beats(now_ns)
@@ -83,10 +109,10 @@ class Guard(Node):
     def _hear_contract(self) -> None:
         newest = None
         for _ in range(_MOST_TAKES):
-            taken = self._outputs.take_raw()
+            taken = self._outputs.take()
             if taken is None:
                 break
-            newest = taken[0]
+            newest = taken
         if newest is None:
             return
         try:
@@ -120,24 +146,24 @@ class Guard(Node):
             self._estops.pop(topic).destroy()
         for topic in contract.estop_topics:
             if topic not in self._estops:
-                self._estops[topic] = PolledSubscription(self, Bool, topic, _PRESSES)
+                self._estops[topic] = _Taken(self, Bool, topic, _PRESSES)
 
-    def _hear_estop(self, _topic: str, estop: PolledSubscription, now_ns: int) -> None:
+    def _hear_estop(self, _topic: str, estop: _Taken, now_ns: int) -> None:
         for _ in range(_PRESSES.depth):
-            taken = estop.take_raw()
+            taken = estop.take()
             if taken is None:
                 return
-            if len(taken[0]) > 4 and taken[0][4]:  # behind the encapsulation: the Bool
+            if len(taken) > 4 and taken[4]:  # behind the encapsulation: the Bool
                 self._watch.pressed(now_ns)
 
     def _hear_beats(self, now_ns: int) -> bool:
         heard = False
         for _ in range(_MOST_TAKES):
-            taken = self._beats.take_raw()
+            taken = self._beats.take()
             if taken is None:
                 break
             try:
-                stamp_ns, statuses = read_diagnostics(taken[0])
+                stamp_ns, statuses = read_diagnostics(taken)
             except ValueError:
                 continue
             for status in statuses:
@@ -189,6 +215,7 @@ class Guard(Node):
             "session": watch.contract.session if watch.contract is not None else "",
             "acts": str(watch.acts),
             "reason": watch.reason,
+            "hears": "false" if silent_ns is None else "true",
             "silent [s]": "n/a" if silent_ns is None else f"{silent_ns / 1e9:.3f}",
             "silence limit [s]": "n/a" if limit_ns is None else f"{limit_ns / 1e9:g}",
         }

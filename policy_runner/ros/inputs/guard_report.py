@@ -54,7 +54,8 @@ class GuardReport:
             values = status.values
             if values.get("session") != self._session or not values.get("acts", "").isdigit():
                 continue  # it does not know the outputs of this process (yet)
-            self.heard_ns = time.monotonic_ns()
+            if values.get("hears") == "true":
+                self.heard_ns = time.monotonic_ns()
             acts, known = int(values["acts"]), self._known
             self._known = acts
             # A guard that was restarted counts from 0 again.
@@ -69,5 +70,5 @@ class GuardReport:
         return self._known is not None
 
     def is_present(self) -> bool:
-        """Whether a guard reported within the last seconds."""
+        """Whether a guard that knows the outputs and hears heartbeats reported within 2 s."""
         return bool(self.heard_ns) and time.monotonic_ns() - self.heard_ns < PRESENT_NS
