@@ -125,6 +125,7 @@ class Settings:
     safe_stop_after_ns: int = 0  # HOLD for longer becomes SAFE_STOP; 0 = never
     recover: str = "armed"  # armed | auto
     reset_after_ns: int = 500_000_000
+    require_guard: bool = False  # arming is refused while no guard is heard
     require_arming: bool = False  # nothing is commanded after activation until somebody arms
     stamp_tolerance_ns: int = 500_000_000  # of header stamps against the clock
     # In a row, of inferences that took longer than decimation periods: SAFE_STOP; 0 = never.

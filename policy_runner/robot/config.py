@@ -100,6 +100,7 @@ class SafetyConfig:
     """When the policy may not run, and how that ends; fields as the parameters `safety.*`."""
 
     require_arming: bool
+    require_guard: bool
     max_tilt: float  # [rad]; 0: not watched
     hold_recover_ns: int
     safe_stop_after_ns: int
@@ -204,6 +205,7 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
 def _safety(values: Mapping[str, Any]) -> SafetyConfig:
     return SafetyConfig(
         require_arming=values["require_arming"],
+        require_guard=values["safety.require_guard"],
         max_tilt=values["safety.max_tilt"],
         hold_recover_ns=_ns(values["safety.hold_recover"]),
         safe_stop_after_ns=_ns(values["safety.safe_stop_after"]),

@@ -159,6 +159,9 @@ def build_settings(
             "0.25 s that it lives, and checks a new policy for up to 1 s"
         )
         problems.append(Problem("", key, expected, f"{safety.executor_timeout_ns / 1e9:g}"))
+    if safety.require_guard and not safety.require_arming:
+        expected = "false, since with require_arming: false nothing is armed that could be refused"
+        problems.append(Problem("", "parameter safety.require_guard", expected, "true"))
     if problems:
         raise Refusal(problems)
     return Settings(
@@ -176,6 +179,7 @@ def build_settings(
         recover=safety.recover,
         reset_after_ns=safety.reset_after_ns,
         require_arming=safety.require_arming,
+        require_guard=safety.require_guard,
         stamp_tolerance_ns=safety.stamp_tolerance_ns,
         # Simulated time may pass slower than an inference, and /clock come rarer than a tick.
         late_inferences=0 if loop.simulated else safety.late_inferences,

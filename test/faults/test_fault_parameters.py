@@ -22,6 +22,7 @@ GraphMaker = Callable[..., FaultGraph]
 HEAD = "/**/NODE:\n  ros__parameters:\n"
 MODULES = {
     "policy_runner": "runner",
+    "policy_runner_guard": "guard",
     "jetson_diagnostics": "sidecar",
     "simulated_robot": "simulated_robot",
 }

@@ -220,6 +220,10 @@ class Pipeline:
         self._start_pose.restart()
         return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
 
+    def stopped_by_guard(self) -> None:
+        """The guard has stopped the outputs: limits and blends count from what it sent."""
+        self._command.stopped_by_guard()
+
     def stop_command(self) -> Array | None:
         """The final command before shutdown, see `Command.last`; None: there is nothing to hold."""
         return self._command.last(self._settings)

@@ -38,6 +38,8 @@ class Reason(enum.Enum):
     DISARMED = "disarmed"
     OPERATOR_STOP = "operator stop"
     MOVING = "moving to the start pose"
+    GUARD_MISSING = "no guard"
+    GUARD_ACTED = "guard stopped the outputs"
     LOOP_FAILED = "control thread failed"
 
 

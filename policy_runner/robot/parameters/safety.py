@@ -11,6 +11,12 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
         "after activation nothing is commanded until ~/arm; false is for simulations",
     ),
     Parameter(
+        "safety.require_guard",
+        False,
+        "refuse ~/arm while no policy_runner_guard is heard; needs require_arming",
+        live=True,
+    ),
+    Parameter(
         "safety.max_tilt",
         0.0,
         "angle of the measured gravity to upright that means SAFE_STOP; 0: not watched",

@@ -52,6 +52,8 @@ class SerializedCommand:
         self._gains = self._doubles[self._stiffness]
         first = next(iter(describe_message(type_name).values()), "")
         self._stamped = first == "std_msgs/Header"
+        self.type_name = type_name
+        self.stamp_at = ENCAPSULATION if self._stamped else None
 
     def damp(self, damped: bool) -> None:
         """Stiffness 0 from now on, or again what the message came with."""

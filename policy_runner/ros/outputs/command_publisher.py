@@ -20,6 +20,7 @@ from policy_runner.core.model import Array
 from policy_runner.core.settings import RUNNING, Manner
 from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.parameters.command import JOINT_KINDS
+from policy_runner.ros.messages.guard_contract import Output
 from policy_runner.ros.messages.serialized import SerializedCommand
 from policy_runner.ros.messages.topics import Publishers
 from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
@@ -75,6 +76,7 @@ class CommandPublisher:
         self._offset = np.array(
             [j.offset if e.kind == "position" else 0.0 for j, e in zip(joints, elements)]
         )
+        self._position = np.array([e.kind == "position" for e in elements], dtype=bool)
         self._robot_values = np.zeros(len(elements))
         self._parts: list[_Part] = []
         self._damped = False
@@ -121,6 +123,28 @@ class CommandPublisher:
         """Take over from another policy's, between two ticks."""
         if self._pd is not None and before._pd is not None:
             self._pd.continue_from(before._pd)
+
+    def stopped_by_guard(self) -> None:
+        """The guard has sent 0 for all but the positions."""
+        if self._pd is not None:
+            self._pd.stopped_by_guard()
+
+    def outputs(self) -> list[Output]:
+        """Every topic with the message that stops it; positions need none."""
+        found = []
+        for publisher, serialized, index in self._parts:
+            held = self._position[index].any()
+            stop = None if held else serialized.filled(np.zeros(len(index)), 0)
+            found.append(
+                Output(
+                    topic=publisher.topic_name,
+                    type=serialized.type_name,
+                    size=len(index),
+                    stop=stop,
+                    stamp_at=serialized.stamp_at if stop is not None else None,
+                )
+            )
+        return found
 
     @property
     def unusable_measurements(self) -> int | None:

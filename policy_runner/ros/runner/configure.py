@@ -15,6 +15,7 @@ from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
+from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, SpecFile
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
@@ -35,6 +36,7 @@ from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import policy_parameters
 from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions, LoopPorts
 from policy_runner.ros.runner.engine_wait import EngineWait
+from policy_runner.ros.runner.guard_link import GuardLink
 from policy_runner.ros.runner.kept_topics import KeptTopics
 from policy_runner.ros.runner.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
 
@@ -54,6 +56,7 @@ class ConnectedPolicy:
     status: StatusPublisher | None = None
     vectors: VectorPublisher | None = None
     estop: EstopInput | None = None  # the node's, from its first moment on: no press is lost
+    guard: GuardLink | None = None  # the node's
     tell_gains: Callable[[], Any] = lambda: None
     command_topic: str = ""
     _ticker: Ticker | None = None
@@ -102,7 +105,29 @@ class ConnectedPolicy:
     def _ports(self, ticker: Ticker) -> LoopPorts:
         assert self.commands is not None
         assert self.status is not None
-        return LoopPorts(ticker, self.inputs, self.commands, self.status, self.vectors, self.estop)
+        guard = self.guard.report if self.guard is not None else None
+        return LoopPorts(
+            ticker, self.inputs, self.commands, self.status, self.vectors, self.estop, guard
+        )
+
+    def tell_guard(self, keep: bool = False, settings: Settings | None = None) -> None:
+        """Tell the guard this policy's outputs and limits.
+
+        Args:
+            keep: the outputs of the policy before as well, during a reload.
+            settings: those that are about to be used; None: the present ones.
+        """
+        if self.guard is None or self.commands is None or self.status is None:
+            return
+        loop = self.config.loop
+        self.guard.tell(
+            self.commands.outputs(),
+            settings or self.pipeline.settings,
+            self.status.period_ns,
+            guarded=not (loop.dry_run or loop.lockstep),
+            estop_topics=self.estop.topics if self.estop is not None else (),
+            keep=keep,
+        )
 
     def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
         """What ticks for this policy; `repeat` answers once more, in lockstep."""
@@ -140,7 +165,7 @@ class ConnectedPolicy:
         if but is None and self.status is not None:
             self.status.destroy()
         self.policy.model.close()
-        self.inputs, self.clock, self.estop = [], None, None
+        self.inputs, self.clock, self.estop, self.guard = [], None, None, None
         self.commands = self.status = self.vectors = None
 
 
@@ -149,6 +174,7 @@ def configure(
     parameters: DeclaredParameters,
     engine_wait: EngineWait,
     estop: EstopInput,
+    guard: GuardLink,
     arguments: list[str],
 ) -> ConnectedPolicy:
     """Read, check, load, warm up and connect.
@@ -158,6 +184,7 @@ def configure(
         parameters: the node's; those of the policy are declared among them.
         engine_wait: builds a missing engine where that is asked for.
         estop: the node's, which every policy uses.
+        guard: the node's.
         arguments: of the process, where the parameter files are named.
 
     Raises:
@@ -174,13 +201,18 @@ def configure(
     with collect(problems):
         values["robot_description"] = robot_description(node, values["limits.urdf"])
     loaded = bind_policy(spec_file, values, simulated, problems, warnings)
-    made = connect(node, loaded, estop)
+    made = connect(node, loaded, estop, guard)
     made.tell_gains()
+    made.tell_guard()
     return made
 
 
 def connect(
-    node: Node, loaded: LoadedPolicy, estop: EstopInput, before: ConnectedPolicy | None = None
+    node: Node,
+    loaded: LoadedPolicy,
+    estop: EstopInput,
+    guard: GuardLink,
+    before: ConnectedPolicy | None = None,
 ) -> ConnectedPolicy:
     """Make the topics of a loaded policy; those of the one before stay in use where they fit.
 
@@ -188,7 +220,7 @@ def connect(
         Refusal: with every problem that could be found, and nothing left behind.
     """
     topics = KeptTopics(node, before.topics if before is not None else None)
-    made = ConnectedPolicy(node, topics, loaded, estop=estop)
+    made = ConnectedPolicy(node, topics, loaded, estop=estop, guard=guard)
     try:
         _connect(made, before)
     except BaseException:
@@ -227,7 +259,9 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
         made.clock = PolledSubscription(topics, clock, "/clock", input_qos(lockstep))
     if before is None:
-        made.status = StatusPublisher(made.node, period_ns)
+        made.status = StatusPublisher(
+            made.node, period_ns, made.guard.session if made.guard else ""
+        )
     else:  # of the node, not of a policy
         made.status = before.status
     if config.loop.publish_vectors:

@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
+from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.inputs.estop import EstopInput
+from policy_runner.ros.inputs.guard_report import GuardReport
 from policy_runner.ros.inputs.polling import PolledInput
 from policy_runner.ros.outputs.command_publisher import CommandPublisher
 from policy_runner.ros.outputs.heartbeat import StatusPublisher
@@ -30,6 +32,11 @@ _WINDOWS = (
     "input_to_action",  # age of the oldest input used, until its command was published
 )
 _ACKNOWLEDGED_WITHIN_S = 0.4
+_GUARD_MISSING = Fault(
+    Decision.HOLD,
+    Reason.GUARD_MISSING,
+    "policy_runner_guard is not heard: start it, or set safety.require_guard: false",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class LoopPorts:
     status: StatusPublisher  # the heartbeat ~/status
     vectors: VectorPublisher | None = None  # what went into the model and came out; None: unwanted
     estop: EstopInput | None = None  # ~/estop, drained before each step; None: there is none
+    guard: GuardReport | None = None  # heard with every heartbeat; None: nothing is heard of it
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class ControlLoop:
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._last_tick_ns = 0
         self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
+        self._beat = True  # the last tick sent a heartbeat
         self._ended = threading.Lock()  # taken by who sends the last command, never given back
 
     @property
@@ -180,6 +189,7 @@ class ControlLoop:
         self._status = ports.status
         self._vectors = ports.vectors
         self._estop = ports.estop
+        self._guard = ports.guard
 
     def answer_again(self) -> None:
         """Say once more what the last tick said."""
@@ -203,6 +213,8 @@ class ControlLoop:
                 now_ns = self._ticker.wait()
                 if now_ns is not None and not stopping():
                     self._tick(now_ns)
+                elif now_ns is None and self._arrival == "now":
+                    self._status.idle(self.pipeline.safety, self.ticks, self._last[1])
         except BaseException as error:  # noqa: BLE001 - kept for the executor, which reports it
             self.error = error
         finally:
@@ -223,23 +235,56 @@ class ControlLoop:
         if self._watch is not None:
             settings = self.pipeline.settings
             outer = self._watch.fault(time.monotonic_ns(), self._ticker.missed, settings)
+        outer = self._hear_guard() or outer
         step = self.pipeline.step(now_ns, outer)
         if self._ended.locked():
             return  # the last command is out: nothing may follow it
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
-        if step.command is not None:
+        if step.command is not None and not self._is_old():
             self._commands.publish(step.command, stamp_ns, self.pipeline.manner)
         published_ns, since_tick_ns = time.perf_counter_ns(), time.monotonic_ns() - now_ns
         if step.inferred and self._vectors is not None:
             self._vectors.publish()
         quiet = step.command is None or self._dry_run
         self._last = (None if quiet else step.command, stamp_ns)
+        self._status.commanding = not quiet
         if not self._lockstep:
-            self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
+            self._beat = self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
         elif quiet:
             # In lockstep a status says "no command for this stamp", so it stays away otherwise.
             self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
         self._account(step, now_ns, published_ns, since_tick_ns)
+
+    def _is_old(self) -> bool:
+        """Whether the guard may have stopped the outputs since this tick began."""
+        guard = self._guard
+        if guard is None or not self._status.commanding:
+            return False
+        silent_ns = time.monotonic_ns() - self._status.told_ns
+        return silent_ns > guard.silence_ns and guard.is_watching()
+
+    def _hear_guard(self) -> Fault | None:
+        """HOLD where the guard has stopped the outputs: from zero, as the guard commanded.
+
+        After a silence that the guard does not tolerate it has acted, even if its report is not
+        here yet: the middleware of a process that was suspended wakes up no sooner than this.
+        """
+        guard = self._guard
+        if guard is None:
+            return None
+        silent_ns = time.monotonic_ns() - self._status.told_ns
+        reason = ""
+        if self._beat and guard.drain():
+            reason = guard.reason
+        elif silent_ns > guard.silence_ns and self._status.commanding and guard.is_watching():
+            reason = f"no heartbeat for {silent_ns / 1e9:.2f} s"
+        if reason:
+            self.pipeline.stopped_by_guard()
+            self._commands.stopped_by_guard()
+            return Fault(Decision.HOLD, Reason.GUARD_ACTED, reason)
+        safety = self.pipeline.safety
+        required = self.pipeline.settings.require_guard and not safety.is_armed
+        return _GUARD_MISSING if required and not guard.is_present() else None
 
     def _account(self, step: Step, now_ns: int, published_ns: int, since_tick_ns: int) -> None:
         windows = self.windows
@@ -260,7 +305,7 @@ class ControlLoop:
     def _finish(self) -> None:
         """The defined last command: exempt from the rate limit, waited for until it has left.
 
-        After a failure the heartbeat says so as well, once; then it falls silent.
+        The heartbeat says so as well, once; then it falls silent, and the guard knows why.
         """
         if not self._ended.acquire(blocking=False):
             return
@@ -276,5 +321,7 @@ class ControlLoop:
             self.error = self.error or error
         if self.error is not None:
             self.pipeline.safety.fail(f"{type(self.error).__name__}: {self.error}")
+        self._status.commanding = False
+        if self.error is not None or not self._lockstep:
             with contextlib.suppress(BaseException):
                 self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)

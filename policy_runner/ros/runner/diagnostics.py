@@ -142,9 +142,22 @@ class RunnerDiagnostics:
         )
 
     def safety(
-        self, pipeline: Pipeline, active: bool, dry_run: bool, unusable: int | None = None
+        self,
+        pipeline: Pipeline,
+        active: bool,
+        dry_run: bool,
+        unusable: int | None = None,
+        guard: Mapping[str, object] | None = None,
     ) -> Any:
-        """What is decided, and why; `unusable`: measurements that gave no effort, if any does."""
+        """What is decided, and why.
+
+        Args:
+            pipeline: decides.
+            active: whether the loop runs.
+            dry_run: whether the commands go to ~/dry_run.
+            unusable: measurements that gave no effort; None: no efforts are computed.
+            guard: what is known of the guard, as keys and values.
+        """
         safety = pipeline.safety
         level = {Decision.RUN: LEVEL_OK, Decision.SAFE_STOP: LEVEL_ERROR}.get(
             safety.decision, LEVEL_WARN
@@ -179,6 +192,7 @@ class RunnerDiagnostics:
                     f"limit hits {name}": int(n)
                     for name, n in zip(limit_names(pipeline.elements), hits, strict=True)
                 },
+                **(guard or {}),
                 "dry run": dry_run,
             },
         )

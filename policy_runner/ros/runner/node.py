@@ -25,6 +25,7 @@ from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, configure
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.engine_wait import EngineWait
+from policy_runner.ros.runner.guard_link import GuardLink
 from policy_runner.ros.runner.interface import RunnerNode
 from policy_runner.ros.runner.reload import Reload
 from policy_runner.ros.runner.reports import RunnerReports
@@ -59,6 +60,7 @@ class PolicyRunner(RunnerNode):
         explain = lambda: self._reports.explain_silence(self._configured)  # noqa: E731
         self.create_timer(_SILENCE_PERIOD_S, explain, clock=steady)
         self.pulse = ExecutorPulse(self)
+        self.guard = GuardLink(self)
         self.operator, self.estop = Operator(), EstopInput(self)  # whatever policy there is
         RunnerServices(self)
         self.reload = Reload(self, self._arguments)
@@ -148,7 +150,9 @@ class PolicyRunner(RunnerNode):
     def _configure(self) -> None:
         self.free()
         self._problems = []
-        made = configure(self, self.parameters, self.engine_wait, self.estop, self._arguments)
+        made = configure(
+            self, self.parameters, self.engine_wait, self.estop, self.guard, self._arguments
+        )
         self.adopt(made)
         for warning in made.policy.warnings:
             self.get_logger().warning(warning)
@@ -255,6 +259,7 @@ class PolicyRunner(RunnerNode):
                 return f"parameter inputs.{name}.strict_stamp: expected {expected}, got true"
         if loop is not None:  # otherwise they come with the next activation
             loop.swap_settings(settings, made.pipeline)
+            made.tell_guard(settings=settings)
         return ""
 
     def _report(self) -> None:

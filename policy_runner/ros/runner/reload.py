@@ -20,7 +20,7 @@ from policy_runner.ros.inputs.polling import PolledInput
 from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
 from policy_runner.ros.process.realtime import prepare_working_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, connect
-from policy_runner.ros.runner.handover import Handover
+from policy_runner.ros.runner.handover import Handover, swap
 from policy_runner.ros.runner.interface import RunnerNode
 
 _HEARD_WITHIN_S = 1.0
@@ -106,7 +106,10 @@ class Attempt:
             if self._refusal is not None or self._loaded is None:
                 raise self._refusal or Refusal(["reload: nothing was loaded"])
             loaded, self._loaded = self._loaded, None
-            self._connected = connect(self._node, loaded, self._node.estop, self._before)
+            self._connected = connect(
+                self._node, loaded, self._node.estop, self._node.guard, self._before
+            )
+            self._connected.tell_guard(keep=True)
             self._begin_to_hear(self._connected)
         if not self._heard(self._connected):
             return None
@@ -167,7 +170,11 @@ class Attempt:
             connected.status.set_period(connected.pipeline.settings.period_ns)
         # The new one runs: whatever fails from here on is told, and nothing of it is undone.
         self._connected = None
-        for what, do in (("~/joint_gains", connected.tell_gains), ("parameters", self._commit)):
+        for what, do in (
+            ("~/joint_gains", connected.tell_gains),
+            ("~/outputs", connected.tell_guard),
+            ("parameters", self._commit),
+        ):
             try:
                 do()
             except Exception as error:  # noqa: BLE001 - see above
@@ -206,6 +213,7 @@ class Attempt:
             self._loaded.model.close()
         if connected is None:
             return
+        before.tell_guard()
         undone = threading.Event()
 
         def undo() -> None:
@@ -222,19 +230,6 @@ class Attempt:
         else:
             undo()
             connected.destroy(but=before)
-
-
-def swap(handover: Handover, take_over: Callable[[], None], timeout_s: float) -> None:
-    """Have the control thread continue with another policy, by `take_over`, and wait until it does.
-
-    Raises:
-        Refusal: it was not done, and will not be.
-    """
-    if not handover.ask(lambda: handover.carry_out(take_over), timeout_s):
-        within = f"within {timeout_s:g} s, got none (is the simulator paused?)"
-        raise Refusal([f"reload: expected a tick of the control loop {within}"])
-    if not handover.accepted:
-        raise Refusal([f"reload: expected a swap between two ticks, got {handover.message}"])
 
 
 def _always() -> bool:

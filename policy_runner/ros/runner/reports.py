@@ -84,7 +84,7 @@ class RunnerReports:
         )
         statuses = [
             texts.model(connected.policy.description),
-            texts.safety(connected.pipeline, active, dry_run, unusable),
+            texts.safety(connected.pipeline, active, dry_run, unusable, _guard_values(connected)),
         ]
         if loop is None:
             return statuses
@@ -129,3 +129,11 @@ class RunnerReports:
                 f"{settings.period_ns * settings.decimation / 1e6:g} ms",
                 throttle_duration_sec=interval,
             )
+
+
+def _guard_values(connected: ConnectedPolicy) -> dict[str, object]:
+    if connected.guard is None:
+        return {}
+    report = connected.guard.report
+    there = "watches" if report.is_present() else "not heard"
+    return {"guard": there, "stopped by the guard": report.acts}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
 PAIRS = 20
-MODULES = ("runner", "sidecar", "simulated_robot")
+MODULES = ("runner", "guard", "sidecar", "simulated_robot")
 
 
 @pytest.fixture(scope="module")
