@@ -120,7 +120,7 @@ def test_what_configure_has_read_is_refused_until_cleanup(
             f"parameter {shown}: read while configuring; "
             "deactivate and clean up the node, set it, configure again"
         )
-        assert graph.node.parameters.value(shown) == before
+        assert graph.node.get_parameter_or(shown).value == before
         assert graph.peer.change("activate")
         assert graph.peer.change("deactivate")
     if before is not None:  # what is in force may be said again
