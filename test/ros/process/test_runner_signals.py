@@ -133,7 +133,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
     child = waiting(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     try:
         child.send_signal(signal.SIGHUP)
-        time.sleep(0.3)
+        time.sleep(1.5)
         assert child.poll() is None
         child.send_signal(signal.SIGTERM)
         assert child.wait(10.0) == 7

@@ -186,3 +186,29 @@ def test_a_thread_that_does_not_end_keeps_what_it_uses(graphs: GraphMaker) -> No
     wait_until(lambda: not graph.node.loop.running, 5.0)
     state = graph.peer.state()
     assert state in ("active", "inactive")
+
+
+def test_an_end_while_it_activates_starts_no_loop(
+    graphs: GraphMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop was stopped before it began: "'NoneType' object has no attribute 'start'"."""
+    from types import SimpleNamespace
+
+    from policy_runner.ros.runner import node
+
+    graph = graphs(policy={})
+    assert graph.peer.change("configure")
+    ended: list[bool] = []
+    freeze = SimpleNamespace(
+        collect=lambda: None,
+        freeze=lambda: ended.append(graph.node.end(1.0)),  # as the main thread after a signal
+        unfreeze=lambda: None,
+    )
+    monkeypatch.setattr(node, "gc", freeze)
+    assert not graph.peer.change("activate")
+    assert ended == [True]
+    assert graph.node._problems == [
+        "activate: expected a process that continues, got one that ends"
+    ]
+    assert graph.node.loop is None
+    assert graph.node.exit_code == 0

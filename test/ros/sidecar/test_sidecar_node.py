@@ -140,6 +140,16 @@ def test_live_threshold_takes_effect(graphs):
     graph.wait_for(lambda f: f["memory"].level == b"\1")
 
 
+def test_what_was_read_at_the_start_is_refused_later(graphs):
+    from rclpy.parameter import Parameter
+
+    graph = graphs()
+    for name, value in (("period", 0.5), ("root", "/elsewhere"), ("disk.paths", ["/tmp"])):
+        result = graph.sidecar.set_parameters([Parameter(name, value=value)])[0]
+        assert not result.successful
+        assert f"parameter {name}: read at the start of the process" in result.reason
+
+
 def test_a_callback_that_raises_does_not_end_the_executor(graphs):
     graph = graphs()
     graph.wait_for(lambda f: True)
