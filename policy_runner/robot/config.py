@@ -110,6 +110,8 @@ class SafetyConfig:
     late_ticks: int
     executor_timeout_ns: int
     callback_failures: int
+    second_commander: str  # warn | hold | safe_stop
+    estop_quiet_ns: int
     position_margin: float | None  # [rad] or [m]
 
 
@@ -214,6 +216,8 @@ def _safety(values: Mapping[str, Any]) -> SafetyConfig:
         late_ticks=values["safety.late_ticks"],
         executor_timeout_ns=_ns(values["safety.executor_timeout"]),
         callback_failures=values["safety.callback_failures"],
+        second_commander=values["safety.second_commander"],
+        estop_quiet_ns=_ns(values["estop.quiet_time"]),
         position_margin=values["safety.position_margin"],
     )
 

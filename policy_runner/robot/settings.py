@@ -144,6 +144,8 @@ def build_settings(
         late_ticks=0 if loop.simulated else safety.late_ticks,
         executor_timeout_ns=safety.executor_timeout_ns,
         callback_failures=safety.callback_failures,
+        second_commander=safety.second_commander,
+        estop_quiet_ns=safety.estop_quiet_ns,
         position_margin=safety.position_margin,
         max_velocity={
             name: joint.max_velocity

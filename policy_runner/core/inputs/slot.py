@@ -224,5 +224,23 @@ class InputSlot:
             return ""
         return self.fault or self.silence or "no message yet"
 
+    def older_than(self, limit_ns: int) -> str:
+        """Which joints' values arrived before `limit_ns`, as the start of a sentence.
+
+        Empty where all of them did: then the whole input is silent.
+        """
+        if self.joints is None:
+            return ""
+        seen, names = self.joints.seen_ns, self.joints.joint_names
+        parts, times = [], set()
+        for kind, used in self._used.items():
+            times.update(seen[kind][used].tolist())
+            old = [names[k] for k in used if seen[kind][k] < limit_ns]
+            if old:
+                several = ", ".join(old[:4]) + (" and others" if len(old) > 4 else "")
+                every = len(old) == len(used) > 1
+                parts.append(f"every {kind}" if every else f"{kind} of {several}")
+        return f"{', '.join(parts)}: " if len(times) > 1 else ""
+
 
 Read = Callable[[], str]  # writes one term's numbers into the frame; '' or a fault in words

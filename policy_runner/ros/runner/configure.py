@@ -166,6 +166,7 @@ def configure(
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters.value("policy"), problems)
     warnings = declare_for_policy(parameters, spec_file, arguments, problems)
+    problems += estop.problems
     simulated = bool(node.get_parameter("use_sim_time").value)
     if spec_file is not None and not problems:
         config = robot_config(parameters.values(), spec_file.spec, (), simulated)

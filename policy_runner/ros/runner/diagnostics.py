@@ -97,10 +97,12 @@ class RunnerDiagnostics:
             },
         )
 
-    def inputs(self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, estop: str) -> Any:
-        """How old and how frequent what the policy reads is; `estop`: why that is not heard."""
+    def inputs(
+        self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, further: Sequence[str]
+    ) -> Any:
+        """How old and how frequent what the policy reads is; `further` sentences are warnings."""
         values: dict[str, object] = {}
-        sentences: list[str] = [f"~/estop: {estop}"] if estop else []
+        sentences: list[str] = list(further)
         worst = 0.0
         for name, slot in pipeline.slots.items():
             figures = slot.ages.percentiles()
