@@ -88,7 +88,7 @@ class Story:
 
     def _decisions_of(self, safety: Safety) -> None:
         if safety is not self._safety:
-            self._safety, self._changed = safety, safety.changed - len(safety.changes)
+            self._safety, self._changed = safety, 0
         while safety.changes:
             change = safety.changes.popleft()
             self._changed += 1

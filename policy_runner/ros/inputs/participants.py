@@ -67,6 +67,29 @@ def another_type(input_name: str, topic: str, wanted: str, types: Mapping[str, s
     )
 
 
+def sources_sentence(input_name: str, topic: str, nodes: Sequence[str]) -> str:
+    """A topic with one source has several publishers; `nodes`: the node of each."""
+    names = ", ".join(dict.fromkeys(nodes))
+    return f"inputs.{input_name}: {topic} has {len(nodes)} publishers ({names}), expected one"
+
+
+def joints_sentence(
+    input_name: str, topic: str, joints: Sequence[str], nodes: Sequence[str]
+) -> str:
+    """Two publishers send the same joints; `nodes`: the node of each publisher of the topic."""
+    several = ", ".join(joints[:4]) + (" and others" if len(joints) > 4 else "")
+    names = ", ".join(dict.fromkeys(nodes))
+    return f"inputs.{input_name}: two publishers of {topic} send {several} ({names})"
+
+
+def slow_sentence(input_name: str, gap_s: float, max_age_ns: int) -> str:
+    """An input comes too rarely; two digits, so that a jitter makes no new sentence."""
+    return (
+        f"inputs.{input_name}: a message every {gap_s:.2g} s, more slowly than its max_age of "
+        f"{max_age_ns / 1e9:g} s"
+    )
+
+
 def _family(type_name: str) -> str:
     return re.sub(r"(Stamped|WithCovariance)", "", type_name)
 
@@ -113,11 +136,7 @@ class SlowInput:
         gaps_ns = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in pairwise(came)]
         if min(gaps_ns) <= 1.05 * max_age_ns:
             return ""
-        # Two digits, so that a jitter makes no new sentence.
-        return (
-            f"inputs.{slot.name}: a message every {sum(gaps_ns) / len(gaps_ns) / 1e9:.2g} s, "
-            f"more slowly than its max_age of {max_age_ns / 1e9:g} s"
-        )
+        return slow_sentence(slot.name, sum(gaps_ns) / len(gaps_ns) / 1e9, max_age_ns)
 
 
 @dataclass
@@ -199,16 +218,13 @@ class Participants:
         if len(same) < 2:
             self._forget(name)
             return ""
-        nodes = ", ".join(sorted({full_name(info) for info in same}))
+        nodes = sorted(full_name(info) for info in same)
         if has_one_source(wanted):
-            return f"inputs.{slot.name}: {name} has {len(same)} publishers ({nodes}), expected one"
+            return sources_sentence(slot.name, name, nodes)
         if wanted != JOINT_STATE:
             return ""
         shared = self._shared_joints(name, frozenset(bytes(info.endpoint_gid) for info in same))
-        if not shared:
-            return ""
-        joints = ", ".join(shared[:4]) + (" and others" if len(shared) > 4 else "")
-        return f"inputs.{slot.name}: two publishers of {name} send {joints} ({nodes})"
+        return joints_sentence(slot.name, name, shared, nodes) if shared else ""
 
     def _shared_joints(self, name: str, present: frozenset[bytes]) -> list[str]:
         before, listener = self._listeners.get(name, (frozenset(), None))
