@@ -91,27 +91,34 @@ class _PolledSource:
             self._note_publishers()
         end_ns = 0
         while True:
-            for _ in range(_AT_ONCE):
-                taken = self._polled.take_raw()
-                if taken is None:
-                    self._waited = 0
-                    return
-                raw = taken[0]
-                self._waited += 1
-                # A std_msgs/Bool is 4 bytes of encapsulation and one of content. What is shorter
-                # cannot be read, and counts as a press.
-                pressed = len(raw) < 5 or raw[4] != 0
-                if pressed or source.pressed:
-                    self._hear(operator, pressed)
-            now_ns = time.monotonic_ns()
-            end_ns = end_ns or now_ns + longest_ns
+            emptied = self._take(operator, _AT_ONCE)
             if self._waited >= DEPTH:
                 self._waited = 0
                 if loss_is_press:
                     why = f"{source.name} (over {DEPTH} messages waited, a press may be lost)"
-                    operator.hear_estop(True, now_ns, source, why)
+                    operator.hear_estop(True, time.monotonic_ns(), source, why)
+            if emptied:
+                self._waited = 0
+                return
+            now_ns = time.monotonic_ns()
+            end_ns = end_ns or now_ns + longest_ns
             if now_ns >= end_ns:
                 return
+
+    def _take(self, operator: Operator, most: int) -> bool:
+        """Take some messages; whether the queue was emptied."""
+        for _ in range(most):
+            taken = self._polled.take_raw()
+            if taken is None:
+                return True
+            raw = taken[0]
+            self._waited += 1
+            # A std_msgs/Bool is 4 bytes of encapsulation and one of content. What is shorter
+            # cannot be read, and counts as a press.
+            pressed = len(raw) < 5 or raw[4] != 0
+            if pressed or self.source.pressed:
+                self._hear(operator, pressed)
+        return False
 
     def _hear(self, operator: Operator, pressed: bool) -> None:
         if not pressed:

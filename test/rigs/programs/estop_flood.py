@@ -14,13 +14,14 @@ import time
 
 def main() -> None:
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
     from std_msgs.msg import Bool
 
     topic, rate = sys.argv[1], float(sys.argv[2])
     ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: ended.append(number))
-    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("estop_flood")
     publisher = node.create_publisher(Bool, topic, 10)
     while not publisher.get_subscription_count() and not ended:
