@@ -30,9 +30,11 @@ class Newcomer:
         import rclpy
         from runner_rig import Served
 
-        self.graph = graph
-        context = graph.context
-        self.served = Served(rclpy.create_node(name, context=context, namespace=graph.space))
+        # A context of its own: one participant cannot have two types on one topic.
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        node = rclpy.create_node(name, context=self.context, namespace=graph.space)
+        self.served = Served(node)
 
     def publish(self, message: Any, topic: str, period_s: float = 0.02) -> None:
         publisher = self.served.node.create_publisher(type(message), topic, 10)
@@ -40,6 +42,7 @@ class Newcomer:
 
     def leave(self) -> None:
         self.served.close()
+        self.context.try_shutdown()
 
 
 @pytest.fixture

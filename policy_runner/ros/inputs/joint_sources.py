@@ -24,17 +24,22 @@ TYPE = "sensor_msgs/msg/JointState"
 _QOS = QoSProfile(depth=500, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LONGEST_S = 20.0  # listening, after the publishers have changed
 _MOST_GAP = 20  # messages lost between two of one publisher
-_ENOUGH = 3  # messages that make a publisher; fewer may be messages that overtook each other
+_ENOUGH = 2  # times that a publisher's sequence is resumed; messages may overtake each other
 _MOST_LISTS = 16
 Names = tuple[str, ...]
 
 
 class _Publishers:
-    """Tells how many publishers have sent some messages, at least."""
+    """Tells whether some messages came from several publishers.
+
+    Each publisher's numbers are a sequence of their own. Two sequences that are both resumed
+    again and again are two publishers. After a loss the old sequence is never resumed.
+    """
 
     def __init__(self) -> None:
-        self._counts: list[int] = []  # messages of each publisher
-        self._newest: list[int] = []  # its newest sequence number
+        self._newest: list[int] = []  # number of each sequence
+        self._resumed: list[int] = []  # how often, after a message of another one
+        self._last = -1  # index of the sequence that got the last message
         self._ids: set[str] = set()
 
     def add(self, mark: int | str | None) -> None:
@@ -48,15 +53,18 @@ class _Publishers:
         near = [(gap, k) for gap, k in gaps if 0 < gap <= _MOST_GAP]
         if near:
             _, k = min(near)
-            self._newest[k], self._counts[k] = mark, self._counts[k] + 1
+            self._newest[k] = mark
+            self._resumed[k] += k != self._last
+            self._last = k
         else:
-            # The newest of eight: what overtook another message leaves one entry each time.
-            self._newest, self._counts = [*self._newest[-7:], mark], [*self._counts[-7:], 1]
+            # The newest eight: a loss begins a new one each time.
+            self._newest, self._resumed = [*self._newest[-7:], mark], [*self._resumed[-7:], 0]
+            self._last = len(self._newest) - 1
 
     @property
     def several(self) -> bool:
         """Whether they were two or more."""
-        return len(self._ids) > 1 or sum(count >= _ENOUGH for count in self._counts) > 1
+        return len(self._ids) > 1 or sum(count >= _ENOUGH for count in self._resumed) > 1
 
 
 class JointSources:
@@ -107,7 +115,9 @@ class JointListener:
 
     def __init__(self, node: Node, topic: str) -> None:
         self._until_s = time.monotonic() + _LONGEST_S
-        self._polled: PolledSubscription | None = PolledSubscription(node, JointState, topic, _QOS)
+        self._polled: PolledSubscription | None = PolledSubscription(
+            node, JointState, topic, _QOS, overrides=False
+        )
         self._sources = JointSources()
         self._layouts: list[tuple[Layout, Names]] = []
 

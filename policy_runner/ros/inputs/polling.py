@@ -51,7 +51,19 @@ class PolledGroup(CallbackGroup):
 class PolledSubscription:
     """One subscription, from which one thread takes the messages itself."""
 
-    def __init__(self, topics: Topics, message_type: Any, topic: str, qos: QoSProfile) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        message_type: Any,
+        topic: str,
+        qos: QoSProfile,
+        overrides: bool = True,
+    ) -> None:
+        """`overrides`: `qos_overrides` apply. A second subscription of a topic would share them.
+
+        It would get the depth of the first one, too, since the parameters are declared once.
+        """
+        given = QoSOverridingOptions.with_default_policies() if overrides else None
         self.subscription = topics.create_subscription(
             message_type,
             topic,
@@ -59,7 +71,7 @@ class PolledSubscription:
             qos,
             callback_group=PolledGroup(),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=given,
         )
         self._topics = topics
         handle = getattr(self.subscription, "handle", None)

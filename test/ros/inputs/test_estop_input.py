@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -44,8 +45,6 @@ class Ear:
 
     def fill(self, publisher: Any, *messages: Any) -> None:
         """Publish these, and give them the time to arrive."""
-        import time
-
         for message in messages:
             publisher.publish(message if isinstance(message, bytes) else self.type(data=message))
         time.sleep(0.2)

@@ -163,7 +163,7 @@ def test_other_participants_are_named(
     expected = "set inputs.command.type: geometry_msgs/msg/Twist"
     assert expected in capsys.readouterr().err
     params = write_parameters(tmp_path / "p.yaml", inputs__command__type="geometry_msgs/msg/Twist")
-    assert check(path, namespace, "--params", str(params), "--wait", "3") == 0
+    assert check(path, namespace, "--params", str(params), "--wait", "4") == 0
     said = capsys.readouterr().out
     assert f"two publishers of {namespace}/joint_states send left_joint, right_joint" in said
     assert f"({namespace}/peer)" in said
