@@ -23,7 +23,9 @@ _TYPE = "std_msgs/msg/Bool"
 # 3 kHz for 0.67 s. A depth of 10 lost 11 of 20 presses next to a publisher of `false` at 1 kHz.
 DEPTH = 2000
 _AT_ONCE = 64  # messages between two looks at the time, about 0.2 ms
-_LONGEST_NS = 2_000_000
+# The bound of a drain: a quarter of the time since the last one, since what came meanwhile waits,
+# and at least this.
+_LONGEST_NS = 1_000_000
 DEFAULT_TOPICS = ("~/estop",)
 
 
@@ -56,13 +58,14 @@ class EstopInput:
         """What the `Operator` latches, one for each topic."""
         return [one.source for one in self._polled]
 
-    def drain(self, operator: Operator, longest_ns: int = _LONGEST_NS) -> None:
-        """Take all that is there, for at most `longest_ns`; never blocks.
+    def drain(self, operator: Operator) -> None:
+        """Take all that is there, for a quarter of the time since the last call at most.
 
-        For one thread at a time: the control thread, or the executor while there is none.
+        Never blocks. For one thread at a time: the control thread, or the executor while there
+        is none.
         """
         for one in self._polled:
-            one.drain(operator, longest_ns, self.loss_is_press)
+            one.drain(operator, self.loss_is_press)
 
     def look(self) -> list[str]:
         """Look at the graph, for the executor a few times a second.
@@ -81,29 +84,37 @@ class _PolledSource:
         self.source = EstopSource(topic)
         self._polled = PolledSubscription(node, Bool, topic, QoSProfile(depth=DEPTH))
         self._waited = 0  # messages taken since the queue was last empty
+        self._drained_ns = time.monotonic_ns()
         self._publishers: frozenset[Any] = frozenset()  # ids, as the executor saw them last
         self._count = 0
         self._until_refresh = 0
 
-    def drain(self, operator: Operator, longest_ns: int, loss_is_press: bool) -> None:
+    def drain(self, operator: Operator, loss_is_press: bool) -> None:
         source = self.source
         if source.pressed:
             self._note_publishers()
         end_ns = 0
-        while True:
-            emptied = self._take(operator, _AT_ONCE)
-            if self._waited >= DEPTH:
-                self._waited = 0
-                if loss_is_press:
-                    why = f"{source.name} (over {DEPTH} messages waited, a press may be lost)"
-                    operator.hear_estop(True, time.monotonic_ns(), source, why)
-            if emptied:
-                self._waited = 0
-                return
+        while not self._take(operator, _AT_ONCE):
             now_ns = time.monotonic_ns()
-            end_ns = end_ns or now_ns + longest_ns
+            if not end_ns:
+                end_ns = now_ns + max(_LONGEST_NS, (now_ns - self._drained_ns) // 4)
+            self._judge_loss(operator, loss_is_press)
             if now_ns >= end_ns:
+                self._drained_ns = now_ns
                 return
+        self._judge_loss(operator, loss_is_press)
+        self._waited = 0
+        self._drained_ns = time.monotonic_ns()
+
+    def _judge_loss(self, operator: Operator, loss_is_press: bool) -> None:
+        """As many messages as the queue holds without an end: earlier ones may be lost."""
+        if self._waited < DEPTH:
+            return
+        self._waited = 0
+        if loss_is_press:
+            source = self.source
+            why = f"{source.name} (over {DEPTH} messages waited, a press may be lost)"
+            operator.hear_estop(True, time.monotonic_ns(), source, why)
 
     def _take(self, operator: Operator, most: int) -> bool:
         """Take some messages; whether the queue was emptied."""

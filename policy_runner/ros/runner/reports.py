@@ -26,7 +26,6 @@ from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
 
 _LOOKS_PER_QUERY = 2  # of other participants
-_DRAINED_WITHIN_NS = 50_000_000  # a second of messages at 3 kHz, while nothing is commanded
 
 
 class RunnerReports:
@@ -96,7 +95,7 @@ class RunnerReports:
             watch: the loop's; told who else commands.
         """
         if not running:
-            estop.drain(operator, _DRAINED_WITHIN_NS)
+            estop.drain(operator)
         self._estop_says = estop.look()
         others, story = self._participants, self.story
         self._looks += 1
