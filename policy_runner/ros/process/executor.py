@@ -75,6 +75,7 @@ class ExecutorThread:
             except Exception as error:  # noqa: BLE001 - see the module's docstring
                 if self._stopping.is_set():
                     return
+                self.exceptions += 1
                 if _REFUSED_TRANSITION in str(error):
                     self._node.get_logger().warning(
                         "a transition that this state does not allow was asked for; nothing "
@@ -82,7 +83,6 @@ class ExecutorThread:
                         throttle_duration_sec=1.0,
                     )
                     continue
-                self.exceptions += 1
                 pulse = getattr(self._node, "pulse", None)
                 if pulse is not None:
                     pulse.failed()
