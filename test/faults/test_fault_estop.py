@@ -131,9 +131,9 @@ def test_presses_while_nothing_runs(fault_graphs: GraphMaker) -> None:
     graph.well()
     assert graph.peer.change("deactivate")
     press(True)
-    for _ in range(2500):
+    for _ in range(2100):
         press(False)
-        time.sleep(0.001)
+        time.sleep(0.0005)
     begin = time.monotonic()
     assert graph.peer.change("activate")
     graph.await_beat(begin, row.decision, row.reason)
