@@ -115,6 +115,8 @@ class RunnerReports:
         interval = self._parameters.value("diagnostics.log_interval")
         for line in connected.policy.model.take_log():
             logger.warning(line)
+        for line in connected.guard.news() if connected.guard is not None else ():
+            logger.warning(line)
         if loop.error is not None:
             logger.error(
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
