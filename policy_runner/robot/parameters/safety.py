@@ -7,8 +7,8 @@ from policy_runner.robot.parameters.parameter import Parameter
 SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "require_arming",
-        False,
-        "after activation nothing is commanded until ~/arm; true in the configuration for robots",
+        True,
+        "after activation nothing is commanded until ~/arm; false is for simulations",
     ),
     Parameter(
         "safety.require_guard",

@@ -19,7 +19,7 @@ from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, SpecFile
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
-from policy_runner.robot.parameter_files import unknown_keys
+from policy_runner.robot.parameter_files import section_problems, unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
@@ -283,6 +283,7 @@ def declare_for_policy(
 ) -> list[str]:
     """Declare what this policy adds, find misspelt keys; returns warnings."""
     overrides = list(parameters.overrides)
+    problems += section_problems(arguments, parameters.node_name, overrides)
     if spec_file is not None:
         given = policy_parameters(parameters, parameters.values(), spec_file, overrides, arguments)
         given.commit(parameters)
@@ -290,7 +291,7 @@ def declare_for_policy(
         return given.warnings
     # Without the policy nobody can say which inputs and joints there are.
     overrides = [name for name in overrides if not name.startswith(PREFIXES)]
-    refused, warned = unknown_keys(overrides, parameters.names, arguments)
+    refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]
     return warned
 

@@ -17,11 +17,7 @@ from std_srvs.srv import Trigger
 from policy_runner.core.errors import Refusal
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.ros.inputs.polling import PolledInput
-from policy_runner.ros.parameters.of_policy import (
-    PolicyParameters,
-    policy_parameters,
-    values_to_reload_with,
-)
+from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
 from policy_runner.ros.process.realtime import prepare_working_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, connect
 from policy_runner.ros.runner.handover import Handover, swap
@@ -49,11 +45,7 @@ class Attempt:
         self._before = before
         self._loop = node.loop
         self._present: dict[str, Any] = node.parameters.values()
-        self._given, self._simulated = self._present, bool(node.get_parameter("use_sim_time").value)
-        if self._loop is not None:
-            # The running policy has these values; what was set since then waits for a configure.
-            self._given = values_to_reload_with(node.parameters, self._before.values)
-            self._simulated = self._before.config.loop.simulated
+        self._simulated = self._before.config.loop.simulated
         self._overrides = list(node.parameters.overrides)
         self._arguments = arguments
         self._plan: PolicyParameters | None = None
@@ -80,7 +72,7 @@ class Attempt:
                 raise Refusal(problems)
             parameters = self._node.parameters
             plan = policy_parameters(
-                parameters, self._given, spec_file, self._overrides, self._arguments
+                parameters, self._present, spec_file, self._overrides, self._arguments
             )
             plan.values["policy"] = self.path
             # What was heard when configuring, where the limits come from a topic.
