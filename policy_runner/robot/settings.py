@@ -14,6 +14,11 @@ from policy_runner.robot.config import RobotConfig
 from policy_runner.robot.limits import command_limits, start_settings, stop_rule
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
+# Of these a 0 is a measurement like any other: no picture is black because a camera is silent.
+_NO_ZERO = (
+    *("sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "nav_msgs/msg/Odometry"),
+    *("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/LaserScan"),
+)
 
 
 def robot_joints(config: RobotConfig) -> dict[str, RobotJoint]:
@@ -121,6 +126,10 @@ def build_settings(
             "0.25 s that it lives, and checks a new policy for up to 1 s"
         )
         problems.append(Problem("", key, expected, f"{safety.executor_timeout_ns / 1e9:g}"))
+    for name, given in config.inputs.items():
+        if given.on_stale == "zero" and given.type in _NO_ZERO:
+            expected = f"hold or safe_stop, since 0 is a measurement in a {given.type}"
+            problems.append(Problem("", f"parameter inputs.{name}.on_stale", expected, "zero"))
     if problems:
         raise Refusal(problems)
     return Settings(

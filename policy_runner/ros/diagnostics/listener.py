@@ -13,11 +13,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 
+from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.ros.diagnostics.status import level_name, level_number
+from policy_runner.ros.messages.raw_reader import CheckedDeserializer
 from policy_runner.ros.process.executor import ExecutorThread
+
+_MOST_VALUES = 65_536  # statuses and values of one message
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class DiagnosticsListener:
     def __init__(self, on_raw: Callable[[bytes, int], None] | None = None) -> None:
         self._on_raw = on_raw
         self._rows: dict[str, Row] = {}
+        self._build = CheckedDeserializer(DiagnosticArray, _MOST_VALUES)
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("policy_runner_monitor", context=self._context)
@@ -68,7 +72,11 @@ class DiagnosticsListener:
         if self._on_raw is not None:
             self._on_raw(data, time.time_ns())
         now = time.monotonic_ns()
-        for status in deserialize_message(data, DiagnosticArray).status:
+        try:
+            message = self._build(data)
+        except Unreadable:
+            return  # not from a diagnostics publisher that works
+        for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             row = Row(level_number(status.level), status.message, values, status.hardware_id, now)
             self._rows = {**self._rows, status.name: row}
