@@ -87,11 +87,11 @@ _MESSAGES: dict[str, dict[str, str]] = {
     "sensor_msgs/msg/Joy": dict.fromkeys(("axes", "buttons"), "sequence"),
     **{
         f"std_msgs/msg/{name}": {"data": "number"}
-        for name in ("Bool", "Byte", "Float32", "Float64", *_INTEGERS)
+        for name in ("Bool", "Byte", "Char", "Float32", "Float64", *_INTEGERS)
     },
     **{
         f"std_msgs/msg/{name}MultiArray": {"data": "sequence"}
-        for name in ("Float32", "Float64", *_INTEGERS)
+        for name in ("Byte", "Float32", "Float64", *_INTEGERS)
     },
 }
 MOST_LEAVES = 1_000_000
