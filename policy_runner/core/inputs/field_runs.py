@@ -82,7 +82,7 @@ def runs_of(path: str, leaves: tuple[str, ...], tree: MessageType) -> list[Run]:
                                              and not isinstance(node.element, Number)):  # fmt: skip
             names = list(numbers_within(node, base))
             if first not in (0, None) or count != len(names):
-                raise NoSuchField(f"{len(names)} numbers, as many as '{base}' has,")
+                raise NoSuchField(f"{len(names)} numbers, as many as '{base}' has")
             found += [Run(name, None, 1, start + k) for k, name in enumerate(names)]
         else:
             found.append(_run(base, first, count, start, base == path, node))
@@ -93,15 +93,15 @@ def runs_of(path: str, leaves: tuple[str, ...], tree: MessageType) -> list[Run]:
 def _run(base: str, first: int | None, count: int, start: int, whole: bool, node: Node) -> Run:
     if isinstance(node, Number):
         if first is not None:
-            raise NoSuchField(f"1 number, since '{base}' is a single value,")
+            raise NoSuchField(f"1 number, since '{base}' is a single value")
         return Run(base, None, 1, start)
     if not isinstance(node, Items) or not isinstance(node.element, Number):
-        raise NoSuchField(f"numbers, which '{base}' is not,")
+        raise NoSuchField(f"numbers, which '{base}' is not")
     index = first or 0
     if node.most is not None and index + count > node.most:
         raise NoSuchField(f"an index below {node.most}, the length of '{base}'")
     if whole and node.count is not None and count != node.count:
-        raise NoSuchField(f"{node.count} numbers, as many as '{base}' has,")
+        raise NoSuchField(f"{node.count} numbers, as many as '{base}' has")
     return Run(base, index, count, start, whole)
 
 

@@ -93,7 +93,7 @@ _NUMBERS = {
 _ARRAY = re.compile(r"^(?P<element>.+)\[(?P<count>\d+)\]$")
 _SEQUENCE = re.compile(r"^sequence<(?P<element>.+?)(?:, ?(?P<bound>\d+))?>$")
 _STRING = re.compile(r"^string(?:<(?P<bound>\d+)>)?$")
-_STEP = re.compile(r"^(?P<name>\w+)(?:\[(?P<index>[^\[\]]*)\])?$")
+_STEP = re.compile(r"^(?P<name>\w*)(?:\[(?P<index>[^\[\]]*)\])?$")
 
 
 @lru_cache(maxsize=256)

@@ -71,7 +71,7 @@ def test_every_gravity_term_is_watched(tmp_path: Path, tipped: str) -> None:
     assert rig.pipeline.safety.detail == "40 degrees"
     rig.pipeline.activate()
     turn(3, **{tipped: 50})
-    assert rig.pipeline.step(3).decision is Decision.STARTING
+    assert rig.pipeline.step(3).decision is Decision.SAFE_STOP
     assert rig.pipeline.safety.detail == "50 degrees"
 
 

@@ -213,7 +213,7 @@ def test_a_refused_message_changes_nothing_of_its_input(arrival: str) -> None:
     imu.angular_velocity_covariance[0] = -1.0
     scan_slot = _slot("sensor_msgs/msg/LaserScan", "range_max")
     scan_slot.sequence("ranges")
-    picture = _slot("sensor_msgs/msg/Image", "height")
+    picture = _slot("sensor_msgs/msg/Image", "height", size=1)
     picture.whole_message()
     good_scan = LaserScan(ranges=[1.0], range_max=5.0)
     cases: list[tuple[Any, Any, list[bytes]]] = [

@@ -116,7 +116,7 @@ def test_without_a_time_of_reception_all_that_waits_is_left_out(rig: Any) -> Non
     assert tick(rig) == 1 * S
     assert (rig.slot.count, rig.slot.arrived_ns) == (0, -1)
     rig.wire.waiting = [(value(4.0), 0)]
-    rig.clock.waiting = [(clock(2 * S), 0)]
+    rig.clock.waiting = [(clock(S + S // 10), 0)]
     assert tick(rig) is not None
     assert rig.slot.arrays["data"].tolist() == [4.0]
 
@@ -131,6 +131,6 @@ def test_a_wall_clock_that_was_set_back_hides_no_message_for_longer_than_the_que
     tick(rig)
     assert rig.slot.count == 0
     rig.wire.waiting = [(value(3.0), WALL_NS - 3600 * S)]
-    rig.clock.waiting = [(clock(2 * S), WALL_NS - 3600 * S)]
+    rig.clock.waiting = [(clock(S + S // 10), WALL_NS - 3600 * S)]
     tick(rig)
     assert rig.slot.arrays["data"].tolist() == [3.0]
