@@ -69,9 +69,7 @@ def test_a_path_that_the_type_has_not_is_refused(path: str, size: int, says: str
         found(path, size)
 
 
-@pytest.mark.parametrize(
-    "path", ["position[-1]", "a[1.5]", "a[x]", "a[0][1]", "a[]", "a b"]
-)
+@pytest.mark.parametrize("path", ["position[-1]", "a[1.5]", "a[x]", "a[0][1]", "a[]", "a b"])
 def test_a_path_that_no_type_has_is_refused_without_the_type(path: str) -> None:
     with pytest.raises(KeyError, match=r"index|field name"):
         leaves("x/msg/Unknown", path, 1)
