@@ -7,7 +7,6 @@ refused has changed nothing of its input.
 from __future__ import annotations
 
 import dataclasses
-import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -62,8 +61,9 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
     unknown = _unknown_parts(slot)
 
     def read(message: Any) -> str:
-        for covariance, why in unknown:
-            if covariance(message)[0] == -1.0:
+        for name, why in unknown:
+            covariance = getattr(message, name, None)  # arrays in place of messages have none
+            if covariance is not None and covariance[0] == -1.0:
                 return why
         try:
             taken = [take(message) for take, _ in reads]
@@ -76,15 +76,11 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
     return read
 
 
-def _unknown_parts(slot: InputSlot) -> list[tuple[Callable[[Any], Any], str]]:
+def _unknown_parts(slot: InputSlot) -> list[tuple[str, str]]:
     if slot.spec.type != "sensor_msgs/msg/Imu":
         return []
     read = {re.split(r"[.\[]", path)[0] for path in slot.paths}
-    return [
-        (operator.attrgetter(f"{part}_covariance"), why)
-        for part, why in UNKNOWN_PARTS.items()
-        if part in read
-    ]
+    return [(f"{part}_covariance", why) for part, why in UNKNOWN_PARTS.items() if part in read]
 
 
 def _missing(

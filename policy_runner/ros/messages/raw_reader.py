@@ -271,10 +271,11 @@ def _checked_runs(slot: InputSlot, tree: MessageType) -> dict[str, list[Run]]:
     problems: list[Problem | str] = []
 
     def refuse_path(path: str, error: NoSuchField) -> None:
-        expected = f"a field of {slot.spec.type} ({', '.join(tree.fields)}): {error}"
+        expected = f"a field of {slot.spec.type} ({', '.join(tree.fields)})"
         hints = (did_you_mean(part, error.known) for part in re.split(r"[.\[]", path))
         hint = next(filter(None, hints), "")
-        problems.append(Problem("", f"inputs.{slot.name}", expected, f"'{path}'", hint))
+        got = f"'{path}', where it has {error}"
+        problems.append(Problem("", f"inputs.{slot.name}", expected, got, hint))
 
     for path, leaves in slot.paths.items():
         try:
