@@ -26,6 +26,7 @@ class LoopConfig:
     lockstep: bool
     simulated: bool  # time is the simulator's
     max_message_bytes: int
+    max_joint_names: int  # strings and messages in the lists of one input message
     publish_vectors: bool
     window: int  # samples of the latency percentiles
     diagnostics_period_s: float
@@ -161,6 +162,7 @@ def robot_config(
             lockstep=values["lockstep"],
             simulated=simulated,
             max_message_bytes=values["max_message_bytes"],
+            max_joint_names=values["max_joint_names"],
             publish_vectors=values["publish_vectors"],
             window=values["diagnostics.window"],
             diagnostics_period_s=values["diagnostics.period"],

@@ -151,10 +151,13 @@ class Pipeline:
         if infer:
             if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
                 self.reset()
-                self.policy.observe()  # the frame still has the last action of before
-            fault = self.policy.infer(now_ns)
-            inferred = clock()
-            fault = fault or self._late(inferred - observed)
+                # The frame still has the last action of before, and a term may be unusable now.
+                fault = self.policy.observe()
+                infer = fault is None
+            if infer:
+                fault = self.policy.infer(now_ns)
+                inferred = clock()
+                fault = fault or self._late(inferred - observed)
             if fault is not None:
                 decision = self.safety.judge(now_ns, fault, settings)
         # Whatever interrupts RUN, the next RUN begins with an inference, never with a target

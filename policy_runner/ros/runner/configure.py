@@ -11,8 +11,7 @@ from typing import Any
 from rclpy.node import Node
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem, Refusal, collect, refuse
-from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import Settings
@@ -21,10 +20,10 @@ from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.robot.parameter_files import section_problems, unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
+from policy_runner.ros.inputs.checked_reader import checked_reader
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
 from policy_runner.ros.inputs.robot_description import robot_description
-from policy_runner.ros.messages.raw_reader import SlotReader
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.outputs.command_format import command_format
@@ -136,7 +135,7 @@ class ConnectedPolicy:
             return WallTicker(period_ns)
         if self.config.loop.lockstep:
             return LockstepTicker(self.node, period_ns, self.clock, self.inputs, repeat)
-        return SimTimeTicker(self.node, period_ns, self.clock)
+        return SimTimeTicker(self.node, period_ns, self.clock, self.inputs)
 
     def prepare_ticker(self, loop: ControlLoop) -> None:
         """Make what `take_over` will use, before it."""
@@ -249,8 +248,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
     for name, slot in pipeline.slots.items():
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
-            reader = SlotReader(slot, message_type)
-            check_stamped(slot, config.inputs[name].strict_stamp)
+            reader = checked_reader(slot, message_type, config)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
     if problems:
@@ -294,14 +292,3 @@ def declare_for_policy(
     refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]
     return warned
-
-
-def check_stamped(slot: InputSlot, strict: bool) -> None:
-    """A stamp can only be strict where there is one.
-
-    Raises:
-        Refusal: the message has no header.
-    """
-    if strict and not slot.stamped:
-        expected = f"false, since a {slot.spec.type} has no header"
-        raise refuse("", f"parameter inputs.{slot.name}.strict_stamp", expected, "true")
