@@ -131,6 +131,12 @@ class ConnectedPolicy:
         """Now, on the clock that ages are counted on."""
         return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
 
+    def acknowledged(self, but: ConnectedPolicy) -> bool:
+        """Whether receivers confirmed the last command on the topics that `but` does not have."""
+        if self.commands is None or but.commands is None:
+            return True
+        return self.commands.wait_for_acknowledgement(0.0, but.commands.publishers)
+
     def destroy(self, but: ConnectedPolicy | None = None) -> None:
         """Give the topics and the model back, but for what the policy `but` has as well.
 
@@ -209,6 +215,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         pd = None
         if config.command.effort_from_pd:
             pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
+            pipeline.watch(pd.fault)
         form = command_format(config.command, spec, file, joints, period_ns)
         order = config.command.joint_names
         made.commands = CommandPublisher(

@@ -38,6 +38,9 @@ class Ticker(Protocol):
     def wait(self) -> int | None:
         """Sleep to the next tick and return its time [ns], or None to be called again."""
 
+    def look(self) -> int:
+        """The time by now on the loop's clock [ns], within a tick; never waits."""
+
     def continue_from(self, before: Any) -> None:
         """Go on where another ticker of this kind is; only the period may be another one."""
 
@@ -60,6 +63,10 @@ class WallTicker:
     def start(self) -> None:
         """The first tick is one period from now."""
         self._deadline_ns = time.monotonic_ns()
+
+    def look(self) -> int:
+        """Now, on the monotonic clock [ns]."""
+        return time.monotonic_ns()
 
     def continue_from(self, before: Any) -> None:
         """The next tick is one period from the other's last deadline."""
@@ -153,6 +160,11 @@ class _ClockTicker:
 class SimTimeTicker(_ClockTicker):
     """Ticks as /clock passes each deadline. A paused clock: no ticks, and no faults either."""
 
+    def look(self) -> int:
+        """The newest time of /clock [ns]."""
+        self._take_clock()
+        return self.now_ns
+
     def wait(self) -> int | None:
         """Sleep until /clock reaches the next deadline."""
         if not self._is_due():
@@ -189,6 +201,10 @@ class LockstepTicker(_ClockTicker):
         """Wait for the simulator's time anew."""
         super().start()
         self._stepped_ns = NEVER
+
+    def look(self) -> int:
+        """The time of this step [ns]: the simulator waits for its answer."""
+        return self.now_ns
 
     def continue_from(self, before: Any) -> None:
         """As above; a step that was answered stays so."""
