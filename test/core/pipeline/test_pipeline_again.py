@@ -156,7 +156,9 @@ def test_a_number_that_the_tensor_cannot_hold_is_a_fault(
     assert model.runs == 1
     safety = rig.pipeline.safety
     assert safety.reason is Reason.OBSERVATION_NOT_FINITE
-    assert safety.detail == f"obs: joint_velocity/[3] is {value:g}, which no {np.dtype(dtype)} holds"
+    assert (
+        safety.detail == f"obs: joint_velocity/[3] is {value:g}, which no {np.dtype(dtype)} holds"
+    )
     assert step(fits).decision is Decision.RUN  # the frame that did not fit is forgotten
     assert np.isfinite(model.inputs["obs"].astype(np.float64)).all()
 

@@ -220,7 +220,7 @@ def test_any_message_is_filled_by_path_with_constants() -> None:
     wrong = CommandFormat(
         "message", message_type="geometry_msgs/msg/Wrench", fields=("force.q", "torque.x")
     )
-    with pytest.raises(Refusal, match=r"fields \(x, y, z\) of geometry_msgs/msg/Wrench, got 'force.q'"):
+    with pytest.raises(Refusal, match=r"fields \(x, y, z\) of .*, got 'force.q'"):
         command_messages(wrong, "effort", ["up", "roll"])
 
 
