@@ -165,11 +165,14 @@ class TensorBuilder:
     def _not_held(self, out: npt.NDArray[np.generic], values: Array) -> str:
         """Why `out` does not hold `values`: one overflowed in the cast, or wrapped; or ''."""
         kind = out.dtype.kind
+        kind = out.dtype.kind
         if kind == "f":
             # As in `read`: 0 exactly when every element is finite.
             if out.dot(self._zeros_like(out)) == 0.0:
                 return ""
             bad = int(np.flatnonzero(~np.isfinite(out))[0])
+        elif kind == "b":  # true of whatever is not 0
+            return ""
         else:
             low, high = cast_range(out.dtype)
             # A cast to integers cuts decimals off. False for NaN.
