@@ -68,6 +68,7 @@ class CommandConfig:
     damping_fields: tuple[str, ...]
     constants: tuple[str, ...]  # `path=value` each
     joint_names: tuple[str, ...]  # the receiver's order, robot names; empty: the policy's order
+    stamp: str  # of a trajectory: now | zero
 
     @property
     def carries_gains(self) -> bool:
@@ -201,6 +202,7 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
         damping_fields=tuple(values["command.damping_fields"]),
         constants=tuple(values["command.constants"]),
         joint_names=tuple(values["command.joint_names"]),
+        stamp=values["command.stamp"],
     )
 
 

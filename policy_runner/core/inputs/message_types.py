@@ -81,7 +81,8 @@ class MessageType:
 
 Node = Number | Text | Unknown | Items | MessageType
 
-_NUMBERS = {
+# Name in the language of messages -> what it is in bytes.
+NUMBERS = {
     **dict.fromkeys(("octet", "byte", "char", "uint8"), Number("u1", 1)),
     "boolean": Number("?", 1),
     "int8": Number("i1", 1),
@@ -106,7 +107,7 @@ def message_type(type_name: str, describe: Describe) -> MessageType:
     """
     fields = {name: _node(kind, describe) for name, kind in describe(type_name).items()}
     # The language allows no empty structure: the middleware sends one byte instead.
-    fields = fields or {"structure_needs_at_least_one_member": _NUMBERS["uint8"]}
+    fields = fields or {"structure_needs_at_least_one_member": NUMBERS["uint8"]}
     nodes = fields.values()
     return MessageType(
         type_name, fields, all(n.fixed for n in nodes), all(n.readable for n in nodes)
@@ -114,8 +115,8 @@ def message_type(type_name: str, describe: Describe) -> MessageType:
 
 
 def _node(kind: str, describe: Describe) -> Node:
-    if kind in _NUMBERS:
-        return _NUMBERS[kind]
+    if kind in NUMBERS:
+        return NUMBERS[kind]
     if match := _STRING.match(kind):
         return Text(int(match["bound"]) if match["bound"] else None)
     if match := _SEQUENCE.match(kind):

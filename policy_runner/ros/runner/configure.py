@@ -120,9 +120,8 @@ class ConnectedPolicy:
             return
         loop = self.config.loop
         self.guard.tell(
-            self.commands.outputs(),
+            self.commands.guarded_outputs(),
             settings or self.pipeline.settings,
-            self.status.period_ns,
             guarded=not (loop.dry_run or loop.lockstep),
             estop_topics=self.estop.topics if self.estop is not None else (),
             keep=keep,
@@ -154,6 +153,12 @@ class ConnectedPolicy:
     def loop_clock_ns(self) -> int:
         """Now, on the clock that ages are counted on."""
         return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
+
+    def acknowledged(self, but: ConnectedPolicy) -> bool:
+        """Whether receivers confirmed the last command on the topics that `but` does not have."""
+        if self.commands is None or but.commands is None:
+            return True
+        return self.commands.wait_for_acknowledgement(0.0, but.commands.publishers)
 
     def destroy(self, but: ConnectedPolicy | None = None) -> None:
         """Give the topics and the model back, but for what the policy `but` has as well.
@@ -240,6 +245,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         pd = None
         if config.command.effort_from_pd:
             pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
+            pipeline.watch(pd.fault)
         form = command_format(config.command, spec, file, joints, period_ns)
         order = config.command.joint_names
         made.commands = CommandPublisher(

@@ -16,10 +16,9 @@ from policy_runner.ros.inputs.guard_report import GuardReport
 from policy_runner.ros.messages.guard_contract import (
     OUTPUTS_TOPIC,
     GuardContract,
-    Output,
+    GuardedOutput,
     merged,
     reaction_limit_ns,
-    silence_limit_ns,
 )
 
 _MISSING_AFTER_NS = 5_000_000_000
@@ -42,7 +41,7 @@ class GuardLink:
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         self.report = GuardReport(node, self.session)
-        self._told: tuple[Output, ...] = ()
+        self._told: tuple[GuardedOutput, ...] = ()
         self._guarded = False
         self._acts_logged = 0
         self._missing_since_ns = time.monotonic_ns()
@@ -70,9 +69,8 @@ class GuardLink:
 
     def tell(
         self,
-        outputs: Sequence[Output],
+        outputs: Sequence[GuardedOutput],
         settings: Settings,
-        heartbeat_ns: int,
         guarded: bool,
         estop_topics: Sequence[str],
         keep: bool = False,
@@ -82,15 +80,13 @@ class GuardLink:
         Args:
             outputs: those of the policy that runs, or is about to.
             settings: its settings, for the limits of silence and reaction.
-            heartbeat_ns: time between two heartbeats.
             guarded: False in a dry run and in lockstep.
             estop_topics: fully resolved.
             keep: those that were told before stay as well.
         """
         self._guarded = guarded
         told = merged(self._told, outputs) if keep else tuple(outputs)
-        inference_ns = settings.period_ns * settings.decimation
-        silence_ns = silence_limit_ns(heartbeat_ns, inference_ns, settings.late_inferences)
+        silence_ns = settings.longest_silence_ns
         # In a dry run and in lockstep the guard never acts.
         self.report.silence_ns = silence_ns if guarded else 1 << 62
         contract = GuardContract(

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
 from policy_runner.ros.inputs.graph import deaf_receivers, explain_silence
+from policy_runner.ros.messages.serialized import stamp_parts
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.configure import ConnectedPolicy
@@ -69,7 +70,8 @@ class RunnerReports:
     ) -> None:
         """One message with every status."""
         message = DiagnosticArray(status=self._statuses(connected, loop, problems))
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        stamp = message.header.stamp
+        stamp.sec, stamp.nanosec = stamp_parts(self._node.get_clock().now().nanoseconds)
         self._publisher.publish(message)
 
     def _statuses(

@@ -44,6 +44,9 @@ class Ticker(Protocol):
     def wait(self) -> int | None:
         """Sleep to the next tick and return its time [ns], or None to be called again."""
 
+    def look(self) -> int:
+        """The time by now on the loop's clock [ns], within a tick; never waits."""
+
     def continue_from(self, before: Any) -> None:
         """Go on where another ticker of this kind is; only the period may be another one."""
 
@@ -66,6 +69,10 @@ class WallTicker:
     def start(self) -> None:
         """The first tick is one period from now."""
         self._deadline_ns = time.monotonic_ns()
+
+    def look(self) -> int:
+        """Now, on the monotonic clock [ns]."""
+        return time.monotonic_ns()
 
     def continue_from(self, before: Any) -> None:
         """The next tick is one period from the other's last deadline."""
@@ -190,6 +197,11 @@ class SimTimeTicker(_ClockTicker):
         for one in self._inputs:
             one.leave_out_before(wall_ns)
 
+    def look(self) -> int:
+        """The newest time of /clock [ns]."""
+        self._take_clock()
+        return self.now_ns
+
     def wait(self) -> int | None:
         """Sleep until /clock reaches the next deadline."""
         if not self._is_due():
@@ -226,6 +238,10 @@ class LockstepTicker(_ClockTicker):
         """Wait for the simulator's time anew."""
         super().start()
         self._stepped_ns = NEVER
+
+    def look(self) -> int:
+        """The time of this step [ns]: the simulator waits for its answer."""
+        return self.now_ns
 
     def continue_from(self, before: Any) -> None:
         """As above; a step that was answered stays so."""
