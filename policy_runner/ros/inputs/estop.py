@@ -58,6 +58,11 @@ class EstopInput:
         """What the `Operator` latches, one for each topic."""
         return [one.source for one in self._polled]
 
+    @property
+    def topics(self) -> list[str]:
+        """Fully resolved names of the topics that are heard."""
+        return [one.topic for one in self._polled]
+
     def drain(self, operator: Operator) -> None:
         """Take all that is there, for a quarter of the time since the last call at most.
 
@@ -83,6 +88,7 @@ class _PolledSource:
     def __init__(self, node: Node, topic: str) -> None:
         self.source = EstopSource(topic)
         self._polled = PolledSubscription(node, Bool, topic, QoSProfile(depth=DEPTH))
+        self.topic = str(self._polled.subscription.topic_name)
         self._waited = 0  # messages taken since the queue was last empty
         self._drained_ns = time.monotonic_ns()
         self._publishers: frozenset[Any] = frozenset()  # ids, as the executor saw them last

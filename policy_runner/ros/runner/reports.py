@@ -19,6 +19,7 @@ from policy_runner.ros.diagnostics.story import Story
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.graph import deaf_receivers, explain_silence
 from policy_runner.ros.inputs.participants import Participants
+from policy_runner.ros.messages.serialized import stamp_parts
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.configure import ConnectedPolicy
@@ -121,7 +122,8 @@ class RunnerReports:
     ) -> None:
         """One message with every status."""
         message = DiagnosticArray(status=self._statuses(connected, loop, problems))
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        stamp = message.header.stamp
+        stamp.sec, stamp.nanosec = stamp_parts(self._node.get_clock().now().nanoseconds)
         self._publisher.publish(message)
 
     def _statuses(
@@ -136,7 +138,7 @@ class RunnerReports:
         )
         statuses = [
             texts.model(connected.policy.description),
-            texts.safety(connected.pipeline, active, dry_run, unusable),
+            texts.safety(connected.pipeline, active, dry_run, unusable, _guard_values(connected)),
         ]
         if loop is None:
             return statuses
@@ -165,6 +167,8 @@ class RunnerReports:
         interval = self._parameters.value("diagnostics.log_interval")
         for line in connected.policy.model.take_log():
             logger.warning(line)
+        for line in connected.guard.news() if connected.guard is not None else ():
+            logger.warning(line)
         if loop.error is not None:
             logger.error(
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
@@ -186,3 +190,11 @@ def _warn(status: DiagnosticStatus, sentence: str) -> None:
     if sentence:
         status.level = max(status.level, bytes([LEVEL_WARN]))
         status.message = f"{status.message}; {sentence}"
+
+
+def _guard_values(connected: ConnectedPolicy) -> dict[str, object]:
+    if connected.guard is None:
+        return {}
+    report = connected.guard.report
+    there = "watches" if report.is_present() else "not heard"
+    return {"guard": there, "stopped by the guard": report.acts}
