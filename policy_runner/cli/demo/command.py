@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
         watch.freeze(keep_known=not options.lockstep)
         # The runner first: its last command must find the robot still there.
         if not options.duration or children.running(_ROBOT):
-            children.end(_RUNNER)
+            children.end(_RUNNER, _SIDECAR)
         children.end()
         time.sleep(0.2)  # the runner's last figures are on their way
     finally:
