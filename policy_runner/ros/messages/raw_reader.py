@@ -87,7 +87,10 @@ class CheckedDeserializer:
             self._layout = None
             self._layout = layout = read_layout(raw, self._name, describe_message, self._most)
         layout.check_flags(raw)
-        return deserialize_message(raw, self._class)
+        try:
+            return deserialize_message(raw, self._class)
+        except Exception as error:  # what rclpy itself refuses, such as the largest float32
+            raise Unreadable(f"{self._name}: {type(error).__name__}: {error}") from error
 
 
 @dataclass
