@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -54,6 +55,39 @@ def test_message_in_big_endian(robot: FaultGraph) -> None:
     turn = iter(range(10**9))
     robot.encode = _of_joints(lambda m: encode(m, "<>"[next(turn) % 2]))
     robot.shows("message in big endian", lambda: None)
+
+
+def test_both_byte_orders_of_a_message_of_one_length(
+    fault_graphs: Callable[..., FaultGraph],
+) -> None:
+    """A Twist has no lengths inside: only its encapsulation tells the two apart."""
+    from geometry_msgs.msg import Twist
+
+    graph = fault_graphs(inputs__command__type="geometry_msgs/msg/Twist", silent={"command"})
+    publisher = graph.peer.node.create_publisher(Twist, "cmd_vel", 10)
+    twist = Twist()
+    twist.linear.x, twist.angular.z = 0.5, 0.25
+    ended = threading.Event()
+
+    def send() -> None:
+        count = 0
+        while not ended.wait(0.01):
+            count += 1
+            publisher.publish(encode(twist, "<>"[count // 5 % 2]))
+
+    graph.await_beat(0.0, "RUN", "none", 20.0)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        begin = time.monotonic()
+        graph.await_commands((2.5, -3.75), begin)
+        since = time.monotonic()
+        time.sleep(0.5)
+        heard = {v for at, v in graph.commands if at > since}
+        assert len(heard) == 1, heard
+    finally:
+        ended.set()
+        sender.join()
 
 
 @pytest.mark.parametrize(

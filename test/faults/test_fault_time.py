@@ -70,11 +70,15 @@ def test_wrong_stamps_of_one_of_two_publishers(robot: FaultGraph) -> None:
     def cause() -> None:
         robot.encode = send_wrong_first
 
-    def cure() -> None:
-        robot.encode = None
-
+    fault = "wrong stamps of one of two publishers"
     try:
-        robot.shows("wrong stamps of one of two publishers", cause, cure)
+        robot.shows(fault, cause)
+        # A tick whose newest message is right must not excuse the others.
+        since = time.monotonic()
+        time.sleep(1.0)
+        assert {b["decision"] for at, b in robot.beats if at > since} == {"HOLD"}, robot.say()
+        robot.encode = None
+        robot.recovers(FAULTS[fault])
     finally:
         robot.peer.node.destroy_publisher(other)
 

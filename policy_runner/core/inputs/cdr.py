@@ -139,8 +139,6 @@ def read_layout(
         walk.end()
     except _Opaque:
         pass  # what comes before it is placed; whoever wants more finds no place for it
-    except struct.error as error:
-        raise Unreadable(f"{len(raw)} bytes are too few for {type_name}") from error
     walk.close_shape()
     return walk.layout
 
@@ -159,6 +157,8 @@ class _Walk:
         self._count_format = _COUNT[order]
         self._most = self._items_left = most_items
         self._at = ENCAPSULATION
+        # Fast CDR (Kilted) takes the padding that the encapsulation tells of off the end.
+        self._end = len(raw) - raw[ENCAPSULATION - 1]
         self._empty = 0  # sequences without elements
         self._shape: tuple[int, int] | None = (0, ENCAPSULATION)
         self.layout = Layout(len(raw), order)
@@ -176,7 +176,7 @@ class _Walk:
         Raises:
             Unreadable: more does.
         """
-        behind = len(self._raw) - self._at
+        behind = self._end - self._at
         if behind > 7 + 4 * self._empty:
             raise Unreadable(f"{behind} bytes behind the end of the message")
 
@@ -218,7 +218,7 @@ class _Walk:
     def _fixed(self, path: str, element: Node, count: int) -> None:
         """Place the wanted elements; the rest is arithmetic, however many they are."""
         end = _end_of(element, self._at - ENCAPSULATION, count) + ENCAPSULATION
-        if end > len(self._raw):
+        if end > self._end:
             raise Unreadable(f"{path} ends behind the message")
         places = count if self._wanted is None else min(count, self._wanted.get(path, 0))
         for k in range(places):
@@ -229,7 +229,7 @@ class _Walk:
         if count:
             self._align(kind.size)
         end = self._at + count * kind.size
-        if end > len(self._raw):
+        if end > self._end:
             raise Unreadable(f"{path} ends behind the message")
         dtype = kind.dtype if kind.size == 1 else self._order + kind.dtype
         self.layout.places[path] = Place(self._at, count, dtype)
@@ -239,6 +239,8 @@ class _Walk:
 
     def _count(self) -> int:
         self._align(4)
+        if self._at + 4 > self._end:
+            raise Unreadable(f"{len(self._raw)} bytes are too few")
         (count,) = self._count_format.unpack_from(self._raw, self._at)
         self._shapes(self._at, self._at + 4)
         self._at += 4
@@ -247,7 +249,7 @@ class _Walk:
     def _string(self, kind: Text, path: str) -> str:
         length = self._count()
         end = self._at + length
-        if end > len(self._raw):
+        if end > self._end:
             raise Unreadable(f"a string of {path} ends behind the message")
         if length and self._raw[end - 1]:
             raise Unreadable(f"a string of {path} without its end")

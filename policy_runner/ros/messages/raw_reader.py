@@ -56,7 +56,7 @@ def header_stamp_ns(raw: bytes) -> int:
         Unreadable: another encapsulation than plain CDR, or too few bytes.
     """
     order = byte_order(raw)
-    if len(raw) < 12:
+    if len(raw) - raw[3] < 12:
         raise Unreadable(f"{len(raw)} bytes are too few for a stamp")
     seconds, rest = _STAMP[order].unpack_from(raw, 4)
     return int(seconds) * 1_000_000_000 + int(rest)
@@ -87,7 +87,10 @@ class CheckedDeserializer:
             self._layout = None
             self._layout = layout = read_layout(raw, self._name, describe_message, self._most)
         layout.check_flags(raw)
-        return deserialize_message(raw, self._class)
+        try:
+            return deserialize_message(raw, self._class)
+        except Exception as error:  # what rclpy itself refuses, such as the largest float32
+            raise Unreadable(f"{self._name}: {type(error).__name__}: {error}") from error
 
 
 @dataclass

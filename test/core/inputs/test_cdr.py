@@ -142,6 +142,16 @@ def test_more_than_padding_behind_the_end_is_refused() -> None:
         layout(raw + bytes(8), "x/Numbers")
 
 
+def test_padding_that_the_encapsulation_tells_of_is_no_part_of_the_message() -> None:
+    """Found by the fuzzer on Kilted, whose deserializer takes it off the end."""
+    raw = bytes(Writer("<").put("B", 1).put("I", 1).put("d", 0.5).raw)
+    assert layout(b"\0\1\0\3" + raw[4:] + bytes(3), "x/Numbers")
+    with pytest.raises(Unreadable, match="data ends behind the message"):
+        layout(b"\0\1\0\3" + raw[4:], "x/Numbers")
+    with pytest.raises(Unreadable, match="bytes are too few"):
+        layout(b"\0\1\0\2" + bytes(4), "x/Names")
+
+
 def test_a_string_must_have_its_end_inside_the_message() -> None:
     good = bytes(Writer("<").put("I", 1).text("hip").put("i", 5).raw)
     assert layout(good, "x/Names").strings["names"] == ["hip"]

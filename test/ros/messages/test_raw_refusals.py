@@ -286,6 +286,17 @@ def test_whole_messages_are_built_only_when_every_length_is_inside() -> None:
         flag(b"\0\1\0\0\7")
 
 
+def test_what_rclpy_does_not_build_is_no_error_of_the_loop() -> None:
+    """Found by the fuzzer: the largest float32 is beyond what the check of fields allows."""
+    from sensor_msgs.msg import JoyFeedback
+
+    from policy_runner.core.inputs.cdr import Unreadable
+    from policy_runner.ros.messages.raw_reader import CheckedDeserializer
+
+    with pytest.raises(Unreadable, match="JoyFeedback: TypeError"):
+        CheckedDeserializer(JoyFeedback)(b"\0\1\0\0E\x1d\0\xff\xff\xff\x7f\x7f")
+
+
 def test_a_polled_message_that_is_damaged_is_left_out_and_counted() -> None:
     from std_msgs.msg import String
 
