@@ -26,6 +26,7 @@ class LoopConfig:
     lockstep: bool
     simulated: bool  # time is the simulator's
     max_message_bytes: int
+    max_joint_names: int  # strings and messages in the lists of one input message
     publish_vectors: bool
     window: int  # samples of the latency percentiles
     diagnostics_period_s: float
@@ -67,6 +68,7 @@ class CommandConfig:
     damping_fields: tuple[str, ...]
     constants: tuple[str, ...]  # `path=value` each
     joint_names: tuple[str, ...]  # the receiver's order, robot names; empty: the policy's order
+    stamp: str  # of a trajectory: now | zero
 
     @property
     def carries_gains(self) -> bool:
@@ -100,6 +102,7 @@ class SafetyConfig:
     """When the policy may not run, and how that ends; fields as the parameters `safety.*`."""
 
     require_arming: bool
+    require_guard: bool
     max_tilt: float  # [rad]; 0: not watched
     hold_recover_ns: int
     safe_stop_after_ns: int
@@ -160,6 +163,7 @@ def robot_config(
             lockstep=values["lockstep"],
             simulated=simulated,
             max_message_bytes=values["max_message_bytes"],
+            max_joint_names=values["max_joint_names"],
             publish_vectors=values["publish_vectors"],
             window=values["diagnostics.window"],
             diagnostics_period_s=values["diagnostics.period"],
@@ -198,12 +202,14 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
         damping_fields=tuple(values["command.damping_fields"]),
         constants=tuple(values["command.constants"]),
         joint_names=tuple(values["command.joint_names"]),
+        stamp=values["command.stamp"],
     )
 
 
 def _safety(values: Mapping[str, Any]) -> SafetyConfig:
     return SafetyConfig(
         require_arming=values["require_arming"],
+        require_guard=values["safety.require_guard"],
         max_tilt=values["safety.max_tilt"],
         hold_recover_ns=_ns(values["safety.hold_recover"]),
         safe_stop_after_ns=_ns(values["safety.safe_stop_after"]),

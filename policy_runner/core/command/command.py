@@ -139,8 +139,13 @@ class Command:
         self.commanded = True
         keep, self._left_ns = _part(self._left_ns, settings.period_ns)
         self._share *= keep
-        share = None if rule.effort == "hold" else self._share
-        self.manner = Manner(share, rule.position == "damping")
+        share = self._share
+        self.manner = Manner(
+            None if rule.effort == "hold" else share,
+            rule.position == "damping",
+            1.0 if rule.velocity == "hold" else share,
+            1.0 if rule.effort == "hold" else share,
+        )
         goal = self.values.copy()
         goal[self._zeroed] *= keep
         away = 0.0
@@ -185,6 +190,11 @@ class Command:
         goal[self._others] = 0.0
         return self._go(goal, settings)
 
+    def take_back(self) -> None:
+        """The command of this tick did not leave: the one before it is the last one again."""
+        np.copyto(self.values, self._previous)
+        self._settled = None
+
     def _go(self, goal: Array, settings: Settings) -> Array:
         """Positions at their rate, all else at once and counted; bounds hold for all."""
         limits = self._limits = settings.limits
@@ -217,6 +227,13 @@ class Command:
         self._rule, self._left_ns, self._share = before._rule, before._left_ns, before._share
         # While it runs this policy is still new: where a blend is wanted, it is blended in.
         self.manner = STOPPED if before.manner is RUNNING else before.manner
+
+    def stopped_by_guard(self) -> None:
+        """Another process has sent 0 for all but the positions, which it left as they were."""
+        self.values[self._others] = 0.0
+        self._rule = self._settled = None
+        self._share = 0.0
+        self.start_fresh()
 
     def forget(self) -> None:
         """As if nothing had ever been commanded."""

@@ -38,6 +38,10 @@ class Reason(enum.Enum):
     DISARMED = "disarmed"
     OPERATOR_STOP = "operator stop"
     MOVING = "moving to the start pose"
+    GUARD_MISSING = "no guard"
+    GUARD_ACTED = "guard stopped the outputs"
+    COMMAND_REFUSED = "command not finite or beyond its bounds"
+    COMMAND_TOO_OLD = "command too old"
     LOOP_FAILED = "control thread failed"
 
 
@@ -68,9 +72,11 @@ class Safety:
         self._armed_again = False
         self._stopped_by_operator = False  # never released without ~/arm
         self._recovers = False  # from any other SAFE_STOP, by itself
+        self._failed = False  # the control thread has ended, or does not
 
     def activate(self, armed: bool) -> None:
         """Back to STARTING with nothing latched. `armed`: RUN needs no ~/arm."""
+        self._failed = False
         self.reset()
         self.armed = armed
 
@@ -115,12 +121,15 @@ class Safety:
         self._armed_again = False
 
     def fail(self, detail: str) -> None:
-        """The control thread has crashed; no more decisions will be made."""
+        """The control thread has crashed or hangs; SAFE_STOP until the next activation."""
         self._set(Decision.SAFE_STOP, Reason.LOOP_FAILED, detail)
+        self._failed = True
 
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
         """The decision of this tick."""
         self._recovers = settings.recover == "auto"
+        if self._failed:
+            return self.decision
         if fault is not None:
             self._well_since_ns = None
             return self._refuse(now_ns, fault, settings)

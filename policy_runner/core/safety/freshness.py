@@ -29,6 +29,7 @@ class Freshness:
         first: Fault | None = None
         worst_ns = 0
         for slot, rule, name in self._watched:
+            slot.stamp_judged = True
             oldest = slot.oldest_ns
             if oldest == NEVER:
                 if rule.on_stale == "zero":

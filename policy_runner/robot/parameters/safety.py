@@ -7,8 +7,14 @@ from policy_runner.robot.parameters.parameter import Parameter
 SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "require_arming",
+        True,
+        "after activation nothing is commanded until ~/arm; false is for simulations",
+    ),
+    Parameter(
+        "safety.require_guard",
         False,
-        "after activation nothing is commanded until ~/arm; true in the configuration for robots",
+        "refuse ~/arm while no policy_runner_guard is heard; needs require_arming",
+        live=True,
     ),
     Parameter(
         "safety.max_tilt",

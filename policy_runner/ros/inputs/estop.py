@@ -31,6 +31,11 @@ class EstopInput:
                 return
             operator.hear_estop(bool(taken[0].data))
 
+    @property
+    def topics(self) -> list[str]:
+        """Fully resolved names of the topics that are heard."""
+        return [str(self._polled.subscription.topic_name)]
+
     def silence(self) -> str:
         """Why a publisher that is there cannot be heard, or ''; without one it is ''."""
         subscription = self._polled.subscription

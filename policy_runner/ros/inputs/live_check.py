@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import rclpy
 from rclpy.context import Context
@@ -21,7 +20,7 @@ from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.ros.inputs.graph import explain_silence
 from policy_runner.ros.inputs.polling import input_qos
-from policy_runner.ros.messages.message_reader import build_reader, stamp_ns
+from policy_runner.ros.messages.raw_reader import SlotReader
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 
@@ -107,19 +106,23 @@ def _listen(
 
 def _subscribe(node: Node, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
     message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
-    read = build_reader(slot, message_type)
+    read = SlotReader(slot, message_type)
     arrivals: list[int] = []
 
-    def take(message: Any) -> None:
+    def take(raw: bytes) -> None:
         now = slot.arriving_ns = time.monotonic_ns()
         arrivals.append(now)
-        fault = read(message)
+        try:
+            fault, stamp = read(raw)
+        except Exception as error:  # noqa: BLE001 - as the node: a bad message ends nothing
+            fault, stamp = f"{type(error).__name__}: {error}", 0
         if fault:
             slot.refused(fault)
         else:
-            slot.received(now, stamp_ns(message))
+            slot.received(now, stamp)
 
-    subscription = node.create_subscription(message_type, topic, take, input_qos(lockstep))
+    qos = input_qos(lockstep)
+    subscription = node.create_subscription(message_type, topic, take, qos, raw=True)
     return _Listener(slot, subscription, arrivals)
 
 
@@ -148,6 +151,8 @@ def _judge(
     if slot.faults:
         got = f"{slot.faults} of {len(arrivals)} messages with: {slot.fault or 'a fault'}"
         problems.append(Problem("", key, "usable messages", got))
+    if slot.attitude is not None and slot.attitude.text:
+        found.warnings.append(f"{key}: {slot.attitude.text}")
     missing = _never_seen(slot)
     if missing and slot.faults < len(arrivals):
         expected = f"every joint of the policy on {topic}"

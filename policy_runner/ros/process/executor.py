@@ -61,7 +61,8 @@ class ExecutorThread:
         """End within the timeout; True when the thread is gone (it must be before exit)."""
         self._stopping.set()
         self._executor.shutdown(timeout_s)
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

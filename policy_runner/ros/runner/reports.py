@@ -14,6 +14,7 @@ from rclpy.node import Node
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
 from policy_runner.ros.inputs.graph import deaf_receivers, explain_silence
+from policy_runner.ros.messages.serialized import stamp_parts
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.configure import ConnectedPolicy
@@ -69,7 +70,8 @@ class RunnerReports:
     ) -> None:
         """One message with every status."""
         message = DiagnosticArray(status=self._statuses(connected, loop, problems))
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        stamp = message.header.stamp
+        stamp.sec, stamp.nanosec = stamp_parts(self._node.get_clock().now().nanoseconds)
         self._publisher.publish(message)
 
     def _statuses(
@@ -84,7 +86,7 @@ class RunnerReports:
         )
         statuses = [
             texts.model(connected.policy.description),
-            texts.safety(connected.pipeline, active, dry_run, unusable),
+            texts.safety(connected.pipeline, active, dry_run, unusable, _guard_values(connected)),
         ]
         if loop is None:
             return statuses
@@ -115,6 +117,8 @@ class RunnerReports:
         interval = self._parameters.value("diagnostics.log_interval")
         for line in connected.policy.model.take_log():
             logger.warning(line)
+        for line in connected.guard.news() if connected.guard is not None else ():
+            logger.warning(line)
         if loop.error is not None:
             logger.error(
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
@@ -129,3 +133,11 @@ class RunnerReports:
                 f"{settings.period_ns * settings.decimation / 1e6:g} ms",
                 throttle_duration_sec=interval,
             )
+
+
+def _guard_values(connected: ConnectedPolicy) -> dict[str, object]:
+    if connected.guard is None:
+        return {}
+    report = connected.guard.report
+    there = "watches" if report.is_present() else "not heard"
+    return {"guard": there, "stopped by the guard": report.acts}
