@@ -34,17 +34,9 @@ class _Numbers(NamedTuple):
     """The numbers of one type: where they lie in the bytes, and which values they are."""
 
     view: npt.NDArray[Any]  # of all bytes, as numbers of this type
-    at: npt.NDArray[np.intp] | slice  # in the view
+    at: npt.NDArray[np.intp]  # in the view; twice as fast as a slice
     which: npt.NDArray[np.intp] | None  # of the values; None: all, in their order
     whole: bool  # integers: values are rounded
-
-
-def _slice_of(places: list[int]) -> npt.NDArray[np.intp] | slice:
-    """The same places, as a slice where that can be: it is written three times as fast."""
-    step = places[1] - places[0] if len(places) > 1 else 1
-    if step > 0 and places == [places[0] + k * step for k in range(len(places))]:
-        return slice(places[0], places[-1] + 1, step)
-    return np.array(places, dtype=np.intp)
 
 
 class SerializedCommand:
@@ -101,7 +93,7 @@ class SerializedCommand:
         kinds = list(dict.fromkeys(kind for kind, _ in found))
         for kind in kinds:
             which = [k for k, (other, _) in enumerate(found) if other == kind]
-            at = _slice_of([found[k][1] for k in which])
+            at = np.array([found[k][1] for k in which], dtype=np.intp)
             chosen = None if len(kinds) == 1 else np.array(which, dtype=np.intp)
             whole = np.dtype(kind).kind in "iu"
             self._numbers.append(_Numbers(self._view(kind), at, chosen, whole))

@@ -85,7 +85,8 @@ class CommandPublisher:
         self._offset = np.array(
             [j.offset if e.kind == "position" else 0.0 for j, e in zip(joints, elements)]
         )
-        self._plain = bool(np.all(self._sign == 1.0) and not np.any(self._offset))
+        self._turned = bool(np.any(self._sign != 1.0))
+        self._shifted = bool(np.any(self._offset))
         # All numbers of the command: those of the elements, then those of the held joints, which
         # stand in the message of the first kind.
         self._size = len(elements)
@@ -96,6 +97,8 @@ class CommandPublisher:
         self._moving = np.flatnonzero([kind != "position" for kind in self._kinds])
         # What is sent next, and what was sent last; they change places. NaN: never.
         self._next, self._sent = (np.zeros(len(self._names)) for _ in range(2))
+        self._next_own, self._sent_own = self._next[: self._size], self._sent[: self._size]
+        self._holds = bool(held)
         self._checked = np.zeros(len(self._names))
         self._messages: list[OutputMessage] = []
         self._leaving: list[Leaving] = []
@@ -122,6 +125,10 @@ class CommandPublisher:
                 outputs = [Output(*place, kind, names[k]) for k in which]
                 at = np.array([index[k] for k in which], dtype=np.intp)
                 self._messages.append(OutputMessage(publisher, serialized, at, outputs))
+        # Whether one message has all numbers in their order, so that none need be picked.
+        self._one_whole = len(self._messages) == 1 and np.array_equal(
+            self._messages[0].places, np.arange(len(self._names))
+        )
         self._limits: CommandLimits | None = None
         # The bounds of the robot's numbers; finite, so that infinities are beyond them.
         self._low, self._high = (np.zeros(len(self._names)) for _ in range(2))
@@ -181,8 +188,10 @@ class CommandPublisher:
             self._send_with_leaving(values, stamp_ns)
         else:
             for publisher, serialized, places, _ in self._messages:
-                publisher.publish(serialized.filled(values[places], stamp_ns))
+                chosen = values if self._one_whole else values[places]
+                publisher.publish(serialized.filled(chosen, stamp_ns))
         self._next, self._sent = self._sent, values
+        self._next_own, self._sent_own = self._sent_own, self._next_own
         self.commanded = True
         return ""
 
@@ -193,20 +202,20 @@ class CommandPublisher:
             command = self._pd.compute(command) if share is None else self._pd.stop(share)
         if limits is not self._limits:
             self._use(limits)
-        values = self._next
-        own = values[: self._size]
-        if self._plain:
-            np.copyto(own, command)
+        values, own = self._next, self._next_own
+        if self._turned:
+            np.multiply(command, self._sign, own)
         else:
-            np.multiply(command, self._sign, out=own)
-            np.add(own, self._offset, out=own)
-        if len(self._held):
+            own[:] = command
+        if self._shifted:
+            np.add(own, self._offset, own)
+        if self._holds:
             self._hold(manner)
         # `fmax` and `fmin` change NaN and whatever is beyond its bounds, and bytes are compared
         # in a third of the time of numbers; two zeros may differ in their sign.
         checked = self._checked
-        np.fmax(values, self._low, out=checked)
-        np.fmin(checked, self._high, out=checked)
+        np.fmax(values, self._low, checked)
+        np.fmin(checked, self._high, checked)
         if checked.tobytes() != values.tobytes():
             why = self._beyond(values)
             if why:
