@@ -19,6 +19,7 @@ ROOMS = {
     "values": "What is in it",
     "time": "Time",
     "model": "The policy",
+    "outputs": "What leaves",
     "operator": "The operator",
     "process": "Processes and the machine",
     "services": "Services, parameters, lifecycle",

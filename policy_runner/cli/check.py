@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise refuse("", "--topic", "--live with it", "no --live")
     node = node_of(arguments)
     ros = find_spec("rclpy") is not None
-    further = _command_problems if ros and arguments.params is not None else None
+    further = partial(_ros_problems, arguments.params is not None) if ros else None
     loaded = load_policy(arguments.spec, arguments.params, further=further, node=node)
     if arguments.params is not None and not ros:
         loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
@@ -56,10 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
+def _ros_problems(with_commands: bool, loaded: LoadedPolicy) -> list[Problem | str]:
+    """What only the message types tell; of the command where there are parameters for it."""
+    from policy_runner.ros.inputs.checked_reader import input_problems
     from policy_runner.ros.outputs.command_format import command_problems
 
-    return command_problems(loaded)
+    # The command first: efforts from positions ask the inputs for more.
+    problems = command_problems(loaded) if with_commands else []
+    return [*problems, *input_problems(loaded)]
 
 
 def _sections(path: Path, node: str) -> str:

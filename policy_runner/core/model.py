@@ -17,6 +17,19 @@ Buffer = npt.NDArray[np.generic]  # a tensor of a model
 StateTensors = tuple[Buffer, Buffer, Buffer]
 
 
+def cast_range(dtype: npt.DTypeLike) -> tuple[float, float]:
+    """The least and the largest number that this type of numpy holds; 0 and 1 of a boolean."""
+    known = np.dtype(dtype)
+    if known.kind == "f":
+        limits = np.finfo(known)
+        return float(limits.min), float(limits.max)
+    if known.kind in "iu":
+        whole = np.iinfo(known)
+        high = float(whole.max)  # of 64 bits this is one too many
+        return float(whole.min), high if high <= whole.max else float(np.nextafter(high, 0.0))
+    return 0.0, 1.0
+
+
 @dataclass(frozen=True)
 class TensorFacts:
     """One input or output. `dtype` is numpy's name; an axis without a fixed size is None."""

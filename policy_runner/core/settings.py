@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from policy_runner.core.model import Array
 
+SHORTEST_SILENCE_NS = 200_000_000
+_HEARTBEAT_NS = 50_000_000
+
 
 @dataclass(frozen=True)
 class CommandLimits:
@@ -87,14 +90,18 @@ class Manner(NamedTuple):
 
     effort_share: of the last effort that was computed from positions, 0 to 1; None: compute it.
     damped: with stiffness 0 where the message carries gains.
+    held_velocity, held_effort: the share of a held joint's value, 0 to 1. A held joint is one
+        that the policy does not drive; a held position never changes.
     """
 
     effort_share: float | None
     damped: bool
+    held_velocity: float = 0.0
+    held_effort: float = 0.0
 
 
-RUNNING = Manner(None, False)
-MOVING = Manner(None, False)  # to the start pose: told apart by identity
+RUNNING = Manner(None, False, 1.0, 1.0)
+MOVING = Manner(None, False)  # to the start pose
 STOPPED = Manner(0.0, False)
 
 
@@ -133,6 +140,8 @@ class Settings:
     late_ticks: int = 0  # in a row that each skipped a deadline: HOLD; 0 = never
     executor_timeout_ns: int = 0  # the executor silent for longer: SAFE_STOP; 0 = never
     callback_failures: int = 0  # so many within a minute: SAFE_STOP; 0 = never
+    second_commander: str = "warn"  # warn | hold | safe_stop
+    estop_quiet_ns: int = 1_000_000_000  # after a `true` of several publishers, before arming
     position_margin: float | None = None  # measured positions beyond limits by more: SAFE_STOP
     # Measured speeds by policy joint [rad/s or m/s] that mean SAFE_STOP.
     max_velocity: Mapping[str, float] = field(default_factory=dict)
@@ -140,3 +149,14 @@ class Settings:
     start_pose_ns: int = 0  # of the move to the default pose before the policy; 0 = none
     start_pose_tolerance: float = 0.1  # of the measured positions at its end [rad]
     blend_in_ns: int = 0  # from the pose at the start to the policy's; 0 = none
+
+    @property
+    def longest_silence_ns(self) -> int:
+        """How long nothing may leave before the robot is stopped from outside.
+
+        The largest of 0.2 s, three heartbeat periods, and the time that as many inferences may
+        take as `late_inferences` tolerates. A command whose tick began longer ago is too old.
+        """
+        beat_ns = max(_HEARTBEAT_NS, self.period_ns)
+        late_ns = self.late_inferences * self.decimation * self.period_ns
+        return max(SHORTEST_SILENCE_NS, 3 * beat_ns, late_ns)

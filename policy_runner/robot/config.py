@@ -26,6 +26,7 @@ class LoopConfig:
     lockstep: bool
     simulated: bool  # time is the simulator's
     max_message_bytes: int
+    max_joint_names: int  # strings and messages in the lists of one input message
     publish_vectors: bool
     window: int  # samples of the latency percentiles
     diagnostics_period_s: float
@@ -67,6 +68,7 @@ class CommandConfig:
     damping_fields: tuple[str, ...]
     constants: tuple[str, ...]  # `path=value` each
     joint_names: tuple[str, ...]  # the receiver's order, robot names; empty: the policy's order
+    stamp: str  # of a trajectory: now | zero
 
     @property
     def carries_gains(self) -> bool:
@@ -111,6 +113,8 @@ class SafetyConfig:
     late_ticks: int
     executor_timeout_ns: int
     callback_failures: int
+    second_commander: str  # warn | hold | safe_stop
+    estop_quiet_ns: int
     position_margin: float | None  # [rad] or [m]
 
 
@@ -161,6 +165,7 @@ def robot_config(
             lockstep=values["lockstep"],
             simulated=simulated,
             max_message_bytes=values["max_message_bytes"],
+            max_joint_names=values["max_joint_names"],
             publish_vectors=values["publish_vectors"],
             window=values["diagnostics.window"],
             diagnostics_period_s=values["diagnostics.period"],
@@ -199,6 +204,7 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
         damping_fields=tuple(values["command.damping_fields"]),
         constants=tuple(values["command.constants"]),
         joint_names=tuple(values["command.joint_names"]),
+        stamp=values["command.stamp"],
     )
 
 
@@ -216,6 +222,8 @@ def _safety(values: Mapping[str, Any]) -> SafetyConfig:
         late_ticks=values["safety.late_ticks"],
         executor_timeout_ns=_ns(values["safety.executor_timeout"]),
         callback_failures=values["safety.callback_failures"],
+        second_commander=values["safety.second_commander"],
+        estop_quiet_ns=_ns(values["estop.quiet_time"]),
         position_margin=values["safety.position_margin"],
     )
 

@@ -199,6 +199,9 @@ def bind_policy(
         expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
         found.append(Problem("", "parameter command.type", expected, config.command.type))
     found += unread_parameters(config, elements)
+    if config.loop.lockstep and config.command.stamp == "zero":
+        expected = "now in lockstep, since the answer needs a stamp"
+        found.append(Problem("", "parameter command.stamp", expected, "zero"))
     if spec_file is not None:
         spec_file = _with_robot_types(spec_file, config)
         # Each part is tried, so that one attempt finds all that is wrong.

@@ -15,6 +15,11 @@ from policy_runner.robot.limits import command_limits, start_settings, stop_rule
 from policy_runner.robot.parameters.command import COMMAND_ROWS, READ_FOR
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
+# Of these a 0 is a measurement like any other: no picture is black because a camera is silent.
+_NO_ZERO = (
+    *("sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "nav_msgs/msg/Odometry"),
+    *("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/LaserScan"),
+)
 
 
 def robot_joints(config: RobotConfig) -> dict[str, RobotJoint]:
@@ -162,6 +167,10 @@ def build_settings(
     if safety.require_guard and not safety.require_arming:
         expected = "false, since with require_arming: false nothing is armed that could be refused"
         problems.append(Problem("", "parameter safety.require_guard", expected, "true"))
+    for name, given in config.inputs.items():
+        if given.on_stale == "zero" and given.type in _NO_ZERO:
+            expected = f"hold or safe_stop, since 0 is a measurement in a {given.type}"
+            problems.append(Problem("", f"parameter inputs.{name}.on_stale", expected, "zero"))
     if problems:
         raise Refusal(problems)
     return Settings(
@@ -186,6 +195,8 @@ def build_settings(
         late_ticks=0 if loop.simulated else safety.late_ticks,
         executor_timeout_ns=safety.executor_timeout_ns,
         callback_failures=safety.callback_failures,
+        second_commander=safety.second_commander,
+        estop_quiet_ns=safety.estop_quiet_ns,
         position_margin=safety.position_margin,
         max_velocity={
             name: joint.max_velocity

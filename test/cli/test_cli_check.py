@@ -99,8 +99,9 @@ def test_the_parameters_of_the_command_are_checked_too(tmp_path: Path, capsys: A
     path = params(tmp_path / "p.yaml", "lockstep: true\ncommand.type: float64")
     said = refusals(capsys, "check", str(policy), "--params", str(path))
     assert [line.split(":")[0] for line in said] == [
-        "parameter lockstep", "parameter command.type"
+        "parameter lockstep", "parameter command.type", "parameter lockstep"
     ]  # fmt: skip
+    assert "since the input cmd has no stamp: geometry_msgs/msg/Twist is without" in said[-1]
 
 
 def test_keys_under_a_wildcard_only_warn(tmp_path: Path, capsys: Any) -> None:

@@ -49,7 +49,7 @@ def test_deadlines_missed_in_a_row(robot: FaultGraph) -> None:
 
 def test_inference_late_once(robot: FaultGraph) -> None:
     def once() -> None:
-        robot.twist[2] = 1.0
+        robot.twist[2] = 0.25  # less than the 0.2 s after which its command would be too old
         time.sleep(PERIOD_S)
         robot.twist[2] = 0.0
 
@@ -57,7 +57,7 @@ def test_inference_late_once(robot: FaultGraph) -> None:
     before = int(robot.values("inference")["above period"])
     values = robot.shows("inference late once", once, watch_s=2.0)
     assert 1 <= int(values["above period"]) - before <= 2
-    assert float(values["inference max [us]"]) > 1e6 * 5 * PERIOD_S
+    assert float(values["inference max [us]"]) > 1e6 * PERIOD_S
 
 
 def reload(robot: FaultGraph) -> tuple[bool, str]:

@@ -139,8 +139,13 @@ class Command:
         self.commanded = True
         keep, self._left_ns = _part(self._left_ns, settings.period_ns)
         self._share *= keep
-        share = None if rule.effort == "hold" else self._share
-        self.manner = Manner(share, rule.position == "damping")
+        share = self._share
+        self.manner = Manner(
+            None if rule.effort == "hold" else share,
+            rule.position == "damping",
+            1.0 if rule.velocity == "hold" else share,
+            1.0 if rule.effort == "hold" else share,
+        )
         goal = self.values.copy()
         goal[self._zeroed] *= keep
         away = 0.0
@@ -184,6 +189,11 @@ class Command:
         goal = self.values.copy()
         goal[self._others] = 0.0
         return self._go(goal, settings)
+
+    def take_back(self) -> None:
+        """The command of this tick did not leave: the one before it is the last one again."""
+        np.copyto(self.values, self._previous)
+        self._settled = None
 
     def _go(self, goal: Array, settings: Settings) -> Array:
         """Positions at their rate, all else at once and counted; bounds hold for all."""

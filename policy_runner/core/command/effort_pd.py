@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Array
+from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.elements import ActionElement
 from policy_runner.core.spec.named_numbers import by_name
@@ -21,8 +23,8 @@ class EffortFromPd:
     MuJoCo's position actuator with kv); computed every tick with the newest measurement.
 
     Raises:
-        Refusal: a gain is missing, no input gives joint positions and velocities, or the action
-            is not positions alone.
+        Refusal: a gain or an effort limit is missing or negative, no input gives joint positions
+            and velocities, or the action is not positions alone.
     """
 
     def __init__(
@@ -33,9 +35,13 @@ class EffortFromPd:
         slots: Sequence[InputSlot],
     ) -> None:
         problems: list[Problem | str] = []
-        for key in ("stiffness", "damping"):
-            if getattr(spec, key) is None:
-                problems.append(Problem(file, key, "gains for effort_from_pd", "none"))
+        names = spec.joint_names
+        self._joints = [element.joint for element in elements]
+        index = [names.index(element.joint) for element in elements if element.joint in names]
+        numbers: dict[str, Array] = {}
+        for key in ("stiffness", "damping", "effort_limit"):
+            with collect(problems):
+                numbers[key] = _of_each(spec, key, file, index)
         other = sorted({element.kind for element in elements} - {"position"})
         if other:
             expected = "a policy that commands positions alone for effort_from_pd"
@@ -46,42 +52,47 @@ class EffortFromPd:
             problems.append(Problem(file, "inputs", expected, "none"))
         if problems or slot is None or slot.joints is None:
             raise Refusal(problems)
-        names = spec.joint_names
-        self._joints = [element.joint for element in elements]
-        index = [names.index(element.joint) for element in elements]
         self._index = np.array(index, dtype=np.intp)
         # Asked for here, so that ages and "never seen" cover them even if no term reads them.
         self._position = slot.joint_values("position", names, {}, index)
         self._velocity = slot.joint_values("velocity", names, {}, index)
-        self._kp = by_name(spec.stiffness, names, file, "stiffness")[self._index]
-        self._kd = by_name(spec.damping, names, file, "damping")[self._index]
-        self._limit = (
-            np.full(len(index), np.inf)
-            if spec.effort_limit is None
-            else by_name(spec.effort_limit, names, file, "effort_limit")[self._index]
-        )
+        self._kp, self._kd = numbers["stiffness"], numbers["damping"]
+        self.limit = numbers["effort_limit"]  # N m, float64 [elements]; an effort is within +-
         self._zeros = np.zeros(len(index))
         self._before = np.zeros(len(index))  # what a stop counts from
         self._stopped = True
+        self._next = np.zeros(len(index))
         self.effort = np.zeros(len(index))
         self.not_finite = 0
+
+    def fault(self) -> Fault | None:
+        """HOLD while a measurement that an effort needs is not finite; counted tick by tick."""
+        for kind, measured in (("position", self._position), ("velocity", self._velocity)):
+            values = measured[self._index]
+            if values.dot(self._zeros) != 0.0:
+                self.not_finite += 1
+                bad = int(np.flatnonzero(~np.isfinite(values))[0])
+                text = f"the {kind} of {self._joints[bad]} is {values[bad]}, so there is no effort"
+                return Fault(Decision.HOLD, Reason.COMMAND_REFUSED, text)
+        return None
 
     def compute(self, target: Array) -> Array:
         """Efforts for a position target, float64 [elements] (a reused array).
 
-        Zero, and counted, when the measurement is not finite: it never becomes a command.
+        NaN where a number that it needs is not finite: whoever publishes refuses that. A stop
+        counts from the last efforts that were finite.
         """
-        effort = self.effort
+        effort = self._next
         np.subtract(target, self._position[self._index], out=effort)
         np.multiply(effort, self._kp, out=effort)
         np.subtract(effort, self._kd * self._velocity[self._index], out=effort)
-        self._stopped = False
         if effort.dot(self._zeros) != 0.0:
-            self.not_finite += 1
-            effort.fill(0.0)
+            effort.fill(np.nan)
             return effort
-        np.maximum(effort, -self._limit, out=effort)
-        np.minimum(effort, self._limit, out=effort)
+        np.maximum(effort, -self.limit, out=effort)
+        np.minimum(effort, self.limit, out=effort)
+        self._next, self.effort = self.effort, effort
+        self._stopped = False
         return effort
 
     def stop(self, share: float = 0.0) -> Array:
@@ -108,3 +119,22 @@ class EffortFromPd:
         known = dict(zip(before._joints, efforts.tolist(), strict=True))
         self._before[:] = [known.get(joint, 0.0) for joint in self._joints]
         self.not_finite += before.not_finite
+
+
+def _of_each(spec: PolicySpec, key: str, file: str, joints: Sequence[int]) -> Array:
+    """A gain or limit of these joints of the policy, float64 [joints].
+
+    Raises:
+        Refusal: none, or one that is negative or not finite.
+    """
+    given = getattr(spec, key)
+    if given is None:
+        expected = "a limit of every joint" if key == "effort_limit" else "gains"
+        raise refuse(file, key, f"{expected} for effort_from_pd", "none")
+    numbers = by_name(given, spec.joint_names, file, key)[list(joints)]
+    for joint, number in zip(joints, numbers.tolist(), strict=True):
+        if not 0.0 <= number < math.inf:
+            name = spec.joint_names[joint]
+            expected = f"a finite number from 0 on for {name}, for effort_from_pd"
+            raise refuse(file, key, expected, f"{number:g}")
+    return numbers

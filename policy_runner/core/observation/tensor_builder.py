@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.model import Array
+from policy_runner.core.model import Array, cast_range
 from policy_runner.core.observation.arithmetic import clip_stage, frame_stages
 from policy_runner.core.observation.history import FrameHistory
 from policy_runner.core.observation.normalization import Normalizer
@@ -84,6 +84,7 @@ class TensorBuilder:
             raise refuse(sources.file, where, "frame or stacked, since there is a history", "none")
         self._work = np.zeros(self.size)
         self._frame_work = np.zeros(self.frame.size)
+        self._out_zeros: npt.NDArray[np.generic] | None = None
 
     @property
     def normalized_parts(self) -> list[tuple[str, int]]:
@@ -140,8 +141,11 @@ class TensorBuilder:
             stage(frame)
         return ""
 
-    def advance(self, out: npt.NDArray[np.generic]) -> None:
-        """History, clip, normalization; writes the tensor's elements to out [size]."""
+    def advance(self, out: npt.NDArray[np.generic]) -> str:
+        """History, clip, normalization; writes the tensor's elements to out [size].
+
+        Returns '' or which element the tensor's type cannot hold.
+        """
         if self._on_frame:
             work = self._frame_work
             np.copyto(work, self.frame)
@@ -156,6 +160,31 @@ class TensorBuilder:
                 np.copyto(values, stacked)
                 self._finish(values)
         np.copyto(out, values, casting="unsafe")
+        return self._not_held(out, values)
+
+    def _not_held(self, out: npt.NDArray[np.generic], values: Array) -> str:
+        """Why `out` does not hold `values`: one overflowed in the cast, or wrapped; or ''."""
+        kind = out.dtype.kind
+        kind = out.dtype.kind
+        if kind == "f":
+            # As in `read`: 0 exactly when every element is finite.
+            if out.dot(self._zeros_like(out)) == 0.0:
+                return ""
+            bad = int(np.flatnonzero(~np.isfinite(out))[0])
+        elif kind == "b":  # true of whatever is not 0
+            return ""
+        else:
+            low, high = cast_range(out.dtype)
+            # A cast to integers cuts decimals off. False for NaN.
+            if low - 1.0 < values.min() and values.max() < high + 1.0:
+                return ""
+            bad = int(np.flatnonzero(~((values > low - 1.0) & (values < high + 1.0)))[0])
+        return f"{self.tensor_elements[bad]} is {values[bad]:g}, which no {out.dtype} holds"
+
+    def _zeros_like(self, out: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        if self._out_zeros is None or self._out_zeros.dtype != out.dtype:
+            self._out_zeros = np.zeros_like(out)
+        return self._out_zeros
 
     def _finish(self, values: Array) -> None:
         for stage in self._clip:

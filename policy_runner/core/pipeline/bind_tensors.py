@@ -8,7 +8,7 @@ import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.files.arrays import read_statistics, read_tensor
-from policy_runner.core.model import Buffer, Model, StateTensors
+from policy_runner.core.model import Buffer, Model, StateTensors, cast_range
 from policy_runner.core.observation.normalization import (
     Normalizer,
     build_normalizer,
@@ -214,7 +214,8 @@ def bind_states(spec_file: SpecFile, model: Model) -> list[StateTensors]:
     """(input, output, value at reset) of every recurrent state.
 
     Raises:
-        Refusal: an initial tensor that is not there or of another size.
+        Refusal: an initial tensor that is not there, of another size, or of numbers that the
+            state's type cannot hold.
     """
     bound = []
     problems: Problems = []
@@ -224,6 +225,8 @@ def bind_states(spec_file: SpecFile, model: Model) -> list[StateTensors]:
         if isinstance(state.initial, StoredTensor):
             try:
                 values = _stored(spec_file, state.initial, kept, f"state[{k}].initial")
+                where = str(spec_file.path)
+                _check_cast(values, initial, where, f"state[{k}].initial")
                 np.copyto(initial, values.reshape(kept.shape), casting="unsafe")
             except Refusal as refusal:
                 problems += refusal.problems
@@ -239,7 +242,8 @@ def fill_constant(
     """Write a constant tensor's numbers, in C order.
 
     Raises:
-        Refusal: not as many as the tensor has, or a file without them.
+        Refusal: not as many as the tensor has, numbers that its type cannot hold, or a file
+            without them.
     """
     if isinstance(given, StoredTensor):
         values = _stored(spec_file, given, tensor, key)
@@ -250,7 +254,19 @@ def fill_constant(
             raise refuse(str(spec_file.path), key, expected, f"{values.size}")
     else:
         values = np.full(tensor.size, given)
+    _check_cast(values, tensor, str(spec_file.path), key)
     np.copyto(tensor, values.reshape(tensor.shape), casting="unsafe")
+
+
+def _check_cast(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], tensor: Buffer, file: str, key: str
+) -> None:
+    low, high = cast_range(tensor.dtype)
+    outside = np.flatnonzero(~((values.reshape(-1) >= low) & (values.reshape(-1) <= high)))
+    if outside.size:
+        expected = f"numbers from {low:g} to {high:g}, which the tensor's {tensor.dtype} holds"
+        got = f"{values.reshape(-1)[outside[0]]:g}"
+        raise refuse(file, key, expected, got)
 
 
 def _stored(

@@ -70,6 +70,7 @@ class Pipeline:
         self._phase = 0  # ticks since the last inference; one is due at 0
         self._robot_watch = robot_watch
         self._clock_ns = clock_ns
+        self._further: Callable[[], Fault | None] | None = None
         self._command = Command(policy.decoder.start, measured)
         self._start_pose = StartPoseMove(policy.decoder.start, measured, self._command)
         self.settings = settings
@@ -125,10 +126,23 @@ class Pipeline:
         """How the newest command is to be published."""
         return self._command.manner
 
-    def step(self, now_ns: int, outer: Fault | None = None) -> Step:
+    def watch(self, further: Callable[[], Fault | None]) -> None:
+        """Have every tick ask `further` as well, once all inputs are there and recent."""
+        self._further = further
+
+    def step(
+        self,
+        now_ns: int,
+        outer: Fault | None = None,
+        look_again: Callable[[], int] | None = None,
+    ) -> Step:
         """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
 
-        `outer`: a fault found outside the pipeline, for example a silent executor.
+        Args:
+            now_ns: the time of this tick.
+            outer: a fault found outside the pipeline, for example a silent executor.
+            look_again: called after an inference. It hears the emergency stop again, and returns
+                the time by then on the loop's clock. None: an inference takes no time.
         """
         clock = self._clock_ns
         started = clock()
@@ -151,10 +165,13 @@ class Pipeline:
         if infer:
             if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
                 self.reset()
-                self.policy.observe()  # the frame still has the last action of before
-            fault = self.policy.infer(now_ns)
-            inferred = clock()
-            fault = fault or self._late(inferred - observed)
+                # The frame still has the last action of before, and a term may be unusable now.
+                fault = self.policy.observe()
+                infer = fault is None
+            if infer:
+                fault = self.policy.infer(now_ns)
+                inferred = clock()
+                fault = self._judge_again(inferred - observed, fault, look_again)
             if fault is not None:
                 decision = self.safety.judge(now_ns, fault, settings)
         # Whatever interrupts RUN, the next RUN begins with an inference, never with a target
@@ -179,7 +196,23 @@ class Pipeline:
         if self._robot_watch.watches and (fault is None or fault.decision is Decision.HOLD):
             observed = due and stale is None and unusable is None
             fault = self._robot_watch.fault(observed) or fault
+        if fault is None and stale is None and self._further is not None:
+            fault = self._further()
         return fault or unusable
+
+    def _judge_again(
+        self, took_ns: int, fault: Fault | None, look_again: Callable[[], int] | None
+    ) -> Fault | None:
+        """What forbids the command of this inference: what came meanwhile, or `fault`."""
+        fault = fault or self._late(took_ns)
+        if look_again is None:
+            return fault
+        then_ns = look_again()
+        stop = self.operator.fault()
+        settings = self._settings
+        if stop is None and fault is None and took_ns > settings.period_ns * settings.decimation:
+            return self._freshness.fault(then_ns)
+        return stop or fault
 
     def _late(self, took_ns: int) -> Fault | None:
         """Counts an inference that took longer than its period; many in a row are a fault."""
@@ -223,6 +256,24 @@ class Pipeline:
     def stopped_by_guard(self) -> None:
         """The guard has stopped the outputs: limits and blends count from what it sent."""
         self._command.stopped_by_guard()
+
+    def refuse(self, now_ns: int, fault: Fault) -> Array | None:
+        """The stop in place of this tick's command, which must not leave; see `Command.last`.
+
+        Args:
+            now_ns: on the loop's clock.
+            fault: why it must not leave.
+        """
+        self._command.take_back()
+        self.safety.judge(now_ns, fault, self._settings)
+        self._start_pose.interrupt()
+        self._phase = 0
+        return self._command.last(self._settings)
+
+    def refuse_old(self, now_ns: int, age_ns: int) -> Array | None:
+        """As `refuse`, because the tick began `age_ns` ago."""
+        text = f"its tick began {age_ns / 1e9:.3f} s ago"
+        return self.refuse(now_ns, Fault(Decision.HOLD, Reason.COMMAND_TOO_OLD, text))
 
     def stop_command(self) -> Array | None:
         """The final command before shutdown, see `Command.last`; None: there is nothing to hold."""

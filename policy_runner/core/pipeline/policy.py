@@ -71,9 +71,18 @@ class Policy:
         return None
 
     def infer(self, now_ns: int) -> Fault | None:
-        """Build the tensors from the frames that `observe` filled, then `run`."""
+        """Build the tensors from the frames that `observe` filled, then `run`.
+
+        An element that its tensor's type cannot hold is a fault; then the past frames are
+        forgotten, since the one that does not fit is among them.
+        """
         for builder, tensor in self.tensors:
-            builder.advance(tensor)
+            why = builder.advance(tensor)
+            if why:
+                for one, _ in self.tensors:
+                    one.reset()
+                text = f"{builder.name}: {why}"
+                return Fault(Decision.HOLD, Reason.OBSERVATION_NOT_FINITE, text)
         return self.run(now_ns)
 
     def run(self, now_ns: int) -> Fault | None:

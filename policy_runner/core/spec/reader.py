@@ -98,9 +98,16 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
         values = getattr(spec, key)
         if values is not None:
             try:
-                by_name(values, names, file, key)
+                numbers = by_name(values, names, file, key)
             except Refusal as refusal:
                 problems += refusal.problems
+                continue
+            if key != "default_joint_pos":
+                problems += [
+                    Problem(file, key, f"a number from 0 on for {name}", f"{number:g}")
+                    for name, number in zip(names, numbers.tolist(), strict=True)
+                    if number < 0.0
+                ]
     if spec.limits:
         problems += _limit_problems(spec, file)
     outputs = [str(tensor.tensor) for tensor in spec.action]

@@ -76,6 +76,13 @@ COMMAND_ROWS: tuple[Parameter, ...] = (
         "command.type message: `path=value` of fields that never change",
         kind="str[]",
     ),
+    Parameter(
+        "command.stamp",
+        "now",
+        "joint_trajectory: its header's stamp; zero means at once, since a controller drops what"
+        " has ended by its own clock",
+        choices=("now", "zero"),
+    ),
     Parameter("joint_prefix", "", "what the robot puts before every joint's name"),
     Parameter(
         "command.joint_names",

@@ -103,6 +103,31 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
         live=True,
     ),
     Parameter(
+        "safety.second_commander",
+        "warn",
+        "while another node publishes a command topic: warn, HOLD or SAFE_STOP; ~/arm is refused"
+        " in any case",
+        choices=("warn", "hold", "safe_stop"),
+        live=True,
+    ),
+    Parameter(
+        "estop.topics",
+        ("~/estop",),
+        "topics of the emergency stop, one for each source, since each is latched separately",
+        kind="str[]",
+        at_start=True,
+    ),
+    Parameter(
+        "estop.quiet_time",
+        1.0,
+        "how long a pressed topic with several publishers must not say true before ~/arm"
+        " releases it",
+        unit="s",
+        low=0.0,
+        high=60.0,
+        live=True,
+    ),
+    Parameter(
         "safety.position_margin",
         None,
         "a position joint measured further than this outside its limits means SAFE_STOP;"

@@ -18,7 +18,12 @@ from std_msgs.msg import Bool, String
 
 from policy_runner.core.errors import Refusal
 from policy_runner.ros.guard.watch import GuardWatch
-from policy_runner.ros.messages.guard_contract import GUARD_SUFFIX, GuardContract, Output, read_text
+from policy_runner.ros.messages.guard_contract import (
+    GUARD_SUFFIX,
+    GuardContract,
+    GuardedOutput,
+    read_text,
+)
 from policy_runner.ros.messages.types import message_class
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 
@@ -182,7 +187,7 @@ class Guard(Node):
         for output in contract.outputs:
             self._stop(output, stamp_ns)
 
-    def _stop(self, output: Output, stamp_ns: int) -> None:
+    def _stop(self, output: GuardedOutput, stamp_ns: int) -> None:
         publisher = self._stops.get((output.topic, output.type))
         if publisher is None or output.stop is None:
             return

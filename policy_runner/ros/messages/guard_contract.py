@@ -20,7 +20,7 @@ _STAMP = struct.Struct("<iI")
 
 
 @dataclass(frozen=True)
-class Output:
+class GuardedOutput:
     """One topic that the runner commands.
 
     `stop` is the serialized message that stops it; None where nothing has to be sent, since a held
@@ -64,7 +64,7 @@ class GuardContract:
     reaction_ns: int
     guarded: bool
     estop_topics: tuple[str, ...]
-    outputs: tuple[Output, ...]
+    outputs: tuple[GuardedOutput, ...]
 
     def to_json(self) -> str:
         """As text, for `~/outputs`."""
@@ -125,31 +125,23 @@ def read_text(raw: bytes) -> str:
     return raw[8 : 8 + length - 1].decode("utf-8", "replace")  # NUL at the end
 
 
-def _output(given: dict[str, Any]) -> Output:
+def _output(given: dict[str, Any]) -> GuardedOutput:
     stop = given["stop"]
     stamp_at = given["stamp_at"]
     content = None if stop is None else base64.b64decode(stop, validate=True)
     if stamp_at is not None and (content is None or not 4 <= stamp_at <= len(content) - 8):
         raise ValueError(f"stamp_at {stamp_at} lies outside of the message")
-    return Output(str(given["topic"]), str(given["type"]), int(given["size"]), content, stamp_at)
+    return GuardedOutput(
+        str(given["topic"]), str(given["type"]), int(given["size"]), content, stamp_at
+    )
 
 
-def merged(before: Sequence[Output], after: Sequence[Output]) -> tuple[Output, ...]:
+def merged(
+    before: Sequence[GuardedOutput], after: Sequence[GuardedOutput]
+) -> tuple[GuardedOutput, ...]:
     """Outputs of both, one for each topic and type: the later one's stop where both have it."""
     found = {(one.topic, one.type): one for one in (*before, *after)}
     return tuple(found.values())
-
-
-def silence_limit_ns(heartbeat_ns: int, period_ns: int, late_inferences: int) -> int:
-    """The longest silence of the heartbeat that is no fault.
-
-    Args:
-        heartbeat_ns: time between two heartbeats.
-        period_ns: time between two inferences.
-        late_inferences: how many late ones in a row `safety.late_inferences` tolerates; 0: any
-            number, which the guard counts as none.
-    """
-    return max(200_000_000, 3 * heartbeat_ns, late_inferences * period_ns)
 
 
 def reaction_limit_ns(control_period_ns: int) -> int:

@@ -32,6 +32,9 @@ def command_format(
             has no place for.
     """
     problems: list[Problem | str] = []
+    if command.stamp != "now" and command.type != "joint_trajectory":
+        got = f"{command.stamp} for command.type {command.type}"
+        problems.append(Problem("", "parameter command.stamp", "now", got))
     held: dict[str, float] = {}
     groups = [group for tensor in spec.action for group in tensor.groups]
     driven = {robot[name].name for group in groups for name in group.names if name in robot}
@@ -70,6 +73,7 @@ def command_format(
         constants=command.constants,
         stiffness_fields=command.stiffness_fields,
         damping_fields=command.damping_fields,
+        stamped=command.stamp == "now",
     )
 
 

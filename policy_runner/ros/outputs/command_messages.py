@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import array
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import yaml
 
-from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.robot.parameters.command import COMMAND_TYPES
 from policy_runner.ros.messages.serialized import SerializedCommand
 from policy_runner.ros.messages.types import message_class
+from policy_runner.ros.outputs.message_paths import MessageFields
 
 _POINT_FIELD = {"position": "positions", "velocity": "velocities", "effort": "effort"}
-_ELEMENT = re.compile(r"^(?P<field>[\w.]+)\[(?P<index>\d+)\]$")
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,11 @@ class CommandFormat:
     constants: tuple[str, ...] = ()  # `path=value`
     stiffness_fields: tuple[str, ...] = ()
     damping_fields: tuple[str, ...] = ()
+    stamped: bool = True  # False: a trajectory's stamp is 0, which means at once
 
 
 class CommandMessage(NamedTuple):
-    """One message to publish each tick: topic suffix, class, bytes, which of the values."""
+    """One message to publish each tick: topic suffix, class, bytes, which of the names."""
 
     suffix: str
     message_class: Any
@@ -49,7 +49,7 @@ class CommandMessage(NamedTuple):
 def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> list[CommandMessage]:
     """The messages that carry one kind of command; `names` in the receiver's order.
 
-    A name in `form.held` keeps its value; `which` counts the others.
+    `which` counts `names`, held ones included: a tick fills those as well.
 
     Raises:
         Refusal: the message type cannot carry this kind, or lacks a field.
@@ -70,35 +70,28 @@ def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> li
     return make(form, kind, list(names))
 
 
-def _values(form: CommandFormat, names: Sequence[str]) -> tuple[array.array[float], list[int]]:
-    """Start values (held joints have theirs), and the positions that a tick fills."""
-    start = array.array("d", [form.held.get(name, 0.0) for name in names])
-    return start, [k for k, name in enumerate(names) if name not in form.held]
-
-
 def _joint_state(form: CommandFormat, kind: str, names: list[str]) -> list[CommandMessage]:
     from sensor_msgs.msg import JointState
 
-    start, driven = _values(form, names)
     message = JointState(name=names)
-    setattr(message, kind, start)
-    paths = [f"{kind}[{k}]" for k in driven]
+    setattr(message, kind, array.array("d", bytes(8 * len(names))))
+    paths = [f"{kind}[{k}]" for k in range(len(names))]
     serialized = SerializedCommand(message, "sensor_msgs/msg/JointState", paths)
-    return [CommandMessage("", JointState, serialized, list(range(len(driven))))]
+    return [CommandMessage("", JointState, serialized, list(range(len(names))))]
 
 
 def _joint_trajectory(form: CommandFormat, kind: str, names: list[str]) -> list[CommandMessage]:
     from builtin_interfaces.msg import Duration
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-    start, driven = _values(form, names)
     seconds, rest = divmod(form.period_ns, 1_000_000_000)
     point = JointTrajectoryPoint(time_from_start=Duration(sec=seconds, nanosec=rest))
-    setattr(point, _POINT_FIELD[kind], start)
+    setattr(point, _POINT_FIELD[kind], array.array("d", bytes(8 * len(names))))
     message = JointTrajectory(joint_names=names, points=[point])
-    paths = [f"points[0].{_POINT_FIELD[kind]}[{k}]" for k in driven]
-    serialized = SerializedCommand(message, "trajectory_msgs/msg/JointTrajectory", paths)
-    return [CommandMessage("", JointTrajectory, serialized, list(range(len(driven))))]
+    paths = [f"points[0].{_POINT_FIELD[kind]}[{k}]" for k in range(len(names))]
+    type_name = "trajectory_msgs/msg/JointTrajectory"
+    serialized = SerializedCommand(message, type_name, paths, stamped=form.stamped)
+    return [CommandMessage("", JointTrajectory, serialized, list(range(len(names))))]
 
 
 def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[CommandMessage]:
@@ -108,14 +101,11 @@ def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[Comma
     if kind not in layout:
         expected = f"a layout that holds {kind}"
         raise refuse("", "parameter command.layout", expected, ", ".join(layout))
-    start, driven = _values(form, names)
     wide = len(layout)
     data = array.array("d", bytes(8 * wide * len(names)))
     for row, name in enumerate(names):
         for column, part in enumerate(layout):
-            if part == kind:
-                data[row * wide + column] = start[row]
-            elif part in ("stiffness", "damping"):
+            if part in ("stiffness", "damping"):
                 data[row * wide + column] = _gain(form, name, part)
     message = Float64MultiArray(data=data)
     message.layout.dim = [
@@ -124,12 +114,17 @@ def _multi_array(form: CommandFormat, kind: str, names: list[str]) -> list[Comma
     if wide > 1:
         label = ",".join(layout)
         message.layout.dim.append(MultiArrayDimension(label=label, size=wide, stride=wide))
-    column = layout.index(kind)
-    paths = [f"data[{row * wide + column}]" for row in driven]
-    place = layout.index("stiffness") if "stiffness" in layout else 0
-    stiffness = [f"data[{row * wide + place}]" for row in driven if "stiffness" in layout]
+    column, rows = layout.index(kind), range(len(names))
+    paths = [f"data[{row * wide + column}]" for row in rows]
+    stiffness: list[str] = []
+    if "stiffness" in layout:
+        place = layout.index("stiffness")
+        stiffness = [
+            "" if name in form.held else f"data[{row * wide + place}]"
+            for row, name in enumerate(names)
+        ]
     serialized = SerializedCommand(message, "std_msgs/msg/Float64MultiArray", paths, stiffness)
-    return [CommandMessage("", Float64MultiArray, serialized, list(range(len(driven))))]
+    return [CommandMessage("", Float64MultiArray, serialized, list(rows))]
 
 
 def _gain(
@@ -145,12 +140,12 @@ def _gain(
 def _float64(form: CommandFormat, _kind: str, names: list[str]) -> list[CommandMessage]:
     from std_msgs.msg import Float64
 
-    driven = [name for name in names if name not in form.held]
     return [
         CommandMessage(
             f"/{name}", Float64, SerializedCommand(Float64(), "std_msgs/msg/Float64", ["data"]), [k]
         )
-        for k, name in enumerate(driven)
+        for k, name in enumerate(names)
+        if name not in form.held
     ]
 
 
@@ -170,30 +165,64 @@ def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
     """Any message by field path: one path per value in the receiver's order, and constants."""
     key = "parameter command.fields"
     class_ = message_class(form.message_type, "parameter command.message_type")
-    driven = [name for name in names if name not in form.held]
+    which = [k for k, name in enumerate(names) if name not in form.held]
+    driven = [names[k] for k in which]
     if len(form.fields) != len(driven):
         expected = f"{len(driven)} paths, one per value ({', '.join(driven)})"
         raise refuse("", key, expected, f"{len(form.fields)}")
+    fields = MessageFields(form.message_type)
+    gains = _gain_fields(form, driven)
+    keys = _each_once(form, fields)
+    constants = _constants(form, fields)
     message = class_()
+    fields.fill(message, keys, constants)
+    for path, gain in gains.items() if not fields.problems else ():
+        fields.set_number(message, keys[path], path, gain)
+    if fields.problems:
+        raise Refusal(fields.problems)
     try:
-        for text in form.constants:
-            path, _, value = text.partition("=")
-            _set(message, path.strip(), yaml.safe_load(value))
-        gains = _gain_fields(form, driven)
-        for path in (*form.fields, *gains):
-            match = _ELEMENT.match(path)
-            if match:
-                _grow(message, match["field"], int(match["index"]) + 1)
-        for path, gain in gains.items():
-            _set_number(message, path, gain)
         stiffness = form.stiffness_fields
         serialized = SerializedCommand(message, form.message_type, form.fields, stiffness)
-    except (AttributeError, KeyError, TypeError, ValueError, Unreadable, yaml.YAMLError) as error:
-        if isinstance(error, Refusal):
-            raise
-        expected = f"paths of float64 fields of {form.message_type}, constants that fit theirs"
+    except (KeyError, TypeError, ValueError, AssertionError, Unreadable) as error:
+        expected = f"a {form.message_type} whose numbers can be found in its bytes"
         raise refuse("", f"{key}, command.constants", expected, str(error)) from error
-    return CommandMessage("", class_, serialized, list(range(len(driven))))
+    return CommandMessage("", class_, serialized, which)
+
+
+def _each_once(form: CommandFormat, fields: MessageFields) -> dict[str, str]:
+    """Every path of a number, and the parameter that names it; twice is a problem."""
+    keys: dict[str, str] = {}
+    for part in ("fields", "stiffness_fields", "damping_fields"):
+        key = f"parameter command.{part}"
+        for path in getattr(form, part):
+            if path in keys:
+                fields.problems.append(Problem("", key, "every path once", f"'{path}' again"))
+            elif path.startswith("header.stamp."):
+                expected = "paths without the stamp, which every tick writes"
+                fields.problems.append(Problem("", key, expected, f"'{path}'"))
+            fields.number(key, path)
+            keys[path] = key
+    return keys
+
+
+def _constants(form: CommandFormat, fields: MessageFields) -> dict[str, Any]:
+    """Path -> value."""
+    key = "parameter command.constants"
+    found: dict[str, Any] = {}
+    for text in form.constants:
+        path, equals, value = text.partition("=")
+        path = path.strip()
+        try:
+            given = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):
+            equals = ""
+        if not equals or not path:
+            fields.problems.append(Problem("", key, "`path=value` each", f"'{text}'"))
+        elif path in found:
+            fields.problems.append(Problem("", key, "every path once", f"'{path}' again"))
+        else:
+            found[path] = given
+    return found
 
 
 def _gain_fields(form: CommandFormat, driven: Sequence[str]) -> dict[str, float]:
@@ -207,34 +236,3 @@ def _gain_fields(form: CommandFormat, driven: Sequence[str]) -> dict[str, float]
         for name, path in zip(driven, paths, strict=False):
             found[path] = _gain(form, name, part, key)
     return found
-
-
-def _set_number(message: Any, path: str, value: float) -> None:
-    match = _ELEMENT.match(path)
-    owner, last = _owner(message, match["field"] if match else path)
-    if match:
-        getattr(owner, last)[int(match["index"])] = value
-    else:
-        setattr(owner, last, value)
-
-
-def _owner(message: Any, path: str) -> tuple[Any, str]:
-    *parents, last = path.split(".")
-    for part in parents:
-        message = getattr(message, part)
-    return message, last
-
-
-def _set(message: Any, path: str, value: Any) -> None:
-    owner, last = _owner(message, path)
-    present = getattr(owner, last)
-    if isinstance(present, (bool, int, float, str)):
-        value = type(present)(value)
-    setattr(owner, last, value)
-
-
-def _grow(message: Any, path: str, size: int) -> None:
-    owner, last = _owner(message, path)
-    present = getattr(owner, last)
-    if isinstance(present, array.array) and len(present) < size:
-        present.extend([0.0] * (size - len(present)))

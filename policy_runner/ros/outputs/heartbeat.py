@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from policy_runner.core.safety.decision import Decision, Safety
+from policy_runner.ros.messages.serialized import stamp_parts
 
 _RATE_HZ = 20
 _IDLE_NS = 1_000_000_000  # without a tick for longer, simulation time is paused
@@ -94,7 +95,7 @@ class StatusPublisher:
 
     def _publish(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
         stamp = self._message.header.stamp
-        stamp.sec, stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        stamp.sec, stamp.nanosec = stamp_parts(stamp_ns)
         self._status.level = LEVELS[safety.decision]
         self._status.message = safety.decision.value
         self._sequence.value = str(sequence)

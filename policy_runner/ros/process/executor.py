@@ -14,6 +14,8 @@ from policy_runner.core.safety.loop_watch import LoopWatch
 
 _PERIOD_S = 0.25
 _MINUTE_NS = 60_000_000_000
+# What rclpy raises in its own service ~/change_state; the request is wrong, no callback has failed.
+_REFUSED_TRANSITION = "Failed to trigger lifecycle state machine transition"
 
 
 class ExecutorPulse:
@@ -75,6 +77,13 @@ class ExecutorThread:
                 if self._stopping.is_set():
                     return
                 self.exceptions += 1
+                if _REFUSED_TRANSITION in str(error):
+                    self._node.get_logger().warning(
+                        "a transition that this state does not allow was asked for; nothing "
+                        f"changed ({error})",
+                        throttle_duration_sec=1.0,
+                    )
+                    continue
                 pulse = getattr(self._node, "pulse", None)
                 if pulse is not None:
                     pulse.failed()

@@ -11,8 +11,7 @@ from typing import Any
 from rclpy.node import Node
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem, Refusal, collect, refuse
-from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import Settings
@@ -21,10 +20,10 @@ from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.robot.parameter_files import section_problems, unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
+from policy_runner.ros.inputs.checked_reader import checked_reader
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
 from policy_runner.ros.inputs.robot_description import robot_description
-from policy_runner.ros.messages.raw_reader import SlotReader
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.outputs.command_format import command_format
@@ -121,9 +120,8 @@ class ConnectedPolicy:
             return
         loop = self.config.loop
         self.guard.tell(
-            self.commands.outputs(),
+            self.commands.guarded_outputs(),
             settings or self.pipeline.settings,
-            self.status.period_ns,
             guarded=not (loop.dry_run or loop.lockstep),
             estop_topics=self.estop.topics if self.estop is not None else (),
             keep=keep,
@@ -136,7 +134,7 @@ class ConnectedPolicy:
             return WallTicker(period_ns)
         if self.config.loop.lockstep:
             return LockstepTicker(self.node, period_ns, self.clock, self.inputs, repeat)
-        return SimTimeTicker(self.node, period_ns, self.clock)
+        return SimTimeTicker(self.node, period_ns, self.clock, self.inputs)
 
     def prepare_ticker(self, loop: ControlLoop) -> None:
         """Make what `take_over` will use, before it."""
@@ -155,6 +153,12 @@ class ConnectedPolicy:
     def loop_clock_ns(self) -> int:
         """Now, on the clock that ages are counted on."""
         return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
+
+    def acknowledged(self, but: ConnectedPolicy) -> bool:
+        """Whether receivers confirmed the last command on the topics that `but` does not have."""
+        if self.commands is None or but.commands is None:
+            return True
+        return self.commands.wait_for_acknowledgement(0.0, but.commands.publishers)
 
     def destroy(self, but: ConnectedPolicy | None = None) -> None:
         """Give the topics and the model back, but for what the policy `but` has as well.
@@ -193,6 +197,7 @@ def configure(
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters.value("policy"), problems)
     warnings = declare_for_policy(parameters, spec_file, arguments, problems)
+    problems += estop.problems
     simulated = bool(node.get_parameter("use_sim_time").value)
     if spec_file is not None and not problems:
         config = robot_config(parameters.values(), spec_file.spec, (), simulated)
@@ -241,6 +246,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         pd = None
         if config.command.effort_from_pd:
             pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
+            pipeline.watch(pd.fault)
         form = command_format(config.command, spec, file, joints, period_ns)
         order = config.command.joint_names
         made.commands = CommandPublisher(
@@ -249,8 +255,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
     for name, slot in pipeline.slots.items():
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
-            reader = SlotReader(slot, message_type)
-            check_stamped(slot, config.inputs[name].strict_stamp)
+            reader = checked_reader(slot, message_type, config)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
     if problems:
@@ -294,14 +299,3 @@ def declare_for_policy(
     refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]
     return warned
-
-
-def check_stamped(slot: InputSlot, strict: bool) -> None:
-    """A stamp can only be strict where there is one.
-
-    Raises:
-        Refusal: the message has no header.
-    """
-    if strict and not slot.stamped:
-        expected = f"false, since a {slot.spec.type} has no header"
-        raise refuse("", f"parameter inputs.{slot.name}.strict_stamp", expected, "true")

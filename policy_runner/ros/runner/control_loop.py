@@ -17,7 +17,7 @@ import numpy.typing as npt
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.safety.loop_watch import LoopWatch
-from policy_runner.core.settings import Settings
+from policy_runner.core.settings import SHORTEST_SILENCE_NS, Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.guard_report import GuardReport
@@ -37,6 +37,7 @@ _GUARD_MISSING = Fault(
     Reason.GUARD_MISSING,
     "policy_runner_guard is not heard: start it, or set safety.require_guard: false",
 )
+_PUBLISHED_WITHIN_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ class ControlLoop:
         self._last_tick_ns = 0
         self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
         self._beat = True  # the last tick sent a heartbeat
+        self._left: npt.NDArray[np.float64] | None = None  # the command of the newest tick
         self._ended = threading.Lock()  # taken by who sends the last command, never given back
+        self._publishing = threading.Lock()  # held while a command, or the last one, is published
 
     @property
     def missed(self) -> int:
@@ -130,6 +133,8 @@ class ControlLoop:
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
             return True
+        self.error = self.error or TimeoutError(f"it did not end within {timeout_s:g} s")
+        self._fail(self.error)
         # Not in this thread: what it hangs in may be the publishing.
         finishing = threading.Thread(target=self._finish, name="last command", daemon=True)
         finishing.start()
@@ -175,7 +180,8 @@ class ControlLoop:
         if pipeline.settings.period_ns != self.pipeline.settings.period_ns:
             self._last_tick_ns = 0
         ports.ticker.continue_from(self._ticker)
-        ports.commands.continue_from(self._commands)
+        damped = self.pipeline.settings.stops.position == "damping"
+        ports.commands.continue_from(self._commands, damped)
         for one in self._inputs:
             one.hand_over()
         self.pipeline = pipeline
@@ -195,7 +201,8 @@ class ControlLoop:
         """Say once more what the last tick said."""
         command, stamp_ns = self._last
         if command is not None:
-            self._commands.publish(command, stamp_ns, self.pipeline.manner)
+            now_ns = self._ticker.now_ns
+            self._publish(command, stamp_ns, now_ns, time.monotonic_ns())
         else:
             self._status.publish(self.pipeline.safety, self.ticks, self._ticker.now_ns)
 
@@ -205,6 +212,7 @@ class ControlLoop:
             np.seterr(all="ignore")
             self._prepare_thread()
             self.pipeline.activate()
+            self._commands.begin()
             self._ticker.start()
             if self._watch is not None:
                 self._watch.begin(time.monotonic_ns())
@@ -221,6 +229,7 @@ class ControlLoop:
             self._finish()
 
     def _tick(self, now_ns: int) -> None:
+        began_ns = time.monotonic_ns()
         while self._calls:
             self._calls.pop(0)()
         if self._ticker.jumped:
@@ -236,17 +245,15 @@ class ControlLoop:
             settings = self.pipeline.settings
             outer = self._watch.fault(time.monotonic_ns(), self._ticker.missed, settings)
         outer = self._hear_guard() or outer
-        step = self.pipeline.step(now_ns, outer)
-        if self._ended.locked():
-            return  # the last command is out: nothing may follow it
+        step = self.pipeline.step(now_ns, outer, self._look_again)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
-        if step.command is not None and not self._is_old():
-            self._commands.publish(step.command, stamp_ns, self.pipeline.manner)
+        if not self._publish(step.command, stamp_ns, now_ns, began_ns):
+            return  # the last command is out, or asked for: nothing may follow it
         published_ns, since_tick_ns = time.perf_counter_ns(), time.monotonic_ns() - now_ns
         if step.inferred and self._vectors is not None:
             self._vectors.publish()
-        quiet = step.command is None or self._dry_run
-        self._last = (None if quiet else step.command, stamp_ns)
+        quiet = self._left is None or self._dry_run
+        self._last = (None if quiet else self._left, stamp_ns)
         self._status.commanding = not quiet
         if not self._lockstep:
             self._beat = self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
@@ -255,8 +262,8 @@ class ControlLoop:
             self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
         self._account(step, now_ns, published_ns, since_tick_ns)
 
-    def _is_old(self) -> bool:
-        """Whether the guard may have stopped the outputs since this tick began."""
+    def _is_silent(self) -> bool:
+        """Whether the guard has stopped the outputs by now: no heartbeat for too long."""
         guard = self._guard
         if guard is None or not self._status.commanding:
             return False
@@ -272,12 +279,11 @@ class ControlLoop:
         guard = self._guard
         if guard is None:
             return None
-        silent_ns = time.monotonic_ns() - self._status.told_ns
         reason = ""
         if self._beat and guard.drain():
             reason = guard.reason
-        elif silent_ns > guard.silence_ns and self._status.commanding and guard.is_watching():
-            reason = f"no heartbeat for {silent_ns / 1e9:.2f} s"
+        elif self._is_silent():
+            reason = f"no heartbeat for {(time.monotonic_ns() - self._status.told_ns) / 1e9:.2f} s"
         if reason:
             self.pipeline.stopped_by_guard()
             self._commands.stopped_by_guard()
@@ -285,6 +291,53 @@ class ControlLoop:
         safety = self.pipeline.safety
         required = self.pipeline.settings.require_guard and not safety.is_armed
         return _GUARD_MISSING if required and not guard.is_present() else None
+
+    def _look_again(self) -> int:
+        """After an inference: hear ~/estop once more; the time by now on the loop's clock."""
+        if self._estop is not None:
+            self._estop.drain(self.pipeline.operator)
+        return self._ticker.look()
+
+    def _publish(
+        self, command: npt.NDArray[np.float64] | None, stamp_ns: int, now_ns: int, began_ns: int
+    ) -> bool:
+        """Publish the command of the tick at `now_ns`, or the stop; False: nothing may leave.
+
+        The stop leaves in place of a command that is not finite, beyond its bounds, or too old:
+        its tick began (`began_ns`, monotonic) before the robot was stopped from outside.
+        """
+        # Held by another thread only while that sends the last command: never waited for.
+        if not self._publishing.acquire(blocking=False):
+            return False
+        try:
+            if self._ended.locked() or self._stopping.is_set():
+                return False
+            self._left = command
+            if command is None:
+                self._commands.publish_owed(stamp_ns)
+                return True
+            pipeline = self.pipeline
+            limits = pipeline.settings.limits
+            age_ns = time.monotonic_ns() - began_ns
+            if self._is_silent() or (
+                age_ns > SHORTEST_SILENCE_NS and self._is_too_old(age_ns, now_ns)
+            ):
+                self._left = pipeline.refuse_old(now_ns, age_ns)
+            else:
+                why = self._commands.publish(command, stamp_ns, pipeline.manner, limits)
+                if not why:
+                    return True
+                fault = Fault(Decision.SAFE_STOP, Reason.COMMAND_REFUSED, why)
+                self._left = pipeline.refuse(now_ns, fault)
+            self._commands.end(self._left, stamp_ns, pipeline.manner, limits)
+            return True
+        finally:
+            self._publishing.release()
+
+    def _is_too_old(self, age_ns: int, now_ns: int) -> bool:
+        """Whether a tick that began so long ago is over; in simulation its own time counts."""
+        longest_ns = self.pipeline.settings.longest_silence_ns
+        return age_ns > longest_ns and self._ticker.look() - now_ns > longest_ns
 
     def _account(self, step: Step, now_ns: int, published_ns: int, since_tick_ns: int) -> None:
         windows = self.windows
@@ -298,7 +351,7 @@ class ControlLoop:
             windows["inference"].add(step.inferred_ns - step.observed_ns)
         windows["publish"].add(published_ns - step.decided_ns)
         windows["step"].add(step.decided_ns - step.started_ns)
-        if step.command is not None and self._arrival == "waited":
+        if self._left is not None and self._arrival == "waited":
             windows["input_to_action"].add(self.pipeline.worst_age_ns + since_tick_ns)
         self.ticks += 1
 
@@ -309,19 +362,37 @@ class ControlLoop:
         """
         if not self._ended.acquire(blocking=False):
             return
+        if self.error is not None:
+            self._fail(self.error)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else self._last[1]
+        # A tick that publishes at this moment is over soon, or hangs in it.
+        alone = self._publishing.acquire(timeout=_PUBLISHED_WITHIN_S)
         try:
-            command = self.pipeline.stop_command()
-            if command is not None and not self._dry_run:
-                self._commands.publish(command, stamp_ns, self.pipeline.manner)
-                self.last_command_acknowledged = self._commands.wait_for_acknowledgement(
-                    _ACKNOWLEDGED_WITHIN_S
-                )
+            if not self._dry_run:
+                self._publish_last(stamp_ns)
         except BaseException as error:  # noqa: BLE001 - the thread ends either way
             self.error = self.error or error
+        finally:
+            if alone:
+                self._publishing.release()
         if self.error is not None:
-            self.pipeline.safety.fail(f"{type(self.error).__name__}: {self.error}")
+            self._fail(self.error)
         self._status.commanding = False
         if self.error is not None or not self._lockstep:
             with contextlib.suppress(BaseException):
                 self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
+
+    def _fail(self, error: BaseException) -> None:
+        self.pipeline.safety.fail(f"{type(error).__name__}: {error}")
+
+    def _publish_last(self, stamp_ns: int) -> None:
+        command = None
+        try:
+            command = self.pipeline.stop_command()
+        except BaseException as error:  # noqa: BLE001 - the last command leaves without it
+            self.error = self.error or error
+        pipeline = self.pipeline
+        self._commands.end(command, stamp_ns, pipeline.manner, pipeline.settings.limits)
+        self.last_command_acknowledged = self._commands.wait_for_acknowledgement(
+            _ACKNOWLEDGED_WITHIN_S
+        )

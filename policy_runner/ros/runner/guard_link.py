@@ -16,11 +16,12 @@ from policy_runner.ros.inputs.guard_report import GuardReport
 from policy_runner.ros.messages.guard_contract import (
     OUTPUTS_TOPIC,
     GuardContract,
-    Output,
+    GuardedOutput,
     merged,
     reaction_limit_ns,
-    silence_limit_ns,
 )
+
+_MISSING_AFTER_NS = 5_000_000_000
 
 
 class GuardLink:
@@ -40,13 +41,36 @@ class GuardLink:
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         self.report = GuardReport(node, self.session)
-        self._told: tuple[Output, ...] = ()
+        self._told: tuple[GuardedOutput, ...] = ()
+        self._guarded = False
+        self._acts_logged = 0
+        self._missing_since_ns = time.monotonic_ns()
+        self._missing_logged = False
+
+    def news(self) -> list[str]:
+        """Lines for the log since the last call: that no guard is heard, and that it has acted."""
+        lines = []
+        if self.report.acts > self._acts_logged:
+            self._acts_logged = self.report.acts
+            lines.append(f"the guard stopped the outputs: {self.report.reason}")
+        is_needed = any(one.stop is not None for one in self._told) and self._guarded
+        if self.report.is_present() or not is_needed:
+            self._missing_since_ns = time.monotonic_ns()
+            self._missing_logged = False
+        elif not self._missing_logged and (
+            time.monotonic_ns() - self._missing_since_ns > _MISSING_AFTER_NS
+        ):
+            self._missing_logged = True
+            lines.append(
+                "no guard is heard: if this process is killed or hangs, its last command stays; "
+                "start policy_runner_guard, as the launch file does"
+            )
+        return lines
 
     def tell(
         self,
-        outputs: Sequence[Output],
+        outputs: Sequence[GuardedOutput],
         settings: Settings,
-        heartbeat_ns: int,
         guarded: bool,
         estop_topics: Sequence[str],
         keep: bool = False,
@@ -56,14 +80,13 @@ class GuardLink:
         Args:
             outputs: those of the policy that runs, or is about to.
             settings: its settings, for the limits of silence and reaction.
-            heartbeat_ns: time between two heartbeats.
             guarded: False in a dry run and in lockstep.
             estop_topics: fully resolved.
             keep: those that were told before stay as well.
         """
+        self._guarded = guarded
         told = merged(self._told, outputs) if keep else tuple(outputs)
-        inference_ns = settings.period_ns * settings.decimation
-        silence_ns = silence_limit_ns(heartbeat_ns, inference_ns, settings.late_inferences)
+        silence_ns = settings.longest_silence_ns
         # In a dry run and in lockstep the guard never acts.
         self.report.silence_ns = silence_ns if guarded else 1 << 62
         contract = GuardContract(

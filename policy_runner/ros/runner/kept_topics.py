@@ -6,6 +6,7 @@ have a gap, and a robot would stop. So a reload keeps what stays the same.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
+
+_ACKNOWLEDGED_WITHIN_S = 1.0
+_LOOK_AGAIN_S = 0.002
 
 
 class _Kept(NamedTuple):
@@ -95,3 +99,33 @@ class KeptTopics:
         self._spare = []
         if but is not None:
             but._spare = []
+
+
+class Left:
+    """Whether the topics that a reload left behind may be destroyed.
+
+    That is so once the control thread has sent their last commands, and every receiver has
+    confirmed them; a receiver that does not is waited for a second. Nothing here blocks the
+    control thread.
+    """
+
+    def __init__(self, sent: Callable[[], bool], acknowledged: Callable[[], bool]) -> None:
+        """Both are asked by the executor, again and again, and return at once."""
+        self._sent = sent
+        self._acknowledged = acknowledged
+        self._until_s: float | None = None
+
+    def __call__(self) -> bool:
+        """Whether they may go."""
+        if not self._sent():
+            return False
+        if self._until_s is None:
+            self._until_s = time.monotonic() + _ACKNOWLEDGED_WITHIN_S
+        return self._acknowledged() or time.monotonic() > self._until_s
+
+
+def wait_for(true: Callable[[], bool], timeout_s: float) -> None:
+    """Ask again and again until it is true, for a bounded time; not for the control thread."""
+    until_s = time.monotonic() + timeout_s
+    while not true() and time.monotonic() < until_s:
+        time.sleep(_LOOK_AGAIN_S)

@@ -34,6 +34,7 @@ from policy_runner.ros.runner.services import RunnerServices
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_TIMEOUT_S = 1.5
 _SILENCE_PERIOD_S = 1.0
+_LOOK_PERIOD_S = 0.25
 
 
 class PolicyRunner(RunnerNode):
@@ -61,8 +62,11 @@ class PolicyRunner(RunnerNode):
         self.create_timer(_SILENCE_PERIOD_S, explain, clock=steady)
         self.pulse = ExecutorPulse(self)
         self.guard = GuardLink(self)
-        self.operator, self.estop = Operator(), EstopInput(self)  # whatever policy there is
-        RunnerServices(self)
+        # Whatever policy there is.
+        self.estop = EstopInput(self, self.parameters.value("estop.topics"))
+        self.operator = Operator(self.estop.sources)
+        self.create_timer(_LOOK_PERIOD_S, self._look_around, clock=steady)
+        RunnerServices(self, self._reports.story.answered)
         self.reload = Reload(self, self._arguments)
         self._ending = False
         self._starting = threading.Lock()  # whoever comes first: the loop's start, or `end`
@@ -175,6 +179,7 @@ class PolicyRunner(RunnerNode):
             lambda: prepare_control_thread(priority, self._granted), self.pulse.watch
         )
         self._reports.begin(made)
+        self.estop.loss_is_press = not made.config.loop.simulated
         # What configure made stays: the collector need not walk through it in a tick.
         gc.collect()
         gc.freeze()
@@ -195,6 +200,8 @@ class PolicyRunner(RunnerNode):
         gc.unfreeze()  # or what was frozen, a model among it, would stay for ever
         # The last figures, while there is a loop to tell of.
         self._report()
+        made = self._configured
+        self._reports.story.tell(made.pipeline.safety if made else None, self.operator)
         if loop.last_command_acknowledged is False:
             self.get_logger().warning("the last command was not acknowledged by every receiver")
         self._loop = None
@@ -264,3 +271,9 @@ class PolicyRunner(RunnerNode):
 
     def _report(self) -> None:
         self._reports.publish(self._configured, self._loop, self._problems)
+
+    def _look_around(self) -> None:
+        running = self._loop is not None and self._loop.running
+        self._reports.look_around(
+            self._configured, running, self.estop, self.operator, self.pulse.watch
+        )

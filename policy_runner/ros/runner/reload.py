@@ -22,10 +22,12 @@ from policy_runner.ros.process.realtime import prepare_working_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, connect
 from policy_runner.ros.runner.handover import Handover, swap
 from policy_runner.ros.runner.interface import RunnerNode
+from policy_runner.ros.runner.kept_topics import Left, wait_for
 
 _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
 _LOADED_WITHIN_S = 0.5  # when nobody wants it any more
+_LEFT_WITHIN_S = 0.2  # when the node stops
 
 
 class Attempt:
@@ -160,12 +162,12 @@ class Attempt:
     def _swap(self, connected: ConnectedPolicy) -> ConnectedPolicy:
         self._take_live_changes(connected)
         loop, before = self._loop, self._before
-        may_go: Callable[[], bool] = _always
+        may_go = Left(lambda: True, lambda: True)
         if loop is not None:
             connected.prepare_ticker(loop)
             handover = Handover(loop)
             swap(handover, lambda: connected.take_over(loop, before), _SWAPPED_WITHIN_S)
-            may_go = handover.has_ticked
+            may_go = Left(handover.has_ticked, lambda: before.acknowledged(but=connected))
         elif connected.status is not None:
             connected.status.set_period(connected.pipeline.settings.period_ns)
         # The new one runs: whatever fails from here on is told, and nothing of it is undone.
@@ -296,7 +298,8 @@ class Reload:
         if self._attempt is not None:
             self._end(False, "the node was deactivated meanwhile")
         leaving, self._leaving = self._leaving, []
-        for _, destroy in leaving:
+        for may_go, destroy in leaving:
+            wait_for(may_go, _LEFT_WITHIN_S)
             self._try(destroy)
         self._rest()
 

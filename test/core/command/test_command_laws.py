@@ -15,7 +15,7 @@ from command_rig import PERIOD, Bench, bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_runner.core.settings import CommandLimits, StopRule
+from policy_runner.core.settings import STOPPED, CommandLimits, Manner, StopRule
 
 KINDS = ("position", "velocity", "effort", "twist", "value")
 LARGE = st.floats(-1e3, 1e3)
@@ -106,7 +106,7 @@ def test_the_last_command_stops_all_that_moves(b: Bench, numbers: list[float]) -
     assert last is not None
     assert not np.any(last[b.others])
     assert last[~b.others].tolist() == positions.tolist()
-    assert b.command.manner == (0.0, b.settings.stops.position == "damping")
+    assert b.command.manner == Manner(0.0, b.settings.stops.position == "damping")
 
 
 def _limits(step: float = math.inf, low: float = -math.inf, high: float = math.inf) -> Any:
@@ -130,7 +130,7 @@ def test_zero_in_one_tick_is_exempt_and_counted(kind: str) -> None:
     assert b.command.exempt_steps.tolist() == [0]
     assert _stops(b, 3) == [0.0, 0.0, 0.0]
     assert b.command.exempt_steps.tolist() == [1]
-    assert b.command.manner == (0.0, False)
+    assert b.command.manner == STOPPED
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.safety.decision import Decision, Reason
 from policy_runner.core.spec import Input, PolicySpec
 from policy_runner.core.spec.elements import ActionElement
 
@@ -61,20 +64,65 @@ def test_the_formula_by_joint_name_and_the_clip() -> None:
     assert pd.compute(np.array([-1.2, 0.5]))[0] == -3.0
 
 
-def test_a_measurement_that_is_not_finite_gives_no_effort_and_is_counted() -> None:
+def _pd(slot: InputSlot, **keys: object) -> EffortFromPd:
+    given = {"stiffness": 10.0, "damping": 1.0, "effort_limit": 1000.0, **keys}
+    return EffortFromPd(_spec(**given), "f", ELEMENTS, [slot])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # as the control thread does
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", ["position", "velocity"])
+def test_a_measurement_that_is_not_finite_is_a_fault_and_counted(kind: str, bad: float) -> None:
     slot = _slot()
-    pd = EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
+    pd = _pd(slot)
     assert slot.joints is not None
-    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [np.nan, 0.0]}, 0)
-    assert pd.compute(np.ones(2)).tolist() == [0.0, 0.0]
+    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
+    assert pd.fault() is None
+    slot.joints.merge(JOINTS, {kind: [bad, 0.0]}, 0)
+    fault = pd.fault()
+    assert fault is not None
+    assert fault.decision is Decision.HOLD
+    assert fault.reason is Reason.COMMAND_REFUSED
+    assert fault.detail == f"the {kind} of hip is {bad}, so there is no effort"
     assert pd.not_finite == 1
-    slot.joints.merge(JOINTS, {"velocity": [0.0, 0.0]}, 0)
+    assert np.isnan(pd.compute(np.ones(2))).all()  # which nobody publishes
+    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
+    assert pd.fault() is None
     assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
+
+
+def test_a_stop_counts_from_the_last_efforts_that_were_finite() -> None:
+    slot = _slot()
+    pd = _pd(slot)
+    assert slot.joints is not None
+    slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
+    pd.compute(np.ones(2))
+    slot.joints.merge(JOINTS, {"velocity": [np.nan, 0.0]}, 0)
+    pd.compute(np.ones(2))
+    assert pd.stop(0.5) == pytest.approx([4.0, 4.5])
+
+
+@pytest.mark.parametrize("key", ["stiffness", "damping", "effort_limit"])
+@pytest.mark.parametrize("value", [-1.0, [1.0, -0.5], [1.0, np.inf], None])
+def test_gains_and_limits_that_are_negative_or_missing_are_refused(key: str, value: Any) -> None:
+    given = {"stiffness": 1.0, "damping": 1.0, "effort_limit": 1.0, key: 1.0}
+    spec = _spec(**given).model_copy(update={key: value})
+    with pytest.raises(Refusal) as refusal:
+        EffortFromPd(spec, "f", ELEMENTS, [_slot()])
+    (text,) = [str(problem) for problem in refusal.value.problems]
+    assert text.startswith(f"f: {key}: expected ")
+    assert "effort_from_pd" in text
+
+
+def test_a_limit_of_a_joint_that_is_not_commanded_is_not_asked_for() -> None:
+    limits = {"hip": 3.0, "knee": np.inf}
+    spec = _spec(stiffness=1.0, damping=1.0).model_copy(update={"effort_limit": limits})
+    assert EffortFromPd(spec, "f", ELEMENTS[1:], [_slot()]).limit.tolist() == [3.0]
 
 
 def test_a_stop_takes_a_share_of_the_last_effort_and_nothing_of_the_measurement() -> None:
     slot = _slot()
-    pd = EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
+    pd = _pd(slot)
     assert slot.joints is not None
     assert pd.stop(0.5).tolist() == [0.0, 0.0]  # there was none yet
     slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
@@ -90,7 +138,7 @@ def test_a_stop_takes_a_share_of_the_last_effort_and_nothing_of_the_measurement(
 def test_a_stop_goes_on_from_the_efforts_of_the_policy_before() -> None:
     slot = _slot()
     assert slot.joints is not None
-    spec = _spec(stiffness=10.0, damping=1.0)
+    spec = _spec(stiffness=10.0, damping=1.0, effort_limit=1000.0)
     pd = EffortFromPd(spec, "f", ELEMENTS, [slot])
     slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
     assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
@@ -105,7 +153,7 @@ def test_a_stop_goes_on_from_the_efforts_of_the_policy_before() -> None:
 
 def test_velocities_are_asked_for_even_if_no_term_reads_them() -> None:
     slot = _slot()
-    EffortFromPd(_spec(stiffness=10.0, damping=1.0), "f", ELEMENTS, [slot])
+    _pd(slot)
     assert "velocity" in slot.joint_kinds
 
 
@@ -114,5 +162,5 @@ def test_what_is_missing_is_refused_at_once() -> None:
     with pytest.raises(Refusal) as refusal:
         EffortFromPd(_spec(), "f", elements, [])
     text = str(refusal.value)
-    for part in ("stiffness", "damping", "positions alone", "joint states"):
+    for part in ("stiffness", "damping", "effort_limit", "positions alone", "joint states"):
         assert part in text

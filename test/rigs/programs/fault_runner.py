@@ -2,7 +2,8 @@
 
 Services of type Trigger: ~/fault/service raises, ~/fault/timer lets a timer raise, ~/fault/block
 holds the executor for 2.5 s, ~/fault/loop raises in the control thread, ~/fault/threads tells
-the threads' ids. Setting safety.hold_recover to 1.23 raises in a parameter callback.
+the threads' ids, ~/fault/wall_2040 sets the wall clock of the stamps (not that of Fast DDS, which
+sends nothing by then). Setting safety.hold_recover to 1.23 raises in a parameter callback.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 BLOCKED_S = 2.5
 RAISING_VALUE = 1.23
+YEARS_14_NS = 14 * 366 * 86_400 * 10**9
 
 
 def add_faults(node: Any) -> None:
@@ -49,12 +51,16 @@ def add_faults(node: Any) -> None:
         response.message = json.dumps(found)
         return response
 
+    def wall_2040(_request: Any, response: Any) -> Any:
+        node.loop._stamp_clock = lambda: time.time_ns() + YEARS_14_NS
+        return response
+
     def check(parameters: Any) -> Any:
         if any(one.value == RAISING_VALUE for one in parameters):
             odd("parameter")
         return SetParametersResult(successful=True)
 
-    for one in (service, timer, block, loop, threads):
+    for one in (service, timer, block, loop, threads, wall_2040):
         node.create_service(Trigger, f"~/fault/{one.__name__}", one)
     node.add_on_set_parameters_callback(check)
 

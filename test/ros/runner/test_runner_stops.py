@@ -183,7 +183,8 @@ def test_armed_it_moves_and_after_an_emergency_stop_it_moves_again(graphs: Graph
 def test_efforts_fade_when_asked_to(graphs: GraphMaker) -> None:
     from sensor_msgs.msg import JointState
 
-    graph = graphs(policy=positions(**GAINS), command__effort_from_pd=True, stop__ramp_s=0.2)
+    limited = positions(**GAINS, effort_limit=200.0)
+    graph = graphs(policy=limited, command__effort_from_pd=True, stop__ramp_s=0.2)
     commands = graph.peer.hear(JointState, "joint_commands", 400)
     with robot(graph, lambda: [0.0, 0.0]):
         graph.activate()

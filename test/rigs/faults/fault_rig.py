@@ -385,7 +385,7 @@ def robot(shared: FaultGraph) -> Iterator[FaultGraph]:
     shared.velocity, shared.twist = [1.0, -2.0], [0.5, 0.25, 0.0, 0.0]
     shared.orientation, shared.shift_ns, shared.shifted = UPRIGHT, 0, {"joints"}
     shared.silent.clear()
-    shared.spoil = None
+    shared.spoil = shared.encode = None
 
 
 @pytest.fixture
