@@ -74,3 +74,9 @@ def test_a_command_imports_its_own_module_only(words: str, expected: set[str]) -
 
 def test_the_help_of_bench_imports_nothing_large() -> None:
     assert not imports_of(COMMAND_LINE, "bench", "--help") & LARGE
+
+
+@pytest.mark.parametrize("node", ["runner", "guard", "sidecar", "simulated_robot"])
+def test_a_process_hears_signals_before_it_imports_anything_large(node: str) -> None:
+    """Until then a signal ends it as the interpreter sees fit."""
+    assert not imports_of(f"import policy_runner.ros.{node}.main") & LARGE
