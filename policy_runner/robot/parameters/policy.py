@@ -48,7 +48,8 @@ def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
         Parameter(
             f"inputs.{name}.strict_stamp",
             False,
-            f"a wrong header stamp of {name} leads to the same, not only to a warning",
+            f"a wrong header stamp of {name}, of any publisher, leads to the same, not only to a"
+            " warning",
             live=True,
         ),
     )

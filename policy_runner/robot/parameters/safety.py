@@ -19,7 +19,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.max_tilt",
         0.0,
-        "angle of the measured gravity to upright that means SAFE_STOP; 0: not watched",
+        "angle of any measured gravity to upright that means SAFE_STOP; 0: not watched",
         unit="rad",
         low=0.0,
         high=3.15,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_rig import Peer, write_parameters, write_policy
+from runner_rig import Peer, spec, write_parameters, write_policy
 
 pytestmark = [
     pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed"),
@@ -170,3 +170,29 @@ def test_other_participants_are_named(
     assert "inputs.command: a message every 0.7 s, more slowly than its max_age of 0.5 s" in said
     for timer in timers:
         peer.node.destroy_timer(timer)
+
+
+def test_a_quaternion_in_another_order_is_named(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    from sensor_msgs.msg import Imu
+
+    given = spec()
+    given["inputs"] = {"imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu"}}
+    given["observation"][0]["terms"] = [
+        {"term": "projected_gravity", "input": "imu"},
+        {"term": "field", "input": "imu", "field": "angular_velocity.z"},
+    ]
+    path = write_policy(tmp_path, inputs=given["inputs"], observation=given["observation"])
+    message = Imu()
+    message.orientation.w, message.orientation.x = 0.0, 1.0  # w, x, y, z of a robot that stands
+    message.linear_acceleration.z = 9.81
+    timer = peer.node.create_timer(0.005, lambda: peer.publisher(Imu, "imu").publish(message))
+    said = ""
+    try:
+        assert check(path, namespace) == 0
+        said = capsys.readouterr().out
+    finally:
+        peer.node.destroy_timer(timer)
+    assert "inputs.imu: at rest the quaternion is 180 degrees off the accelerometer" in said
+    assert "it fits as w, x, y, z" in said

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from cdr_rig import encode
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 S = 1_000_000_000
@@ -134,3 +135,40 @@ def test_a_wall_clock_that_was_set_back_hides_no_message_for_longer_than_the_que
     rig.clock.waiting = [(clock(S + S // 10), WALL_NS - 3600 * S)]
     tick(rig)
     assert rig.slot.arrays["data"].tolist() == [3.0]
+
+
+def test_in_lockstep_a_joint_of_a_time_that_has_not_come_yet_is_forgotten(
+    rig: Any,
+) -> None:
+    from sensor_msgs.msg import JointState
+
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.spec import Input
+    from policy_runner.ros.inputs.polling import PolledInput
+    from policy_runner.ros.messages.raw_reader import SlotReader
+    from policy_runner.ros.runner.ticker import LockstepTicker
+
+    slot = InputSlot("joints", Input(type="sensor_msgs/msg/JointState", topic="t"))
+    slot.joint_values("position", ["a", "b"], {}, [0, 1])
+    wire: Any = Wire()
+    polled: Any = PolledInput(wire, slot, SlotReader(slot, JointState), 1000)
+    polled.polled = wire
+    node: Any = type("Node", (), {"context": None})()
+    ticker = LockstepTicker(node, S // 100, rig.clock, [polled], lambda: None)
+    ticker.start()
+
+    def joints(at_ns: int, **positions: float) -> tuple[bytes, int]:
+        message = JointState(name=list(positions), position=list(positions.values()))
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(at_ns, S)
+        return encode(message), 0
+
+    rig.clock.waiting = [(clock(100 * S), 0)]
+    wire.waiting = [joints(100 * S, a=1.0, b=2.0)]
+    assert ticker.wait() == 100 * S
+    rig.clock.waiting = [(clock(1 * S), 0)]
+    wire.waiting = [joints(100 * S + 1, b=3.0), joints(1 * S, a=4.0)]
+    assert ticker.wait() == 1 * S
+    assert slot.joints is not None
+    assert slot.joints.values["position"][0] == 4.0
+    assert slot.joints.seen_ns["position"].tolist() == [1 * S, -1]
+    assert slot.missing() == "position of b"
