@@ -51,7 +51,8 @@ def _infer(rig: Rig, now_ns: int) -> Fault | None:
     """One inference of the policy itself, as a program of one's own makes it."""
     rig.joints("joints", now_ns, ["a"], position=[0.0], velocity=[5.0])
     assert rig.pipeline.policy.observe() is None
-    return rig.pipeline.policy.infer(now_ns)
+    with np.errstate(all="ignore"):  # as the control thread does
+        return rig.pipeline.policy.infer(now_ns)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -237,3 +238,70 @@ def test_a_policy_that_takes_over_counts_on_and_goes_on_at_the_rate(tmp_path: Pa
     assert (other.pipeline.limit_hits.tolist(), other.pipeline.inferences) == counts
     assert _commands(other, 4, 2) == [4, 5]
     assert other.pipeline.slots["joints"].count == 5
+
+
+STANDSTILL = Fault(Decision.HOLD, Reason.DEADLINES_MISSED, "25 ticks")
+TIPPED = Fault(Decision.SAFE_STOP, Reason.TIPPED, "80 degrees")
+
+
+def test_a_joint_that_is_nowhere_has_not_arrived_at_the_start_pose(tmp_path: Path) -> None:
+    ride = Ride(_moving(tmp_path))
+    for _ in range(8):
+        ride.tick()
+    for _ in range(30):
+        ride.at = np.nan
+        assert ride.tick() is not Decision.RUN
+    assert ride.rig.model.runs == 0
+    assert ride.rig.pipeline.safety.decision is Decision.SAFE_STOP
+    assert ride.rig.pipeline.safety.detail.startswith("a: nan away")
+
+
+@pytest.mark.parametrize("outer", [STANDSTILL, TIPPED])
+@pytest.mark.parametrize("released", [True, False])
+def test_no_other_fault_hides_an_emergency_stop(
+    tmp_path: Path, outer: Fault, released: bool
+) -> None:
+    rig = _velocity(tmp_path)
+    _commands(rig, 1, 3)
+    rig.pipeline.operator.hear_estop(True)
+    if released:  # between two ticks
+        rig.pipeline.operator.hear_estop(False)
+    rig.joints("joints", 40 * MS, ["a"], velocity=[0.0])
+    assert rig.pipeline.step(40 * MS, outer).decision is Decision.SAFE_STOP
+    assert rig.pipeline.safety.reason is Reason.OPERATOR_STOP
+    assert not rig.pipeline.safety.is_armed
+    assert _commands(rig, 5, 50) == [0] * 50
+
+
+def test_a_policy_that_takes_over_is_stopped_by_what_stopped_the_one_before(tmp_path: Path) -> None:
+    rig, other, third = (_velocity(tmp_path) for _ in range(3))
+    _commands(rig, 1, 3)
+    rig.pipeline.operator.hear_estop(True)
+    _commands(rig, 4, 1)
+    rig.pipeline.operator.hear_estop(False)
+    other.pipeline.continue_from(rig.pipeline)
+    assert _commands(other, 5, 50) == [0] * 50
+    assert other.pipeline.safety.reason is Reason.OPERATOR_STOP
+    # Also once it was activated again: nothing has armed it since.
+    third.pipeline.continue_from(other.pipeline)
+    third.pipeline.activate()
+    third.joints("joints", 600 * MS, ["a"], velocity=[0.0])
+    step = third.pipeline.step(600 * MS)
+    assert (step.decision, step.command) == (Decision.STARTING, None)
+    assert third.pipeline.safety.reason is Reason.NOT_ARMED
+
+
+@pytest.mark.parametrize("fault", [STANDSTILL, TIPPED])
+def test_a_policy_that_takes_over_is_in_the_stop_of_the_one_before(
+    tmp_path: Path, fault: Fault
+) -> None:
+    rig = _velocity(tmp_path)
+    other = _velocity(tmp_path)
+    _commands(rig, 1, 3)
+    rig.joints("joints", 40 * MS, ["a"], velocity=[0.0])
+    assert rig.pipeline.step(40 * MS, fault).decision is fault.decision
+    other.pipeline.continue_from(rig.pipeline)
+    assert other.pipeline.safety.decision is fault.decision
+    assert other.pipeline.safety.reason is fault.reason
+    if fault is TIPPED:
+        assert _commands(other, 5, 50) == [0] * 50

@@ -116,6 +116,18 @@ def test_disarmed_in_a_stop_that_would_recover_by_itself_it_waits_for_arming() -
     assert course.ticks(100) == {Decision.SAFE_STOP}
 
 
+def test_a_stop_that_no_longer_may_recover_by_itself_waits_for_arming() -> None:
+    course = Course(recover="auto")
+    course.judge()
+    course.judge(TIPPED)
+    course.judge()
+    course.settings = replace(course.settings, recover="armed")
+    assert course.ticks(100) == {Decision.SAFE_STOP}
+    assert not course.safety.is_armed
+    course.settings = replace(course.settings, recover="auto")
+    assert course.ticks(2) == {Decision.RUN}
+
+
 def test_a_fault_before_it_was_armed_arms_nothing_and_latches_nothing() -> None:
     course = Course()
     course.safety.activate(armed=False)
@@ -269,7 +281,8 @@ def test_lateness_of_before_the_loop_began_again_does_not_count() -> None:
     assert fault is not None
     assert (fault.decision, fault.reason) == (Decision.HOLD, Reason.DEADLINES_MISSED)
     watch.begin(7)
-    assert watch.fault(8, 0, settings) is None  # the deadlines of a new loop are counted from 0
+    # The deadlines of a new loop are counted from 0.
+    assert watch.fault(8, 0, replace(settings, late_ticks=1)) is None
 
 
 def test_a_standstill_of_before_the_loop_began_again_is_no_silence_of_the_executor() -> None:
