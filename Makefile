@@ -7,8 +7,10 @@ JOBS ?= auto
 # Whole files, in the order of test/conftest.py; a worker that crashes ends the session.
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # make soak: seconds of fuzzing per reader, simulated minutes per kind of command, and the seed.
+# PAIRS: of signals that end a runner.
 SECONDS ?= 20
 MINUTES ?= 10
+PAIRS ?= 1000
 SEED ?= 1
 BIN := $(VENV)/bin
 
@@ -31,8 +33,9 @@ test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
 
 soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
 	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \
-		POLICY_RUNNER_SOAK_SEED=$(SEED) PYTEST_TIMEOUT=7200 $(BIN)/python -m pytest -rP \
-		test/fuzz test/soak $(ARGS)
+		POLICY_RUNNER_SOAK_SEED=$(SEED) POLICY_RUNNER_SOAK_PAIRS=$(PAIRS) PYTEST_TIMEOUT=7200 $(BIN)/python -m pytest -rP \
+		test/fuzz test/soak \
+		test/faults/test_fault_estop.py::test_short_presses_behind_slow_inferences $(ARGS)
 
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
 	@$(BIN)/policy-runner bench $(ARGS)

@@ -62,6 +62,7 @@ setup(
     entry_points={
         "console_scripts": [
             "policy_runner = policy_runner.ros.runner.main:main",
+            "policy_runner_guard = policy_runner.ros.guard.main:main",
             "jetson_diagnostics = policy_runner.ros.sidecar.main:main",
             "simulated_robot = policy_runner.ros.simulated_robot.main:main",
             "policy-runner = policy_runner.cli.main:main",

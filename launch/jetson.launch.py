@@ -30,6 +30,7 @@ def _nodes(context, *_args):  # type: ignore[no-untyped-def]
             use_sim_time=yes("use_sim_time"),
             lockstep=yes("lockstep"),
             sidecar=yes("sidecar"),
+            guard=yes("guard"),
             autostart=yes("autostart"),
         )
     )

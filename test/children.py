@@ -46,6 +46,9 @@ class Child:
         # also where the caller runs in the background and ignores it.
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGHUP, signal.SIGQUIT):  # as under nohup
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, lambda _number, _frame: None)
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._popen = subprocess.Popen(
                 self.argv,

@@ -43,6 +43,8 @@ def markdown(table: Sequence[Parameter]) -> str:
 def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return f"[{', '.join(value)}]"
     return '""' if value == "" else str(value)
 
 

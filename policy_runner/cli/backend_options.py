@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from policy_runner.backends.interface import BackendChoice
+from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.core.errors import Problem, Refusal, did_you_mean
 from policy_runner.core.spec import SpecFile
 from policy_runner.core.spec.elements import action_elements
@@ -19,8 +19,8 @@ from policy_runner.robot.values import parameter_values
 
 
 def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """--params, --set."""
-    parser.add_argument("--params", type=Path, metavar="FILE", help="the node's parameters")
+    """--params with --name and --namespace, --set."""
+    add_params(parser)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="sets",
                         help="a parameter of what runs the model, over the file's; again for more:"
                         " --set precision=fp16 --set engines.folder=/data/engines")  # fmt: skip
@@ -35,7 +35,7 @@ def choice_from(arguments: argparse.Namespace, spec_file: SpecFile | None) -> Ba
     problems: list[Problem | str] = []
     spec = spec_file.spec if spec_file is not None else None
     elements: Any = action_elements(spec, str(spec_file.path)) if spec and spec_file else ()
-    values, _ = parameter_values(arguments.params, spec, elements, problems)
+    values, _ = parameter_values(arguments.params, spec, elements, problems, node_of(arguments))
     rows = {row.name: row for row in BACKEND_TABLE}
     values.update(_set_values(arguments.sets, rows, problems))
     if problems:

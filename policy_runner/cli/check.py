@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,31 +11,33 @@ from rich.console import Console
 from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
+from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.cli.suspicions import suspicions
 from policy_runner.core.errors import Problem, refuse
 from policy_runner.robot.load import LoadedPolicy, load_policy
+from policy_runner.robot.values import sections_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SPEC, --params, --live and what goes with it."""
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="the node's parameters, too")
+    add_params(parser, "the node's parameters, too")
     parser.add_argument("--live", action="store_true", help="compare with the running ROS graph")
     parser.add_argument("--wait", type=float, default=3.0, metavar="S",
                         help="how long --live listens; default 3 s")  # fmt: skip
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
                         help="with --live: where an input is published, as the node's remapping"
                         " says it")  # fmt: skip
-    parser.add_argument("--namespace", default="", help="with --live: of the node")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when nothing is wrong; suspicious numbers are said, and are no reason to refuse."""
-    if (arguments.topic or arguments.namespace) and not arguments.live:
-        raise refuse("", "--topic, --namespace", "--live with them", "no --live")
+    if arguments.topic and not arguments.live:
+        raise refuse("", "--topic", "--live with it", "no --live")
+    node = node_of(arguments)
     ros = find_spec("rclpy") is not None
-    further = _command_problems if ros and arguments.params is not None else None
-    loaded = load_policy(arguments.spec, arguments.params, further=further)
+    further = partial(_ros_problems, arguments.params is not None) if ros else None
+    loaded = load_policy(arguments.spec, arguments.params, further=further, node=node)
     if arguments.params is not None and not ros:
         loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
     model = loaded.spec_file.beside(loaded.spec_file.spec.model.file, "model.file")
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.live:
         said += _live(loaded, arguments, warnings)
     console = Console(soft_wrap=True, highlight=False)
+    if arguments.params is not None:
+        console.print(escape(_sections(arguments.params, node)))
     for warning in warnings:
         console.print(f"[yellow]look at[/] {escape(warning)}")
     path = escape(str(loaded.spec_file.path))
@@ -52,10 +57,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
+def _ros_problems(with_commands: bool, loaded: LoadedPolicy) -> list[Problem | str]:
+    """What only the message types tell; of the command where there are parameters for it."""
+    from policy_runner.ros.inputs.checked_reader import input_problems
     from policy_runner.ros.outputs.command_format import command_problems
 
-    return command_problems(loaded)
+    # The command first: efforts from positions ask the inputs for more.
+    problems = command_problems(loaded) if with_commands else []
+    return [*problems, *input_problems(loaded)]
+
+
+def _sections(path: Path, node: str) -> str:
+    """Which sections of the parameter file the node takes, in one line."""
+    fitting, others = sections_of(path, node, [])
+    names = ", ".join(section.name for section in fitting) or "none"
+    rest = ", ".join(section.name for section in others)
+    return f"{path}: {node} takes {names}" + (f"; not for it: {rest}" if rest else "")
 
 
 def _observed(loaded: LoadedPolicy) -> int:

@@ -14,6 +14,20 @@ FOLDER = "policy_runner.cli"
 Run = Callable[[argparse.Namespace], int]
 
 
+def add_params(parser: argparse.ArgumentParser, text: str = "the node's parameters") -> None:
+    """--params, and which node its sections have to fit: --name, --namespace."""
+    parser.add_argument("--params", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--name", default="policy_runner",
+                        help="of the node that FILE is for; default policy_runner")  # fmt: skip
+    parser.add_argument("--namespace", default="", help="of that node; default none")
+
+
+def node_of(arguments: argparse.Namespace) -> str:
+    """The fully qualified name of the node that --name and --namespace say."""
+    parts = [part for part in str(arguments.namespace).split("/") if part]
+    return "/".join(["", *parts, str(arguments.name)])
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parse one command, or a group of commands.
 

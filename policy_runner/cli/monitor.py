@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from policy_runner.core.errors import refuse
+from policy_runner.ros.process.lifetime import EndRequest, end_on_signal
 
 if TYPE_CHECKING:
     from policy_runner.ros.diagnostics.listener import DiagnosticsListener, Row
@@ -89,9 +88,7 @@ def run(options: argparse.Namespace) -> int:
         raise refuse("", "monitor", "the Python module rclpy", "none", "source a ROS 2 environment")
     from policy_runner.ros.diagnostics.listener import DiagnosticsListener
 
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    ended = end_on_signal()
     with ExitStack() as stack:
         on_raw = None
         if options.record is not None:
@@ -108,9 +105,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _once(
-    options: argparse.Namespace, listener: DiagnosticsListener, ended: threading.Event
-) -> int:
+def _once(options: argparse.Namespace, listener: DiagnosticsListener, ended: EndRequest) -> int:
     from rich.console import Console
 
     ended.wait(options.once)
@@ -119,9 +114,7 @@ def _once(
     return max((row.level for row in rows.values()), default=3)
 
 
-def _live(
-    options: argparse.Namespace, listener: DiagnosticsListener, ended: threading.Event
-) -> None:
+def _live(options: argparse.Namespace, listener: DiagnosticsListener, ended: EndRequest) -> None:
     from rich.console import Console
     from rich.live import Live
 

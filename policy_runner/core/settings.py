@@ -132,6 +132,7 @@ class Settings:
     safe_stop_after_ns: int = 0  # HOLD for longer becomes SAFE_STOP; 0 = never
     recover: str = "armed"  # armed | auto
     reset_after_ns: int = 500_000_000
+    require_guard: bool = False  # arming is refused while no guard is heard
     require_arming: bool = False  # nothing is commanded after activation until somebody arms
     stamp_tolerance_ns: int = 500_000_000  # of header stamps against the clock
     # In a row, of inferences that took longer than decimation periods: SAFE_STOP; 0 = never.
@@ -139,6 +140,8 @@ class Settings:
     late_ticks: int = 0  # in a row that each skipped a deadline: HOLD; 0 = never
     executor_timeout_ns: int = 0  # the executor silent for longer: SAFE_STOP; 0 = never
     callback_failures: int = 0  # so many within a minute: SAFE_STOP; 0 = never
+    second_commander: str = "warn"  # warn | hold | safe_stop
+    estop_quiet_ns: int = 1_000_000_000  # after a `true` of several publishers, before arming
     position_margin: float | None = None  # measured positions beyond limits by more: SAFE_STOP
     # Measured speeds by policy joint [rad/s or m/s] that mean SAFE_STOP.
     max_velocity: Mapping[str, float] = field(default_factory=dict)

@@ -26,6 +26,7 @@ class LoopConfig:
     lockstep: bool
     simulated: bool  # time is the simulator's
     max_message_bytes: int
+    max_joint_names: int  # strings and messages in the lists of one input message
     publish_vectors: bool
     window: int  # samples of the latency percentiles
     diagnostics_period_s: float
@@ -101,6 +102,7 @@ class SafetyConfig:
     """When the policy may not run, and how that ends; fields as the parameters `safety.*`."""
 
     require_arming: bool
+    require_guard: bool
     max_tilt: float  # [rad]; 0: not watched
     hold_recover_ns: int
     safe_stop_after_ns: int
@@ -111,6 +113,8 @@ class SafetyConfig:
     late_ticks: int
     executor_timeout_ns: int
     callback_failures: int
+    second_commander: str  # warn | hold | safe_stop
+    estop_quiet_ns: int
     position_margin: float | None  # [rad] or [m]
 
 
@@ -161,6 +165,7 @@ def robot_config(
             lockstep=values["lockstep"],
             simulated=simulated,
             max_message_bytes=values["max_message_bytes"],
+            max_joint_names=values["max_joint_names"],
             publish_vectors=values["publish_vectors"],
             window=values["diagnostics.window"],
             diagnostics_period_s=values["diagnostics.period"],
@@ -206,6 +211,7 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
 def _safety(values: Mapping[str, Any]) -> SafetyConfig:
     return SafetyConfig(
         require_arming=values["require_arming"],
+        require_guard=values["safety.require_guard"],
         max_tilt=values["safety.max_tilt"],
         hold_recover_ns=_ns(values["safety.hold_recover"]),
         safe_stop_after_ns=_ns(values["safety.safe_stop_after"]),
@@ -216,6 +222,8 @@ def _safety(values: Mapping[str, Any]) -> SafetyConfig:
         late_ticks=values["safety.late_ticks"],
         executor_timeout_ns=_ns(values["safety.executor_timeout"]),
         callback_failures=values["safety.callback_failures"],
+        second_commander=values["safety.second_commander"],
+        estop_quiet_ns=_ns(values["estop.quiet_time"]),
         position_margin=values["safety.position_margin"],
     )
 

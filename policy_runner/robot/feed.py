@@ -9,7 +9,7 @@ import numpy as np
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.message_fields import leaves
-from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.inputs.slot import InputSlot, SequenceKeeper
 
 
 def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
@@ -26,22 +26,30 @@ def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
         Refusal: a number that the policy reads is missing, or a field has another size.
     """
     key = f"inputs.{slot.name}"
-    fault = ""
-    if slot.joints is not None:
-        kinds = {kind: fields[kind] for kind in slot.joints.values if kind in fields}
-        fault = slot.joints.merge(list(fields.get("name", [])), kinds, now_ns)
+    # Everything is looked at before anything is written: what is refused changes nothing.
     numbers = _by_leaf(slot, fields, key)
-    for path, array in slot.arrays.items():
-        missing = [leaf for leaf in slot.paths[path] if leaf not in numbers]
+    for paths in slot.paths.values():
+        missing = [leaf for leaf in paths if leaf not in numbers]
         if missing:
             raise refuse("", key, f"numbers for {', '.join(missing)}", "none")
-        array[:] = [numbers[leaf] for leaf in slot.paths[path]]
     for path, keep in slot.keepers.items():
         if path not in fields:
             raise refuse("", key, f"the field '{path}'" if path else "a message under ''", "none")
-        fault = keep(fields[path]) or fault
-    if fault:
-        raise refuse("", key, "a usable message", fault)
+        if isinstance(keep, SequenceKeeper) and not np.size(fields[path]):
+            raise refuse("", f"{key}: {path}", "numbers", "an empty sequence")
+    if slot.joints is not None:
+        kinds: dict[str, Any] = {
+            kind: np.asarray(fields[kind], dtype=np.float64)
+            for kind in slot.joints.values
+            if kind in fields
+        }
+        fault = slot.joints.merge(list(fields.get("name", [])), kinds, now_ns)
+        if fault:
+            raise refuse("", key, "a usable message", fault)
+    for path, array in slot.arrays.items():
+        array[:] = [numbers[leaf] for leaf in slot.paths[path]]
+    for path, keep in slot.keepers.items():
+        keep(fields[path])
     slot.received(now_ns, now_ns)
 
 

@@ -30,8 +30,13 @@ from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.feed import feed
 from policy_runner.robot.limits import with_urdf_limits
-from policy_runner.robot.settings import build_settings, mountings, robot_joints
-from policy_runner.robot.values import parameter_values
+from policy_runner.robot.settings import (
+    build_settings,
+    mountings,
+    robot_joints,
+    unread_parameters,
+)
+from policy_runner.robot.values import NODE, parameter_values
 
 Problems = list[Problem | str]
 
@@ -117,6 +122,7 @@ def load_policy(
     params: Path | str | None = None,
     types: Mapping[str, str] | None = None,
     further: Further | None = None,
+    node: str = NODE,
 ) -> LoadedPolicy:
     """Load a policy from files, as the node would, without a node.
 
@@ -127,6 +133,7 @@ def load_policy(
         params: the node's parameter file; None: every parameter has its default.
         types: message types of inputs that differ from the spec's, by input name.
         further: more checks of the loaded policy; what it returns is added to the problems.
+        node: the fully qualified name that the parameter file's sections have to fit.
 
     Raises:
         Refusal: every problem that could be found.
@@ -137,13 +144,13 @@ def load_policy(
     with collect(problems):
         spec_file = read_spec(spec_path)
     if spec_file is None:
-        parameter_values(params, None, (), problems)
+        parameter_values(params, None, (), problems, node)
         _look_at_model(spec_path, problems)
         raise Refusal(problems)
     elements: Any = []
     with collect(problems):
         elements = action_elements(spec_file.spec, str(spec_file.path))
-    values, warnings = parameter_values(params, spec_file.spec, elements, problems)
+    values, warnings = parameter_values(params, spec_file.spec, elements, problems, node)
     for name, kind in (types or {}).items():
         values[f"inputs.{name}.type"] = kind
     if values["limits.urdf"] == "topic":
@@ -191,6 +198,7 @@ def bind_policy(
     if config.loop.lockstep and config.command.type.startswith("float64"):
         expected = "joint_state or joint_trajectory in lockstep, since the answer needs a stamp"
         found.append(Problem("", "parameter command.type", expected, config.command.type))
+    found += unread_parameters(config, elements)
     if config.loop.lockstep and config.command.stamp == "zero":
         expected = "now in lockstep, since the answer needs a stamp"
         found.append(Problem("", "parameter command.stamp", expected, "zero"))

@@ -12,8 +12,14 @@ from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.config import RobotConfig
 from policy_runner.robot.limits import command_limits, start_settings, stop_rule
+from policy_runner.robot.parameters.command import COMMAND_ROWS, READ_FOR
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
+# Of these a 0 is a measurement like any other: no picture is black because a camera is silent.
+_NO_ZERO = (
+    *("sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "nav_msgs/msg/Odometry"),
+    *("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/LaserScan"),
+)
 
 
 def robot_joints(config: RobotConfig) -> dict[str, RobotJoint]:
@@ -89,6 +95,42 @@ def control_rate(config: RobotConfig, spec: PolicySpec) -> float:
     return float(rate)
 
 
+def unread_parameters(config: RobotConfig, elements: Sequence[ActionElement]) -> list[Problem]:
+    """Parameters of the command that have a value, and that nothing reads for this command."""
+    command = config.command
+    defaults = {row.name: row.default for row in COMMAND_ROWS}
+    kinds = {element.kind for element in elements}
+    problems = []
+    for name, message in READ_FOR.items():
+        value = getattr(command, name.removeprefix("command."))
+        if value != defaults[name] and command.type != message:
+            expected = f"nothing, since only command.type {message} reads it"
+            shown = f"'{value}'" if isinstance(value, str) else str(list(value))
+            remedy = f"leave it out, or set command.type, which is {command.type}"
+            problems.append(Problem("", f"parameter {name}", expected, shown, remedy))
+    usual, given = defaults["command.twist_type"], command.twist_type
+    if given != usual and kinds and ("twist" not in kinds or command.type == "message"):
+        what = "command.type message" if "twist" in kinds else "a policy that commands no twist"
+        expected = f"{usual}, since nothing reads it for {what}"
+        problems.append(Problem("", "parameter command.twist_type", expected, given))
+    return problems
+
+
+def _too_short(config: RobotConfig, period_ns: int) -> list[Problem]:
+    """Times that would be rounded to none: a jump where a way was asked for."""
+    times = {
+        "stop.ramp_s": config.stop.ramp_ns,
+        "start_pose.duration": config.start.duration_ns,
+        "blend_in": config.start.blend_in_ns,
+    }
+    expected = f"0, or at least one control period ({period_ns / 1e9:g} s)"
+    return [
+        Problem("", f"parameter {name}", expected, f"{time_ns / 1e9:g}")
+        for name, time_ns in times.items()
+        if 0 < time_ns < period_ns
+    ]
+
+
 def build_settings(
     config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
 ) -> Settings:
@@ -109,6 +151,7 @@ def build_settings(
         start = start_settings(config, spec, elements)
     except Refusal as refusal:
         problems += refusal.problems
+    problems += _too_short(config, period_ns)
     between_ns = loop.decimation * period_ns
     if safety.reset_after_ns <= between_ns:
         key = "parameter safety.reset_after"
@@ -121,6 +164,13 @@ def build_settings(
             "0.25 s that it lives, and checks a new policy for up to 1 s"
         )
         problems.append(Problem("", key, expected, f"{safety.executor_timeout_ns / 1e9:g}"))
+    if safety.require_guard and not safety.require_arming:
+        expected = "false, since with require_arming: false nothing is armed that could be refused"
+        problems.append(Problem("", "parameter safety.require_guard", expected, "true"))
+    for name, given in config.inputs.items():
+        if given.on_stale == "zero" and given.type in _NO_ZERO:
+            expected = f"hold or safe_stop, since 0 is a measurement in a {given.type}"
+            problems.append(Problem("", f"parameter inputs.{name}.on_stale", expected, "zero"))
     if problems:
         raise Refusal(problems)
     return Settings(
@@ -138,12 +188,15 @@ def build_settings(
         recover=safety.recover,
         reset_after_ns=safety.reset_after_ns,
         require_arming=safety.require_arming,
+        require_guard=safety.require_guard,
         stamp_tolerance_ns=safety.stamp_tolerance_ns,
         # Simulated time may pass slower than an inference, and /clock come rarer than a tick.
         late_inferences=0 if loop.simulated else safety.late_inferences,
         late_ticks=0 if loop.simulated else safety.late_ticks,
         executor_timeout_ns=safety.executor_timeout_ns,
         callback_failures=safety.callback_failures,
+        second_commander=safety.second_commander,
+        estop_quiet_ns=safety.estop_quiet_ns,
         position_margin=safety.position_margin,
         max_velocity={
             name: joint.max_velocity

@@ -6,42 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from policy_runner.core.errors import Problem
+from policy_runner.core.errors import Problem, collect
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.elements import ActionElement
-from policy_runner.robot.parameter_files import is_wildcard, parameter_sections, unknown_keys
+from policy_runner.robot.parameter_files import section_problems, unknown_keys
+from policy_runner.robot.parameter_yaml import Section, read_parameter_file, section_fits
 from policy_runner.robot.parameters.parameter import Parameter, problem
 from policy_runner.robot.parameters.policy import PREFIXES, policy_rows
 from policy_runner.robot.parameters.runner import TABLE
 
-NODE = "policy_runner"
+NODE = "/policy_runner"
+_OTHER_NODE = "or say which node it is for: --name, --namespace"
 
 
-def file_overrides(path: Path | None, problems: list[Problem | str]) -> dict[str, Any]:
-    """What the file sets for the runner: a later section of it goes over an earlier one."""
-    if path is None:
-        return {}
-    if not path.is_file():
-        problems.append(Problem(str(path), "", "a parameters file", "no such file"))
-        return {}
-    try:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        text = " ".join(str(error).split())
-        problems.append(Problem(str(path), "", "a YAML parameters file", text))
-        return {}
-    found: dict[str, Any] = {}
-    sections = 0
-    for section, keys in parameter_sections(_arguments(path)):
-        if section.rsplit("/", 1)[-1] == NODE or is_wildcard(section):
-            sections += 1
-            found.update(keys)
-    if not sections:
-        expected = f"a section for the node: {NODE}: ros__parameters: ..."
-        problems.append(Problem(str(path), "", expected, "none"))
-    return found
+def sections_of(
+    path: Path, node: str, problems: list[Problem | str]
+) -> tuple[list[Section], list[Section]]:
+    """The sections of a file that fit a node, and the others.
+
+    Args:
+        path: the parameter file.
+        node: the fully qualified name.
+        problems: what is wrong with the file is added; then there are no sections.
+    """
+    sections: list[Section] = []
+    with collect(problems):
+        sections = read_parameter_file(path)
+        problems += section_problems(_arguments(path), node, remedy=_OTHER_NODE)
+    fitting = [section for section in sections if section_fits(section.name, node)]
+    return fitting, [section for section in sections if section not in fitting]
 
 
 def _arguments(path: Path) -> list[str]:
@@ -53,9 +46,12 @@ def parameter_values(
     spec: PolicySpec | None,
     elements: Sequence[ActionElement],
     problems: list[Problem | str],
+    node: str = NODE,
 ) -> tuple[dict[str, Any], list[str]]:
     """Every parameter's value, the default where the file has none or a bad one; and warnings."""
-    overrides = file_overrides(path, problems)
+    overrides: dict[str, Any] = {}
+    for section in sections_of(path, node, problems)[0] if path is not None else ():
+        overrides.update(section.keys)
     rows: list[Parameter] = [*TABLE, *(policy_rows(spec, elements) if spec is not None else ())]
     values: dict[str, Any] = {}
     for row in rows:
@@ -64,15 +60,15 @@ def parameter_values(
             bad = problem(row, overrides[row.name])
             if bad:
                 problems.append(f"{path}: {bad}")
-            else:
+            elif overrides[row.name] != []:  # which ROS gives as no value at all
                 value = overrides[row.name]
         values[row.name] = value
     values["use_sim_time"] = overrides.get("use_sim_time") is True  # rclpy's own
     if path is None:
         return values, []
     known = [row.name for row in rows]
-    if spec is None:  # nobody can say which inputs and joints there are
+    if spec is None:  # which inputs and joints there are is not known
         overrides = {k: v for k, v in overrides.items() if not k.startswith(PREFIXES)}
-    refused, warned = unknown_keys(overrides, known, _arguments(path))
+    refused, warned = unknown_keys(overrides, known, _arguments(path), node)
     problems += [f"{path}: {text}" for text in refused]
     return values, [f"{path}: {text}" for text in warned]

@@ -27,6 +27,7 @@ class Arguments:
     use_sim_time: bool = False
     lockstep: bool = False
     sidecar: bool = True
+    guard: bool = True
     autostart: bool = True
     robot: Mapping[str, Any] = field(default_factory=dict)  # parameters of the simulated robot
 
@@ -41,6 +42,7 @@ LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
     ("use_sim_time", "false", "true: take the time from /clock"),
     ("lockstep", "false", "true: with the simulated robot, step by step on simulated time"),
     ("sidecar", "true", "true: run jetson_diagnostics as well"),
+    ("guard", "true", "true: run policy_runner_guard, which stops the robot if the runner cannot"),
     ("autostart", "true", "true: configure and activate the runner by itself"),
     ("aggregator", "true", "true: sort the diagnostics for rqt, if diagnostic_aggregator is there"),
     ("namespace", "", "namespace of all nodes"),
@@ -90,6 +92,8 @@ def processes(arguments: Arguments) -> list[Process]:
         robot = {"mode": mode, "publish_clock": on_simulated_time, **arguments.robot}
         rows.append(_row("simulated_robot", params, robot))
     rows.append(_row("policy_runner", params, runner, is_lifecycle=True))
+    if arguments.guard:
+        rows.append(_row("policy_runner_guard", params, {}))
     if arguments.sidecar:
         rows.append(_row("jetson_diagnostics", params, {}))
     return rows
@@ -98,6 +102,7 @@ def processes(arguments: Arguments) -> list[Process]:
 # Executable -> the folder of `ros/` that has its `main.py`.
 _ROOMS = {
     "policy_runner": "runner",
+    "policy_runner_guard": "guard",
     "jetson_diagnostics": "sidecar",
     "simulated_robot": "simulated_robot",
 }

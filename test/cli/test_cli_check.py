@@ -67,8 +67,9 @@ def test_a_spec_that_cannot_be_read_hides_neither_parameters_nor_model(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (None, "expected a parameters file, got no such file"),
-        ("a: [", "expected a YAML parameters file"),
+        (None, "expected a parameter file, got no such file"),
+        ("a: [", "line 1: a: expected ros__parameters above the parameters of a node, got a list"),
+        ("policy_runner: {ros__parameters: {a: [1, b]}}", "line 1: /policy_runner: a: expected"),
         ("other_node:\n  ros__parameters: {rate: 1.0}\n", "a section for the node"),
     ],
 )
@@ -98,8 +99,9 @@ def test_the_parameters_of_the_command_are_checked_too(tmp_path: Path, capsys: A
     path = params(tmp_path / "p.yaml", "lockstep: true\ncommand.type: float64")
     said = refusals(capsys, "check", str(policy), "--params", str(path))
     assert [line.split(":")[0] for line in said] == [
-        "parameter lockstep", "parameter command.type"
+        "parameter lockstep", "parameter command.type", "parameter lockstep"
     ]  # fmt: skip
+    assert "since the input cmd has no stamp: geometry_msgs/msg/Twist is without" in said[-1]
 
 
 def test_keys_under_a_wildcard_only_warn(tmp_path: Path, capsys: Any) -> None:
@@ -133,5 +135,37 @@ def test_an_absent_data_file_is_named(tmp_path: Path, capsys: Any) -> None:
 
 def test_options_without_the_graph_are_refused(tmp_path: Path, capsys: Any) -> None:
     policy = write_policy(tmp_path)
-    assert "expected --live with them" in refusals(
-        capsys, "check", str(policy), "--namespace", "/x")[0]  # fmt: skip
+    assert "--topic: expected --live with it" in refusals(
+        capsys, "check", str(policy), "--topic", "a=b")[0]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "words", "takes"),
+    [
+        ("policy_runner", [], True),
+        ("/**/policy_runner", ["--namespace", "/robot"], True),
+        ("/robot/policy_runner", ["--namespace", "robot"], True),
+        ("walker", ["--name", "walker"], True),
+        ("/robot/policy_runner", [], False),
+        ("policy_runner", ["--namespace", "/robot"], False),
+        ("policy_runner", ["--name", "walker"], False),
+    ],
+)
+def test_it_says_which_sections_apply(
+    tmp_path: Path, capsys: Any, section: str, words: list[str], takes: bool
+) -> None:
+    policy = write_policy(tmp_path)
+    path = params(tmp_path / "robot.yaml", "decimation: 4", section=section)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n/**/other: {ros__parameters: {rate: 1.0}}\n")
+    command = ["check", str(policy), "--params", str(path), *words]
+    full = section if section.startswith("/") else f"/{section}"
+    if takes:
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert f" takes {full}; not for it: /**/other\n" in said
+        assert "a tick every 0.005 s" in said  # so what it takes was read
+    else:
+        (said,) = refusals(capsys, *command)
+        assert "expected a section for the node /" in said
+        assert f"got {full}, /**/other; or say which node it is for: --name, --namespace" in said

@@ -87,3 +87,38 @@ def test_sigkill(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
     fastest = max(abs(v) for at, m in states if at > first for v in m.velocity)
     assert fastest < REPEATED / 2, "its wheels still turn"
     peer.node.destroy_timer(timer)
+
+
+def test_the_guard_stops_the_wheels(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
+    """The robot itself would wait 10 s for a heartbeat: its wheels stop all the same."""
+    from sensor_msgs.msg import JointState
+
+    env = quick_discovery(tmp_path)
+    words = ["--ros-args", "-r", f"__ns:={SPACE}", "--params-file"]
+    own = write_parameters(
+        tmp_path / "own.yaml", policy=str(share_path("models", "balancer")), autostart=True
+    )
+    robot_file = write_parameters(
+        tmp_path / "robot.yaml", "/**/simulated_robot", pushes=False, heartbeat_timeout=10.0
+    )
+    shipped = str(share_path("config", "balancer.yaml"))
+    robot_main = "policy_runner.ros.simulated_robot.main"
+    spawn(["python", "-m", robot_main, *words, str(robot_file)], env=env)
+    guard = spawn(
+        ["python", "-m", "policy_runner.ros.guard.main", "--ros-args", "-r", f"__ns:={SPACE}"],
+        env=env,
+    )
+    runner = spawn(["python", *RUNNER, *words, shipped, "--params-file", str(own)], env=env)
+    commands = peer.hear(JointState, "joint_commands")
+    states = peer.hear(JointState, "joint_states")
+    wait_until(lambda: len(commands) > 200 and "guards" in guard.stderr, 30.0, "balancing")
+    runner.kill()
+    begin = time.monotonic()
+    zeros = wait_until(
+        lambda: [at for at, m in list(commands) if at > begin and not any(m.velocity)], 5.0, "zeros"
+    )
+    assert zeros[0] - begin <= FAULTS["SIGKILL, with a guard"].decided_s
+    time.sleep(1.5)
+    late = [max(map(abs, m.velocity)) for at, m in list(states) if at > begin + 1.0]
+    assert late
+    assert max(late) < 0.5, "its wheels still turn"

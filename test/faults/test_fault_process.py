@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from children import Nursery
+from ending_rig import send
 from fault_rig import FaultGraph, quick_discovery
 from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
@@ -65,6 +66,8 @@ def test_subscriber_gone(robot: FaultGraph, spawn: Nursery, tmp_path: Path) -> N
     [
         ("SIGTERM", [signal.SIGTERM]),
         ("SIGINT", [signal.SIGINT]),
+        ("SIGHUP", [signal.SIGHUP]),
+        ("SIGQUIT", [signal.SIGQUIT]),
         ("two SIGINTs", [signal.SIGINT, signal.SIGINT]),
     ],
 )
@@ -77,6 +80,12 @@ def test_an_asked_for_end(fault_graphs: GraphMaker, fault: str, signals: list[An
             time.sleep(0.01)
 
     assert graph.ends(fault, cause) == 0
+
+
+def test_signals_back_to_back(fault_graphs: GraphMaker) -> None:
+    graph = fault_graphs()
+    hail = [signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT] * 3
+    assert graph.ends("signals back to back", lambda: send(graph.child, hail, 2e-5, True)) == 0
 
 
 def test_control_thread_fails(fault_graphs: GraphMaker) -> None:

@@ -62,6 +62,31 @@ def test_parameter_out_of_range_at_the_start(fault_graphs: GraphMaker) -> None:
     assert graph.peer.state() == "unconfigured"
 
 
+@pytest.mark.parametrize(
+    ("fault", "given"),
+    [
+        ("zero for measurements", {"inputs__joints__on_stale": "zero"}),
+        ("field that the message has not", {"inputs__imu__type": "nav_msgs/msg/Odometry"}),
+        (
+            "lockstep without a header",
+            {
+                "inputs__command__type": "geometry_msgs/msg/Twist",
+                "lockstep": True,
+                "use_sim_time": True,
+            },
+        ),
+    ],
+)
+def test_an_input_that_cannot_work(
+    fault_graphs: GraphMaker, fault: str, given: dict[str, Any]
+) -> None:
+    graph = fault_graphs(**given)
+    graph.await_status(0.0, FAULTS[fault])
+    assert not graph.beats
+    assert not graph.commands
+    assert graph.peer.state() == "unconfigured"
+
+
 def test_transition_not_allowed(robot: FaultGraph) -> None:
     def cause() -> None:
         for verb in ("configure", "activate", "cleanup"):

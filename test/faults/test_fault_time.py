@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_rig import FaultGraph
@@ -54,6 +55,55 @@ def test_wrong_stamp_of_a_strict_input(robot: FaultGraph) -> None:
         return lambda: setattr(robot, "shift_ns", by)
 
     robot.shows("wrong stamp of a strict input", stamp(None), stamp(0))
+
+
+def test_wrong_stamps_of_one_of_two_publishers(robot: FaultGraph) -> None:
+    from sensor_msgs.msg import Imu
+
+    other = robot.peer.node.create_publisher(Imu, "imu", 10)
+
+    def send_wrong_first(message: Any) -> Any:
+        if isinstance(message, Imu):
+            other.publish(Imu(orientation=message.orientation))
+        return message
+
+    def cause() -> None:
+        robot.encode = send_wrong_first
+
+    fault = "wrong stamps of one of two publishers"
+    try:
+        robot.shows(fault, cause)
+        # A tick whose newest message is right must not excuse the others.
+        since = time.monotonic()
+        time.sleep(1.0)
+        assert {b["decision"] for at, b in robot.beats if at > since} == {"HOLD"}, robot.say()
+        robot.encode = None
+        robot.recovers(FAULTS[fault])
+    finally:
+        robot.peer.node.destroy_publisher(other)
+
+
+def test_messages_from_before_simulation_time_jumped_back(fault_graphs: GraphMaker) -> None:
+    graph = fault_graphs(simulated=True)
+    graph.sim_ns = 1000 * 10**9
+    graph.clock_runs = True
+    graph.well()
+    row = FAULTS["messages from before simulation time jumped back"]
+    graph.clock_runs = False
+    time.sleep(0.3)  # the queues fill, while nobody takes from them
+    graph.silent.add("joints")
+    time.sleep(0.1)
+    begin = time.monotonic()
+    graph.sim_ns -= 100 * 10**9
+    graph.clock_runs = True
+    graph.await_beat(begin, row.decision, row.reason, row.decided_s)
+    decided = time.monotonic()
+    graph.publishes(row, decided)
+    graph.await_status(decided, row)
+    assert not [b for at, b in graph.beats if at > begin + 0.1 and b["decision"] == "RUN"]
+    begin = time.monotonic()
+    graph.silent.clear()
+    graph.await_beat(begin, "RUN", "none", row.recovers_s)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")

@@ -135,7 +135,8 @@ def test_a_turned_sensor_tells_the_body_s_numbers(
     )
     expected = [*(R.T @ [0, 0, -1]), *RPY, *rate, acceleration[2], rate[0]]
     assert observed(rig) == pytest.approx(expected, abs=1e-9)
-    assert rig.pipeline._robot_watch._gravity == pytest.approx(R.T @ [0, 0, -1])
+    ((gravity, _),) = rig.pipeline._robot_watch._gravities
+    assert gravity == pytest.approx(R.T @ [0, 0, -1])
 
 
 def _quaternion(m: np.ndarray) -> list[float]:

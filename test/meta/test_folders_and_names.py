@@ -19,7 +19,6 @@ SHORT: dict[str, str] = {
     "policy_runner/cli/schema.py": "one command, one file",
     "policy_runner/core/observation/terms/compile.py": "imports every kind of term, which import"
     " nothing of it",
-    "policy_runner/ros/inputs/estop.py": "one input, one file",
     "policy_runner/ros/messages/types.py": "serves both ways of reading messages",
     "policy_runner/ros/runner/interface.py": "what several files of the runner know of the node",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",

@@ -108,7 +108,9 @@ def write_policy(
 
 
 def write_parameters(path: Path, section: str = "/**/policy_runner", **parameters: Any) -> Path:
-    """A params file; `__` in a name stands for a dot."""
+    """A params file; `__` in a name stands for a dot. A runner runs unarmed unless told."""
+    if section.endswith("policy_runner"):
+        parameters.setdefault("require_arming", False)
     rows = {name.replace("__", "."): value for name, value in parameters.items()}
     path.write_text(
         yaml.safe_dump({section: {"ros__parameters": rows}}, sort_keys=False), encoding="utf-8"

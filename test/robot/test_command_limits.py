@@ -196,3 +196,13 @@ def test_the_urdf_comes_last_and_gives_the_efforts_of_a_pd_their_limit(tmp_path:
     assert limits.high.tolist() == [0.5, 1.0]
     assert limits.max_step.tolist() == [pytest.approx(0.08), pytest.approx(0.04)]
     assert found.effort_limit == {"left_joint": 7.0, "right_joint": 7.0}
+
+
+@pytest.mark.parametrize("kind", ["sensor_msgs/msg/JointState", "sensor_msgs/msg/Image"])
+def test_zero_is_refused_for_an_input_of_measurements(kind: str) -> None:
+    said = _refused("velocity", inputs__joints__on_stale="zero", inputs__joints__type=kind)
+    assert said == (
+        f"parameter inputs.joints.on_stale: expected hold or safe_stop, since 0 is a measurement"
+        f" in a {kind}, got zero"
+    )
+    assert _settings("velocity", inputs__command__on_stale="zero").inputs["command"]

@@ -20,9 +20,9 @@ def by_name(arguments: Arguments) -> dict[str, Process]:
     return {row.node_name: row for row in processes(arguments)}
 
 
-def test_a_robot_gets_runner_and_sidecar() -> None:
+def test_a_robot_gets_runner_guard_and_sidecar() -> None:
     rows = by_name(Arguments())
-    assert list(rows) == ["policy_runner", "jetson_diagnostics"]
+    assert list(rows) == ["policy_runner", "policy_runner_guard", "jetson_diagnostics"]
     runner = rows["policy_runner"]
     assert runner.is_lifecycle
     assert not rows["jetson_diagnostics"].is_lifecycle
@@ -43,7 +43,8 @@ def test_a_robot_gets_runner_and_sidecar() -> None:
 
 def test_the_simulated_robot_brings_its_policy_and_its_parameters() -> None:
     rows = by_name(Arguments(simulated_robot=True, robot={"seed": 5}))
-    assert list(rows) == ["simulated_robot", "policy_runner", "jetson_diagnostics"]
+    nodes = ["simulated_robot", "policy_runner", "policy_runner_guard", "jetson_diagnostics"]
+    assert list(rows) == nodes
     runner, robot = rows["policy_runner"], rows["simulated_robot"]
     assert runner.params_file == share_path("config", "balancer.yaml")
     assert runner.parameters["policy"] == str(share_path("models", "balancer"))
@@ -69,6 +70,7 @@ def test_what_was_said_goes_to_the_runner(tmp_path: Path) -> None:
             dry_run=True,
             use_sim_time=True,
             sidecar=False,
+            guard=False,
             autostart=False,
         )
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from policy_runner.ros.process.lifetime import hold_signals_until_heard
 from policy_runner.ros.processes import Process
 
 
@@ -42,9 +43,9 @@ class Children:
                 stdout=log,
                 stderr=log,
                 # Ctrl-C in the terminal must reach this command first, which then decides the
-                # order; and a child must not inherit an ignored SIGINT.
+                # order.
                 start_new_session=True,
-                preexec_fn=_hear_signals,
+                preexec_fn=hold_signals_until_heard,
             )
 
     def log(self, name: str) -> Path:
@@ -78,7 +79,3 @@ class Children:
             if all(child.poll() is not None for child in ending.values()):
                 break
         self.poll()
-
-
-def _hear_signals() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)

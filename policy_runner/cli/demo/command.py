@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from policy_runner.cli.demo.children import Children
 from policy_runner.core.errors import refuse
+from policy_runner.ros.process.lifetime import (
+    EndRequest,
+    end_on_signal,
+    ignore_further_signals,
+)
 from policy_runner.ros.processes import Arguments, processes
 
 if TYPE_CHECKING:
@@ -54,6 +57,13 @@ def _positive(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo; 0 when robot and runner did their work, 1 otherwise."""
+    try:
+        return _prepare_and_run(options, end_on_signal(at_once=True))
+    finally:
+        ignore_further_signals()
+
+
+def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
     for module, remedy in (
         ("rclpy", "source a ROS 2 environment, or use `make demo`"),
         ("mujoco", "pip install 'policy_runner[sim]'"),
@@ -64,16 +74,18 @@ def run(options: argparse.Namespace) -> int:
         raise refuse("", "--json", "a file in a folder that exists", str(options.json))
     # The demo commands joints by name: it stays on this machine, whatever else is on the net.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    import policy_runner.ros.diagnostics.listener  # noqa: F401 - rclpy, which takes its time
+
+    ended.at_once = False
     with tempfile.TemporaryDirectory(prefix="policy_runner_demo_") as folder:
         return _run(options, Path(folder), ended)
 
 
-def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> int:
+def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     from policy_runner.ros.diagnostics.listener import Watch
 
+    if ended.is_set():
+        return 0
     report = folder / "report.json"
     rows = processes(
         Arguments(
@@ -101,8 +113,7 @@ def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> i
         watch.freeze(keep_known=not options.lockstep)
         # The runner first: its last command must find the robot still there.
         if not options.duration or children.running(_ROBOT):
-            children.end(_RUNNER)
-        children.end(_ROBOT)
+            children.end(_RUNNER, _SIDECAR)
         children.end()
         time.sleep(0.2)  # the runner's last figures are on their way
     finally:
@@ -117,14 +128,15 @@ def _run(options: argparse.Namespace, folder: Path, ended: threading.Event) -> i
     for name, code in failed.items():
         print(f"{name} ended with status {code}:", file=sys.stderr)
         print(children.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
-    if not figures["commands"]:
+    silent = not figures["commands"] and not ended.is_set()
+    if silent:
         print("the runner commanded nothing:", file=sys.stderr)
         print(children.log(_RUNNER).read_text(errors="replace")[-2000:], file=sys.stderr)
-    return 1 if failed or not figures["commands"] else 0
+    return 1 if failed or silent else 0
 
 
 def _watch_until_the_end(
-    options: argparse.Namespace, watch: Watch, children: Children, ended: threading.Event
+    options: argparse.Namespace, watch: Watch, children: Children, ended: EndRequest
 ) -> None:
     """Until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
+from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
 from policy_runner.robot.load import load_policy
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL_OR_SPEC, --params, --json."""
     parser.add_argument("path", type=Path, metavar="MODEL_OR_SPEC",
                         help="an .onnx model, or a policy.yaml or its folder")  # fmt: skip
-    parser.add_argument("--params", type=Path, metavar="FILE", help="the node's parameters")
+    add_params(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
 
 
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = model_contract(read_model_facts(arguments.path))
         spec = None
     else:
-        loaded = load_policy(arguments.path, arguments.params)
+        loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
         model = loaded.spec_file.beside(spec.model.file, "model.file")
         found = contract(loaded, read_model_facts(model, loaded.spec_file.path))

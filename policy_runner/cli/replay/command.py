@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
 from policy_runner.cli.replay.compare import Comparison, compare, pairs
 from policy_runner.cli.replay.plot import check_plot, plot
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="rosbag2 recording, or .npz of signals, observations or tensors"
                         " (layouts: docs/replay.md)")  # fmt: skip
-    parser.add_argument("--params", type=Path, metavar="FILE", help="the node's parameters")
+    add_params(parser)
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
                         help="where the recording has an input of the spec")  # fmt: skip
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="skip the first S s")
@@ -76,13 +77,15 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
     if is_recording(arguments.input):
         topics = dict(topic_option(one) for one in arguments.topic)
         with open_recording(arguments.input, inputs, topics) as recording:
-            loaded = load_policy(arguments.spec, arguments.params, recording.types)
+            loaded = load_policy(
+                arguments.spec, arguments.params, recording.types, node=node_of(arguments)
+            )
             with _progress("messages", recording.count) as done:
                 return loaded, replay_messages(
                     loaded, recording.events, arguments.start, arguments.duration, done
                 )
     arrays = read_arrays(arguments.input)
-    loaded = load_policy(arguments.spec, arguments.params)
+    loaded = load_policy(arguments.spec, arguments.params, node=node_of(arguments))
     file = str(arguments.input)
     frames = frames_of(arrays, loaded, file)
     if frames:

@@ -136,6 +136,8 @@ def _writer(path: str, array: np.ndarray, given: Input, file: str, name: str) ->
         paths = leaves(given.type, path)
     except KeyError:  # a type that is not known here: the array is the field
         return lambda message, k: _set(message, path, array[k])
+    if any("[" in leaf for leaf in paths):  # an array of the message, such as a covariance
+        return lambda message, k: _set(message, path, array[k])
     flat = np.asarray(array, dtype=np.float64).reshape(len(array), -1)
     if flat.shape[1] != len(paths):
         expected = f"{len(paths)} numbers per sample ({', '.join(paths)})"

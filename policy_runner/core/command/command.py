@@ -228,6 +228,13 @@ class Command:
         # While it runs this policy is still new: where a blend is wanted, it is blended in.
         self.manner = STOPPED if before.manner is RUNNING else before.manner
 
+    def stopped_by_guard(self) -> None:
+        """Another process has sent 0 for all but the positions, which it left as they were."""
+        self.values[self._others] = 0.0
+        self._rule = self._settled = None
+        self._share = 0.0
+        self.start_fresh()
+
     def forget(self) -> None:
         """As if nothing had ever been commanded."""
         self.commanded, self._fresh_start, self._blending = False, True, False

@@ -36,10 +36,18 @@ class ArgmaxChoice:
         self._by_index = spec.by == "index"
 
     def read(self, out: Array) -> bool:
-        """Write the row to out; False when the output is not finite, or no row's number."""
+        """Write the row to out; False when the output is not finite, or no row's number.
+
+        A network of floats may miss its whole number by a little, up to 1e-6: it is rounded.
+        """
         if not np.all(np.isfinite(self._output)):
             return False
-        row = int(self._output[0]) if self._by_index else int(np.argmax(self._output))
+        row = int(np.argmax(self._output))
+        if self._by_index:
+            given = self._output.item(0)
+            row = round(given)
+            if abs(given - row) > 1e-6:
+                return False
         if not 0 <= row < len(self._table):
             return False
         np.copyto(out, self._table[row])

@@ -107,6 +107,12 @@ class EffortFromPd:
         np.multiply(self._before, share, out=self.effort)
         return self.effort
 
+    def stopped_by_guard(self) -> None:
+        """Another process has sent efforts of 0: a stop counts from there."""
+        self._stopped = True
+        self._before.fill(0.0)
+        self.effort.fill(0.0)
+
     def continue_from(self, before: EffortFromPd) -> None:
         """Another policy takes over: a stop goes on from the last efforts, by joint."""
         efforts = before._before if before._stopped else before.effort

@@ -1,4 +1,5 @@
 """The newest value of each input, with its age.
 
-Ground: `message_fields`, `joints` and `cdr`. Doors: `slot` and `measured_positions`.
+Ground: `message_types`, `message_fields`, `joints` and `attitude`. Doors: `slot`,
+`measured_positions`, and for bytes `cdr` and `field_runs`.
 """

@@ -53,7 +53,8 @@ class JointSamples:
     ) -> str:
         """Take one message's joints, arrays in the order of `names`; an empty array says nothing.
 
-        Returns the fault that made the message unusable (nothing was taken), or ''.
+        Returns the fault that made the message unusable (nothing was taken), or ''. Arrays that are
+        no numpy arrays of numbers are an error of the caller, and may be taken in part.
         """
         if names != self._names:
             self._index(names)
@@ -100,6 +101,15 @@ class JointSamples:
             values.fill(np.nan)
             self.seen_ns[kind].fill(NEVER)
             self._all_seen_ns[kind] = NEVER
+
+    def forget_later_than(self, now_ns: int) -> None:
+        """Forget the joints that were seen after `now_ns`: before a jump of the clock."""
+        for kind, values in self.values.items():
+            later = self.seen_ns[kind] > now_ns
+            if later.any():
+                values[later] = np.nan
+                self.seen_ns[kind][later] = NEVER
+                self._all_seen_ns[kind] = None
 
     def _index(self, names: list[str]) -> None:
         # Once per change of the names, not per message: publishers repeat one order.

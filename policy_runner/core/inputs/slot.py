@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.inputs.attitude import AttitudeCheck
 from policy_runner.core.inputs.joints import NEVER, JointSamples, RobotJoint
 from policy_runner.core.inputs.message_fields import leaves
 from policy_runner.core.model import Array
@@ -108,9 +109,11 @@ class InputSlot:
         self.ages = Window()
         self.stamped = False  # messages begin with a header
         self.oldest_stamp_ns = self.newest_stamp_ns = 1 << 62  # a stamp may lag and lead so far
-        self.stamp_lag_ns = 0  # of the newest message, behind the clock that it is compared with
-        self.stamp_wrong = False
+        self.stamp_wrong = False  # of some message since the last judgement, or at it
+        self.stamp_judged = True  # set by who judges: the next message begins a new verdict
         self.stamp_faults = 0
+        self._wrong_stamp: tuple[int, int] | None = None  # the newest wrong one, and its lag [ns]
+        self.attitude: AttitudeCheck | None = None  # of an Imu whose orientation is read
 
     def field(self, path: str, size: int | None = None) -> Array:
         """The array that holds the leaves of `path`, made on first request.
@@ -170,19 +173,25 @@ class InputSlot:
         self.count += 1
         self.fault = ""
         if clock_ns is not None and self.stamped:
-            lag = self.stamp_lag_ns = clock_ns - stamp_ns
-            wrong = not -self.newest_stamp_ns <= lag <= self.oldest_stamp_ns
-            self.stamp_wrong = wrong
-            self.stamp_faults += wrong
+            lag = clock_ns - stamp_ns
+            if not -self.newest_stamp_ns <= lag <= self.oldest_stamp_ns:
+                self.stamp_wrong = True
+                self.stamp_faults += 1
+                self._wrong_stamp = (stamp_ns, lag)
+            elif self.stamp_judged:
+                # A topic may have several publishers: one right stamp excuses no wrong one.
+                self.stamp_wrong = False
+            self.stamp_judged = False
 
     @property
     def stamp_fault(self) -> str:
-        """What is wrong with the newest header stamp, in words; '' when it is plausible."""
-        if not self.stamp_wrong:
+        """What was wrong with the newest wrong header stamp, in words; '' when none was."""
+        if self._wrong_stamp is None:
             return ""
-        if self.stamp_ns == 0:
+        stamp_ns, lag_ns = self._wrong_stamp
+        if stamp_ns == 0:
             return "the header stamp is 0"
-        lag, side = abs(self.stamp_lag_ns) / 1e9, "behind" if self.stamp_lag_ns > 0 else "ahead of"
+        lag, side = abs(lag_ns) / 1e9, "behind" if lag_ns > 0 else "ahead of"
         return f"the header stamp is {lag:.3f} s {side} the clock"
 
     def refused(self, reason: str) -> None:
@@ -202,13 +211,22 @@ class InputSlot:
         """As if nothing had ever arrived (activation, a jump of the clock)."""
         self.arrived_ns = self.stamp_ns = NEVER
         self.fault = ""
-        self.stamp_wrong = False
+        self.stamp_wrong, self.stamp_judged, self._wrong_stamp = False, True, None
+        if self.attitude is not None:
+            self.attitude.forget()
         for array in self.arrays.values():
             array.fill(np.nan)
         for keeper in self.keepers.values():
             keeper.forget()
         if self.joints is not None:
             self.joints.forget()
+
+    def forget_later_than(self, now_ns: int) -> None:
+        """Forget what arrived after `now_ns`: it is from before a jump of the clock."""
+        if self.arrived_ns > now_ns:
+            self.forget()
+        elif self.joints is not None:
+            self.joints.forget_later_than(now_ns)
 
     def missing(self) -> str:
         """What was never seen, in words: '' when all is there."""
@@ -223,6 +241,24 @@ class InputSlot:
         if self.arrived_ns != NEVER:
             return ""
         return self.fault or self.silence or "no message yet"
+
+    def older_than(self, limit_ns: int) -> str:
+        """Which joints' values arrived before `limit_ns`, as the start of a sentence.
+
+        Empty where all of them did: then the whole input is silent.
+        """
+        if self.joints is None:
+            return ""
+        seen, names = self.joints.seen_ns, self.joints.joint_names
+        parts, times = [], set()
+        for kind, used in self._used.items():
+            times.update(seen[kind][used].tolist())
+            old = [names[k] for k in used if seen[kind][k] < limit_ns]
+            if old:
+                several = ", ".join(old[:4]) + (" and others" if len(old) > 4 else "")
+                every = len(old) == len(used) > 1
+                parts.append(f"every {kind}" if every else f"{kind} of {several}")
+        return f"{', '.join(parts)}: " if len(times) > 1 else ""
 
 
 Read = Callable[[], str]  # writes one term's numbers into the frame; '' or a fault in words

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.inputs.attitude import AttitudeCheck
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
@@ -71,7 +72,6 @@ def build_pipeline(
         robot_joints=robot_joints,
         last_action=np.zeros(size),
         action_joints=tuple(element.joint for element in elements),
-        gravity=np.full(3, np.nan),
         action_kinds=tuple(element.kind for element in elements),
         previous_target=previous_target if previous_target is not None else np.zeros(size),
         mountings=_turned(mountings or {}, spec, problems),
@@ -94,13 +94,15 @@ def build_pipeline(
             needed = "parameter start_pose.duration" if settings.start_pose_ns else ""
             measured = MeasuredPositions(slots, spec.joint_names, robot_joints, elements, needed)
             watch = RobotWatch(
-                slots, spec.joint_names, robot_joints, elements, sources.gravity,
-                sources.refresh_gravity, settings,
-            )  # fmt: skip
+                slots, spec.joint_names, robot_joints, elements, sources.gravities, settings
+            )
         except Refusal as refusal:
             problems += refusal.problems
     problems += tilt_problems(settings, spec)
     problems += [] if problems else _unused(spec, file, slots, sources)
+    for slot in slots.values():
+        if slot.spec.type == IMU and any(p.split(".")[0] == "orientation" for p in slot.paths):
+            slot.attitude = AttitudeCheck()
     if problems or decoder is None or watch is None or measured is None:
         raise Refusal(problems)
     policy = Policy(

@@ -165,10 +165,13 @@ class Pipeline:
         if infer:
             if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
                 self.reset()
-                self.policy.observe()  # the frame still has the last action of before
-            fault = self.policy.infer(now_ns)
-            inferred = clock()
-            fault = self._judge_again(inferred - observed, fault, look_again)
+                # The frame still has the last action of before, and a term may be unusable now.
+                fault = self.policy.observe()
+                infer = fault is None
+            if infer:
+                fault = self.policy.infer(now_ns)
+                inferred = clock()
+                fault = self._judge_again(inferred - observed, fault, look_again)
             if fault is not None:
                 decision = self.safety.judge(now_ns, fault, settings)
         # Whatever interrupts RUN, the next RUN begins with an inference, never with a target
@@ -249,6 +252,10 @@ class Pipeline:
         self.safety.reset()
         self._start_pose.restart()
         return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
+
+    def stopped_by_guard(self) -> None:
+        """The guard has stopped the outputs: limits and blends count from what it sent."""
+        self._command.stopped_by_guard()
 
     def refuse(self, now_ns: int, fault: Fault) -> Array | None:
         """The stop in place of this tick's command, which must not leave; see `Command.last`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import NamedTuple
 
 from policy_runner.core.settings import Settings
@@ -37,7 +38,10 @@ class Reason(enum.Enum):
     NOT_ARMED = "not armed"
     DISARMED = "disarmed"
     OPERATOR_STOP = "operator stop"
+    SECOND_COMMANDER = "second commander"
     MOVING = "moving to the start pose"
+    GUARD_MISSING = "no guard"
+    GUARD_ACTED = "guard stopped the outputs"
     COMMAND_REFUSED = "command not finite or beyond its bounds"
     COMMAND_TOO_OLD = "command too old"
     LOOP_FAILED = "control thread failed"
@@ -55,6 +59,19 @@ class Fault(NamedTuple):
         return self.decision is Decision.SAFE_STOP and other.decision is not Decision.SAFE_STOP
 
 
+class Change(NamedTuple):
+    """The decision or its reason changed; for the log."""
+
+    before: Decision | None  # None: the first one since activation
+    before_reason: Reason
+    decision: Decision
+    reason: Reason
+    detail: str
+
+
+_KEPT_CHANGES = 256
+
+
 class Safety:
     """The state between ticks: what is latched, since when it holds, since when all is well."""
 
@@ -65,6 +82,10 @@ class Safety:
         self.reason = Reason.INPUT_MISSING
         self.detail = ""
         self.armed = True  # False: STARTING continues until ~/arm is called
+        # The newest changes, which the executor takes for the log, and how many there were.
+        self.changes: deque[Change] = deque(maxlen=_KEPT_CHANGES)
+        self.changed = 0
+        self._told: tuple[Decision | None, Reason] = (None, Reason.NONE)
         self._held_since_ns = 0
         self._well_since_ns: int | None = None
         self._armed_again = False
@@ -77,6 +98,7 @@ class Safety:
         self._failed = False
         self.reset()
         self.armed = armed
+        self._told = (None, Reason.NONE)
 
     def reset(self) -> None:
         """Back to STARTING with nothing latched. Keeps the armed state.
@@ -175,6 +197,10 @@ class Safety:
             self.safe_stops += decision is Decision.SAFE_STOP
             self._armed_again = False
         self.decision, self.reason, self.detail = decision, reason, detail
+        if self._told[1] is not reason or self._told[0] is not decision:
+            self.changes.append(Change(*self._told, decision, reason, detail))
+            self.changed += 1
+            self._told = (decision, reason)
         return decision
 
 

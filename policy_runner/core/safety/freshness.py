@@ -29,6 +29,7 @@ class Freshness:
         first: Fault | None = None
         worst_ns = 0
         for slot, rule, name in self._watched:
+            slot.stamp_judged = True
             oldest = slot.oldest_ns
             if oldest == NEVER:
                 if rule.on_stale == "zero":
@@ -43,7 +44,9 @@ class Freshness:
                 worst_ns = age
             if age > rule.max_age_ns:
                 reason, why = Reason.INPUT_STALE, slot.fault or slot.silence
-                why = why or f"{age / 1e9:.3f} s old"
+                if not why:
+                    joints = slot.older_than(now_ns - rule.max_age_ns)
+                    why = f"{joints}{age / 1e9:.3f} s old"
             elif slot.stamp_wrong and rule.strict_stamp:
                 reason, why = Reason.STAMP, slot.stamp_fault
             else:

@@ -1,4 +1,4 @@
-"""The loop itself: does it keep its deadlines, does the executor beside it still live?"""
+"""The loop and what is next to it: deadlines, the executor, and who else commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ class LoopWatch:
     """Judges on every tick, from plain numbers that others write.
 
     `beat_ns` is the executor's own heartbeat [ns, monotonic clock], `failures` its callbacks
-    that raised within the last minute.
+    that raised within the last minute, `commanders` names other publishers of a command topic.
     """
 
     def __init__(self) -> None:
         self.beat_ns = 0
         self.failures = 0
+        self.commanders = ""
         self._begun_ns = 0
         self._last_ns = 0
         self._excused_beat_ns = -1  # the last one before the newest standstill
@@ -50,6 +51,10 @@ class LoopWatch:
         if limit and self.failures >= limit:
             text = f"{self.failures} within a minute"
             return Fault(Decision.SAFE_STOP, Reason.CALLBACKS_FAILING, text)
+        if self.commanders and settings.second_commander != "warn":
+            stops = settings.second_commander == "safe_stop"
+            decision = Decision.SAFE_STOP if stops else Decision.HOLD
+            return Fault(decision, Reason.SECOND_COMMANDER, self.commanders)
         if settings.late_ticks and self._late_ticks >= settings.late_ticks:
             text = f"{self._late_ticks} ticks"
             return Fault(Decision.HOLD, Reason.DEADLINES_MISSED, text)

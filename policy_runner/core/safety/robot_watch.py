@@ -22,7 +22,7 @@ class RobotWatch:
     """Judges what is measured of the robot; nothing here depends on the policy's own rate.
 
     Positions of commanded position joints against their limits and `position_margin`, speeds
-    against `max_velocity`, in policy joints and signs [rad, rad/s]; the angle of the measured
+    against `max_velocity`, in policy joints and signs [rad, rad/s]; the angle of every measured
     gravity to upright against `max_tilt_rad`.
 
     Raises:
@@ -35,13 +35,11 @@ class RobotWatch:
         joint_names: Sequence[str],
         robot: Mapping[str, RobotJoint],
         elements: Sequence[ActionElement],
-        gravity: Array,
-        refresh_gravity: Callable[[], str] | None,
+        gravities: Sequence[tuple[Array, Callable[[], str]]],
         settings: Settings,
     ) -> None:
-        """`refresh_gravity` computes `gravity` [3] from the newest message; None: no such term."""
-        self._gravity = gravity
-        self._refresh_gravity = refresh_gravity
+        """`gravities`: where each is measured [3], and what computes it from the newest message."""
+        self._gravities = list(gravities)
         problems: list[Problem | str] = []
         positions = [(e.joint, k) for k, e in enumerate(elements) if e.kind == "position"]
         names = list(joint_names)
@@ -99,18 +97,20 @@ class RobotWatch:
 
     def forget(self) -> None:
         """As if gravity had never been measured."""
-        self._gravity.fill(np.nan)
+        for gravity, _ in self._gravities:
+            gravity.fill(np.nan)
 
     def fault(self, observed: bool) -> Fault | None:
         """What forbids to go on; `observed`: this tick has computed the gravity already."""
         if self._lowest_cosine > -1.0:
-            if not observed and self._refresh_gravity is not None:
-                # What makes it unusable is the next inference's to say; the old one stays.
-                self._refresh_gravity()
-            cosine = -float(self._gravity[2])
-            if cosine < self._lowest_cosine:  # false for NaN: never seen
-                angle = math.degrees(math.acos(max(-1.0, cosine)))
-                return Fault(Decision.SAFE_STOP, Reason.TIPPED, f"{angle:.0f} degrees")
+            for gravity, refresh in self._gravities:
+                if not observed:
+                    # What makes it unusable is the next inference's to say; the old one stays.
+                    refresh()
+                cosine = -gravity.item(2)
+                if cosine < self._lowest_cosine:  # false for NaN: never seen
+                    angle = math.degrees(math.acos(max(-1.0, cosine)))
+                    return Fault(Decision.SAFE_STOP, Reason.TIPPED, f"{angle:.0f} degrees")
         outside = self._outside(self._watched_bounds)
         if outside:
             return Fault(Decision.SAFE_STOP, Reason.JOINT_OUTSIDE, outside)

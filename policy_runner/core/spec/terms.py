@@ -40,13 +40,19 @@ class Pool(Strict):
 
 
 class FieldTerm(TermArithmetic):
-    """Numbers of a message by path: `angular_velocity`, `twist.twist.linear.x`, `data[3:7]`."""
+    """Numbers of a message by path: `angular_velocity`, `data[3:7]`, `motor_cmd[3].q`."""
 
     term: Literal["field"]
     input: Name = Field(description="a name of `inputs`")
-    field: Name | None = Field(None, description="one path, with an optional slice [first:last]")
+    field: Name | None = Field(
+        None, description="one path, with an optional [index] or [first:last]"
+    )
     fields: Names | None = Field(None, description="several paths, one after the other")
-    size: PositiveInt | None = Field(None, description="needed where the type is not known here")
+    size: PositiveInt | None = Field(
+        None,
+        description="needed where the type is not known here; messages with more or fewer are"
+        " refused",
+    )
     pool: Pool | None = Field(
         None, description="for a sequence such as `ranges`: `nonfinite` is applied before it"
     )

@@ -14,6 +14,15 @@ COMMAND_TYPES = {
     "message": (*JOINT_KINDS, "twist", "value"),
 }
 TWIST_TYPES = ("twist_stamped", "twist")
+# Parameters that are read for one command.type only; with another one they must keep their default.
+READ_FOR = {
+    "command.layout": "float64_multi_array",
+    "command.message_type": "message",
+    "command.fields": "message",
+    "command.stiffness_fields": "message",
+    "command.damping_fields": "message",
+    "command.constants": "message",
+}
 COMMAND_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "command.type", "joint_state", "message of the command", choices=tuple(COMMAND_TYPES)

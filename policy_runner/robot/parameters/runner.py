@@ -46,6 +46,14 @@ TABLE: tuple[Parameter, ...] = (
         low=64,
         high=268_435_456,
     ),
+    Parameter(
+        "max_joint_names",
+        512,
+        "names, other strings and messages in the lists of one input message; with more of them it"
+        " is refused before they are decoded",
+        low=1,
+        high=65_536,
+    ),
     *COMMAND_ROWS,
     *STOP_ROWS,
     Parameter(

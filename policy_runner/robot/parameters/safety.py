@@ -7,8 +7,14 @@ from policy_runner.robot.parameters.parameter import Parameter
 SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "require_arming",
+        True,
+        "after activation nothing is commanded until ~/arm; false is for simulations",
+    ),
+    Parameter(
+        "safety.require_guard",
         False,
-        "after activation nothing is commanded until ~/arm; true in the configuration for robots",
+        "refuse ~/arm while no policy_runner_guard is heard; needs require_arming",
+        live=True,
     ),
     Parameter(
         "safety.max_tilt",
@@ -94,6 +100,31 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
         "exceptions in callbacks within a minute that mean SAFE_STOP; 0: never",
         low=0,
         high=1000,
+        live=True,
+    ),
+    Parameter(
+        "safety.second_commander",
+        "warn",
+        "while another node publishes a command topic: warn, HOLD or SAFE_STOP; ~/arm is refused"
+        " in any case",
+        choices=("warn", "hold", "safe_stop"),
+        live=True,
+    ),
+    Parameter(
+        "estop.topics",
+        ("~/estop",),
+        "topics of the emergency stop, one for each source, since each is latched separately",
+        kind="str[]",
+        at_start=True,
+    ),
+    Parameter(
+        "estop.quiet_time",
+        1.0,
+        "how long a pressed topic with several publishers must not say true before ~/arm"
+        " releases it",
+        unit="s",
+        low=0.0,
+        high=60.0,
         live=True,
     ),
     Parameter(

@@ -7,9 +7,7 @@ of an input at its use can be measured from outside the middleware.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from policy_runner.core.spec import PolicySpec, read_spec
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.ros.messages.types import message_class
+from policy_runner.ros.process.lifetime import end_on_signal
 from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
 
@@ -46,7 +45,7 @@ def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Publish until SIGINT or SIGTERM."""
+    """Publish until a signal."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -55,9 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--priority", type=int, default=0)
     options = parser.parse_args(argv)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+    ended = end_on_signal()
     messages = example_messages(read_spec(options.spec).spec)
     prepare_control_thread(options.priority, Granted())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

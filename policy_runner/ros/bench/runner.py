@@ -20,6 +20,7 @@ def _parameters(options: argparse.Namespace) -> list[Any]:
         "policy": str(options.spec),
         "rate": options.rate,
         "allow_rate_mismatch": True,
+        "require_arming": False,
         "realtime.priority": options.priority,
         "realtime.lock_memory": options.lock_memory,
     }

@@ -1,4 +1,5 @@
-"""Statuses of `/diagnostics`.
+"""Statuses of `/diagnostics`, and the log.
 
-Ground: `status.py`, how one is written. Door: `listener.py`, which hears them.
+Ground: `status.py`, how one is written. Doors: `listener.py`, which hears them, and `story.py`,
+which writes the log.
 """

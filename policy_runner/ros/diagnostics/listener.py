@@ -13,11 +13,30 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 
+from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.ros.diagnostics.status import level_name, level_number
+from policy_runner.ros.messages.raw_reader import CheckedDeserializer
 from policy_runner.ros.process.executor import ExecutorThread
+
+_MOST_VALUES = 65_536  # statuses and values of one message
+
+
+def diagnostics_builder() -> Callable[[bytes], list[Any]]:
+    """What makes the statuses of a raw message of /diagnostics; none of a damaged one.
+
+    Raw, since a damaged message ends the process on ROS 2 Kilted where rclpy builds it.
+    """
+    build = CheckedDeserializer(DiagnosticArray, _MOST_VALUES)
+
+    def statuses(data: bytes) -> list[Any]:
+        try:
+            return list(build(data).status)
+        except Unreadable:
+            return []
+
+    return statuses
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ class DiagnosticsListener:
     def __init__(self, on_raw: Callable[[bytes, int], None] | None = None) -> None:
         self._on_raw = on_raw
         self._rows: dict[str, Row] = {}
+        self._build = diagnostics_builder()
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("policy_runner_monitor", context=self._context)
@@ -68,7 +88,7 @@ class DiagnosticsListener:
         if self._on_raw is not None:
             self._on_raw(data, time.time_ns())
         now = time.monotonic_ns()
-        for status in deserialize_message(data, DiagnosticArray).status:
+        for status in self._build(data):
             values = {pair.key: pair.value for pair in status.values}
             row = Row(level_number(status.level), status.message, values, status.hardware_id, now)
             self._rows = {**self._rows, status.name: row}
@@ -91,8 +111,9 @@ class Watch:
         self._node = rclpy.create_node("policy_runner_demo", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._build = diagnostics_builder()
         self._node.create_subscription(
-            DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=50)
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=50), raw=True
         )
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="watch", daemon=True)
@@ -110,8 +131,8 @@ class Watch:
         self._node.destroy_node()
         self._context.try_shutdown()
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
+    def _on_diagnostics(self, data: bytes) -> None:
+        for status in self._build(data):
             self._note(status)
 
     def _note(self, status: Any) -> None:

@@ -1,39 +1,172 @@
-"""The emergency stop `~/estop`, taken by the control thread itself, without any executor."""
+"""The emergency stop's topics, taken by the control thread itself, without any executor.
+
+Every press counts: the queues are deep, and a queue that may have lost messages counts as a
+press. How many publishers a topic has decides what a `false` may release.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
-from policy_runner.core.safety.operator_requests import Operator
-from policy_runner.ros.inputs.graph import explain_silence
-from policy_runner.ros.inputs.polling import MOST_TAKES, PolledSubscription
+from policy_runner.core.safety.operator_requests import EstopSource, Operator
+from policy_runner.ros.inputs.graph import publishers_of, unheard_publishers
+from policy_runner.ros.inputs.polling import PolledSubscription
 
 _TYPE = "std_msgs/msg/Bool"
+# 3 kHz for 0.67 s. A depth of 10 lost 11 of 20 presses next to a publisher of `false` at 1 kHz.
+DEPTH = 2000
+_AT_ONCE = 64  # messages between two looks at the time, about 0.2 ms
+# The bound of a drain: a quarter of the time since the last one, since what came meanwhile waits,
+# and at least this.
+_LONGEST_NS = 1_000_000
+DEFAULT_TOPICS = ("~/estop",)
 
 
 class EstopInput:
-    """Tells an `Operator` what `~/estop` says: reliable, so that a single message suffices.
+    """Tells an `Operator` what the emergency stop's topics say: reliable, each with its own latch.
 
-    A node has one for its life: what is said while it is not active is heard at the first tick.
+    A node has one for its life. While the node is not active, the executor drains it instead of
+    the control thread, so that every press is heard then, too.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, topics: Sequence[str] = DEFAULT_TOPICS) -> None:
+        self.problems: list[str] = []  # of the parameter `estop.topics`
+        # Messages that are lost while simulation time is paused say nothing: set it to False.
+        self.loss_is_press = True
         self._node = node
-        self._polled = PolledSubscription(node, Bool, "~/estop", QoSProfile(depth=10))
+        self._polled: list[_PolledSource] = []
+        for topic in dict.fromkeys(topics):
+            try:
+                self._polled.append(_PolledSource(node, topic))
+            except (InvalidTopicNameException, ValueError) as error:
+                got = str(error).strip().splitlines()[0]
+                self.problems.append(
+                    f"parameter estop.topics: expected names of topics, got '{topic}' ({got})"
+                )
+        if not self._polled:
+            self._polled = [_PolledSource(node, topic) for topic in DEFAULT_TOPICS]
+
+    @property
+    def sources(self) -> list[EstopSource]:
+        """What the `Operator` latches, one for each topic."""
+        return [one.source for one in self._polled]
+
+    @property
+    def topics(self) -> list[str]:
+        """Fully resolved names of the topics that are heard."""
+        return [one.topic for one in self._polled]
 
     def drain(self, operator: Operator) -> None:
-        """Take all that is there; never blocks."""
-        for _ in range(MOST_TAKES):
-            taken = self._polled.take()
-            if taken is None:
-                return
-            operator.hear_estop(bool(taken[0].data))
+        """Take all that is there, for a quarter of the time since the last call at most.
 
-    def silence(self) -> str:
-        """Why a publisher that is there cannot be heard, or ''; without one it is ''."""
-        subscription = self._polled.subscription
-        if not self._node.count_publishers(subscription.topic_name):
-            return ""
-        return explain_silence(self._node, subscription, _TYPE)
+        Never blocks. For one thread at a time: the control thread, or the executor while there
+        is none.
+        """
+        for one in self._polled:
+            one.drain(operator, self.loss_is_press)
+
+    def look(self) -> list[str]:
+        """Look at the graph, for the executor a few times a second.
+
+        Returns:
+            What an operator should know: publishers that cannot be heard, a press that only
+            ~/arm releases; one sentence each.
+        """
+        return [sentence for one in self._polled if (sentence := one.look(self._node))]
+
+
+class _PolledSource:
+    """One topic: its subscription, its latch, and who publishes there."""
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self.source = EstopSource(topic)
+        self._polled = PolledSubscription(node, Bool, topic, QoSProfile(depth=DEPTH))
+        self.topic = str(self._polled.subscription.topic_name)
+        self._waited = 0  # messages taken since the queue was last empty
+        self._drained_ns = time.monotonic_ns()
+        self._publishers: frozenset[Any] = frozenset()  # ids, as the executor saw them last
+        self._count = 0
+        self._until_refresh = 0
+
+    def drain(self, operator: Operator, loss_is_press: bool) -> None:
+        source = self.source
+        if source.pressed:
+            self._note_publishers()
+        end_ns = 0
+        while not self._take(operator, _AT_ONCE):
+            now_ns = time.monotonic_ns()
+            if not end_ns:
+                end_ns = now_ns + max(_LONGEST_NS, (now_ns - self._drained_ns) // 4)
+            self._judge_loss(operator, loss_is_press)
+            if now_ns >= end_ns:
+                self._drained_ns = now_ns
+                return
+        self._judge_loss(operator, loss_is_press)
+        self._waited = 0
+        self._drained_ns = time.monotonic_ns()
+
+    def _judge_loss(self, operator: Operator, loss_is_press: bool) -> None:
+        """As many messages as the queue holds without an end: earlier ones may be lost."""
+        if self._waited < DEPTH:
+            return
+        self._waited = 0
+        if loss_is_press:
+            source = self.source
+            why = f"{source.name} (over {DEPTH} messages waited, a press may be lost)"
+            operator.hear_estop(True, time.monotonic_ns(), source, why)
+
+    def _take(self, operator: Operator, most: int) -> bool:
+        """Take some messages; whether the queue was emptied."""
+        for _ in range(most):
+            taken = self._polled.take_raw()
+            if taken is None:
+                return True
+            raw = taken[0]
+            self._waited += 1
+            # A std_msgs/Bool is 4 bytes of encapsulation and one of content. What is shorter
+            # cannot be read, and counts as a press.
+            pressed = len(raw) < 5 or raw[4] != 0
+            if pressed or self.source.pressed:
+                self._hear(operator, pressed)
+        return False
+
+    def _hear(self, operator: Operator, pressed: bool) -> None:
+        if not pressed:
+            self._note_publishers()
+        operator.hear_estop(pressed, time.monotonic_ns(), self.source)
+        if pressed:
+            self._note_publishers()
+
+    def _note_publishers(self) -> None:
+        """From a moment without exactly one publisher on, `false` releases this press no more."""
+        count = self._polled.publishers()
+        if count is not None and count != 1:
+            self.source.shared = True
+
+    def look(self, node: Node) -> str:
+        """Compare the graph with the last look; a sentence where something is to be told."""
+        source, subscription = self.source, self._polled.subscription
+        count = node.count_publishers(subscription.topic_name)
+        self._until_refresh -= 1
+        if count != self._count or source.pressed or self._until_refresh <= 0:
+            self._until_refresh = 20
+            infos = publishers_of(node, subscription.topic_name)
+            present = frozenset(bytes(info.endpoint_gid) for info in infos)
+            if self._publishers - present or len(present) > 1:
+                # Here, too: on ROS 2 Humble the control thread cannot count them.
+                source.shared = source.shared or source.pressed
+            self._publishers, self._count = present, count
+            source.unheard = unheard_publishers(infos, subscription, _TYPE)
+        if source.unheard:
+            return f"{source.name}: {source.unheard}"
+        if source.pressed and source.shared:
+            why = "has several publishers" if count else "its publishers have gone"
+            return f"{source.name} is pressed and {why}: only ~/arm releases it"
+        return ""

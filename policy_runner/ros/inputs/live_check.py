@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import rclpy
 from rclpy.context import Context
@@ -19,11 +18,22 @@ from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.ros.inputs.graph import explain_silence
+from policy_runner.ros.inputs.graph import explain_silence, full_name, publishers_of
+from policy_runner.ros.inputs.joint_sources import TYPE as JOINT_STATE
+from policy_runner.ros.inputs.joint_sources import JointListener
+from policy_runner.ros.inputs.participants import (
+    another_type,
+    has_one_source,
+    joints_sentence,
+    slow_sentence,
+    sources_sentence,
+)
 from policy_runner.ros.inputs.polling import input_qos
-from policy_runner.ros.messages.message_reader import build_reader, stamp_ns
+from policy_runner.ros.messages.raw_reader import SlotReader
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
+
+_LOOK_EVERY_S = 0.1
 
 
 @dataclass
@@ -36,11 +46,20 @@ class LiveFindings:
 
 @dataclass
 class _Listener:
-    """One input's subscription and when its messages came [ns]."""
+    """One input's subscription, when its messages came [ns], and whose joints they were."""
 
     slot: InputSlot
     subscription: Subscription
     arrivals: list[int]
+    joints: JointListener | None  # finds joints that two publishers send; None: no JointState
+    shared: list[str] = field(default_factory=list)  # those joints
+    _looked_s: float = 0.0
+
+    def look(self) -> None:
+        """Take what has come, a few times a second."""
+        if self.joints is not None and time.monotonic() - self._looked_s > _LOOK_EVERY_S:
+            self._looked_s = time.monotonic()
+            self.shared = self.joints.look()
 
 
 def compare_with_graph(
@@ -94,7 +113,9 @@ def _listen(
     executor.add_node(node)
     end = time.monotonic() + wait_s
     while (left := end - time.monotonic()) > 0:
-        executor.spin_once(timeout_sec=left)
+        executor.spin_once(timeout_sec=min(left, _LOOK_EVERY_S))
+        for listener in listeners.values():
+            listener.look()
     executor.shutdown()
     found = LiveFindings()
     for name, listener in listeners.items():
@@ -107,20 +128,25 @@ def _listen(
 
 def _subscribe(node: Node, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
     message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
-    read = build_reader(slot, message_type)
+    read = SlotReader(slot, message_type)
     arrivals: list[int] = []
 
-    def take(message: Any) -> None:
+    def take(raw: bytes) -> None:
         now = slot.arriving_ns = time.monotonic_ns()
         arrivals.append(now)
-        fault = read(message)
+        try:
+            fault, stamp = read(raw)
+        except Exception as error:  # noqa: BLE001 - as the node: a bad message ends nothing
+            fault, stamp = f"{type(error).__name__}: {error}", 0
         if fault:
             slot.refused(fault)
         else:
-            slot.received(now, stamp_ns(message))
+            slot.received(now, stamp)
 
-    subscription = node.create_subscription(message_type, topic, take, input_qos(lockstep))
-    return _Listener(slot, subscription, arrivals)
+    qos = input_qos(lockstep)
+    subscription = node.create_subscription(message_type, topic, take, qos, raw=True)
+    joints = JointListener(node, topic) if slot.spec.type == JOINT_STATE else None
+    return _Listener(slot, subscription, arrivals, joints)
 
 
 def _judge(
@@ -135,19 +161,36 @@ def _judge(
     rule = pipeline.settings.inputs[name]
     key = f"inputs.{name}"
     topic = listener.subscription.topic_name
+    infos = publishers_of(node, topic)
+    types = {full_name(info): info.topic_type for info in infos}
+    other_type = another_type(name, topic, slot.spec.type, types)
     if not arrivals:
         got = explain_silence(node, listener.subscription, slot.spec.type)
+        remedy = other_type.partition("; ")[2]
         problem = Problem(
-            "", key, f"messages of {slot.spec.type} on {topic}", got or f"none in {wait_s:g} s"
+            "",
+            key,
+            f"messages of {slot.spec.type} on {topic}",
+            got or f"none in {wait_s:g} s",
+            remedy,
         )
         if rule.on_stale == "zero" and (not got or got.startswith("no publisher")):
             found.warnings.append(f"{problem}; until one comes it counts as zero")
             return []
         return [problem]
+    if other_type:
+        found.warnings.append(other_type)
+    nodes = sorted(full_name(info) for info in infos if info.topic_type == slot.spec.type)
+    if len(nodes) > 1 and has_one_source(slot.spec.type):
+        found.warnings.append(sources_sentence(name, topic, nodes))
+    if len(nodes) > 1 and listener.shared:
+        found.warnings.append(joints_sentence(name, topic, listener.shared, nodes))
     problems = []
     if slot.faults:
         got = f"{slot.faults} of {len(arrivals)} messages with: {slot.fault or 'a fault'}"
         problems.append(Problem("", key, "usable messages", got))
+    if slot.attitude is not None and slot.attitude.text:
+        found.warnings.append(f"{key}: {slot.attitude.text}")
     missing = _never_seen(slot)
     if missing and slot.faults < len(arrivals):
         expected = f"every joint of the policy on {topic}"
@@ -159,7 +202,9 @@ def _judge(
         rate = 1.0 / max(gap_s, 1e-6)
         found.rates.append(f"{name} {rate:.1f} Hz")
         needed = 1e9 / pipeline.settings.period_ns / pipeline.settings.decimation
-        if gap_s * 1e9 > rule.max_age_ns and rule.on_stale != "zero":
+        if gap_s * 1e9 > rule.max_age_ns and rule.on_stale == "zero":
+            found.warnings.append(slow_sentence(name, gap_s, rule.max_age_ns))
+        elif gap_s * 1e9 > rule.max_age_ns:
             expected = f"a message at least every {rule.max_age_ns / 1e9:g} s (max_age)"
             problems.append(Problem("", key, expected, f"one every {gap_s:.3f} s"))
         elif rate < 0.9 * needed and rule.on_stale != "zero":
@@ -180,8 +225,11 @@ def _never_seen(slot: InputSlot) -> list[str]:
 
 def _look_at_commands(node: Node, found: LiveFindings) -> None:
     topic = node.resolve_topic_name(COMMAND_TOPIC)
-    others = sorted({info.node_name for info in node.get_publishers_info_by_topic(topic)})
+    others = sorted({full_name(info) for info in publishers_of(node, topic)})
     if others:
-        found.warnings.append(f"{topic}: already commanded by {', '.join(others)}")
+        found.warnings.append(
+            f"{topic}: already commanded by {', '.join(others)}; ~/arm is refused as long as "
+            "another node than the runner and its guard publishes it"
+        )
     if not node.get_subscriptions_info_by_topic(topic):
         found.warnings.append(f"{topic}: nobody listens to it")

@@ -17,9 +17,14 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from policy_runner.core.errors import refuse
+from policy_runner.core.inputs.cdr import MOST_ITEMS, Unreadable
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.ros.messages.raw_reader import RawReader, header_stamp_ns
+from policy_runner.ros.messages.raw_reader import (
+    CheckedDeserializer,
+    RawReader,
+    header_stamp_ns,
+)
 from policy_runner.ros.messages.topics import Topics
 
 try:  # Humble calls the module otherwise
@@ -51,7 +56,28 @@ class PolledGroup(CallbackGroup):
 class PolledSubscription:
     """One subscription, from which one thread takes the messages itself."""
 
-    def __init__(self, topics: Topics, message_type: Any, topic: str, qos: QoSProfile) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        message_type: Any,
+        topic: str,
+        qos: QoSProfile,
+        most_items: int = MOST_ITEMS,
+        overrides: bool = True,
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            topics: creates the subscription.
+            message_type: class of the messages.
+            topic: relative name.
+            qos: of the subscription.
+            most_items: strings and messages in the sequences of one message that `take` builds.
+            overrides: whether `qos_overrides` apply. They are declared once for a topic, so that
+                a second subscription with them would get the depth of the first.
+        """
+        given = QoSOverridingOptions.with_default_policies() if overrides else None
+        self.damaged = 0  # messages that `take` left out, since they are not what the type says
         self.subscription = topics.create_subscription(
             message_type,
             topic,
@@ -59,7 +85,7 @@ class PolledSubscription:
             qos,
             callback_group=PolledGroup(),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=given,
         )
         self._topics = topics
         handle = getattr(self.subscription, "handle", None)
@@ -68,18 +94,44 @@ class PolledSubscription:
             raise refuse("", "rclpy", expected, "one without", "report the ROS distribution")
         self._handle: Any = handle
         self._type = message_type
+        self._most_items = most_items
+        self._build: CheckedDeserializer | None = None
 
     def take(self) -> tuple[Any, Any] | None:
-        """The next message and its info, or None; never blocks."""
-        with self._handle:
-            taken: tuple[Any, Any] | None = self._handle.take_message(self._type, False)
-        return taken
+        """The next message and its info, or None; never blocks.
+
+        Damaged messages are left out and counted: the middleware's deserializer, which crashes on
+        some of them (Kilted), does not see them.
+        """
+        if self._build is None:
+            self._build = CheckedDeserializer(self._type, self._most_items)
+        for _ in range(MOST_TAKES):
+            taken = self.take_raw()
+            if taken is None:
+                return None
+            raw, info = taken
+            try:
+                return self._build(raw), info
+            except Unreadable:
+                self.damaged += 1
+        return None
 
     def take_raw(self) -> tuple[bytes, Any] | None:
         """The next message as it came over the wire, and its info, or None; never blocks."""
         with self._handle:
             taken: tuple[bytes, Any] | None = self._handle.take_message(self._type, True)
         return taken
+
+    def publishers(self) -> int | None:
+        """How many publishers this subscription hears at this moment; None on ROS 2 Humble.
+
+        Under a microsecond, unlike a query of the graph.
+        """
+        count = getattr(self._handle, "get_publisher_count", None)
+        if count is None:
+            return None
+        with self._handle:
+            return int(count())
 
     def destroy(self) -> None:
         """Destroy the subscription; only after the taking thread has stopped."""
@@ -115,6 +167,7 @@ class PolledInput:
         self._read = reader
         self._max_bytes = min(max_bytes, slot.most_bytes) if slot.most_bytes > 0 else max_bytes
         self._emptied_ns = NEVER
+        self._not_before_ns: int | None = None  # wall time, see `leave_out_before`
         # Second reader of the same topic, used during a reload.
         self.also: PolledInput | None = None
 
@@ -130,9 +183,11 @@ class PolledInput:
         for _ in range(MOST_TAKES):
             taken = self.polled.take_raw()
             if taken is None:
-                self._emptied_ns = now_ns
+                self._emptied_ns, self._not_before_ns = now_ns, None
                 return
             raw, info = taken
+            if self._not_before_ns is not None and self._is_left_out(info):
+                continue
             # What header stamps are compared with; in lockstep they are the time itself.
             clock_ns = None if arrival == "stamp" else now_ns
             arrived_ns = now_ns
@@ -146,6 +201,27 @@ class PolledInput:
             if self.also is not None:
                 self.also._hear(raw, arrived_ns, clock_ns, arrival)
 
+    def leave_out_before(self, wall_ns: int) -> None:
+        """The clock jumped: what was received until then does not count as new.
+
+        Args:
+            wall_ns: when the message that made it jump was received [ns, wall time]; 0: unknown,
+                then all that waits now is left out.
+        """
+        self._not_before_ns = wall_ns
+        if wall_ns == 0:
+            for _ in range(MOST_TAKES):
+                if self.polled.take_raw() is None:
+                    break
+            self._not_before_ns = None
+
+    def _is_left_out(self, info: Any) -> bool:
+        # Messages come in the order of their reception: the first later one ends it.
+        if info["received_timestamp"] <= (self._not_before_ns or 0):
+            return True
+        self._not_before_ns = None
+        return False
+
     def hand_over(self) -> None:
         """The second reader continues alone, and knows when the queue was empty."""
         also, self.also = self.also, None
@@ -158,14 +234,18 @@ class PolledInput:
             most = f"{self._max_bytes} are read (max_message_bytes, or the spec's image)"
             slot.refused(f"a message of {len(raw)} bytes, at most {most}")
             return
+        before_ns = slot.arriving_ns
         try:
             if arrival == "stamp":
                 arrived_ns = header_stamp_ns(raw)
             slot.arriving_ns = arrived_ns
             fault, stamp = self._read(raw)
+        except Unreadable as error:
+            fault, stamp = f"a damaged message: {error}", 0
         except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
             fault, stamp = f"{type(error).__name__}: {error}", 0
         if fault:
+            slot.arriving_ns = before_ns
             slot.refused(fault)
         else:
             slot.received(arrived_ns, stamp, clock_ns)

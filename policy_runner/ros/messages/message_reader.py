@@ -1,20 +1,31 @@
-"""Messages to numpy: one function per input that writes just the numbers the policy reads."""
+"""Message objects to numpy, for recordings: just the numbers the policy reads.
+
+The node reads the bytes themselves (`raw_reader.py`). Both refuse the same messages, and what is
+refused has changed nothing of its input.
+"""
 
 from __future__ import annotations
 
-import operator
+import dataclasses
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean
-from policy_runner.core.inputs.slot import InputSlot, ValueKeeper
+from policy_runner.core.inputs.field_runs import Run
+from policy_runner.core.inputs.message_fields import runs
+from policy_runner.core.inputs.slot import InputSlot, SequenceKeeper
+from policy_runner.ros.messages.raw_reader import UNKNOWN_PARTS
 
 Reader = Callable[[Any], str]  # '' or why the message is unusable
-_ELEMENT = re.compile(r"^(?P<path>[\w.]+)\[(?P<index>\d+)\]$")
+_Numbers = npt.NDArray[np.float64]
+
+
+class _Unusable(Exception):
+    """Why a message cannot be used, in words."""
 
 
 def stamp_ns(message: Any) -> int:
@@ -33,102 +44,147 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
     """
     if slot.joints is not None:
         return _joint_reader(slot)
-    reads: list[Reader] = []
-    problems = []
     example = message_type()
-    makers: list[tuple[str, Callable[[], Reader]]] = [
-        (path, partial(_field_reader, slot, path, leaves, example))
-        for path, leaves in slot.paths.items()
-    ]
-    makers += [
-        (path, partial(_keeping_reader, path, keep, example)) for path, keep in slot.keepers.items()
-    ]
-    for path, make in makers:
-        try:
-            reads.append(make())
-        except AttributeError as error:
-            fields = list(message_type.get_fields_and_field_types())
-            hint = did_you_mean(path.split(".")[0], fields)
-            where = f"inputs.{slot.name}"
-            expected = f"a field of {slot.spec.type} ({', '.join(fields)})"
-            problems.append(Problem("", where, expected, f"'{path}' ({error})", hint))
+    reads: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = []  # (take, then write)
+    problems = []
+    paths = {path: _fields_taker(path, leaves) for path, leaves in slot.paths.items()}
+    for path, (take, bases) in paths.items():
+        reads.append((take, _writer(slot.arrays[path])))
+        problems += _missing(slot, message_type, example, path, bases)
+    for path, keep in slot.keepers.items():
+        if path:
+            problems += _missing(slot, message_type, example, path, [path])
+        takes_numbers = isinstance(keep, SequenceKeeper)
+        reads.append((_sequence_taker(path) if takes_numbers else _value_taker(path), keep))
     if problems:
         raise Refusal(problems)
-    if slot.spec.type == "sensor_msgs/msg/Imu" and "orientation" in slot.paths:
-        reads.insert(0, _has_orientation)
+    unknown = _unknown_parts(slot)
 
     def read(message: Any) -> str:
-        for one in reads:
-            fault = one(message)
-            if fault:
-                return fault
+        for name, why in unknown:
+            covariance = getattr(message, name, None)  # arrays in place of messages have none
+            if covariance is not None and covariance[0] == -1.0:
+                return why
+        try:
+            taken = [take(message) for take, _ in reads]
+        except _Unusable as error:
+            return str(error)
+        for value, (_, write) in zip(taken, reads, strict=True):
+            write(value)
         return ""
 
     return read
 
 
-def _has_orientation(message: Any) -> str:
-    # sensor_msgs/Imu: "If ... no orientation estimate, set element 0 of the matrix to -1".
-    if message.orientation_covariance[0] == -1.0:
-        return "no orientation (orientation_covariance[0] is -1)"
-    return ""
+def _unknown_parts(slot: InputSlot) -> list[tuple[str, str]]:
+    if slot.spec.type != "sensor_msgs/msg/Imu":
+        return []
+    read = {re.split(r"[.\[]", path)[0] for path in slot.paths}
+    return [(f"{part}_covariance", why) for part, why in UNKNOWN_PARTS.items() if part in read]
 
 
-def _field_reader(slot: InputSlot, path: str, leaves: tuple[str, ...], example: Any) -> Reader:
-    array = slot.arrays[path]
-    match = _ELEMENT.match(leaves[0])
-    if match is None:
-        get = operator.attrgetter(*leaves)
-        get(example)
-        if len(leaves) == 1:
-
-            def read_one(message: Any) -> str:
-                array[0] = get(message)
-                return ""
-
-            return read_one
-
-        def read_many(message: Any) -> str:
-            array[:] = get(message)
-            return ""
-
-        return read_many
-    sequence = operator.attrgetter(match["path"])
-    sequence(example)
-    first = int(match["index"])
-    last = first + len(leaves)
-
-    def read_slice(message: Any) -> str:
-        values = sequence(message)
-        if len(values) < last:
-            return f"{len(values)} elements in {match['path']}, {last} needed"
-        array[:] = np.asarray(values[first:last], dtype=np.float64)
-        return ""
-
-    return read_slice
+def _missing(
+    slot: InputSlot, message_type: Any, example: Any, path: str, bases: list[str]
+) -> list[Problem]:
+    for base in bases:
+        try:
+            _get(example, base)
+        except IndexError:
+            continue  # a sequence of an example is empty; a message says whether it is long enough
+        except AttributeError as error:
+            fields = list(message_type.get_fields_and_field_types())
+            hint = did_you_mean(path.split(".")[0], fields)
+            expected = f"a field of {slot.spec.type} ({', '.join(fields)})"
+            return [Problem("", f"inputs.{slot.name}", expected, f"'{path}' ({error})", hint)]
+    return []
 
 
-def _keeping_reader(path: str, keep: ValueKeeper, example: Any) -> Reader:
-    """Hand the value at `path` to its keeper: an image, or a sequence of any length."""
-    if not path:
-        return keep
-    get = operator.attrgetter(path)
-    get(example)
+def _get(message: Any, path: str) -> Any:
+    value = message
+    for part in path.split("."):
+        name, bracket, index = part.partition("[")
+        value = getattr(value, name)
+        if bracket:
+            value = value[int(index.removesuffix("]"))]
+    return value
 
-    def read_kept(message: Any) -> str:
-        return keep(get(message))
 
-    return read_kept
+def _fields_taker(
+    path: str, leaves: tuple[str, ...]
+) -> tuple[Callable[[Any], _Numbers], list[str]]:
+    """What takes a path's numbers from a message, and the paths that must be there."""
+    found: list[Run] = []
+    start = 0
+    for base, first, count in runs(leaves):
+        found.append(Run(base, first, count, start, base == path))
+        start += count
+
+    def take(message: Any) -> _Numbers:
+        numbers = np.empty(len(leaves))
+        for run in found:
+            try:
+                value = _get(message, run.path)
+            except IndexError as error:
+                raise _Unusable(f"no {run.path} in a message with fewer elements") from error
+            given = _flat(value)
+            if run.first is None and given.size != 1:
+                raise _Unusable(f"{given.size} elements in {run.path}, 1 expected")
+            fault = run.wrong_length(given.size) if run.first is not None else ""
+            if fault:
+                raise _Unusable(fault)
+            at = run.first or 0
+            numbers[run.start : run.start + run.count] = given[at : at + run.count]
+        return numbers
+
+    return take, [run.path for run in found]
+
+
+def _flat(value: Any) -> _Numbers:
+    """All numbers of a value, in order: a number, bytes (octets), an array, or a message."""
+    if isinstance(value, bytes):
+        return np.frombuffer(value, np.uint8).astype(np.float64)
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], bytes):
+        return np.frombuffer(b"".join(value), np.uint8).astype(np.float64)
+    names: list[str] = []
+    if hasattr(value, "get_fields_and_field_types"):
+        names = list(value.get_fields_and_field_types())
+    elif dataclasses.is_dataclass(value):  # rosbags' messages
+        names = [one.name for one in dataclasses.fields(value) if not one.name.startswith("_")]
+    if names:
+        return np.concatenate([_flat(getattr(value, name)) for name in names])
+    return np.asarray(value, dtype=np.float64).reshape(-1)
+
+
+def _writer(array: _Numbers) -> Callable[[_Numbers], None]:
+    def write(numbers: _Numbers) -> None:
+        array[:] = numbers
+
+    return write
+
+
+def _sequence_taker(path: str) -> Callable[[Any], _Numbers]:
+    def take(message: Any) -> _Numbers:
+        numbers = _flat(_get(message, path))
+        if not numbers.size:
+            raise _Unusable(f"an empty sequence in {path}")
+        return numbers
+
+    return take
+
+
+def _value_taker(path: str) -> Callable[[Any], Any]:
+    return (lambda message: _get(message, path)) if path else (lambda message: message)
 
 
 def _joint_reader(slot: InputSlot) -> Reader:
     joints = slot.joints
     assert joints is not None
-    kinds = [(kind, operator.attrgetter(kind)) for kind in slot.joint_kinds]
 
     def read(message: Any) -> str:
         # Whatever polls the topic sets arriving_ns: it knows how long the message waited.
-        values = {kind: get(message) for kind, get in kinds}
-        return joints.merge(message.name, values, slot.arriving_ns)
+        values: dict[str, Any] = {
+            kind: np.asarray(getattr(message, kind), dtype=np.float64) for kind in slot.joint_kinds
+        }
+        return joints.merge(list(message.name), values, slot.arriving_ns)
 
     return read

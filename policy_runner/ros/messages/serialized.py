@@ -106,6 +106,8 @@ class SerializedCommand:
                 self._gains[k] = (view, index, view[index])
         first = next(iter(describe_message(type_name).values()), "")
         self._stamped = stamped and first == "std_msgs/Header"
+        self.type_name = type_name
+        self.stamp_at = ENCAPSULATION if self._stamped else None  # place of the stamp; None: none
 
     def _view(self, kind: str) -> npt.NDArray[Any]:
         # Numbers are aligned to their size behind the encapsulation, so all lie on one grid.

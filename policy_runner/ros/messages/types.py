@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from policy_runner.core.errors import refuse
@@ -22,6 +23,13 @@ def message_class(type_name: str, key: str) -> Any:
         raise refuse("", key, "a message type that is installed", type_name, remedy) from error
 
 
+def type_name(message_class: Any) -> str:
+    """The name of a message class, such as `sensor_msgs/msg/Imu`."""
+    package = message_class.__module__.partition(".")[0]
+    return f"{package}/msg/{message_class.__name__}"
+
+
+@lru_cache(maxsize=256)
 def describe_message(type_name: str) -> dict[str, str]:
     """Fields of a message type and their types, in order."""
     package, _, name = type_name.replace("/msg/", "/").partition("/")

@@ -19,6 +19,7 @@ from policy_runner.core.model import Array
 from policy_runner.core.settings import RUNNING, STOPPED, CommandLimits, Manner
 from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.parameters.command import JOINT_KINDS
+from policy_runner.ros.messages.guard_contract import GuardedOutput
 from policy_runner.ros.messages.topics import Publishers
 from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
 from policy_runner.ros.outputs.ledger import (
@@ -296,6 +297,31 @@ class CommandPublisher:
             carry_over(before._messages, before._sent, self._messages, self._sent)
             self.commanded = True
         self._leaving = owed
+
+    def stopped_by_guard(self) -> None:
+        """The guard has sent 0 for all but the positions: that was sent last."""
+        if self._pd is not None:
+            self._pd.stopped_by_guard()
+        if self.commanded:
+            self._sent[self._moving] = 0.0
+
+    def guarded_outputs(self) -> list[GuardedOutput]:
+        """Every topic with the message that stops it; positions need none."""
+        found = []
+        for message in self._messages:
+            holds = any(output.kind == "position" for output in message.outputs)
+            zeros = np.zeros(len(message.places))
+            stop = None if holds else message.serialized.filled(zeros, 0)
+            found.append(
+                GuardedOutput(
+                    topic=message.publisher.topic_name,
+                    type=message.serialized.type_name,
+                    size=len(message.places),
+                    stop=stop,
+                    stamp_at=message.serialized.stamp_at if stop is not None else None,
+                )
+            )
+        return found
 
     @property
     def unusable_measurements(self) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from policy_runner.core.errors import Problem, did_you_mean
-from policy_runner.core.inputs.cdr import PRIMITIVES
+from policy_runner.core.inputs.message_types import NUMBERS as PRIMITIVES
 from policy_runner.core.model import cast_range
 from policy_runner.ros.messages.types import describe_message
 
@@ -217,7 +217,7 @@ def _fitting(value: Any, kind: str) -> Any:
         if not isinstance(value, bool):
             raise ValueError("true or false")
         return value
-    low, high = cast_range("u1" if kind in ("octet", "byte") else PRIMITIVES[kind])
+    low, high = cast_range("u1" if kind in ("octet", "byte") else PRIMITIVES[kind].dtype)
     if kind in ("float", "double"):
         if isinstance(value, str):  # YAML takes 1e3 for text
             value = _number(value)

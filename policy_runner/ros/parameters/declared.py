@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.robot.parameters.parameter import Parameter, problem
@@ -52,8 +53,8 @@ class DeclaredParameters:
     """The rows declared on one node: their values, their problems, their checks of every set.
 
     `may_change` says whether a row that is not live may be set now; the node gives it
-    (false while active), so a refusal comes with its reason instead of a silent no-effect. A row
-    that was read at the start takes its present value only, which mends a bad one from YAML.
+    (false while configured), so a refusal comes with its reason instead of a silent no-effect. A
+    row that was read at the start takes its present value only, which fixes a bad one from YAML.
     """
 
     def __init__(
@@ -125,6 +126,11 @@ class DeclaredParameters:
         overrides: Mapping[str, RosParameter] = self._node._parameter_overrides
         return overrides
 
+    @property
+    def node_name(self) -> str:
+        """The node's fully qualified name."""
+        return self._node.get_fully_qualified_name()
+
     def row(self, name: str) -> Parameter:
         """The declared row of this name."""
         return self._rows[name]
@@ -173,7 +179,8 @@ class DeclaredParameters:
         for parameter in parameters:
             row = self._rows.get(parameter.name)
             if row is None:
-                if parameter.name == "use_sim_time" and not self._may_change():
+                changes = parameter.value != self._node.get_parameter_or(parameter.name).value
+                if parameter.name == "use_sim_time" and changes and not self._may_change():
                     # rclpy would take it at once, the loop's clock was chosen when configuring.
                     reason = _LATER.format(parameter.name)
                     return SetParametersResult(successful=False, reason=reason)
@@ -183,7 +190,9 @@ class DeclaredParameters:
             if not reason and row.at_start and not self._is_present(row, parameter.value):
                 reason = _AT_START.format(row.name)
             if not reason and not row.live and not row.at_start and not self._may_change():
-                reason = _LATER.format(row.name)
+                # Its present value is in force already.
+                same = self._is_present(row, parameter.value)
+                reason = "" if same else _LATER.format(row.name)
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
             changed[row.name] = parameter.value
@@ -195,7 +204,13 @@ class DeclaredParameters:
         return SetParametersResult(successful=True)
 
 
-declare_table = DeclaredParameters  # of a node whose rows may all change at any time
+def declare_table(node: Node, table: Sequence[Parameter]) -> DeclaredParameters:
+    """Declare the rows of a node without a lifecycle: what is not live is read at its start."""
+    return DeclaredParameters(
+        node, [row if row.live else replace(row, at_start=True) for row in table]
+    )
+
+
 _AT_START = (
     "parameter {}: read at the start of the process; "
     "set it in YAML or on the command line, and start again"

@@ -44,8 +44,8 @@ def policy_parameters(
 ) -> PolicyParameters:
     """Work out the parameters of this policy; `present` are the values of now.
 
-    A value that somebody set stays, if the policy has that parameter at all; one that nobody
-    set is what YAML or the new policy say.
+    A value that was set stays, if the policy has that parameter at all; one that was not set is
+    what YAML or the new policy say.
     """
     problems: list[Any] = []
     elements = []
@@ -72,26 +72,9 @@ def policy_parameters(
         bad = parameters.override(row)[1]
         problems += [bad] if bad else []
         values[row.name] = _unless_set(parameters, row)
-    refused, warnings = unknown_keys(set(overrides), tuple(values), arguments)
+    refused, warnings = unknown_keys(set(overrides), tuple(values), arguments, parameters.node_name)
     problems += refused
     return PolicyParameters(values, problems, warnings, rows, leaving, kept)
-
-
-def values_to_reload_with(
-    parameters: DeclaredParameters, configured: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Present values of what is live or of the policy; of all else what `configure` was given.
-
-    The rest may be set while the node is inactive, and means nothing before the next configure:
-    a reload that took it would put another kind of ticker, or real commands, into a loop that was
-    made for what was before.
-    """
-    values = parameters.values()
-    for name in values:
-        is_of_policy = name.startswith(PREFIXES)
-        if name in configured and not is_of_policy and not parameters.row(name).live:
-            values[name] = configured[name]
-    return values
 
 
 def _unless_set(parameters: DeclaredParameters, row: Parameter) -> Any:
@@ -107,7 +90,7 @@ def live_values(
 ) -> dict[str, Any]:
     """Present values of the rows that may change while the policy runs, by name.
 
-    All others may be set while the node is inactive, and mean nothing before the next configure.
+    All others are what `configure` read: they cannot be set before *cleanup*.
 
     Args:
         parameters: the node's.

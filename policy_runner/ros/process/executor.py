@@ -14,6 +14,8 @@ from policy_runner.core.safety.loop_watch import LoopWatch
 
 _PERIOD_S = 0.25
 _MINUTE_NS = 60_000_000_000
+# What rclpy raises in its own service ~/change_state; the request is wrong, no callback has failed.
+_REFUSED_TRANSITION = "Failed to trigger lifecycle state machine transition"
 
 
 class ExecutorPulse:
@@ -61,7 +63,8 @@ class ExecutorThread:
         """End within the timeout; True when the thread is gone (it must be before exit)."""
         self._stopping.set()
         self._executor.shutdown(timeout_s)
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -74,6 +77,13 @@ class ExecutorThread:
                 if self._stopping.is_set():
                     return
                 self.exceptions += 1
+                if _REFUSED_TRANSITION in str(error):
+                    self._node.get_logger().warning(
+                        "a transition that this state does not allow was asked for; nothing "
+                        f"changed ({error})",
+                        throttle_duration_sec=1.0,
+                    )
+                    continue
                 pulse = getattr(self._node, "pulse", None)
                 if pulse is not None:
                     pulse.failed()

@@ -11,19 +11,19 @@ from typing import Any
 from rclpy.node import Node
 
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import Problem, Refusal, collect, refuse
-from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
+from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, SpecFile
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
-from policy_runner.robot.parameter_files import unknown_keys
+from policy_runner.robot.parameter_files import section_problems, unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
+from policy_runner.ros.inputs.checked_reader import checked_reader
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
 from policy_runner.ros.inputs.robot_description import robot_description
-from policy_runner.ros.messages.raw_reader import SlotReader
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.outputs.command_format import command_format
@@ -35,6 +35,7 @@ from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import policy_parameters
 from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions, LoopPorts
 from policy_runner.ros.runner.engine_wait import EngineWait
+from policy_runner.ros.runner.guard_link import GuardLink
 from policy_runner.ros.runner.kept_topics import KeptTopics
 from policy_runner.ros.runner.ticker import LockstepTicker, SimTimeTicker, Ticker, WallTicker
 
@@ -54,6 +55,7 @@ class ConnectedPolicy:
     status: StatusPublisher | None = None
     vectors: VectorPublisher | None = None
     estop: EstopInput | None = None  # the node's, from its first moment on: no press is lost
+    guard: GuardLink | None = None  # the node's
     tell_gains: Callable[[], Any] = lambda: None
     command_topic: str = ""
     _ticker: Ticker | None = None
@@ -102,7 +104,28 @@ class ConnectedPolicy:
     def _ports(self, ticker: Ticker) -> LoopPorts:
         assert self.commands is not None
         assert self.status is not None
-        return LoopPorts(ticker, self.inputs, self.commands, self.status, self.vectors, self.estop)
+        guard = self.guard.report if self.guard is not None else None
+        return LoopPorts(
+            ticker, self.inputs, self.commands, self.status, self.vectors, self.estop, guard
+        )
+
+    def tell_guard(self, keep: bool = False, settings: Settings | None = None) -> None:
+        """Tell the guard this policy's outputs and limits.
+
+        Args:
+            keep: the outputs of the policy before as well, during a reload.
+            settings: those that are about to be used; None: the present ones.
+        """
+        if self.guard is None or self.commands is None or self.status is None:
+            return
+        loop = self.config.loop
+        self.guard.tell(
+            self.commands.guarded_outputs(),
+            settings or self.pipeline.settings,
+            guarded=not (loop.dry_run or loop.lockstep),
+            estop_topics=self.estop.topics if self.estop is not None else (),
+            keep=keep,
+        )
 
     def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
         """What ticks for this policy; `repeat` answers once more, in lockstep."""
@@ -111,7 +134,7 @@ class ConnectedPolicy:
             return WallTicker(period_ns)
         if self.config.loop.lockstep:
             return LockstepTicker(self.node, period_ns, self.clock, self.inputs, repeat)
-        return SimTimeTicker(self.node, period_ns, self.clock)
+        return SimTimeTicker(self.node, period_ns, self.clock, self.inputs)
 
     def prepare_ticker(self, loop: ControlLoop) -> None:
         """Make what `take_over` will use, before it."""
@@ -146,7 +169,7 @@ class ConnectedPolicy:
         if but is None and self.status is not None:
             self.status.destroy()
         self.policy.model.close()
-        self.inputs, self.clock, self.estop = [], None, None
+        self.inputs, self.clock, self.estop, self.guard = [], None, None, None
         self.commands = self.status = self.vectors = None
 
 
@@ -155,6 +178,7 @@ def configure(
     parameters: DeclaredParameters,
     engine_wait: EngineWait,
     estop: EstopInput,
+    guard: GuardLink,
     arguments: list[str],
 ) -> ConnectedPolicy:
     """Read, check, load, warm up and connect.
@@ -164,6 +188,7 @@ def configure(
         parameters: the node's; those of the policy are declared among them.
         engine_wait: builds a missing engine where that is asked for.
         estop: the node's, which every policy uses.
+        guard: the node's.
         arguments: of the process, where the parameter files are named.
 
     Raises:
@@ -172,6 +197,7 @@ def configure(
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters.value("policy"), problems)
     warnings = declare_for_policy(parameters, spec_file, arguments, problems)
+    problems += estop.problems
     simulated = bool(node.get_parameter("use_sim_time").value)
     if spec_file is not None and not problems:
         config = robot_config(parameters.values(), spec_file.spec, (), simulated)
@@ -180,13 +206,18 @@ def configure(
     with collect(problems):
         values["robot_description"] = robot_description(node, values["limits.urdf"])
     loaded = bind_policy(spec_file, values, simulated, problems, warnings)
-    made = connect(node, loaded, estop)
+    made = connect(node, loaded, estop, guard)
     made.tell_gains()
+    made.tell_guard()
     return made
 
 
 def connect(
-    node: Node, loaded: LoadedPolicy, estop: EstopInput, before: ConnectedPolicy | None = None
+    node: Node,
+    loaded: LoadedPolicy,
+    estop: EstopInput,
+    guard: GuardLink,
+    before: ConnectedPolicy | None = None,
 ) -> ConnectedPolicy:
     """Make the topics of a loaded policy; those of the one before stay in use where they fit.
 
@@ -194,7 +225,7 @@ def connect(
         Refusal: with every problem that could be found, and nothing left behind.
     """
     topics = KeptTopics(node, before.topics if before is not None else None)
-    made = ConnectedPolicy(node, topics, loaded, estop=estop)
+    made = ConnectedPolicy(node, topics, loaded, estop=estop, guard=guard)
     try:
         _connect(made, before)
     except BaseException:
@@ -224,8 +255,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
     for name, slot in pipeline.slots.items():
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
-            reader = SlotReader(slot, message_type)
-            check_stamped(slot, config.inputs[name].strict_stamp)
+            reader = checked_reader(slot, message_type, config)
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
             made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
     if problems:
@@ -234,7 +264,9 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         clock = message_class("rosgraph_msgs/msg/Clock", "use_sim_time")
         made.clock = PolledSubscription(topics, clock, "/clock", input_qos(lockstep))
     if before is None:
-        made.status = StatusPublisher(made.node, period_ns)
+        made.status = StatusPublisher(
+            made.node, period_ns, made.guard.session if made.guard else ""
+        )
     else:  # of the node, not of a policy
         made.status = before.status
     if config.loop.publish_vectors:
@@ -256,6 +288,7 @@ def declare_for_policy(
 ) -> list[str]:
     """Declare what this policy adds, find misspelt keys; returns warnings."""
     overrides = list(parameters.overrides)
+    problems += section_problems(arguments, parameters.node_name, overrides)
     if spec_file is not None:
         given = policy_parameters(parameters, parameters.values(), spec_file, overrides, arguments)
         given.commit(parameters)
@@ -263,17 +296,6 @@ def declare_for_policy(
         return given.warnings
     # Without the policy nobody can say which inputs and joints there are.
     overrides = [name for name in overrides if not name.startswith(PREFIXES)]
-    refused, warned = unknown_keys(overrides, parameters.names, arguments)
+    refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]
     return warned
-
-
-def check_stamped(slot: InputSlot, strict: bool) -> None:
-    """A stamp can only be strict where there is one.
-
-    Raises:
-        Refusal: the message has no header.
-    """
-    if strict and not slot.stamped:
-        expected = f"false, since a {slot.spec.type} has no header"
-        raise refuse("", f"parameter inputs.{slot.name}.strict_stamp", expected, "true")

@@ -20,6 +20,7 @@ from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import SHORTEST_SILENCE_NS, Settings
 from policy_runner.core.timing import Window
 from policy_runner.ros.inputs.estop import EstopInput
+from policy_runner.ros.inputs.guard_report import GuardReport
 from policy_runner.ros.inputs.polling import PolledInput
 from policy_runner.ros.outputs.command_publisher import CommandPublisher
 from policy_runner.ros.outputs.heartbeat import StatusPublisher
@@ -31,6 +32,11 @@ _WINDOWS = (
     "input_to_action",  # age of the oldest input used, until its command was published
 )
 _ACKNOWLEDGED_WITHIN_S = 0.4
+_GUARD_MISSING = Fault(
+    Decision.HOLD,
+    Reason.GUARD_MISSING,
+    "policy_runner_guard is not heard: start it, or set safety.require_guard: false",
+)
 _PUBLISHED_WITHIN_S = 0.1
 
 
@@ -44,6 +50,7 @@ class LoopPorts:
     status: StatusPublisher  # the heartbeat ~/status
     vectors: VectorPublisher | None = None  # what went into the model and came out; None: unwanted
     estop: EstopInput | None = None  # ~/estop, drained before each step; None: there is none
+    guard: GuardReport | None = None  # heard with every heartbeat; None: nothing is heard of it
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class ControlLoop:
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._last_tick_ns = 0
         self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
+        self._beat = True  # the last tick sent a heartbeat
         self._left: npt.NDArray[np.float64] | None = None  # the command of the newest tick
         self._ended = threading.Lock()  # taken by who sends the last command, never given back
         self._publishing = threading.Lock()  # held while a command, or the last one, is published
@@ -187,6 +195,7 @@ class ControlLoop:
         self._status = ports.status
         self._vectors = ports.vectors
         self._estop = ports.estop
+        self._guard = ports.guard
 
     def answer_again(self) -> None:
         """Say once more what the last tick said."""
@@ -212,6 +221,8 @@ class ControlLoop:
                 now_ns = self._ticker.wait()
                 if now_ns is not None and not stopping():
                     self._tick(now_ns)
+                elif now_ns is None and self._arrival == "now":
+                    self._status.idle(self.pipeline.safety, self.ticks, self._last[1])
         except BaseException as error:  # noqa: BLE001 - kept for the executor, which reports it
             self.error = error
         finally:
@@ -233,6 +244,7 @@ class ControlLoop:
         if self._watch is not None:
             settings = self.pipeline.settings
             outer = self._watch.fault(time.monotonic_ns(), self._ticker.missed, settings)
+        outer = self._hear_guard() or outer
         step = self.pipeline.step(now_ns, outer, self._look_again)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if not self._publish(step.command, stamp_ns, now_ns, began_ns):
@@ -242,12 +254,43 @@ class ControlLoop:
             self._vectors.publish()
         quiet = self._left is None or self._dry_run
         self._last = (None if quiet else self._left, stamp_ns)
+        self._status.commanding = not quiet
         if not self._lockstep:
-            self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
+            self._beat = self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
         elif quiet:
             # In lockstep a status says "no command for this stamp", so it stays away otherwise.
             self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
         self._account(step, now_ns, published_ns, since_tick_ns)
+
+    def _is_silent(self) -> bool:
+        """Whether the guard has stopped the outputs by now: no heartbeat for too long."""
+        guard = self._guard
+        if guard is None or not self._status.commanding:
+            return False
+        silent_ns = time.monotonic_ns() - self._status.told_ns
+        return silent_ns > guard.silence_ns and guard.is_watching()
+
+    def _hear_guard(self) -> Fault | None:
+        """HOLD where the guard has stopped the outputs: from zero, as the guard commanded.
+
+        After a silence that the guard does not tolerate it has acted, even if its report is not
+        here yet: the middleware of a process that was suspended wakes up no sooner than this.
+        """
+        guard = self._guard
+        if guard is None:
+            return None
+        reason = ""
+        if self._beat and guard.drain():
+            reason = guard.reason
+        elif self._is_silent():
+            reason = f"no heartbeat for {(time.monotonic_ns() - self._status.told_ns) / 1e9:.2f} s"
+        if reason:
+            self.pipeline.stopped_by_guard()
+            self._commands.stopped_by_guard()
+            return Fault(Decision.HOLD, Reason.GUARD_ACTED, reason)
+        safety = self.pipeline.safety
+        required = self.pipeline.settings.require_guard and not safety.is_armed
+        return _GUARD_MISSING if required and not guard.is_present() else None
 
     def _look_again(self) -> int:
         """After an inference: hear ~/estop once more; the time by now on the loop's clock."""
@@ -276,7 +319,9 @@ class ControlLoop:
             pipeline = self.pipeline
             limits = pipeline.settings.limits
             age_ns = time.monotonic_ns() - began_ns
-            if age_ns > SHORTEST_SILENCE_NS and self._is_too_old(age_ns, now_ns):
+            if self._is_silent() or (
+                age_ns > SHORTEST_SILENCE_NS and self._is_too_old(age_ns, now_ns)
+            ):
                 self._left = pipeline.refuse_old(now_ns, age_ns)
             else:
                 why = self._commands.publish(command, stamp_ns, pipeline.manner, limits)
@@ -313,7 +358,7 @@ class ControlLoop:
     def _finish(self) -> None:
         """The defined last command: exempt from the rate limit, waited for until it has left.
 
-        After a failure the heartbeat says so as well, once; then it falls silent.
+        The heartbeat says so as well, once; then it falls silent, and the guard knows why.
         """
         if not self._ended.acquire(blocking=False):
             return
@@ -332,6 +377,8 @@ class ControlLoop:
                 self._publishing.release()
         if self.error is not None:
             self._fail(self.error)
+        self._status.commanding = False
+        if self.error is not None or not self._lockstep:
             with contextlib.suppress(BaseException):
                 self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
 

@@ -97,10 +97,12 @@ class RunnerDiagnostics:
             },
         )
 
-    def inputs(self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, estop: str) -> Any:
-        """How old and how frequent what the policy reads is; `estop`: why that is not heard."""
+    def inputs(
+        self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, further: Sequence[str]
+    ) -> Any:
+        """How old and how frequent what the policy reads is; `further` sentences are warnings."""
         values: dict[str, object] = {}
-        sentences: list[str] = [f"~/estop: {estop}"] if estop else []
+        sentences: list[str] = list(further)
         worst = 0.0
         for name, slot in pipeline.slots.items():
             figures = slot.ages.percentiles()
@@ -114,8 +116,15 @@ class RunnerDiagnostics:
             why = slot.silence or slot.fault
             if not seen and not why and pipeline.settings.inputs[name].on_stale != "zero":
                 why = slot.missing()
-            if why or slot.stamp_wrong:
-                sentences.append(f"{name}: {why or slot.stamp_fault}")
+            # Publishers with right stamps must not hide one with wrong ones between two reports.
+            stamps = f"{name} wrong stamps"
+            wrong = slot.stamp_wrong or slot.stamp_faults > self._last.get(stamps, (0, 0))[0]
+            self._last[stamps] = (slot.stamp_faults, now_ns)
+            why = why or (slot.stamp_fault if wrong else "")
+            if not why and slot.attitude is not None:
+                why = slot.attitude.text
+            if why:
+                sentences.append(f"{name}: {why}")
         values["input age p99 [ms]"] = worst / 1e6
         level = LEVEL_WARN if sentences else LEVEL_OK
         return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
@@ -142,9 +151,22 @@ class RunnerDiagnostics:
         )
 
     def safety(
-        self, pipeline: Pipeline, active: bool, dry_run: bool, unusable: int | None = None
+        self,
+        pipeline: Pipeline,
+        active: bool,
+        dry_run: bool,
+        unusable: int | None = None,
+        guard: Mapping[str, object] | None = None,
     ) -> Any:
-        """What is decided, and why; `unusable`: measurements that gave no effort, if any does."""
+        """What is decided, and why.
+
+        Args:
+            pipeline: decides.
+            active: whether the loop runs.
+            dry_run: whether the commands go to ~/dry_run.
+            unusable: measurements that gave no effort; None: no efforts are computed.
+            guard: what is known of the guard, as keys and values.
+        """
         safety = pipeline.safety
         level = {Decision.RUN: LEVEL_OK, Decision.SAFE_STOP: LEVEL_ERROR}.get(
             safety.decision, LEVEL_WARN
@@ -179,6 +201,7 @@ class RunnerDiagnostics:
                     f"limit hits {name}": int(n)
                     for name, n in zip(limit_names(pipeline.elements), hits, strict=True)
                 },
+                **(guard or {}),
                 "dry run": dry_run,
             },
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.runner.control_loop import ControlLoop
 
 
@@ -76,3 +77,16 @@ class Handover:
             self.message = f"{type(error).__name__}: {error}"
         finally:
             self._over.set()
+
+
+def swap(handover: Handover, take_over: Callable[[], None], timeout_s: float) -> None:
+    """Have the control thread continue with another policy, by `take_over`, and wait until it does.
+
+    Raises:
+        Refusal: it was not done, and will not be.
+    """
+    if not handover.ask(lambda: handover.carry_out(take_over), timeout_s):
+        within = f"within {timeout_s:g} s, got none (is the simulator paused?)"
+        raise Refusal([f"reload: expected a tick of the control loop {within}"])
+    if not handover.accepted:
+        raise Refusal([f"reload: expected a swap between two ticks, got {handover.message}"])

@@ -10,6 +10,7 @@ from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.runner.configure import ConnectedPolicy
 from policy_runner.ros.runner.control_loop import ControlLoop
+from policy_runner.ros.runner.guard_link import GuardLink
 
 
 class RunnerNode(LifecycleNode):
@@ -21,6 +22,7 @@ class RunnerNode(LifecycleNode):
 
     parameters: DeclaredParameters
     estop: EstopInput
+    guard: GuardLink
 
     @property
     @abstractmethod

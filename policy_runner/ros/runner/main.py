@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 
-from policy_runner.robot.parameter_files import early_value
 from policy_runner.ros.process.lifetime import (
+    ENDED_WELL,
+    GONE_WITHIN_S,
     NOT_IN_TIME,
+    START_REFUSED,
+    EndRequest,
     end_on_signal,
+    force_end_after,
     ignore_further_signals,
     prefer_udp,
-    with_usable_log,
 )
-from policy_runner.ros.process.realtime import prepare_process
 from policy_runner.ros.process.stderr import PrivateStderr
 
 NODE_NAME = "policy_runner"
@@ -28,9 +29,9 @@ _END_WITHIN_S = 1.6
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; the exit code says why it ended so (`ending`)."""
+    """Run until a signal asks for the end; the exit code says why it ended so (`lifetime`)."""
     arguments = sys.argv if args is None else ["policy_runner", *args]
-    ended = end_on_signal()
+    ended = end_on_signal(at_once=True)
     stderr = PrivateStderr()
     try:
         code = _run(arguments, ended)
@@ -43,7 +44,10 @@ def main(args: list[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: list[str], ended: threading.Event) -> int:
+def _run(arguments: list[str], ended: EndRequest) -> int:
+    from policy_runner.robot.parameter_files import early_value
+    from policy_runner.ros.process.realtime import prepare_process
+
     def early(key: str, default: object) -> object:
         return early_value(arguments, NODE_NAME, key, default)
 
@@ -60,20 +64,25 @@ def _run(arguments: list[str], ended: threading.Event) -> int:
     prefer_udp()
 
     import rclpy
-    from rclpy.signals import SignalHandlerOptions
 
     from policy_runner.ros.process.executor import ExecutorThread
+    from policy_runner.ros.process.start import start_ros
     from policy_runner.ros.runner.node import PolicyRunner
 
-    with_log = with_usable_log(arguments)
-    rclpy.init(args=with_log, signal_handler_options=SignalHandlerOptions.NO)
+    ended.at_once = False
+    if ended.is_set():
+        return ENDED_WELL
+    if not start_ros(NODE_NAME, arguments):
+        return START_REFUSED
     node = PolicyRunner(granted, arguments)
     executor = ExecutorThread(node)
-    executor.start()
-    ended.wait()
+    if not ended.is_set():
+        executor.start()
+        ended.wait()
     # Bounded together, so that it is gone within 2 s: what one does not need is the other's, such
     # as an executor's that is still importing and configuring.
     begin = time.monotonic()
+    force_end_after(GONE_WITHIN_S)
     stopped = node.end(timeout_s=0.8)
     left_s = _END_WITHIN_S - (time.monotonic() - begin)
     served = executor.stop(timeout_s=max(0.2, left_s / 2))  # which takes it twice at most

@@ -6,6 +6,7 @@ The node serves; the control thread (`control_loop`) works. Nothing here runs in
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, configure
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.engine_wait import EngineWait
+from policy_runner.ros.runner.guard_link import GuardLink
 from policy_runner.ros.runner.interface import RunnerNode
 from policy_runner.ros.runner.reload import Reload
 from policy_runner.ros.runner.reports import RunnerReports
@@ -32,6 +34,7 @@ from policy_runner.ros.runner.services import RunnerServices
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STOP_TIMEOUT_S = 1.5
 _SILENCE_PERIOD_S = 1.0
+_LOOK_PERIOD_S = 0.25
 
 
 class PolicyRunner(RunnerNode):
@@ -47,7 +50,7 @@ class PolicyRunner(RunnerNode):
         self._loop: ControlLoop | None = None
         self._problems: list[str] = []
         self.parameters = DeclaredParameters(
-            self, TABLE, may_change=lambda: self._loop is None, check=self._take_live
+            self, TABLE, may_change=lambda: self._configured is None, check=self._take_live
         )
         self.engine_wait = EngineWait(self)
         self._reports = RunnerReports(self, self.parameters, self._granted)
@@ -58,10 +61,15 @@ class PolicyRunner(RunnerNode):
         explain = lambda: self._reports.explain_silence(self._configured)  # noqa: E731
         self.create_timer(_SILENCE_PERIOD_S, explain, clock=steady)
         self.pulse = ExecutorPulse(self)
-        self.operator, self.estop = Operator(), EstopInput(self)  # whatever policy there is
-        RunnerServices(self)
+        self.guard = GuardLink(self)
+        # Whatever policy there is.
+        self.estop = EstopInput(self, self.parameters.value("estop.topics"))
+        self.operator = Operator(self.estop.sources)
+        self.create_timer(_LOOK_PERIOD_S, self._look_around, clock=steady)
+        RunnerServices(self, self._reports.story.answered)
         self.reload = Reload(self, self._arguments)
         self._ending = False
+        self._starting = threading.Lock()  # whoever comes first: the loop's start, or `end`
         self._exit_code = ENDED_WELL
         self._refused = False  # autostart was, and nobody has activated since
         self._start_timer = None
@@ -146,7 +154,9 @@ class PolicyRunner(RunnerNode):
     def _configure(self) -> None:
         self.free()
         self._problems = []
-        made = configure(self, self.parameters, self.engine_wait, self.estop, self._arguments)
+        made = configure(
+            self, self.parameters, self.engine_wait, self.estop, self.guard, self._arguments
+        )
         self.adopt(made)
         for warning in made.policy.warnings:
             self.get_logger().warning(warning)
@@ -161,20 +171,23 @@ class PolicyRunner(RunnerNode):
         made = self._configured
         if made is None:
             raise Refusal(["activate: expected a configured node, got none; configure first"])
-        if self._ending:
-            raise Refusal(["activate: expected a process that goes on, got one that ends"])
         made.pipeline.settings = made.policy.settings_with(
             live_values(self.parameters, made.values)
         )
         priority = self.parameters.value("realtime.priority")
-        self._loop = made.make_loop(
+        loop = made.make_loop(
             lambda: prepare_control_thread(priority, self._granted), self.pulse.watch
         )
         self._reports.begin(made)
+        self.estop.loss_is_press = not made.config.loop.simulated
         # What configure made stays: the collector need not walk through it in a tick.
         gc.collect()
         gc.freeze()
-        self._loop.start()
+        with self._starting:
+            if self._ending:
+                raise Refusal(["activate: expected a process that continues, got one that ends"])
+            self._loop = loop
+            loop.start()
         self._refused = False
 
     def _stop_loop(self, timeout_s: float) -> bool:
@@ -187,6 +200,8 @@ class PolicyRunner(RunnerNode):
         gc.unfreeze()  # or what was frozen, a model among it, would stay for ever
         # The last figures, while there is a loop to tell of.
         self._report()
+        made = self._configured
+        self._reports.story.tell(made.pipeline.safety if made else None, self.operator)
         if loop.last_command_acknowledged is False:
             self.get_logger().warning("the last command was not acknowledged by every receiver")
         self._loop = None
@@ -205,7 +220,8 @@ class PolicyRunner(RunnerNode):
 
         What configure made is freed after the executor has ended (`free`).
         """
-        self._ending = True
+        with self._starting:  # from here on no loop starts, and one that runs is known
+            self._ending = True
         self.engine_wait.cancel()
         loop = self._loop
         if loop is not None and loop.error is not None:
@@ -236,17 +252,28 @@ class PolicyRunner(RunnerNode):
         made, loop = self._configured, self._loop
         if made is None or not changed:
             return ""
-        if "policy" in changed and loop is not None:
+        if "policy" in changed:
             if len(changed) > 1:
-                return "parameter policy: while active, set it by itself"
+                return "parameter policy: once the node is configured, set it by itself"
             return self.reload.take(changed["policy"])
         try:
             settings = made.policy.settings_with(live_values(self.parameters, made.values, changed))
         except Refusal as refusal:
             return "; ".join(str(problem) for problem in refusal.problems)
+        for name, slot in made.pipeline.slots.items():
+            if settings.inputs[name].strict_stamp and not slot.stamped:
+                expected = f"false, since a {slot.spec.type} has no header"
+                return f"parameter inputs.{name}.strict_stamp: expected {expected}, got true"
         if loop is not None:  # otherwise they come with the next activation
             loop.swap_settings(settings, made.pipeline)
+            made.tell_guard(settings=settings)
         return ""
 
     def _report(self) -> None:
         self._reports.publish(self._configured, self._loop, self._problems)
+
+    def _look_around(self) -> None:
+        running = self._loop is not None and self._loop.running
+        self._reports.look_around(
+            self._configured, running, self.estop, self.operator, self.pulse.watch
+        )

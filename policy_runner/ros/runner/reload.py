@@ -17,14 +17,10 @@ from std_srvs.srv import Trigger
 from policy_runner.core.errors import Refusal
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.ros.inputs.polling import PolledInput
-from policy_runner.ros.parameters.of_policy import (
-    PolicyParameters,
-    policy_parameters,
-    values_to_reload_with,
-)
+from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
 from policy_runner.ros.process.realtime import prepare_working_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, connect
-from policy_runner.ros.runner.handover import Handover
+from policy_runner.ros.runner.handover import Handover, swap
 from policy_runner.ros.runner.interface import RunnerNode
 from policy_runner.ros.runner.kept_topics import Left, wait_for
 
@@ -51,11 +47,7 @@ class Attempt:
         self._before = before
         self._loop = node.loop
         self._present: dict[str, Any] = node.parameters.values()
-        self._given, self._simulated = self._present, bool(node.get_parameter("use_sim_time").value)
-        if self._loop is not None:
-            # The running policy has these values; what was set since then waits for a configure.
-            self._given = values_to_reload_with(node.parameters, self._before.values)
-            self._simulated = self._before.config.loop.simulated
+        self._simulated = self._before.config.loop.simulated
         self._overrides = list(node.parameters.overrides)
         self._arguments = arguments
         self._plan: PolicyParameters | None = None
@@ -82,7 +74,7 @@ class Attempt:
                 raise Refusal(problems)
             parameters = self._node.parameters
             plan = policy_parameters(
-                parameters, self._given, spec_file, self._overrides, self._arguments
+                parameters, self._present, spec_file, self._overrides, self._arguments
             )
             plan.values["policy"] = self.path
             # What was heard when configuring, where the limits come from a topic.
@@ -116,7 +108,10 @@ class Attempt:
             if self._refusal is not None or self._loaded is None:
                 raise self._refusal or Refusal(["reload: nothing was loaded"])
             loaded, self._loaded = self._loaded, None
-            self._connected = connect(self._node, loaded, self._node.estop, self._before)
+            self._connected = connect(
+                self._node, loaded, self._node.estop, self._node.guard, self._before
+            )
+            self._connected.tell_guard(keep=True)
             self._begin_to_hear(self._connected)
         if not self._heard(self._connected):
             return None
@@ -177,7 +172,11 @@ class Attempt:
             connected.status.set_period(connected.pipeline.settings.period_ns)
         # The new one runs: whatever fails from here on is told, and nothing of it is undone.
         self._connected = None
-        for what, do in (("~/joint_gains", connected.tell_gains), ("parameters", self._commit)):
+        for what, do in (
+            ("~/joint_gains", connected.tell_gains),
+            ("~/outputs", connected.tell_guard),
+            ("parameters", self._commit),
+        ):
             try:
                 do()
             except Exception as error:  # noqa: BLE001 - see above
@@ -216,6 +215,7 @@ class Attempt:
             self._loaded.model.close()
         if connected is None:
             return
+        before.tell_guard()
         undone = threading.Event()
 
         def undo() -> None:
@@ -234,17 +234,8 @@ class Attempt:
             connected.destroy(but=before)
 
 
-def swap(handover: Handover, take_over: Callable[[], None], timeout_s: float) -> None:
-    """Have the control thread continue with another policy, by `take_over`, and wait until it does.
-
-    Raises:
-        Refusal: it was not done, and will not be.
-    """
-    if not handover.ask(lambda: handover.carry_out(take_over), timeout_s):
-        within = f"within {timeout_s:g} s, got none (is the simulator paused?)"
-        raise Refusal([f"reload: expected a tick of the control loop {within}"])
-    if not handover.accepted:
-        raise Refusal([f"reload: expected a swap between two ticks, got {handover.message}"])
+def _always() -> bool:
+    return True
 
 
 _LOOK_AGAIN_S = 0.005

@@ -12,14 +12,21 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
 from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.safety.loop_watch import LoopWatch
+from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
+from policy_runner.ros.diagnostics.story import Story
+from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.graph import deaf_receivers, explain_silence
+from policy_runner.ros.inputs.participants import Participants
 from policy_runner.ros.messages.serialized import stamp_parts
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.configure import ConnectedPolicy
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
+
+_LOOKS_PER_QUERY = 2  # of other participants
 
 
 class RunnerReports:
@@ -33,6 +40,12 @@ class RunnerReports:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._refusals_logged = 0
         self._late_before = 0
+        self.story = Story(
+            node.get_logger(), lambda: float(parameters.value("diagnostics.log_interval"))
+        )
+        self._participants = Participants(node)
+        self._estop_says: list[str] = []
+        self._looks = 0
         self.log_refusals()
 
     def begin(self, connected: ConnectedPolicy) -> None:
@@ -65,6 +78,45 @@ class RunnerReports:
                 "" if heard else explain_silence(self._node, subscription, slot.spec.type)
             )
 
+    def look_around(
+        self,
+        connected: ConnectedPolicy | None,
+        running: bool,
+        estop: EstopInput,
+        operator: Operator,
+        watch: LoopWatch,
+    ) -> None:
+        """Look at the other participants, and write what happened to the log; 4 times a second.
+
+        Args:
+            connected: the present policy.
+            running: whether a control thread takes the emergency stop.
+            estop: the node's.
+            operator: the node's; told what forbids arming.
+            watch: the loop's; told who else commands.
+        """
+        if not running:
+            estop.drain(operator)
+        self._estop_says = estop.look()
+        others, story = self._participants, self.story
+        self._looks += 1
+        if connected is None or connected.commands is None:
+            others.close()
+        elif self._looks % _LOOKS_PER_QUERY == 0:
+            rules = connected.pipeline.settings.inputs
+            others.look(
+                connected.commands.publishers, connected.inputs, rules, self._could_not_look
+            )
+        watch.commanders = others.commanders
+        operator.forbid("second commander", others.commanders)
+        story.tell(connected.pipeline.safety if connected is not None else None, operator)
+        story.found("emergency stop", self._estop_says)
+        story.found("commands", [others.commanders] if others.commanders else [])
+        story.found("inputs", others.of_inputs)
+
+    def _could_not_look(self, text: str) -> None:
+        self._node.get_logger().error(text, throttle_duration_sec=60.0)
+
     def publish(
         self, connected: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
     ) -> None:
@@ -86,36 +138,36 @@ class RunnerReports:
         )
         statuses = [
             texts.model(connected.policy.description),
-            texts.safety(connected.pipeline, active, dry_run, unusable),
+            texts.safety(connected.pipeline, active, dry_run, unusable, _guard_values(connected)),
         ]
         if loop is None:
             return statuses
         self._report_deaf_receivers(connected, statuses[-1])
+        _warn(statuses[-1], self._participants.commanders)
         self._log(connected, loop)
         now_ns = time.monotonic_ns()
 
         self.explain_silence(connected)
-        estop = connected.estop.silence() if connected.estop is not None else ""
+        further = [*self._estop_says, *self._participants.of_inputs]
         missed_warn = self._parameters.value("diagnostics.missed_warn")
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
-            texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, estop),
+            texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, further),
             texts.inference(loop, connected.policy.model.provider),
         ]
         return statuses
 
     def _report_deaf_receivers(self, connected: ConnectedPolicy, safety: DiagnosticStatus) -> None:
         if connected.commands is not None:
-            deaf = deaf_receivers(self._node, connected.commands.publishers)
-            if deaf:
-                safety.level = max(safety.level, bytes([LEVEL_WARN]))
-                safety.message = f"{safety.message}; {deaf}"
+            _warn(safety, deaf_receivers(self._node, connected.commands.publishers))
 
     def _log(self, connected: ConnectedPolicy, loop: ControlLoop) -> None:
         self.log_refusals()
         logger = self._node.get_logger()
         interval = self._parameters.value("diagnostics.log_interval")
         for line in connected.policy.model.take_log():
+            logger.warning(line)
+        for line in connected.guard.news() if connected.guard is not None else ():
             logger.warning(line)
         if loop.error is not None:
             logger.error(
@@ -131,3 +183,18 @@ class RunnerReports:
                 f"{settings.period_ns * settings.decimation / 1e6:g} ms",
                 throttle_duration_sec=interval,
             )
+
+
+def _warn(status: DiagnosticStatus, sentence: str) -> None:
+    """Add a sentence to a status, which is a warning then at least."""
+    if sentence:
+        status.level = max(status.level, bytes([LEVEL_WARN]))
+        status.message = f"{status.message}; {sentence}"
+
+
+def _guard_values(connected: ConnectedPolicy) -> dict[str, object]:
+    if connected.guard is None:
+        return {}
+    report = connected.guard.report
+    there = "watches" if report.is_present() else "not heard"
+    return {"guard": there, "stopped by the guard": report.acts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from std_srvs.srv import Trigger
@@ -12,18 +13,21 @@ from policy_runner.ros.runner.interface import RunnerNode
 
 _ANSWER_WITHIN_S = 0.5
 _Work = Callable[[ControlLoop, Handover], None]  # called by the control thread
+Told = Callable[[str, bool, str], None]  # the service, whether it was accepted, the answer
 _Serve = Callable[[Trigger.Request, Trigger.Response], Trigger.Response]
 
 
 class RunnerServices:
     """`~/arm`, `~/disarm`, `~/reset` of the node."""
 
-    def __init__(self, node: RunnerNode) -> None:
+    def __init__(self, node: RunnerNode, told: Told) -> None:
+        """`told` gets every answer, for the log."""
         self._node = node
+        self._told = told
         for name, work in (("arm", _arm), ("disarm", _disarm), ("reset", _reset)):
-            node.create_service(Trigger, f"~/{name}", self._serving(work))
+            node.create_service(Trigger, f"~/{name}", self._serving(f"~/{name}", work))
 
-    def _serving(self, work: _Work) -> _Serve:
+    def _serving(self, name: str, work: _Work) -> _Serve:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             loop = self._node.loop
             if loop is None:
@@ -41,6 +45,7 @@ class RunnerServices:
                         f"no answer within {_ANSWER_WITHIN_S:g} s, withdrawn: the control loop "
                         "does not tick (is the simulator paused?)"
                     )
+            self._told(name, response.success, response.message)
             return response
 
         return serve
@@ -48,12 +53,14 @@ class RunnerServices:
 
 def _arm(loop: ControlLoop, handover: Handover) -> None:
     # The next step answers: it knows what speaks against arming.
-    loop.pipeline.operator.ask_to_arm(handover.answer)
+    pipeline = loop.pipeline
+    quiet_ns = pipeline.settings.estop_quiet_ns
+    pipeline.operator.ask_to_arm(handover.answer, time.monotonic_ns(), quiet_ns)
 
 
 def _disarm(loop: ControlLoop, handover: Handover) -> None:
     # Also after it was withdrawn: stopping late is better than not at all.
-    loop.pipeline.safety.disarm()
+    loop.pipeline.operator.disarm(loop.pipeline.safety)
     handover.answer(True, "disarmed: call ~/arm to go on")
 
 

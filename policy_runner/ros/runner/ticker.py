@@ -11,10 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock
 
+from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.core.inputs.joints import NEVER
-from policy_runner.ros.inputs.polling import MessageWait, PolledInput, PolledSubscription
+from policy_runner.ros.inputs.polling import (
+    MOST_TAKES,
+    MessageWait,
+    PolledInput,
+    PolledSubscription,
+)
+from policy_runner.ros.messages.raw_reader import header_stamp_ns
 
 # How long a wait may last before the caller gets to look whether it should stop.
 _LONGEST_WAIT_NS = 50_000_000
@@ -106,6 +112,7 @@ class _ClockTicker:
         self.missed = 0
         self.jumped = False
         self.wake_up_error_ns = 0
+        self.damaged = 0  # messages of /clock that are none
         self._messages = MessageWait(node.context, [clock])
 
     def start(self) -> None:
@@ -124,17 +131,32 @@ class _ClockTicker:
         self._messages.wait(_LONGEST_WAIT_NS)
 
     def _take_clock(self) -> bool:
-        """Read /clock to its newest; True when a message was there. Notes jumps."""
+        """Read /clock to its newest; True when a message was there. Notes jumps.
+
+        At most as many as a queue holds: a publisher that is faster than this loop reads must not
+        keep it here.
+        """
         got = False
-        while (taken := self._clock.take()) is not None:
-            message: Clock = taken[0]
-            at = message.clock.sec * 1_000_000_000 + message.clock.nanosec
+        for _ in range(MOST_TAKES):
+            taken = self._clock.take_raw()
+            if taken is None:
+                break
+            raw, info = taken
+            try:
+                at = header_stamp_ns(raw)  # a Clock is what a header begins with: its stamp
+            except Unreadable:
+                self.damaged += 1
+                continue
             if self.now_ns != NEVER and (at < self.now_ns or at - self.now_ns > self._jump_ns):
                 self.jumped = True
                 self._due_ns = at
+                self._note_jump(at, info["received_timestamp"])
             self.now_ns = at
             got = True
         return got
+
+    def _note_jump(self, at_ns: int, wall_ns: int) -> None:
+        """Time jumped to `at_ns`, by a message that was received at `wall_ns`, wall time."""
 
     @property
     def _jump_ns(self) -> int:
@@ -159,6 +181,21 @@ class _ClockTicker:
 
 class SimTimeTicker(_ClockTicker):
     """Ticks as /clock passes each deadline. A paused clock: no ticks, and no faults either."""
+
+    def __init__(
+        self,
+        node: Node,
+        period_ns: int,
+        clock: PolledSubscription,
+        inputs: Sequence[PolledInput] = (),
+    ) -> None:
+        super().__init__(node, period_ns, clock)
+        self._inputs = inputs
+
+    def _note_jump(self, at_ns: int, wall_ns: int) -> None:
+        # What waits in the queues is from the time before; on arrival it would be as good as new.
+        for one in self._inputs:
+            one.leave_out_before(wall_ns)
 
     def look(self) -> int:
         """The newest time of /clock [ns]."""
@@ -217,6 +254,9 @@ class LockstepTicker(_ClockTicker):
         clock_came = self._take_clock()
         for one in self._inputs:
             one.drain(self.now_ns, arrival="stamp")
+            if self.jumped:
+                # Single joints may still be from a time that has not come yet.
+                one.slot.forget_later_than(self.now_ns)
         if self.now_ns == NEVER or any(o.slot.stamp_ns != self.now_ns for o in self._inputs):
             return None
         if self.now_ns == self._stepped_ns:

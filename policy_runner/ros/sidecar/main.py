@@ -3,52 +3,61 @@
 from __future__ import annotations
 
 import sys
-import threading
 
 from policy_runner.ros.process.lifetime import (
+    ENDED_WELL,
+    GONE_WITHIN_S,
+    START_REFUSED,
+    EndRequest,
     end_on_signal,
+    force_end_after,
     ignore_further_signals,
     prefer_udp,
-    with_usable_log,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 
-_END_S = 1.0
+NODE_NAME = "jetson_diagnostics"
+_END_S = 0.7  # which the executor takes twice at most
+_HUNG = 1  # a callback did not end in time
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; 0, or 1 when a callback did not end in time."""
-    prefer_udp()
+    """Run until a signal; 0, 1 when a callback did not end in time, 2 for wrong arguments."""
     # rclpy's own handlers would shut the context down below the executor's feet.
-    ended = end_on_signal()
+    ended = end_on_signal(at_once=True)
+    prefer_udp()
     stderr = PrivateStderr()
     try:
-        return _run(args, ended)
+        return _run(sys.argv if args is None else [NODE_NAME, *args], ended)
     finally:
         stderr.close()
         ignore_further_signals()
 
 
-def _run(args: list[str] | None, ended: threading.Event) -> int:
+def _run(arguments: list[str], ended: EndRequest) -> int:
     import rclpy
-    from rclpy.signals import SignalHandlerOptions
 
     from policy_runner.ros.process.executor import ExecutorThread
+    from policy_runner.ros.process.start import start_ros
     from policy_runner.ros.sidecar.node import JetsonDiagnostics
 
-    arguments = with_usable_log(sys.argv if args is None else args)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    ended.at_once = False
+    if ended.is_set():
+        return ENDED_WELL
+    if not start_ros(NODE_NAME, arguments):
+        return START_REFUSED
     node = JetsonDiagnostics()
     executor = ExecutorThread(node)
     node.start()
     executor.start()
     ended.wait()
+    force_end_after(GONE_WITHIN_S, _HUNG)
     served = executor.stop(_END_S)
     node.stop()
     if served:
         node.destroy_node()
     rclpy.try_shutdown()
-    return 0 if served else 1
+    return ENDED_WELL if served else _HUNG
 
 
 if __name__ == "__main__":

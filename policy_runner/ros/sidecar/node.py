@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from policy_runner.ros.diagnostics.listener import diagnostics_builder
 from policy_runner.ros.diagnostics.status import LEVEL_WARN, level_number, make_status
 from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.ros.sidecar.command_watch import CommandWatch
@@ -54,12 +55,14 @@ class JetsonDiagnostics(Node):
             deadline_ns=int(values["read_deadline"] * 1e9),
         )
         self._output = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._build = diagnostics_builder()
         # Best effort hears every publisher and can never hold one up.
         self.create_subscription(
             DiagnosticArray,
             "/diagnostics",
             self._on_diagnostics,
             QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT),
+            raw=True,
         )
         # Steady time: with use_sim_time and a paused simulator the host still gets hot.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -123,9 +126,9 @@ class JetsonDiagnostics(Node):
         ]
         self._output.publish(message)
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+    def _on_diagnostics(self, data: bytes) -> None:
         now = time.monotonic_ns()
-        for status in message.status:
+        for status in self._build(data):
             # A cheap test first: this callback sees every node's statuses.
             if self._statuses.prefix in status.name:
                 values = {pair.key: pair.value for pair in status.values}

@@ -1,4 +1,4 @@
-"""Parameters of `jetson_diagnostics`; all of them may change at any time."""
+"""Parameters of `jetson_diagnostics`: live ones at any time, the others at its start."""
 
 from __future__ import annotations
 

@@ -1,56 +1,67 @@
-"""Executable `simulated_robot`: one process, ends on SIGINT or SIGTERM with its report written."""
+"""Executable `simulated_robot`: one process, ends on a signal with its report written."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from importlib.util import find_spec
 
 from policy_runner.ros.process.lifetime import (
+    ENDED_WELL,
+    GONE_WITHIN_S,
+    START_REFUSED,
+    EndRequest,
     end_on_signal,
+    force_end_after,
     ignore_further_signals,
-    with_usable_log,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 
-_END_S = 1.0
+NODE_NAME = "simulated_robot"
+_END_S = 1.5
+_FAILED = 1
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the simulated robot until its duration is over or a signal comes; the exit status."""
+    # rclpy's own handlers would shut the context down before the last message.
+    ended = end_on_signal(at_once=True)
     if find_spec("mujoco") is None:
         _tell("the module mujoco is missing; pip install 'policy_runner[sim]'")
-        return 1
-    # rclpy's own handlers would shut the context down before the last message.
-    ended = end_on_signal()
+        return _FAILED
     stderr = PrivateStderr()
     try:
-        return _run(sys.argv if args is None else ["simulated_robot", *args], ended)
+        return _run(sys.argv if args is None else [NODE_NAME, *args], ended)
     finally:
         stderr.close()
         ignore_further_signals()
 
 
-def _run(argv: list[str], ended: threading.Event) -> int:
+def _run(argv: list[str], ended: EndRequest) -> int:
     import rclpy
     import rclpy.utilities
-    from rclpy.signals import SignalHandlerOptions
 
     from policy_runner.ros.process.executor import ExecutorThread
+    from policy_runner.ros.process.start import start_ros
     from policy_runner.ros.simulated_robot.node import SimulatedRobot
 
-    viewer = "--viewer" in rclpy.utilities.remove_ros_args(argv)[1:]
-    rclpy.init(
-        args=with_usable_log([*argv, *(["--ros-args", "-p", "viewer:=true"] if viewer else [])]),
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    ended.at_once = False
+    if ended.is_set():
+        return ENDED_WELL
+    # `--viewer`, which is no argument of ROS, stands for the parameter.
+    viewer = "--viewer" in argv[1:]
+    words = [word for word in argv if word != "--viewer"]
+    words += ["--ros-args", "-p", "viewer:=true"] if viewer else []
+    if not start_ros(NODE_NAME, words):
+        return START_REFUSED
     try:
         node = SimulatedRobot()
     except ValueError as error:
         for line in str(error).splitlines():
             _tell(line)
         rclpy.utilities.try_shutdown()
-        return 1
+        return _FAILED
     failures: list[BaseException] = []
 
     def simulate() -> None:
@@ -66,9 +77,12 @@ def _run(argv: list[str], ended: threading.Event) -> int:
     executor.start()
     simulation.start()
     ended.wait()
+    force_end_after(GONE_WITHIN_S, _FAILED)
+    until = time.monotonic() + _END_S
     node.stop()
-    simulation.join(_END_S)
-    gone = executor.stop(_END_S) and not simulation.is_alive()
+    simulation.join(_END_S / 2)
+    # Which it takes twice at most.
+    gone = executor.stop((until - time.monotonic()) / 2) and not simulation.is_alive()
     if not gone:
         failures.append(TimeoutError(f"its threads did not end within {_END_S:g} s"))
     try:
@@ -81,11 +95,11 @@ def _run(argv: list[str], ended: threading.Event) -> int:
     if gone:
         node.destroy_node()
     rclpy.utilities.try_shutdown()
-    return 1 if node.error or failures else 0
+    return _FAILED if node.error or failures else ENDED_WELL
 
 
 def _tell(sentence: str) -> None:
-    sys.stderr.write(f"simulated_robot: {sentence}\n")
+    sys.stderr.write(f"{NODE_NAME}: {sentence}\n")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def test_one_joint_that_stays_away_stops_the_run(tmp_path: Path) -> None:
     rig.joints("joints", 150 * MS, ["a"], velocity=[1.0])
     assert rig.pipeline.step(150 * MS).decision is Decision.HOLD
     assert rig.pipeline.safety.reason is Reason.INPUT_STALE
-    assert rig.pipeline.safety.detail == "joints: 0.150 s old"
+    assert rig.pipeline.safety.detail == "joints: velocity of b: 0.150 s old"
 
 
 def test_not_a_number_of_a_joint_is_a_fault_until_the_next_number(tmp_path: Path) -> None:

@@ -327,3 +327,41 @@ def test_gravity_of_before_tips_nobody(tmp_path: Path, how: str) -> None:
     _imu(rig, 3, 0)
     rig.joints("joints", 3, ["a", "b"], velocity=[0, 0])
     assert rig.pipeline.step(3).decision is Decision.RUN
+
+
+@pytest.mark.parametrize(
+    ("choice", "decision"), [("hold", Decision.HOLD), ("safe_stop", Decision.SAFE_STOP)]
+)
+def test_a_second_commander_stops_where_it_is_asked_for(choice: str, decision: Decision) -> None:
+    watch, settings = LoopWatch(), _settings()
+    watch.begin(0)
+    watch.commanders = "/joint_commands is published by /other, too"
+    assert watch.fault(1, 0, settings) is None
+    asked = dataclasses.replace(settings, second_commander=choice)
+    assert watch.fault(2, 0, asked) == (decision, Reason.SECOND_COMMANDER, watch.commanders)
+    watch.commanders = ""
+    assert watch.fault(3, 0, asked) is None
+
+
+def test_the_joints_that_fell_silent_are_named(tmp_path: Path) -> None:
+    terms = [term("joint_position", input="joints"), term("joint_velocity", input="joints")]
+    content = spec_content(
+        observation=[{"tensor": "obs", "terms": terms, "normalization": "none"}],
+    )
+    rig = make_rig(tmp_path, content, size=4)
+
+    def step(at_ms: int, names: list[str], **values: list[float]) -> str:
+        if names:
+            rig.joints("joints", at_ms * MS, names, **values)
+        rig.pipeline.step(at_ms * MS)
+        return rig.pipeline.safety.detail
+
+    both = {"position": [0.0, 0.0], "velocity": [0.0, 0.0]}
+    one = {"position": [0.0], "velocity": [0.0]}
+    assert step(10, ["a", "b"], **both) == ""
+    assert step(90, ["a"], **one) == ""
+    assert step(140, ["a"], **one) == "joints: position of b, velocity of b: 0.130 s old"
+    assert step(150, ["a", "b"], position=[0.0, 0.0]) == "joints: velocity of b: 0.140 s old"
+    assert step(241, ["a", "b"], position=[0.0, 0.0]) == "joints: every velocity: 0.231 s old"
+    step(250, ["a", "b"], **both)
+    assert step(400, []) == "joints: 0.150 s old"

@@ -137,7 +137,36 @@ def test_another_topic_and_another_commander_are_seen(
     path = write_policy(tmp_path)
     assert check(path, namespace, "--topic", "joints=elsewhere") == 0
     said = capsys.readouterr().out
-    assert f"{namespace}/joint_commands: already commanded by peer" in said
+    assert f"{namespace}/joint_commands: already commanded by {namespace}/peer" in said
     assert f"{namespace}/joint_commands: nobody listens to it" in said
     assert check(path, namespace, "--topic", "joint=elsewhere") == 1
     assert "--topic joint: expected an input (joints, command)" in capsys.readouterr().err
+
+
+def test_other_participants_are_named(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    """Two publishers of one joint, a command of another type, and one that comes too rarely."""
+    from geometry_msgs.msg import Twist
+    from sensor_msgs.msg import JointState
+
+    zeros = JointState(name=["left_joint", "right_joint"], velocity=[0.0, 0.0])
+    peer.feed(100.0)
+    other = peer.node.create_publisher(JointState, "joint_states", 10)
+    twist = peer.publisher(Twist, "cmd_vel")
+    timers = [
+        peer.node.create_timer(0.02, lambda: other.publish(zeros)),
+        peer.node.create_timer(0.7, lambda: twist.publish(Twist())),
+    ]
+    path = write_policy(tmp_path)
+    assert check(path, namespace) == 1
+    expected = "set inputs.command.type: geometry_msgs/msg/Twist"
+    assert expected in capsys.readouterr().err
+    params = write_parameters(tmp_path / "p.yaml", inputs__command__type="geometry_msgs/msg/Twist")
+    assert check(path, namespace, "--params", str(params), "--wait", "4") == 0
+    said = capsys.readouterr().out
+    assert f"two publishers of {namespace}/joint_states send left_joint, right_joint" in said
+    assert f"({namespace}/peer)" in said
+    assert "inputs.command: a message every 0.7 s, more slowly than its max_age of 0.5 s" in said
+    for timer in timers:
+        peer.node.destroy_timer(timer)

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import leftovers
 import pytest
-from children import Child, Nursery, wait_until
-from runner_rig import write_parameters, write_policy
+from children import Nursery, wait_until
+from ending_rig import PROGRAMS, RUNNER, STOPPED, End, Robot
 
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-PROGRAMS = Path(__file__).resolve().parents[2] / "rigs" / "programs"
 TIMES = 20
 USUAL_TIMES = 4
 OTHERS = 8
-RUNNER = ["-m", "policy_runner.ros.runner.main"]
 USUAL = [str(PROGRAMS / "default_handlers_runner.py")]
-MOVING, STOPPED = (2.0, -4.0), (0.0, 0.0)
-# Announce often at the start: two processes then find each other in tenths of a second.
-QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
-<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
-  <participant profile_name="quick" is_default_profile="true"><rtps><builtin><discovery_config>
-    <initialAnnouncements><count>20</count><period><nanosec>100000000</nanosec></period>
-    </initialAnnouncements>
-  </discovery_config></builtin></rtps></participant>
-</profiles>
-"""
-
 # Runs Python with a pipe as stderr that is full already and that nobody reads.
 WITH_A_FULL_STDERR = """
 import os, sys
@@ -54,90 +38,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
-@dataclass
-class End:
-    """What became of one run."""
-
-    code: int
-    seconds: float
-    last: tuple[float, float] | None
-    stderr: str
-
-
-class Robot:
-    """The listener's process, and runners that are ended under its eyes."""
-
-    def __init__(self, spawn: Nursery, folder: Path) -> None:
-        write_policy(folder / "policy")
-        self._spawn = spawn
-        self._lock = threading.Lock()
-        self.hung: list[int] = []  # which could not tidy up behind a thread that hangs
-        self.parameters = write_parameters(
-            folder / "parameters.yaml", policy=str(folder / "policy"), autostart=True
-        )
-        profile = folder / "quick.xml"
-        profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
-        self._env = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
-        self.listen()
-
-    def listen(self) -> None:
-        """Start the listener's process."""
-        count = str(2 * TIMES + USUAL_TIMES + OTHERS)
-        self.listener = self._spawn(
-            ["python", str(PROGRAMS / "last_command_listener.py"), count], env=self._env
-        )
-        wait_until(lambda: "ready" in self.listener.stdout, 20.0)
-
-    def listen_again(self, hung: int) -> None:
-        """Start another listener after a runner that could not tidy up.
-
-        The first one still sends into that runner's memory: on a busy machine it then does not
-        find the next runner, which has the same ports, within 30 s.
-        """
-        self.listener.stop()
-        self.hung.append(hung)
-        leftovers.remove_segments_of(hung)
-        self.listen()
-
-    def last(self, number: int) -> tuple[float, float] | None:
-        """The newest command that run's listener heard."""
-        for line in reversed(self.listener.stdout.splitlines()):
-            words = line.split()
-            if len(words) == 3 and words[0] == str(number):
-                return float(words[1]), float(words[2])
-        return None
-
-    def lines(self, number: int) -> int:
-        """How many lines about a run the listener has printed."""
-        return sum(line.startswith(f"{number} ") for line in self.listener.stdout.splitlines())
-
-    def start(self, number: int, program: list[str]) -> Child:
-        """A runner, once its commands arrive and are not zero."""
-        argv = ["python", *program, "--ros-args", "--params-file", str(self.parameters)]
-        argv += ["-r", f"__ns:=/run{number}", "-r", "joint_states:=/joint_states"]
-        with self._lock:
-            child = self._spawn(argv, env=self._env)
-        wait_until(lambda: self.last(number) == MOVING, 30.0, "commands")
-        return child
-
-    def end(self, number: int, program: list[str], *signals: signal.Signals) -> End:
-        child = self.start(number, program)
-        begin = time.monotonic()
-        for one in signals:
-            child.send(one)
-            time.sleep(0.01 * (len(signals) > 1))
-        code = child.wait(10.0)
-        seconds = time.monotonic() - begin
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: self.last(number) == STOPPED, 1.0)
-        return End(code, seconds, self.last(number), child.stderr)
-
-
 @pytest.fixture(scope="module")
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     folder = tmp_path_factory.mktemp("ends")
     nursery = Nursery(folder)
-    robot = Robot(nursery, folder)
+    robot = Robot(nursery, folder, 2 * TIMES + USUAL_TIMES + OTHERS)
     yield robot
     nursery.close()
     for pid in robot.hung:

@@ -1,4 +1,4 @@
-"""What is said to a node that does not run: emergency stops and parameters are not forgotten."""
+"""What is said to a node that does not run: stops hold, parameters hold or are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from children import wait_until
-from runner_rig import Graph, GraphMaker
+from runner_rig import Graph, GraphMaker, write_policy
 from runner_rig import graphs as graphs
 
 pytestmark = pytest.mark.skipif(
@@ -78,26 +78,92 @@ def test_an_emergency_stop_is_heard_before_the_node_is_configured(graphs: GraphM
     graph.await_decision("RUN")
 
 
-def test_parameters_that_are_set_while_it_is_inactive(graphs: GraphMaker) -> None:
-    graph = graphs(policy={}, allow_rate_mismatch=True)
+def test_live_parameters_set_while_it_is_inactive_hold_at_the_next_activation(
+    graphs: GraphMaker,
+) -> None:
+    graph = graphs(policy={})
     assert graph.peer.change("configure")
     assert graph.peer.set(safety__hold_recover=0.35) == []
-    assert graph.peer.set(rate=25.0) == []  # read while configuring
     (why,) = graph.peer.set(safety__reset_after=0.01)
     assert "more than the 0.02 s between two inferences" in why
     assert graph.peer.change("activate")
-    settings = graph.node.configured.pipeline.settings
-    assert (settings.hold_recover_ns, settings.period_ns) == (350_000_000, 20_000_000)
-    assert graph.peer.set(safety__late_ticks=7) == []
     pipeline = graph.node.configured.pipeline
+    assert pipeline.settings.hold_recover_ns == 350_000_000
+    assert graph.peer.set(safety__late_ticks=7) == []
     wait_until(lambda: pipeline.settings.late_ticks == 7)
-    assert (pipeline.settings.hold_recover_ns, pipeline.settings.period_ns) == (
-        350_000_000,
-        20_000_000,
+    assert pipeline.settings.hold_recover_ns == 350_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "before"),
+    [
+        ({"require_arming": True}, False),
+        ({"dry_run": True}, False),
+        ({"rate": 25.0}, None),
+        ({"use_sim_time": True}, False),
+        ({"command__type": "joint_trajectory"}, "joint_state"),
+        ({"joints__left_joint__sign": -1.0}, 1.0),
+        ({"joints__left_joint__max_velocity": 3.0}, None),
+    ],
+)
+def test_what_configure_has_read_is_refused_until_cleanup(
+    graphs: GraphMaker, changes: dict[str, Any], before: Any
+) -> None:
+    """Accepted, read back as set, and ignored: that was the third way."""
+    ((name, value),) = changes.items()
+    shown = name.replace("__", ".")
+    graph = graphs(policy={}, allow_rate_mismatch=True)
+    assert graph.peer.change("configure")
+    for _ in range(2):
+        (why,) = graph.peer.set(**changes)
+        assert why == (
+            f"parameter {shown}: read while configuring; "
+            "deactivate and clean up the node, set it, configure again"
+        )
+        assert graph.node.get_parameter_or(shown).value == before
+        assert graph.peer.change("activate")
+        assert graph.peer.change("deactivate")
+    if before is not None:  # what is in force may be said again
+        assert graph.peer.set(**{name: before}) == []
+    assert graph.peer.change("cleanup")
+    assert graph.peer.set(**changes) == []
+    graph.activate()
+    assert graph.node.get_parameter(shown).value == value
+    config, spec = graph.node.configured.config, graph.node.configured
+    assert {
+        "require_arming": lambda: config.safety.require_arming,
+        "dry_run": lambda: spec.command_topic == "~/dry_run",
+        "rate": lambda: spec.pipeline.settings.period_ns == 40_000_000,
+        "use_sim_time": lambda: config.loop.simulated,
+        "command__type": lambda: config.command.type == value,
+        "joints__left_joint__sign": lambda: config.joints["left_joint"].sign == -1.0,
+        "joints__left_joint__max_velocity": lambda: config.joints["left_joint"].max_velocity == 3.0,
+    }[name]()
+
+
+def test_a_strict_stamp_needs_a_header_live_too(graphs: GraphMaker) -> None:
+    graph = graphs(policy={}, inputs__command__type="geometry_msgs/msg/Twist")
+    assert graph.peer.change("configure")
+    (why,) = graph.peer.set(inputs__command__strict_stamp=True)
+    assert why == (
+        "parameter inputs.command.strict_stamp: expected false, since a geometry_msgs/msg/Twist "
+        "has no header, got true"
     )
-    for verb in ("deactivate", "cleanup", "configure"):
-        assert graph.peer.change(verb)
-    assert graph.node.configured.pipeline.settings.period_ns == 40_000_000
+    assert graph.peer.set(inputs__joints__strict_stamp=True) == []
+
+
+def test_a_policy_set_while_it_is_inactive_is_loaded(graphs: GraphMaker, tmp_path: Any) -> None:
+    graph = graphs(policy={})
+    assert graph.peer.change("configure")
+    (why,) = graph.peer.set(policy=str(tmp_path / "nowhere"))
+    assert "nowhere" in why
+    other = write_policy(tmp_path / "other", name="other")
+    assert graph.peer.set(policy=str(other)) == []
+    assert graph.node.configured.spec.name == "other"
+    graph.peer.feed()
+    assert graph.peer.change("activate")
+    graph.await_decision("RUN")
+    assert graph.node.configured.spec.name == "other"
 
 
 def test_settings_that_came_with_the_end_of_a_loop_are_not_lost(graphs: GraphMaker) -> None:

@@ -63,6 +63,7 @@ def test_a_transition_that_is_not_allowed_ends_nothing(graphs: GraphMaker) -> No
         _not_allowed(graph, verb)
         assert peer.state() == "active"
     graph.await_decision("RUN")
+    assert graph.node.pulse.watch.failures == 0  # a wrong request is no failing callback
     assert peer.set(safety__hold_recover=0.3) == []
     assert peer.change("deactivate")
 

@@ -107,4 +107,7 @@ def test_the_time_source_stays_while_the_loop_runs(graphs: Any) -> None:
     graph.peer.feed()
     graph.await_decision("RUN")
     assert graph.peer.change("deactivate")
+    [reason] = graph.peer.set(use_sim_time=True)  # also then: the ticker was made by configure
+    assert "use_sim_time" in reason
+    assert graph.peer.change("cleanup")
     assert graph.peer.set(use_sim_time=True) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from policy_runner.core.errors import refuse
@@ -110,6 +112,7 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
             expected = f"{array.size}, the numbers of '{term.field}'"
             raise refuse(sources.file, f"{key}.size", expected, f"{term.size}")
         return copy(name, slot.paths[term.field], array)
+    _each_once(term.fields or [], sources, f"{key}.fields")
     arrays = [sources.numbers(slot, p, 1, f"{key}.fields") for p in term.fields or []]
     elements = tuple(leaf for p in term.fields or [] for leaf in slot.paths[p])
 
@@ -121,6 +124,17 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
         return read
 
     return absolute(name, elements, bind)
+
+
+def _each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
+    """A number that is read twice in one term stands where another one was meant.
+
+    Raises:
+        Refusal: one is.
+    """
+    twice = next((path for path in paths if list(paths).count(path) > 1), None)
+    if twice is not None:
+        raise refuse(sources.file, key, "each of them once", f"'{twice}' again")
 
 
 def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
@@ -161,6 +175,7 @@ def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> C
     if slot.spec.type not in TWISTS:
         expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
         raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    _each_once(term.axes, sources, f"{key}.axes")
     head = TWISTS[slot.spec.type]
     arrays = [sources.numbers(slot, head + axis, 1, key) for axis in term.axes]
     dead_band = by_name(term.dead_band, term.axes, sources.file, f"{key}.dead_band")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import InputSlot, Read
 from policy_runner.core.model import Array
@@ -59,7 +61,7 @@ def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) ->
     """R(q)^T (0, 0, -1); also left for the watch on the robot's tilt."""
     slot = sources.slot(term.input, key)
     quaternion = quaternion_of(slot, term.field, sources, f"{key}.field")
-    gravity = sources.gravity
+    gravity = np.full(3, np.nan)
     mounted = (
         reader(quaternion, sources.mountings[slot.name]) if slot.name in sources.mountings else None
     )
@@ -84,7 +86,7 @@ def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) ->
         return ""
 
     refresh = down if mounted is None else down_mounted
-    sources.refresh_gravity = refresh
+    sources.gravities.append((gravity, refresh))
 
     def bind(out: Array) -> Read:
         def read() -> str:

@@ -19,6 +19,9 @@ from policy_runner.core.spec import PolicySpec
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMU = "sensor_msgs/msg/Imu"
+# float64 [3], body frame, NaN until measured; and what computes it from the newest message, or
+# says why it cannot.
+Gravity = tuple[Array, Callable[[], str]]
 
 
 @dataclass
@@ -31,13 +34,12 @@ class Sources:
     robot_joints: Mapping[str, RobotJoint]
     last_action: Array
     action_joints: tuple[str, ...]
-    gravity: Array  # float64 [3], body frame, newest projected gravity; NaN without such a term
     action_kinds: tuple[str, ...] = ()
     previous_target: Array = field(default_factory=lambda: np.zeros(0))  # of the last inference
     mountings: Mapping[str, Quaternion] = field(default_factory=dict)  # input -> R(body, sensor)
     beside: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
     clocks: list[Clock] = field(default_factory=list)  # advanced once per inference
-    refresh_gravity: Callable[[], str] | None = None  # into `gravity`, without a frame
+    gravities: list[Gravity] = field(default_factory=list)  # one of each projected_gravity term
     motions: dict[str, object] = field(default_factory=dict)  # name -> the one clock and table
 
     def slot(self, name: str, key: str) -> InputSlot:

@@ -12,7 +12,7 @@ import yaml
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.main import main
 
-POLICIES = Path(__file__).resolve().parents[3] / "shared" / "data" / "policies"
+POLICIES = Path(__file__).resolve().parents[4] / "shared" / "data" / "policies"
 MISSING = f"no published policies in {POLICIES}"
 
 

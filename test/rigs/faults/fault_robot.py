@@ -25,6 +25,7 @@ class ScriptedRobot:
         self.orientation: tuple[float, ...] = UPRIGHT
         self.silent = silent
         self.spoil: Callable[[Any], None] | None = None  # changes a message before it goes
+        self.encode: Callable[[Any], Any] | None = None  # what is sent of a message, such as bytes
         self.position = [0.1, 0.2]
         self.gain = 2.0  # of the policy that should run
         self.shift_ns: int | None = 0  # of the stamps; None: the stamp is 0
@@ -72,7 +73,8 @@ class ScriptedRobot:
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
             if self.spoil is not None:
                 self.spoil(message)
-            self.peer.publisher(type(message), topic).publish(message)
+            sent = message if self.encode is None else self.encode(message)
+            self.peer.publisher(type(message), topic).publish(sent)
 
     def _joints(self) -> tuple[str, Any]:
         from sensor_msgs.msg import JointState

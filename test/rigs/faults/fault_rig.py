@@ -51,11 +51,13 @@ class FaultGraph(ScriptedRobot):
         simulated: bool = False,
         silent: Iterable[str] = (),
         kind: str = "velocity",
+        more: Sequence[str] = (),
         **parameters: Any,
     ) -> None:
         """`program`: what Python runs. `simulated`: on /clock, which the test publishes.
 
-        `silent`: inputs that nobody publishes at first. `kind`: of the commands.
+        `silent`: inputs that nobody publishes at first. `kind`: of the commands. `more`: arguments
+        for ROS after the parameter file.
         """
         import rclpy
 
@@ -79,7 +81,7 @@ class FaultGraph(ScriptedRobot):
             given["use_sim_time"] = True
         given = {name: value for name, value in given.items() if value is not None}
         file = write_parameters(self.folder / "parameters.yaml", **given)
-        self.arguments = ["--ros-args", "--params-file", str(file)]
+        self.arguments = ["--ros-args", "--params-file", str(file), *more]
         for rule in (f"__ns:={self.space}", f"/clock:={self.space}/clock"):
             self.arguments += ["-r", rule]
         self.env = {**quick_discovery(self.folder), **(env or {})}
@@ -383,7 +385,7 @@ def robot(shared: FaultGraph) -> Iterator[FaultGraph]:
     shared.velocity, shared.twist = [1.0, -2.0], [0.5, 0.25, 0.0, 0.0]
     shared.orientation, shared.shift_ns, shared.shifted = UPRIGHT, 0, {"joints"}
     shared.silent.clear()
-    shared.spoil = None
+    shared.spoil = shared.encode = None
 
 
 @pytest.fixture

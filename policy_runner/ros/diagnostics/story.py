@@ -1,0 +1,153 @@
+"""The log tells the story: one line for each change of the decision, each request and its answer.
+
+The control thread records and never logs; the executor takes its records a few times a second.
+What flaps is throttled: a few lines at once, then one line that counts the others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from policy_runner.core.safety.decision import Change, Decision, Reason, Safety
+from policy_runner.core.safety.operator_requests import Operator
+
+AT_ONCE = 10  # lines of one kind within an interval; further ones are counted
+
+
+class Throttle:
+    """Lets some lines of one kind through in each interval, and counts the others."""
+
+    def __init__(self, interval_s: Callable[[], float], clock_s: Callable[[], float]) -> None:
+        self.suppressed = 0  # since the interval began
+        self._interval_s = interval_s
+        self._clock_s = clock_s
+        self._begun_s = clock_s()
+        self._passed = 0
+
+    def passes(self) -> bool:
+        """Whether one more line may be written now; counts it if not."""
+        self._passed += 1
+        if self._passed <= AT_ONCE:
+            return True
+        self.suppressed += 1
+        return False
+
+    def ended(self) -> int:
+        """How many lines the interval that has just ended has suppressed; 0 while it lasts."""
+        if self._clock_s() - self._begun_s < self._interval_s():
+            return 0
+        suppressed, self.suppressed, self._passed = self.suppressed, 0, 0
+        self._begun_s = self._clock_s()
+        return suppressed
+
+
+class Story:
+    """Writes what the control thread has recorded to the log; for the executor."""
+
+    def __init__(
+        self,
+        logger: Any,
+        interval_s: Callable[[], float],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args:
+        logger: with `info`, `warning` and `error`, as rclpy's.
+        interval_s: least time between two summaries of what was suppressed.
+        clock_s: a monotonic clock.
+        """
+        self._logger = logger
+        self._decisions = Throttle(interval_s, clock_s)
+        self._requests = Throttle(interval_s, clock_s)
+        self._findings = Throttle(interval_s, clock_s)
+        # The executor writes; so does the main thread, when the process ends.
+        self._lock = threading.Lock()
+        self._safety: Safety | None = None
+        self._changed = 0  # changes of that safety that were taken
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def tell(self, safety: Safety | None, operator: Operator) -> None:
+        """Write what is new."""
+        with self._lock:
+            self._tell(safety, operator)
+
+    def _tell(self, safety: Safety | None, operator: Operator) -> None:
+        while operator.events:
+            self._request(Decision.HOLD, operator.events.popleft())
+        if safety is not None:
+            self._decisions_of(safety)
+        if count := self._decisions.ended():
+            now = "" if safety is None else f"; now {sentence(safety)}"
+            self._logger.warning(f"{count} further changes of the decision{now}")
+        if count := self._requests.ended():
+            self._logger.warning(f"{count} further requests of operators")
+        if count := self._findings.ended():
+            self._logger.warning(f"{count} further changes of what is published")
+
+    def _decisions_of(self, safety: Safety) -> None:
+        if safety is not self._safety:
+            self._safety, self._changed = safety, 0
+        while safety.changes:
+            change = safety.changes.popleft()
+            self._changed += 1
+            if self._decisions.passes():
+                self._write(change.decision, change_sentence(change))
+        lost = safety.changed - self._changed
+        if lost > 0:  # more than the record holds
+            self._changed += lost
+            self._decisions.suppressed += lost
+
+    def answered(self, request: str, accepted: bool, message: str) -> None:
+        """Write what a service has answered."""
+        self._request(Decision.RUN if accepted else Decision.HOLD, f"{request}: {message}")
+
+    def _request(self, like: Decision, text: str) -> None:
+        if self._requests.passes():
+            self._write(like, text)
+
+    def _write(self, like: Decision, text: str) -> None:
+        # A line of code each: rclpy's logger refuses two severities from one place.
+        if like is Decision.SAFE_STOP:
+            self._logger.error(text)
+        elif like is Decision.HOLD:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+    def found(self, kind: str, sentences: Sequence[str]) -> None:
+        """Write findings of one kind that are new, and say when there are none any more.
+
+        Args:
+            kind: of findings, such as "other participants".
+            sentences: all that hold now.
+        """
+        before = self._known.get(kind, ())
+        self._known[kind] = tuple(sentences)
+        for new in sentences:
+            if new not in before and self._findings.passes():
+                self._logger.warning(new)
+        over = [old for old in before if old not in sentences]
+        if over and not sentences and self._findings.passes():
+            self._logger.info(f"over: {'; '.join(over)}")
+
+
+def change_sentence(change: Change) -> str:
+    """A change of the decision, in words."""
+    if change.decision is Decision.RUN:
+        if change.before is None or change.before is Decision.STARTING:
+            return "RUN: the policy commands"
+        return f"RUN again, after {change.before.value}: {change.before_reason.value}"
+    return _sentence(change.decision, change.reason, change.detail)
+
+
+def sentence(safety: Safety) -> str:
+    """The present decision, in words."""
+    return _sentence(safety.decision, safety.reason, safety.detail)
+
+
+def _sentence(decision: Decision, reason: Reason, detail: str) -> str:
+    if reason is Reason.NONE:
+        return decision.value
+    return f"{decision.value}: {reason.value}{f': {detail}' if detail else ''}"

@@ -1,0 +1,149 @@
+"""What the runner tells its guard: which outputs there are, how each stops, how long is too long.
+
+The runner publishes it, latched, on `~/outputs` as JSON in a std_msgs/String; it is new after every
+configuration and every reload. The stop of an output is a whole serialized message, so that the
+guard needs to know nothing of joints, kinds and gains.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+OUTPUTS_TOPIC = "~/outputs"
+GUARD_SUFFIX = "_guard"  # of the guard's node name, after the runner's
+_STAMP = struct.Struct("<iI")
+
+
+@dataclass(frozen=True)
+class GuardedOutput:
+    """One topic that the runner commands.
+
+    `stop` is the serialized message that stops it; None where nothing has to be sent, since a held
+    position is safe. `stamp_at` is the place of the header's stamp in it [bytes]; None: no stamp.
+    """
+
+    topic: str  # fully resolved
+    type: str  # as pkg/msg/Name
+    size: int  # commanded numbers
+    stop: bytes | None
+    stamp_at: int | None = None
+
+    def stop_at(self, stamp_ns: int) -> bytes:
+        """The message that stops this output, stamped with this time; b"" where none is needed."""
+        if self.stop is None or self.stamp_at is None:
+            return self.stop or b""
+        message = bytearray(self.stop)
+        seconds, rest = divmod(stamp_ns, 1_000_000_000)
+        # A stamp that does not fit never prevents a stop: 0 means "now" to most receivers.
+        if not -(1 << 31) <= seconds < 1 << 31:
+            seconds, rest = 0, 0
+        _STAMP.pack_into(message, self.stamp_at, seconds, rest)
+        return bytes(message)
+
+
+@dataclass(frozen=True)
+class GuardContract:
+    """Everything that the guard must know of one configuration of the runner.
+
+    Args:
+        session: names this configuration; heartbeats carry it.
+        silence_ns: the longest time without a heartbeat that is no fault.
+        reaction_ns: within this time after a press of an emergency stop the runner stops.
+        guarded: False in a dry run and in lockstep, where the guard must not act.
+        estop_topics: topics of the emergency stop, fully resolved.
+        outputs: what the runner commands.
+    """
+
+    session: str
+    silence_ns: int
+    reaction_ns: int
+    guarded: bool
+    estop_topics: tuple[str, ...]
+    outputs: tuple[GuardedOutput, ...]
+
+    def to_json(self) -> str:
+        """As text, for `~/outputs`."""
+        return json.dumps(
+            {
+                "session": self.session,
+                "silence_ns": self.silence_ns,
+                "reaction_ns": self.reaction_ns,
+                "guarded": self.guarded,
+                "estop_topics": list(self.estop_topics),
+                "outputs": [
+                    {
+                        "topic": one.topic,
+                        "type": one.type,
+                        "size": one.size,
+                        "stop": None if one.stop is None else base64.b64encode(one.stop).decode(),
+                        "stamp_at": one.stamp_at,
+                    }
+                    for one in self.outputs
+                ],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> GuardContract:
+        """What `to_json` wrote.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        try:
+            given = json.loads(text)
+            return cls(
+                session=str(given["session"]),
+                silence_ns=int(given["silence_ns"]),
+                reaction_ns=int(given["reaction_ns"]),
+                guarded=bool(given["guarded"]),
+                estop_topics=tuple(str(topic) for topic in given["estop_topics"]),
+                outputs=tuple(_output(one) for one in given["outputs"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def read_text(raw: bytes) -> str:
+    """The text of a serialized std_msgs/String, little or big endian.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    order = "<" if raw[1:2] == b"\x01" else ">"
+    try:
+        (length,) = struct.unpack_from(f"{order}I", raw, 4)
+    except struct.error as error:
+        raise ValueError(f"a String of {len(raw)} bytes") from error
+    if not 0 < length <= len(raw) - 8:
+        raise ValueError(f"a text of {length} in {len(raw)} bytes")
+    return raw[8 : 8 + length - 1].decode("utf-8", "replace")  # NUL at the end
+
+
+def _output(given: dict[str, Any]) -> GuardedOutput:
+    stop = given["stop"]
+    stamp_at = given["stamp_at"]
+    content = None if stop is None else base64.b64decode(stop, validate=True)
+    if stamp_at is not None and (content is None or not 4 <= stamp_at <= len(content) - 8):
+        raise ValueError(f"stamp_at {stamp_at} lies outside of the message")
+    return GuardedOutput(
+        str(given["topic"]), str(given["type"]), int(given["size"]), content, stamp_at
+    )
+
+
+def merged(
+    before: Sequence[GuardedOutput], after: Sequence[GuardedOutput]
+) -> tuple[GuardedOutput, ...]:
+    """Outputs of both, one for each topic and type: the later one's stop where both have it."""
+    found = {(one.topic, one.type): one for one in (*before, *after)}
+    return tuple(found.values())
+
+
+def reaction_limit_ns(control_period_ns: int) -> int:
+    """How long the runner may take to react to a press of the emergency stop."""
+    return max(50_000_000, 2 * control_period_ns)

@@ -1,0 +1,136 @@
+"""/clock and the inputs' queues: bounded, and a jump back makes nothing old new."""
+
+from __future__ import annotations
+
+import struct
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
+S = 1_000_000_000
+WALL_NS = 1_700_000_000 * S
+
+
+class Wire:
+    """A subscription whose messages, with the wall time of their reception, are given."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[bytes, int]] = []
+        self.endless = False
+        self.taken = 0
+
+    def take_raw(self) -> Any:
+        if self.endless:
+            self.taken += 1
+            return clock(self.taken * 1000), {"received_timestamp": 0}
+        if not self.waiting:
+            return None
+        raw, wall_ns = self.waiting.pop(0)
+        return raw, {"received_timestamp": wall_ns}
+
+
+def clock(at_ns: int) -> bytes:
+    return b"\0\1\0\0" + struct.pack("<iI", *divmod(at_ns, S))
+
+
+def value(number: float) -> bytes:
+    return b"\0\1\0\0" + struct.pack("<d", number)
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A ticker in simulation time with one input, nothing of the graph."""
+    from std_msgs.msg import Float64
+
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.spec import Input
+    from policy_runner.ros.inputs.polling import PolledInput
+    from policy_runner.ros.messages.raw_reader import SlotReader
+    from policy_runner.ros.runner import ticker
+
+    class NoWait:
+        def __init__(self, *_what: Any) -> None:
+            pass
+
+        def wait(self, _timeout_ns: int) -> None:
+            pass
+
+    monkeypatch.setattr(ticker, "MessageWait", NoWait)
+
+    class Rig:
+        clock: Any = Wire()
+        wire: Any = Wire()
+
+    made: Any = Rig()
+    made.slot = InputSlot("given", Input(type="std_msgs/msg/Float64", topic="t"))
+    made.slot.field("data")
+    made.input = PolledInput(made.wire, made.slot, SlotReader(made.slot, Float64), 1000)
+    node: Any = type("Node", (), {"context": None})()
+    made.ticker = ticker.SimTimeTicker(node, S // 100, made.clock, [made.input])
+    made.ticker.start()
+    return made
+
+
+def tick(rig: Any) -> int | None:
+    """Wait, and take as the control loop does."""
+    now: int | None = rig.ticker.wait()
+    if now is not None:
+        if rig.ticker.jumped:
+            rig.ticker.jumped = False
+            rig.slot.forget()
+        rig.input.drain(now, "now")
+    return now
+
+
+def test_a_publisher_of_the_clock_that_never_pauses_does_not_keep_the_loop(rig: Any) -> None:
+    rig.clock.endless = True
+    rig.ticker.wait()
+    assert 0 < rig.clock.taken <= 16
+
+
+def test_a_damaged_clock_is_counted(rig: Any) -> None:
+    rig.clock.waiting = [(b"\0\1\0\0\1", 0), (b"\0\7\0\0" + bytes(8), 0), (clock(5 * S), 0)]
+    assert tick(rig) == 5 * S
+    assert rig.ticker.damaged == 2
+
+
+def test_what_was_queued_before_the_jump_is_not_new(rig: Any) -> None:
+    rig.clock.waiting = [(clock(100 * S), WALL_NS)]
+    rig.wire.waiting = [(value(1.0), WALL_NS)]
+    assert tick(rig) == 100 * S
+    assert rig.slot.arrays["data"].tolist() == [1.0]
+    # Two messages from before the jump, and one from after it.
+    rig.wire.waiting = [(value(k), WALL_NS + k) for k in (2, 3, 5)]
+    rig.clock.waiting = [(clock(1 * S), WALL_NS + 4)]
+    assert tick(rig) == 1 * S
+    assert (rig.slot.count, rig.slot.arrays["data"].tolist()) == (2, [5.0])
+
+
+def test_without_a_time_of_reception_all_that_waits_is_left_out(rig: Any) -> None:
+    rig.clock.waiting = [(clock(100 * S), 0)]
+    assert tick(rig) == 100 * S
+    rig.wire.waiting = [(value(2.0), 0), (value(3.0), 0)]
+    rig.clock.waiting = [(clock(1 * S), 0)]
+    assert tick(rig) == 1 * S
+    assert (rig.slot.count, rig.slot.arrived_ns) == (0, -1)
+    rig.wire.waiting = [(value(4.0), 0)]
+    rig.clock.waiting = [(clock(S + S // 10), 0)]
+    assert tick(rig) is not None
+    assert rig.slot.arrays["data"].tolist() == [4.0]
+
+
+def test_a_wall_clock_that_was_set_back_hides_no_message_for_longer_than_the_queue(
+    rig: Any,
+) -> None:
+    rig.clock.waiting = [(clock(100 * S), WALL_NS)]
+    tick(rig)
+    rig.wire.waiting = [(value(2.0), WALL_NS)]
+    rig.clock.waiting = [(clock(1 * S), WALL_NS + 1)]
+    tick(rig)
+    assert rig.slot.count == 0
+    rig.wire.waiting = [(value(3.0), WALL_NS - 3600 * S)]
+    rig.clock.waiting = [(clock(S + S // 10), WALL_NS - 3600 * S)]
+    tick(rig)
+    assert rig.slot.arrays["data"].tolist() == [3.0]
