@@ -6,6 +6,7 @@ draws what happens from the generator that is given. The laws, as a receiver see
 - no number leaves that is not finite or beyond its bound;
 - an output that a reload left has its last command by the end of the tick of the swap;
 - while it must not run nothing but positions is commanded, and no number that is not 0;
+- a press of the emergency stop, and an inference that took too long, count in that very tick;
 - every output that was ever commanded ends with its last command, however the loop ends.
 """
 
@@ -65,7 +66,7 @@ class Story:
         self.took_ns = 0
         self.during: Any = None
         self.spoils = False
-        self.silent = False
+        self.silent = self.pressed = self.inferred = False
         self.missed, self.jumped, self.wake_up_error_ns = 0, False, 0  # as a ticker has them
         self.failure: BaseException | None = None
         self.ends = False  # asked for in the middle of a tick
@@ -106,6 +107,7 @@ class Story:
 
         def compute(_inputs: Any) -> dict[str, Any]:
             self.time.now_ns += self.took_ns
+            self.inferred = True
             if self.during is not None:
                 during, self.during = self.during, None
                 during()
@@ -185,6 +187,7 @@ class Story:
         rng = self.rng
         self.time.now_ns += PERIOD_NS
         self.took_ns, self.spoils, self.during = 0, False, None
+        self.pressed = self.inferred = False  # in this tick
         self.raw = np.array([rng.gauss(0.0, 3.0) for _ in range(8)])
         if rng.random() < 0.1:
             self._event(rng.choice(list(_EVENTS)))
@@ -259,6 +262,11 @@ class Story:
         pipeline = self.loop.pipeline
         decision, rule = pipeline.safety.decision, pipeline.settings.stops
         self.events[decision.name] += 1
+        if self.pressed:
+            assert decision is Decision.SAFE_STOP, "a press came one tick late"
+        late = self.took_ns > pipeline.settings.longest_silence_ns
+        if self.inferred and late and self.session:
+            assert decision is not Decision.RUN, "a command left too late"
         if decision in (Decision.HOLD, Decision.SAFE_STOP) and not rule.ramp_ns:
             self._all_zero(mine & set(self.session))
 
@@ -329,6 +337,7 @@ def _press(story: Story) -> None:
 
 def _press_during(story: Story) -> None:
     def press() -> None:
+        story.pressed = True
         story.policy[0].pipeline.operator.hear_estop(True)
         story.policy[0].pipeline.operator.hear_estop(False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -239,8 +240,6 @@ def test_a_wall_clock_beyond_its_stamps_prevents_no_stop(bench: Any, wall_ns: in
 def test_a_reload_that_drops_a_wheel_stops_it_in_the_tick_of_the_swap(
     bench: Any, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     from policy_runner.ros.runner.ticker import WallTicker
 
     one = bench()
@@ -265,3 +264,57 @@ def test_a_reload_that_drops_a_wheel_stops_it_in_the_tick_of_the_swap(
     assert all(message == [4.0, 4.0] for message in one.sent[: swapped - 1])
     assert one.loop.stop(2.0)
     assert one.sent[-1] == [0.0]
+
+
+def test_what_a_reload_left_is_stopped_also_in_a_tick_without_a_command(
+    bench: Any, tmp_path: Path
+) -> None:
+    from policy_runner.ros.runner.ticker import WallTicker
+
+    one = bench()
+    one.start()
+    groups = [{"kind": "velocity", "joints": ["b"]}]
+    content = spec_content(action=[{"tensor": "act", "groups": groups}])
+    rig = make_rig(tmp_path, content, period_ns=10 * MS)
+    step = rig.pipeline.step
+    rig.pipeline.step = lambda *given: step(*given)._replace(command=None)  # type: ignore
+    commands = make_commands(one.topics, elements_of(b="velocity"))
+    ports = replace(one.ports, ticker=WallTicker(10 * MS), commands=commands)
+
+    def swap() -> None:
+        rig.pipeline.continue_from(one.rig.pipeline)
+        one.loop.take_over(rig.pipeline, ports)
+
+    one.loop.call(swap)
+    wait_until(lambda: one.sent[-1] == [0.0, 4.0], 2.0, "the wheel that is left")
+
+
+def test_a_loop_that_never_commanded_ends_without_a_word(bench: Any, tmp_path: Path) -> None:
+    from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions
+
+    one = bench()
+    one.start()
+    assert one.loop.stop(2.0)
+    count = len(one.sent)
+    rig = make_rig(tmp_path, spec_content(), period_ns=10 * MS)  # never fed
+    rig.pipeline.stop_command = lambda: None  # type: ignore[method-assign]
+    options = LoopOptions(dry_run=False, lockstep=False, window=100)
+    again = ControlLoop(rig.pipeline, one.ports, options, lambda: None, time.time_ns, None)
+    again.start()
+    wait_until(lambda: again.ticks > 3, 2.0)
+    assert again.stop(2.0)
+    assert len(one.sent) == count
+
+
+@pytest.mark.parametrize("position", ["damping", "hold"])
+def test_positions_that_are_left_are_damped_as_their_stop_says(
+    bench: Any, tmp_path: Path, position: str
+) -> None:
+    from policy_runner.core.settings import StopRule
+
+    one = bench(stops=StopRule(position=position))
+    told: list[bool] = []
+    commands = make_commands(FakeTopics(), elements_of(b="velocity"))
+    commands.continue_from = lambda _before, damped: told.append(damped)
+    one.loop.take_over(one.rig.pipeline, replace(one.ports, commands=commands))
+    assert told == [position == "damping"]

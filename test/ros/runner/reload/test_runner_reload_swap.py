@@ -110,3 +110,33 @@ def test_a_swap_that_fails_leaves_the_old_policy_running(
     wait_until(lambda: values_by_name(commands[-1][1])["left_joint"] > count + 10, 5.0, "the old")
     assert graph.peer.trigger("reload").success
     wait_until(lambda: values_by_name(commands[-1][1])["left_joint"] == 2.0, 5.0, "the new one")
+
+
+def test_topics_that_are_left_go_once_the_last_command_is_acknowledged(
+    graphs: GraphMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sensor_msgs.msg import JointState
+
+    from policy_runner.ros.outputs.command_publisher import CommandPublisher
+
+    graph = graphs(policy={})
+    commands = graph.peer.hear(JointState, "joint_commands", 500)
+    graph.peer.feed(rate_hz=200.0)
+    graph.activate()
+    wait_until(lambda: len(commands) > 10, 10.0)
+    confirmed = threading.Event()
+    groups = [
+        {"kind": "velocity", "joints": ["left_joint"], "slice": [0, 1]},
+        {"kind": "effort", "joints": ["right_joint"], "slice": [1, 2]},
+    ]
+    write_policy(tmp_path / "policy", action=[{"tensor": "actions", "groups": groups}])
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            CommandPublisher, "wait_for_acknowledgement", lambda *_, **__: confirmed.is_set()
+        )
+        assert graph.peer.trigger("reload").success
+        wait_until(lambda: list(commands[-1][1].velocity) == [0.0, 0.0], 2.0, "the stop")
+        threading.Event().wait(0.3)
+        assert graph.node.count_publishers("joint_commands") == 1
+        confirmed.set()
+        wait_until(lambda: graph.node.count_publishers("joint_commands") == 0, 2.0, "its end")
