@@ -9,7 +9,7 @@ from typing import Any
 
 from children import Nursery
 
-PROGRAM = Path(__file__).resolve().parent / "programs" / "estop_flood.py"
+PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "estop_flood.py"
 QUIET_S = 0.1
 # Inferences of ten periods, in a runner that bears them.
 SLOW = {
