@@ -58,7 +58,7 @@ class Presses:
         assert self._flood.stop() == 0, self._flood.quote()
 
     def _run(self) -> None:
-        """Wait for a runner that is not stopped, and arm where a machine that had no time for it has stopped."""
+        """Wait for a runner that is not stopped; arm it where a machine without time stopped it."""
         graph, end = self._graph, time.monotonic() + 60.0
         while True:
             count = len(graph.beats)
