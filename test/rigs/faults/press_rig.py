@@ -9,7 +9,7 @@ from typing import Any
 
 from children import Nursery
 
-PROGRAM = Path(__file__).resolve().parent / "programs" / "estop_flood.py"
+PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "estop_flood.py"
 QUIET_S = 0.1
 # Inferences of ten periods, in a runner that bears them.
 SLOW = {
@@ -17,6 +17,7 @@ SLOW = {
     "safety__late_ticks": 0,
     "estop__quiet_time": QUIET_S,
     "safety__hold_recover": 0.05,
+    **{f"inputs__{name}__max_age": 10.0 for name in ("joints", "imu", "command")},
 }
 
 
@@ -57,12 +58,12 @@ class Presses:
         assert self._flood.stop() == 0, self._flood.quote()
 
     def _run(self) -> None:
-        """Wait for RUN, and arm where a machine that had no time for it has stopped."""
+        """Wait for a runner that is not stopped; arm it where a machine without time stopped it."""
         graph, end = self._graph, time.monotonic() + 60.0
         while True:
             count = len(graph.beats)
             graph.wait(lambda before=count: len(graph.beats) > before, 20.0, "a heartbeat")
-            if graph.decision == "RUN":
+            if graph.decision in ("RUN", "HOLD"):  # a slow machine holds between inferences
                 return
             if graph.decision == "SAFE_STOP":
                 graph.peer.trigger("arm")
