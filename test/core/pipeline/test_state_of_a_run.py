@@ -10,7 +10,7 @@ import pytest
 from core_rig import MS, FakeModel, Rig, make_rig, spec_content, term
 
 from policy_runner.core.safety.decision import Decision, Fault, Reason
-from policy_runner.core.settings import CommandLimits
+from policy_runner.core.settings import CommandLimits, StopRule
 
 
 def _recurrent(folder: Path, **settings: Any) -> Rig:
@@ -202,14 +202,15 @@ def test_a_policy_that_takes_over_moves_only_where_the_one_before_had_not_arrive
         assert len(ride.until_run()) == 11
 
 
-def _velocity(folder: Path) -> Rig:
+def _velocity(folder: Path, **settings: Any) -> Rig:
     """A policy that commands 5 to joint a, at 1 a tick."""
     content = spec_content(
         joint_names=["a"],
         action=[{"tensor": "act", "groups": [{"kind": "velocity", "joints": ["a"]}]}],
     )
     limits = CommandLimits(np.array([-9.0]), np.array([9.0]), np.array([1.0]))
-    return make_rig(folder, content, size=1, compute=lambda _: {"act": 5.0}, limits=limits)
+    compute = lambda _: {"act": 5.0}  # noqa: E731
+    return make_rig(folder, content, size=1, compute=compute, limits=limits, **settings)
 
 
 def _commands(rig: Rig, first: int, count: int) -> list[float]:
@@ -305,3 +306,42 @@ def test_a_policy_that_takes_over_is_in_the_stop_of_the_one_before(
     assert other.pipeline.safety.reason is fault.reason
     if fault is TIPPED:
         assert _commands(other, 5, 50) == [0] * 50
+
+
+def test_arming_that_was_withdrawn_releases_no_emergency_stop(tmp_path: Path) -> None:
+    rig = _velocity(tmp_path)
+    _commands(rig, 1, 3)
+    rig.pipeline.operator.hear_estop(True)
+    _commands(rig, 4, 1)
+    rig.pipeline.operator.hear_estop(False)
+    rig.pipeline.operator.ask_to_arm(lambda _accepted, _why: False)
+    assert _commands(rig, 5, 10) == [0] * 10
+    rig.pipeline.activate()
+    rig.joints("joints", 200 * MS, ["a"], velocity=[0.0])
+    assert rig.pipeline.step(200 * MS).command is None
+    assert rig.pipeline.safety.reason is Reason.NOT_ARMED
+
+
+def test_a_policy_that_takes_over_in_a_ramp_has_what_is_left_of_it(tmp_path: Path) -> None:
+    stops = StopRule(ramp_ns=40 * MS)
+    rig, other = _velocity(tmp_path, stops=stops), _velocity(tmp_path, stops=stops)
+    assert _commands(rig, 1, 4)[-1] == 4
+    rig.pipeline.safety.disarm()
+    assert _commands(rig, 5, 2) == [3, 2]
+    assert rig.pipeline.manner.effort_share == 0.5
+    exempt = rig.pipeline.exempt_steps.tolist()
+    other.pipeline.continue_from(rig.pipeline)
+    assert other.pipeline.exempt_steps.tolist() == exempt
+    assert _commands(other, 7, 1) == [1]
+    assert other.pipeline.manner.effort_share == 0.25  # efforts go on from there as well
+    assert _commands(other, 8, 2) == [0, 0]
+
+
+def test_a_policy_that_takes_over_counts_the_jumps_on(tmp_path: Path) -> None:
+    rig, other = _velocity(tmp_path), _velocity(tmp_path)
+    _commands(rig, 1, 4)
+    rig.pipeline.safety.disarm()
+    assert _commands(rig, 5, 1) == [0]
+    assert rig.pipeline.exempt_steps.tolist() == [1]
+    other.pipeline.continue_from(rig.pipeline)
+    assert other.pipeline.exempt_steps.tolist() == [1]
