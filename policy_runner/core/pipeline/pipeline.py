@@ -134,15 +134,16 @@ class Pipeline:
         self,
         now_ns: int,
         outer: Fault | None = None,
-        look_again: Callable[[], int] | None = None,
+        look_again: Callable[[bool], int] | None = None,
     ) -> Step:
         """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
 
         Args:
             now_ns: the time of this tick.
             outer: a fault found outside the pipeline, for example a silent executor.
-            look_again: called after an inference. It hears the emergency stop again, and returns
-                the time by then on the loop's clock. None: an inference takes no time.
+            look_again: called after an inference, with whether that overran its period. It hears
+                the emergency stop again, and returns the time by then on the loop's clock, which
+                counts where the inference was late. None: an inference takes no time.
         """
         clock = self._clock_ns
         started = clock()
@@ -201,16 +202,17 @@ class Pipeline:
         return fault or unusable
 
     def _judge_again(
-        self, took_ns: int, fault: Fault | None, look_again: Callable[[], int] | None
+        self, took_ns: int, fault: Fault | None, look_again: Callable[[bool], int] | None
     ) -> Fault | None:
         """What forbids the command of this inference: what came meanwhile, or `fault`."""
         fault = fault or self._late(took_ns)
         if look_again is None:
             return fault
-        then_ns = look_again()
-        stop = self.operator.fault()
         settings = self._settings
-        if stop is None and fault is None and took_ns > settings.period_ns * settings.decimation:
+        late = took_ns > settings.period_ns * settings.decimation
+        then_ns = look_again(late)
+        stop = self.operator.fault()
+        if late and stop is None and fault is None:
             return self._freshness.fault(then_ns)
         return stop or fault
 

@@ -292,11 +292,11 @@ class ControlLoop:
         required = self.pipeline.settings.require_guard and not safety.is_armed
         return _GUARD_MISSING if required and not guard.is_present() else None
 
-    def _look_again(self) -> int:
-        """After an inference: hear ~/estop once more; the time by now on the loop's clock."""
+    def _look_again(self, late: bool) -> int:
+        """After an inference: hear ~/estop once more; the time by now, where it was late."""
         if self._estop is not None:
             self._estop.drain(self.pipeline.operator)
-        return self._ticker.look()
+        return self._ticker.look() if late else self._ticker.now_ns
 
     def _publish(
         self, command: npt.NDArray[np.float64] | None, stamp_ns: int, now_ns: int, began_ns: int

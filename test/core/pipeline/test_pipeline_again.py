@@ -39,7 +39,7 @@ class Slow:
         self.now_ns += PERIOD
         if feed:
             self.rig.joints("joints", self.now_ns, ["a", "b"], velocity=[1.0, 2.0])
-        return self.rig.pipeline.step(self.now_ns, None, lambda: self.now_ns)
+        return self.rig.pipeline.step(self.now_ns, None, lambda _late: self.now_ns)
 
     @property
     def safety(self) -> Any:

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy"
 JOINTS = ["left_joint", "right_joint"]
 
 
-def _held(held: list[str], kinds: str = "velocity", message: str = "joint_state") -> Any:
+def _held(
+    held: list[str], kinds: str = "velocity", message: str = "joint_state", **more: Any
+) -> Any:
     from policy_runner.robot.config import robot_config
     from policy_runner.robot.parameters.policy import policy_rows
     from policy_runner.robot.parameters.runner import TABLE
@@ -31,7 +33,7 @@ def _held(held: list[str], kinds: str = "velocity", message: str = "joint_state"
     elements = action_elements(spec, "policy.yaml")
     rows = (*TABLE, *policy_rows(spec, elements))
     values = {row.name: row.default for row in rows}
-    values |= {"command.held_joints": held, "command.type": message}
+    values |= {"command.held_joints": held, "command.type": message, **more}
     config = robot_config(values, spec, elements, simulated=False)
     return command_format(config.command, spec, "f", robot_joints(config), 1).held
 
@@ -71,3 +73,12 @@ def test_what_would_be_left_out_without_a_word_is_refused(
         _held(["head=0.5"], kinds, message)
     assert str(caught.value).startswith("parameter command.held_joints: expected none")
     assert got in str(caught.value)
+
+
+def test_a_stamp_of_zero_is_for_trajectories() -> None:
+    zero = {"command.stamp": "zero"}
+    assert _held([], message="joint_trajectory", **zero) == {}
+    with pytest.raises(Refusal) as caught:
+        _held([], message="joint_state", **zero)
+    text = "parameter command.stamp: expected now, got zero for command.type joint_state"
+    assert str(caught.value).startswith(text)
