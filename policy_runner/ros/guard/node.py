@@ -36,7 +36,7 @@ _BEATS = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-_PRESSES = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+_PRESSES = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class _Taken:

@@ -105,6 +105,7 @@ class ControlLoop:
         self._last_tick_ns = 0
         self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
         self._beat = True  # the last tick sent a heartbeat
+        self._guard_acted = False  # heard in this tick
         self._left: npt.NDArray[np.float64] | None = None  # the command of the newest tick
         self._ended = threading.Lock()  # taken by who sends the last command, never given back
         self._publishing = threading.Lock()  # held while a command, or the last one, is published
@@ -284,6 +285,7 @@ class ControlLoop:
             reason = guard.reason
         elif self._is_silent():
             reason = f"no heartbeat for {(time.monotonic_ns() - self._status.told_ns) / 1e9:.2f} s"
+        self._guard_acted = bool(reason)
         if reason:
             self.pipeline.stopped_by_guard()
             self._commands.stopped_by_guard()
@@ -319,7 +321,7 @@ class ControlLoop:
             pipeline = self.pipeline
             limits = pipeline.settings.limits
             age_ns = time.monotonic_ns() - began_ns
-            if self._is_silent() or (
+            if (self._is_silent() and not self._guard_acted) or (
                 age_ns > SHORTEST_SILENCE_NS and self._is_too_old(age_ns, now_ns)
             ):
                 self._left = pipeline.refuse_old(now_ns, age_ns)
