@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -170,6 +171,7 @@ def test_armed_it_moves_and_after_an_emergency_stop_it_moves_again(graphs: Graph
         graph.await_decision("SAFE_STOP", "operator stop")
         held = at()
         assert 0.1 < held[0] < 1.0
+        time.sleep(0.1)  # so that it holds for some ticks: a changed decision is told at once
         estop.publish(Bool(data=False))
         wait_until(lambda: graph.peer.trigger("arm").success)
         graph.await_decision("RUN")
