@@ -77,6 +77,23 @@ def test_of_an_action_that_is_not_finite_nothing_is_taken_over(tmp_path: Path, b
     assert policy.inferences == 4
 
 
+@pytest.mark.parametrize("how", ["reset", "jump", "activation"])
+def test_a_new_beginning_forgets_all_that_the_policy_remembers(tmp_path: Path, how: str) -> None:
+    rig = _recurrent(tmp_path)
+    for k in range(1, 4):
+        rig.joints("joints", k * MS, ["a"], position=[0.0], velocity=[5.0])
+        assert rig.pipeline.step(k * MS).inferred
+    if how == "reset":
+        rig.pipeline.reset()
+    elif how == "jump":
+        rig.pipeline.time_jumped(forget_inputs=False)
+    else:
+        rig.pipeline.activate()
+    rig.joints("joints", 4 * MS, ["a"], position=[0.0], velocity=[5.0])
+    assert rig.pipeline.step(4 * MS).inferred
+    assert _seen(rig) == [5, 0, 0, 0, 0]
+
+
 def _moving(folder: Path, **settings: Any) -> Rig:
     """Joint a is moved to 1.0 before the policy, which says 5, runs."""
     content = spec_content(
