@@ -172,3 +172,43 @@ def test_in_lockstep_a_joint_of_a_time_that_has_not_come_yet_is_forgotten(
     assert slot.joints.values["position"][0] == 4.0
     assert slot.joints.seen_ns["position"].tolist() == [1 * S, -1]
     assert slot.missing() == "position of b"
+
+
+class Stepped:
+    """One input of a simulator in lockstep, whose newest stamp the test sets."""
+
+    def __init__(self) -> None:
+        self.polled = Wire()
+        self.slot: Any = type("Slot", (), {"stamp_ns": -1})()
+
+    def drain(self, _now_ns: int, arrival: str) -> None:
+        assert arrival == "stamp"
+
+
+def test_in_lockstep_every_step_is_answered_once_and_a_repeated_one_again(rig: Any) -> None:
+    from policy_runner.ros.runner import ticker
+
+    repeated: list[bool] = []
+    one: Any = Stepped()
+    node: Any = type("Node", (), {"context": None})()
+    lockstep = ticker.LockstepTicker(
+        node, S // 100, rig.clock, [one], lambda: repeated.append(True)
+    )
+    lockstep.start()
+
+    def step(at_ns: int, stamp_ns: int) -> tuple[int | None, int]:
+        """One message of /clock; the tick, and how many answers were repeated."""
+        rig.clock.waiting.append((clock(at_ns), 0))
+        one.slot.stamp_ns = stamp_ns
+        before = len(repeated)
+        return lockstep.wait(), len(repeated) - before
+
+    assert step(S, S - 1) == (None, 0)  # the input of this step has not come
+    assert step(S, S) == (S, 0)
+    assert lockstep.wait() is None  # nothing came
+    assert not repeated
+    assert step(S, S) == (None, 1)  # the simulator did not hear the answer
+    half = S + S // 200
+    assert step(half, half) == (None, 1)  # between two ticks: the last command stands
+    due = S + S // 100
+    assert step(due, due) == (due, 0)
