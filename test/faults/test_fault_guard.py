@@ -55,6 +55,7 @@ def stopped_after(graph: FaultGraph, cause: Callable[[], object]) -> float:
 def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
     row = FAULTS["runner suspended"]
     graph = fault_graphs()
+    graph.stood_still = True
     start_guard(graph, spawn, tmp_path)
     for _ in range(SUSPENSIONS):
         graph.well()
@@ -109,6 +110,7 @@ def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
     start_guard(graph, spawn, tmp_path)
     press = graph.peer.publisher(Bool, f"{graph.runner}/estop")
     graph.well()
+    graph.stood_still = True
     graph.child.send(signal.SIGSTOP)
     time.sleep(0.1)
     took = stopped_after(graph, lambda: press.publish(Bool(data=True)))

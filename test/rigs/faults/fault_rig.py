@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import leftovers
 import pytest
 from children import Child, Nursery, wait_until
 from fault_policy import write_fault_policy
@@ -62,6 +63,7 @@ class FaultGraph(ScriptedRobot):
         import rclpy
 
         self.number = next(_numbers)
+        self.stood_still = False  # the runner got a SIGSTOP
         self.folder = folder / f"graph{self.number}"
         self.space = f"/fault{self.number}"
         self.policy = write_fault_policy(self.folder / "policy", kind=kind)
@@ -115,6 +117,8 @@ class FaultGraph(ScriptedRobot):
         if self.child.poll() is None:
             code = self.child.stop()
             assert code in (0, 2), self.child.quote()  # 2: it was never configured
+        if self.stood_still:  # the middleware may have replaced its ports meanwhile
+            leftovers.remove_segments_of(self.child.pid)
         bad = [v for _, v in self.commands if not all(abs(one) <= BOUND for one in v)]
         assert not bad, bad[:5]
 
