@@ -11,7 +11,7 @@ from typing import Any
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.core.spec import Limit, PolicySpec
-from policy_runner.core.spec.elements import ActionElement, limit_names
+from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 from policy_runner.robot.parameters.policy import limit_prefix
 
 
@@ -152,7 +152,7 @@ def robot_config(
         elements: what the policy commands, for its limits.
         simulated: time is the simulator's.
     """
-    kinds = {kind: values[f"stop.{kind}"] for kind in ("velocity", "effort", "twist", "value")}
+    kinds = {kind: values[f"stop.{kind}"] for kind in KINDS if kind != "position"}
     return RobotConfig(
         policy=values["policy"],
         backend=BackendChoice.of(values),

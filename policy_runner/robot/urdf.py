@@ -16,7 +16,7 @@ from pathlib import Path
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec.base import NO_LIMIT, Limit
-from policy_runner.core.spec.elements import ActionElement, limit_names
+from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 
 MOST_BYTES = 16 * 1024 * 1024
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
@@ -128,7 +128,7 @@ def limits_of_urdf(
     problems: list[Problem | str] = []
     found: dict[str, Limit] = {}
     for name, element, known in zip(limit_names(elements), elements, said, strict=True):
-        if element.kind not in ("position", "velocity", "effort"):
+        if not KINDS[element.kind].of_joints:
             continue
         called = robot[element.joint]
         given = joints.get(called.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean
 from policy_runner.core.model import Array
@@ -12,12 +13,23 @@ from policy_runner.core.spec.base import NO_LIMIT, Limit
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.core.spec.policy import PolicySpec
 
-UNIT = {
-    "position": "rad",
-    "velocity": "rad/s",
-    "effort": "N m",
-    "twist": "m/s, rad/s",
-    "value": "the policy's unit",
+
+class Kind(NamedTuple):
+    """What one kind of command is; all that depends on the kind alone is derived from here."""
+
+    unit: str
+    plural: str  # in the description of its stop
+    limits: str  # prefix of its limits among the parameters
+    of_joints: bool  # its elements are joints, by name
+
+
+# A new kind is a row here, a name in `ActionGroup.kind`, and a stop in `core.settings.StopRule`.
+KINDS = {
+    "position": Kind("rad", "positions", "joints.", True),
+    "velocity": Kind("rad/s", "velocities", "joints.", True),
+    "effort": Kind("N m", "efforts, computed ones too", "joints.", True),
+    "twist": Kind("m/s, rad/s", "twists", "twist.", False),
+    "value": Kind("the policy's unit", "values", "values.", False),
 }
 
 

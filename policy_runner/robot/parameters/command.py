@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from policy_runner.core.spec.elements import KINDS
 from policy_runner.robot.parameters.parameter import Parameter
 
 # Parameter command.type -> what it can carry. A twist has message types of its own.
-JOINT_KINDS = ("position", "velocity", "effort")
+JOINT_KINDS = tuple(name for name, kind in KINDS.items() if kind.of_joints)
 COMMAND_TYPES = {
     "joint_state": JOINT_KINDS,
     "joint_trajectory": JOINT_KINDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policy_runner.core.spec import Input, PolicySpec
-from policy_runner.core.spec.elements import UNIT, ActionElement, limit_names
+from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 from policy_runner.robot.parameters.parameter import Parameter
 
 PREFIXES = ("inputs.", "joints.", "twist.", "values.")
@@ -69,7 +69,7 @@ def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Pa
 
 def limit_prefix(name: str, kind: str) -> str:
     """Where the limits of a command stand among the parameters."""
-    return {"twist": "twist.", "value": "values."}.get(kind, "joints.") + name
+    return KINDS[kind].limits + name
 
 
 def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
@@ -119,7 +119,7 @@ def joint_rows(name: str, kind: str, limited: bool = True) -> tuple[Parameter, .
             high=1.0,
         ),
         Parameter(f"joints.{name}.offset", 0.0, f"see joints.{name}.sign", unit="rad"),
-        *(limit_rows(f"joints.{name}", name, UNIT[kind]) if limited else ()),
+        *(limit_rows(f"joints.{name}", name, KINDS[kind].unit) if limited else ()),
         Parameter(
             f"joints.{name}.max_velocity",
             None,
@@ -135,6 +135,6 @@ def limit_rows_of(elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
     """Limits of what is no joint with one kind of command: axes, values, joints with several."""
     rows: list[Parameter] = []
     for name, element in zip(limit_names(elements), elements, strict=True):
-        if element.kind in ("twist", "value") or name != element.joint:
-            rows += limit_rows(limit_prefix(name, element.kind), name, UNIT[element.kind])
+        if not KINDS[element.kind].of_joints or name != element.joint:
+            rows += limit_rows(limit_prefix(name, element.kind), name, KINDS[element.kind].unit)
     return tuple(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policy_runner.core.spec.elements import KINDS
 from policy_runner.robot.parameters.parameter import Parameter
 
 STOP_ROWS: tuple[Parameter, ...] = (
@@ -15,18 +16,15 @@ STOP_ROWS: tuple[Parameter, ...] = (
     ),
     *(
         Parameter(
-            f"stop.{kind}",
+            f"stop.{name}",
             "zero",
-            f"what HOLD and SAFE_STOP do with {plural}: 0, or hold the last (allow_runaway_hold)",
+            f"what HOLD and SAFE_STOP do with {kind.plural}: 0, or hold the last"
+            " (allow_runaway_hold)",
             choices=("zero", "hold"),
             live=True,
         )
-        for kind, plural in (
-            ("velocity", "velocities"),
-            ("effort", "efforts, computed ones too"),
-            ("twist", "twists"),
-            ("value", "values"),
-        )
+        for name, kind in KINDS.items()
+        if name != "position"
     ),
     Parameter(
         "stop.ramp_s",
