@@ -65,13 +65,13 @@ class StatusPublisher:
         self._message = DiagnosticArray(status=[self._status])
         self.commanding = False  # whether commands leave that may move the robot; set by the loop
         self._told: tuple[Decision | None, bool] = (None, False)
-        self.told_ns = time.monotonic_ns()  # of the newest heartbeat with a tick, monotonic
+        self.told_ns = time.monotonic_ns()  # of the newest heartbeat, monotonic
+        self._ticked_ns = self.told_ns  # of the newest one with a tick
         self.set_period(period_ns)
 
     def set_period(self, period_ns: int) -> None:
         """Ticks come in this period."""
         self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
-        self.period_ns = self._every * period_ns  # between two heartbeats
 
     def tick(self, safety: Safety, sequence: int, stamp_ns: int) -> bool:
         """Publish when it is time, or something has changed; whether it did."""
@@ -83,17 +83,18 @@ class StatusPublisher:
 
     def idle(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
         """Publish while simulation time gives no ticks, so that silence always means a fault."""
-        now_ns = time.monotonic_ns()
-        if now_ns - self.told_ns > _IDLE_NS:
+        if time.monotonic_ns() - self._ticked_ns > _IDLE_NS:
             self.commanding = False
         self._publish(safety, sequence, stamp_ns)
 
     def publish(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
         """Publish the state of the loop."""
-        self._told, self.told_ns = (safety.decision, self.commanding), time.monotonic_ns()
+        self._told = (safety.decision, self.commanding)
         self._publish(safety, sequence, stamp_ns)
+        self._ticked_ns = self.told_ns
 
     def _publish(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
+        self.told_ns = time.monotonic_ns()
         stamp = self._message.header.stamp
         stamp.sec, stamp.nanosec = stamp_parts(stamp_ns)
         self._status.level = LEVELS[safety.decision]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from policy_runner.core.observation.terms.compile import compile_term
+from policy_runner.core.observation.terms.compile import FAMILIES
 from policy_runner.core.observation.terms.sources import COMPILERS
 from policy_runner.core.spec import Term
 
@@ -14,4 +14,5 @@ def test_every_term_of_the_spec_has_its_compiler() -> None:
     models = set(get_args(union))
     assert len(models) > 15
     assert set(COMPILERS) == models
-    assert callable(compile_term)
+    families = {family.__name__ for family in FAMILIES}
+    assert {compiler.__module__ for compiler in COMPILERS.values()} == families
