@@ -133,7 +133,7 @@ class Settings:
     recover: str = "armed"  # armed | auto
     reset_after_ns: int = 500_000_000
     require_guard: bool = False  # arming is refused while no guard is heard
-    require_arming: bool = False  # nothing is commanded after activation until somebody arms
+    require_arming: bool = False  # after activation nothing is commanded until ~/arm
     stamp_tolerance_ns: int = 500_000_000  # of header stamps against the clock
     # In a row, of inferences that took longer than decimation periods: SAFE_STOP; 0 = never.
     late_inferences: int = 0

@@ -76,7 +76,7 @@ def stop_rule(
     """What HOLD and SAFE_STOP command.
 
     Raises:
-        Refusal: a stop that this command cannot carry out, or a runaway that nobody allowed.
+        Refusal: a stop that this command cannot carry out, or a runaway without allow_runaway_hold.
     """
     problems: Problems = []
     stop = config.stop

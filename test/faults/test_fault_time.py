@@ -148,7 +148,7 @@ def test_simulation_time_paused_and_jumped_back(fault_graphs: GraphMaker) -> Non
     graph.await_status(begin, row)
     time.sleep(1.0)  # longer than any max_age
     assert len(graph.commands) == commands
-    # Heartbeats go on, or the guard would take the pause for a fault; they tell of no tick.
+    # Heartbeats continue, or the guard would take the pause for a fault; they tell of no tick.
     still = [beat for _, beat in graph.beats[beats:]]
     assert len(still) > 5
     assert len({beat["sequence"] for beat in still}) == 1

@@ -79,7 +79,7 @@ class EffortFromPd:
     def compute(self, target: Array) -> Array:
         """Efforts for a position target, float64 [elements] (a reused array).
 
-        NaN where a number that it needs is not finite: whoever publishes refuses that. A stop
+        NaN where a number that it needs is not finite: the publisher refuses it. A stop
         counts from the last efforts that were finite.
         """
         effort = self._next

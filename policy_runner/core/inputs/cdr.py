@@ -138,7 +138,7 @@ def read_layout(
         walk.message("", kind)
         walk.end()
     except _Opaque:
-        pass  # what comes before it is placed; whoever wants more finds no place for it
+        pass  # what comes before it is placed; a field behind it has no place
     walk.close_shape()
     return walk.layout
 

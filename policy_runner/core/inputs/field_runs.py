@@ -106,7 +106,7 @@ def _run(base: str, first: int | None, count: int, start: int, whole: bool, node
 
 
 def _check_before(tree: MessageType, path: str) -> None:
-    """Everything in front of a field must be readable, or nobody knows where the field begins."""
+    """Everything in front of a field must be readable, or the start of the field is unknown."""
     node: Node = tree
     for name, index in steps(path):
         assert isinstance(node, MessageType)

@@ -17,7 +17,7 @@ class MeasuredPositions:
     """Newest measured positions of the joints that are commanded as positions [rad].
 
     In policy joints and signs. With `needed`, the parameter that cannot do without, the inputs
-    are asked for positions that no term reads; else a joint that nobody reads is unknown.
+    are asked for positions that no term reads; else a joint that no term reads is unknown.
 
     Raises:
         Refusal: needed, and no input tells them.

@@ -156,7 +156,7 @@ class Operator:
         """How long to wait for a source that only ~/arm releases."""
         pressed = [source for source in self.sources if source.pressed]
         if not pressed or not all(source.shared for source in pressed):
-            return ""  # somebody holds it
+            return ""  # a publisher can still release it
         since_ns = self._asked_ns - max(source.pressed_ns for source in pressed)
         waits = f"must be quiet for {self._quiet_ns / 1e9:g} s"
         return f" said true {max(since_ns, 0) / 1e9:.2f} s ago and {waits}"

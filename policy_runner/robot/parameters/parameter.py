@@ -12,7 +12,7 @@ KINDS = ("bool", "int", "float", "str", "int[]", "float[]", "str[]")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row. `default` None means: not set unless somebody sets it (then `kind` is required)."""
+    """One row. `default` None: no value unless the user sets one (then `kind` is required)."""
 
     name: str
     default: Any

@@ -25,7 +25,7 @@ def robot_description(node: Node, source: str, timeout_s: float = 2.0) -> str | 
     Polled, since configure runs inside the executor that would deliver it.
 
     Raises:
-        Refusal: nobody published one in time.
+        Refusal: none was published in time.
     """
     if source != "topic":
         return None

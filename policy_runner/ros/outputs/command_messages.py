@@ -26,7 +26,9 @@ class CommandFormat:
     type: str
     twist_type: str = "twist_stamped"
     period_ns: int = 10_000_000
-    held: Mapping[str, float] = field(default_factory=dict)  # joints nobody drives -> value
+    held: Mapping[str, float] = field(
+        default_factory=dict
+    )  # joints that the policy does not drive -> value
     layout: tuple[str, ...] = ()  # of a multi array: numbers per joint, joint by joint
     gains: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # joint -> gain -> value
     message_type: str = ""

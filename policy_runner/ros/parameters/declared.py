@@ -76,7 +76,7 @@ class DeclaredParameters:
     def declare(self, table: Sequence[Parameter], keep: Mapping[str, Any] | None = None) -> None:
         """Declare rows that are not declared yet; a bad override is remembered, never raised.
 
-        `keep` has values by name that go before what YAML says: somebody set them since.
+        `keep` has values by name that go before what YAML says: they were set since.
         """
         from rclpy.parameter import Parameter as RosParameter
 
@@ -119,7 +119,7 @@ class DeclaredParameters:
     def overrides(self) -> Mapping[str, RosParameter]:
         """What YAML and the command line give for this node, by name, declared or not.
 
-        Private to rclpy in Humble to Kilted, and without another way: what nobody declares, such
+        Private to rclpy in Humble to Kilted, and without another way: what is not declared, such
         as a misspelt key, is in no public answer of a node, and a declared row has only the value
         that it was declared with.
         """
@@ -150,7 +150,7 @@ class DeclaredParameters:
 
     @property
     def problems(self) -> list[str]:
-        """Sentences for the values that YAML or the command line got wrong and nobody mended."""
+        """Sentences for wrong values of YAML or the command line that are not corrected yet."""
         return list(self._problems.values())
 
     def value(self, name: str) -> Any:
@@ -174,7 +174,7 @@ class DeclaredParameters:
         from rcl_interfaces.msg import SetParametersResult
 
         changed = {}
-        if self._declaring:  # a reload does so while active: nobody sets anything
+        if self._declaring:  # a reload declares while active: no value is set
             return SetParametersResult(successful=True)
         for parameter in parameters:
             row = self._rows.get(parameter.name)

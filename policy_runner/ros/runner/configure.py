@@ -294,7 +294,7 @@ def declare_for_policy(
         given.commit(parameters)
         problems += [*parameters.problems, *given.problems]
         return given.warnings
-    # Without the policy nobody can say which inputs and joints there are.
+    # Without the policy its inputs and joints are not known.
     overrides = [name for name in overrides if not name.startswith(PREFIXES)]
     refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]

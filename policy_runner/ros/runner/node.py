@@ -69,9 +69,9 @@ class PolicyRunner(RunnerNode):
         RunnerServices(self, self._reports.story.answered)
         self.reload = Reload(self, self._arguments)
         self._ending = False
-        self._starting = threading.Lock()  # whoever comes first: the loop's start, or `end`
+        self._starting = threading.Lock()  # held by the start of the loop, or by `end`
         self._exit_code = ENDED_WELL
-        self._refused = False  # autostart was, and nobody has activated since
+        self._refused = False  # autostart was, without an activation since
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)

@@ -26,7 +26,7 @@ from policy_runner.ros.runner.kept_topics import Left, wait_for
 
 _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
-_LOADED_WITHIN_S = 0.5  # when nobody wants it any more
+_LOADED_WITHIN_S = 0.5  # after the attempt was given up
 _LEFT_WITHIN_S = 0.2  # when the node stops
 
 
@@ -192,7 +192,7 @@ class Attempt:
             self._plan.commit(self._node.parameters)
 
     def _take_live_changes(self, connected: ConnectedPolicy) -> None:
-        """What somebody set while this was loading."""
+        """Take over parameters that were set during the load."""
         parameters = self._node.parameters
         changed = {
             name: value

@@ -72,7 +72,7 @@ def test_heartbeats_of_another_runner_do_not_count() -> None:
     assert watch.judge(SILENCE_NS + 1)
 
 
-def test_a_runner_that_starts_again_begins_anew() -> None:
+def test_a_runner_that_starts_again_is_judged_afresh() -> None:
     watch = watching()
     assert watch.judge(SILENCE_NS + 1)
     watch.use(contract("b"))
@@ -96,7 +96,7 @@ def test_a_press_that_the_runner_does_not_answer() -> None:
     watch.beat(140 * MS, "a", True)
     assert watch.judge(151 * MS)
     assert "emergency stop" in watch.reason
-    watch.beat(160 * MS, "a", True)  # it goes on commanding
+    watch.beat(160 * MS, "a", True)  # it still commands
     assert watch.acting
     watch.beat(180 * MS, "a", False)
     assert not watch.acting
