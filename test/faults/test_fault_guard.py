@@ -193,7 +193,7 @@ def test_it_is_small_and_cheap(fault_graphs: GraphMaker, spawn: Nursery, tmp_pat
     time.sleep(3.0)
     share = (used_s() - before) / (time.monotonic() - begin)
     resident = int(Path(f"/proc/{guard.pid}/statm").read_text().split()[1]) * 4096 / 1e6
-    # Measured 1 to 2 % and 71 MB.
+    # Measured 1 to 2 % and 71 MB; a guard that spins takes a whole core.
     sys.stdout.write(f"guard: {100 * share:.2f} % of a core, {resident:.0f} MB\n")
-    assert share < 0.04, share
+    assert share < 0.1, share
     assert resident < 90.0, resident

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -169,4 +170,6 @@ def test_untaken_message(fault_graphs: GraphMaker) -> None:
     begin, used = time.monotonic(), int(path.read_text().split()[0])
     time.sleep(2.0)
     share = (int(path.read_text().split()[0]) - used) / 1e9 / (time.monotonic() - begin)
-    assert share < 0.01, share
+    # Measured 0.4 % here and 1.1 % on a busy machine; an executor that spins takes a whole core.
+    sys.stdout.write(f"executor: {100 * share:.2f} % of a core\n")
+    assert share < 0.1, share
