@@ -295,7 +295,7 @@ class ControlLoop:
         return _GUARD_MISSING if required and not guard.is_present() else None
 
     def _look_again(self, late: bool) -> int:
-        """After an inference: read ~/estop again, and return the tick's time, or now if `late`."""
+        """After an inference: read ~/estop again; return the loop's time, updated if `late`."""
         if self._estop is not None:
             self._estop.drain(self.pipeline.operator)
         return self._ticker.look() if late else self._ticker.now_ns

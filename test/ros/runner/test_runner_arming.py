@@ -69,7 +69,7 @@ def test_bring_up(graphs: GraphMaker) -> None:
     assert (answer.success, answer.message) == (True, "armed")
     await_command(commands, MOVING)
     answer = graph.peer.trigger("disarm")
-    assert (answer.success, answer.message) == (True, "disarmed: call ~/arm to go on")
+    assert (answer.success, answer.message) == (True, "disarmed: call ~/arm to continue")
     await_command(commands, ZERO)
     graph.await_decision("SAFE_STOP", "disarmed")
     assert graph.peer.trigger("arm").success

@@ -292,7 +292,7 @@ def test_while_it_loads_the_node_answers(
     assert robot.peer.state() == "active"
     second = robot.reload()
     assert not second.success
-    assert "going on" in second.message
+    assert "in progress" in second.message
     assert not future.done()
     wait_until(future.done, 5.0)
     assert future.result().success
