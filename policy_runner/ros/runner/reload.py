@@ -298,7 +298,7 @@ class Reload:
         return ""
 
     def stopped(self) -> None:
-        """End a running attempt and release everything, because the loop has ended."""
+        """End a running attempt and release what reloads left behind; the loop has ended."""
         if self._attempt is not None:
             self._end(False, "the node was deactivated during the reload")
         leaving, self._leaving = self._leaving, []

@@ -100,7 +100,7 @@ class RunnerReports:
             running: whether a control thread reads the emergency stop.
             estop: the node's emergency stop.
             operator: the node's; gets the reasons against arming.
-            watch: the loop's; gets the names of other publishers of our commands.
+            watch: the loop's; gets the names of other publishers of its command topics.
         """
         if not running:
             estop.drain(operator)
