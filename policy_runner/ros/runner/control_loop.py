@@ -337,7 +337,7 @@ class ControlLoop:
             self._publishing.release()
 
     def _is_too_old(self, age_ns: int, now_ns: int) -> bool:
-        """Whether the tick is too old by the monotonic clock and by the loop's clock."""
+        """Whether the tick is too old: by the monotonic clock, and in simulation also by /clock."""
         longest_ns = self.pipeline.settings.longest_silence_ns
         return age_ns > longest_ns and self._ticker.look() - now_ns > longest_ns
 
@@ -358,7 +358,7 @@ class ControlLoop:
         self.ticks += 1
 
     def _finish(self) -> None:
-        """Send the defined last command, exempt from the rate limit, and wait until it is received.
+        """Send the defined last command, exempt from the rate limit; wait for acknowledgement.
 
         A final heartbeat reports it. The guard then knows why the heartbeat ends.
         """
