@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
     model = read_model_facts(arguments.model or model_path or model_in(folder), arguments.source)
     draft = read(model)
-    draft.notes += remarks(model)
+    draft.notes += [] if draft.exact else remarks(model)
     if arguments.name:
         draft.spec["name"] = arguments.name
     write(draft, model, arguments.output)
@@ -56,6 +56,8 @@ def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.resolve() != target.resolve():
             shutil.copyfile(path, target)
+    for name, content in draft.files.items():
+        (folder / name).write_bytes(content)
     (folder / "policy.yaml").write_text(spec_text(draft), encoding="utf-8")
 
 
@@ -73,6 +75,7 @@ def _statistics(draft: Draft) -> list[Path]:
                 visit(one)
 
     visit(draft.spec)
+    names -= draft.files.keys()
     folder = draft.sources[0].parent
     for name in sorted(names):
         beside(draft.sources[0], name, "the statistics file")  # refuses one outside

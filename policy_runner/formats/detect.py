@@ -17,6 +17,7 @@ from policy_runner.formats.holosoma_exploy import (
 from policy_runner.formats.isaac_lab import draft_io_descriptors, is_io_descriptors
 from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
 from policy_runner.formats.mjlab import draft_mjlab, is_mjlab
+from policy_runner.formats.own.exported import draft_exported, is_exported
 from policy_runner.formats.plain_onnx import draft_plain
 from policy_runner.formats.rl_sar import draft_rl_sar, is_rl_sar
 from policy_runner.formats.trainer_yaml import read_yaml
@@ -72,6 +73,8 @@ def find_reader(source: Path) -> tuple[Read, Path | None]:
 
 def draft_model(model: ModelFacts) -> Draft:
     """The draft of a model by its own metadata."""
+    if is_exported(model.metadata):
+        return draft_exported(model)
     if is_mjlab(model.metadata):
         return draft_mjlab(model)
     if is_exploy(model.metadata):
