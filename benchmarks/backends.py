@@ -3,8 +3,8 @@
 
     python benchmarks/backends.py [--seconds 20] [--only mlp]
 
-Prints the table of docs/performance.md: one inference [us], waiting for each deadline. The
-weights are random: what a network computes does not change how long it takes.
+Prints the table of docs/explanation/performance.md: one inference [us], with a wait for each
+deadline. The weights are random: what a network computes does not change how long it takes.
 """
 
 from __future__ import annotations

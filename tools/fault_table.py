@@ -1,6 +1,6 @@
-"""The list of faults, `docs/faults.yaml`, and the page that is generated from it.
+"""The list of faults, `docs/reference/faults.yaml`, and the page that is generated from it.
 
-`python tools/fault_table.py` writes `docs/faults.md`; a test compares the two.
+`python tools/fault_table.py` writes `docs/reference/faults.md`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference"
 LIST, PAGE = DOCS / "faults.yaml", DOCS / "faults.md"
 BEGIN, END = "<!-- faults: written by tools/fault_table.py -->", "<!-- end -->"
 ROOMS = {

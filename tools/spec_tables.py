@@ -1,6 +1,6 @@
-"""The tables of docs/policy_spec.md, from the models that read the file.
+"""The tables of docs/reference/policy_spec.md, from the models that read the file.
 
-`python tools/spec_tables.py docs/policy_spec.md` rewrites them; a test compares.
+`python tools/spec_tables.py docs/reference/policy_spec.md` rewrites them; a test compares.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from policy_runner.telemetry.host.identity import Jetson, read_identity, read_je
 from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host_files import HostFiles
 
-PAGE = "docs/install_jetson.md"
+PAGE = "docs/guides/install_jetson.md"
 STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
 
 

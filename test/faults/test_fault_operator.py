@@ -1,4 +1,4 @@
-"""What an operator does, and what the robot measures of itself (docs/faults.md)."""
+"""What an operator does, and what the robot measures of itself (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves the process: every output ends with its last command (docs/faults.md)."""
+"""What leaves the process: every output ends with its last command (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

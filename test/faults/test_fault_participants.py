@@ -1,4 +1,4 @@
-"""Other participants of the graph, and what the log says of all that happens (docs/faults.md)."""
+"""Other participants of the graph, and the log of all that happens (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docs/faults.md` is what the list of faults says, and each fault of the list has its test."""
+"""`docs/reference/faults.md` equals the list of faults, and each fault of the list has its test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/security.md says of a policy's files: inside their folder, bounded, the ones named."""
+"""A policy's files as docs/explanation/security.md says: inside their folder, bounded, as named."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Pipeline:
         outer: Fault | None = None,
         look_again: Callable[[bool], int] | None = None,
     ) -> Step:
-        """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
+        """One tick at `now_ns` on the loop's clock; docs/explanation/architecture.md follows it.
 
         Args:
             now_ns: the time of this tick.
