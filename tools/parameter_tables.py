@@ -1,6 +1,6 @@
-"""The README's parameter tables, from the tables that the nodes declare.
+"""The tables of docs/reference/parameters.md, from the rows that the nodes declare.
 
-`python tools/parameter_tables.py README.md` rewrites them; a test compares.
+`python tools/parameter_tables.py` rewrites them; a test compares.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.sidecar.parameters import PARAMETERS as SIDECAR
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS as ROBOT
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "parameters.md"
+
 
 def markdown(table: Sequence[Parameter]) -> str:
-    """The table as the README shows it; a test compares the two."""
+    """Parameters as a Markdown table."""
     lines = [
         "| parameter | type | default | range | unit | live | meaning |",
         "|---|---|---|---|---|---|---|",
@@ -49,7 +51,7 @@ def _yaml(value: Any) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Markdown tables by the name that marks their place in the README."""
+    """Markdown tables by the name that marks their place in the page."""
     anything = Input.model_construct(type="the policy spec's", topic="")
     return {
         "policy_runner": markdown(TABLE),
@@ -76,12 +78,11 @@ def with_tables(text: str) -> str:
     return text
 
 
-def main(paths: list[str]) -> int:
-    """Rewrite the tables of these documents."""
-    for path in map(Path, paths):
-        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+def main() -> int:
+    """Rewrite the tables of the page."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

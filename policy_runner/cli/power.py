@@ -34,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
     clocks = parser.add_command(
         "clocks", "hold all clocks at their maximum, or not (root)", run=run
     )
-    clocks.add_argument("state", choices=("on", "off"))
+    clocks.add_argument("state", choices=("on", "off"), help="on: at their maximum")
     for sub in (setting, clocks):
         sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--root", default="/", help="root of the file tree with the configuration")

@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="all", metavar="NAME,...",
                         help=f"some of {', '.join(CANDIDATES)}; default: all")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, or gpu:N")
-    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS)
+    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS,
+                        help="numbers the model computes with")  # fmt: skip
     parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
                         help="default: the policy's own")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")

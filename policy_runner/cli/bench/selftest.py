@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SPEC, --backend, --device and what goes with them."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True)
+    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True,
+                        help="what runs the model")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
     add_choice_options(parser)
     parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC and the options of `bench step`."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--backend", default="auto", help="what runs the model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
 
