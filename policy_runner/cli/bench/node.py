@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC and the options of `bench node`."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
+    rates = " ".join(f"{rate:g}" for rate in RATES)
     parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
-                        help=f"control rates; default {' '.join(f'{rate:g}' for rate in RATES)}")  # fmt: skip
+                        help=f"control rates; default {rates}")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
