@@ -16,10 +16,10 @@ LIST, PAGE = DOCS / "faults.yaml", DOCS / "faults.md"
 BEGIN, END = "<!-- faults: written by tools/fault_table.py -->", "<!-- end -->"
 ROOMS = {
     "inputs": "What the robot sends",
-    "values": "What is in it",
+    "values": "What the messages say",
     "time": "Time",
     "model": "The policy",
-    "outputs": "What leaves",
+    "outputs": "What the robot gets",
     "operator": "The operator",
     "process": "Processes and the machine",
     "services": "Services, parameters, lifecycle",
