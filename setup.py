@@ -58,6 +58,7 @@ setup(
         "lean": ["tensorrt-lean-cu13>=10.13", "cuda-bindings>=12.9"],  # 100 MB, to check names
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
         "test": TEST,
+        "docs": ["sphinx>=7", "myst-parser>=3", "furo>=2024.1.29"],
     },
     entry_points={
         "console_scripts": [

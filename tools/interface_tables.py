@@ -156,7 +156,7 @@ def topic_table(endpoints: Iterable[Endpoint], node: str) -> str:
         line = f"| {name} | {row.kind} | {kind} | {row.qos} | {meaning(row)} |"
         if line not in rows:
             rows.append(line)
-    head = ["| topic | the node | type | QoS | |", "|---|---|---|---|---|"]
+    head = ["| topic | the node | type | QoS | meaning |", "|---|---|---|---|---|"]
     return "\n".join([*head, *rows]) + "\n"
 
 
@@ -171,7 +171,7 @@ def service_table(endpoints: Iterable[Endpoint], node: str) -> str:
         for row in sorted(endpoints)
         if row.node == node and row.kind == "serves"
     ]
-    return "\n".join(["| service | type | |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["| service | type | meaning |", "|---|---|---|", *rows]) + "\n"
 
 
 def general(keys: Iterable[str]) -> list[str]:

@@ -24,20 +24,21 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "parameters.
 def markdown(table: Sequence[Parameter]) -> str:
     """Parameters as a Markdown table."""
     lines = [
-        "| parameter | type | default | range | unit | live | meaning |",
-        "|---|---|---|---|---|---|---|",
+        "| parameter | type | default | range | live | meaning |",
+        "|---|---|---|---|---|---|",
     ]
     for row in table:
         if row.choices:
             span = ", ".join(f"`{c}`" for c in row.choices)
         elif row.low is None and row.high is None:
-            span = ""
+            span = row.unit
         else:
-            ends = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
-            span = " to ".join(ends)
+            low, high = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
+            ends = f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}"
+            span = f"{ends} {row.unit}".rstrip()
         default = "not set" if row.default is None else f"`{_yaml(row.default)}`"
         live = "yes" if row.live else ""
-        cells = (f"`{row.name}`", row.kind, default, span, row.unit, live, row.description)
+        cells = (f"`{row.name}`", row.kind, default, span, live, row.description)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -47,7 +48,7 @@ def _yaml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple) and value and isinstance(value[0], str):
         return f"[{', '.join(value)}]"
-    return '""' if value == "" else str(value)
+    return '""' if value == "" else "[]" if value == () else str(value)
 
 
 def tables() -> dict[str, str]:
