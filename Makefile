@@ -54,7 +54,7 @@ docs: setup-docs ## Build the documentation as a site: build/docs/index.html
 	@echo "build/docs/index.html"
 
 reference: setup-test ## Rewrite the generated pages of docs/reference from the code
-	@for tool in parameter spec fault command interface; do $(BIN)/python tools/$${tool}_tables.py || exit 1; done
+	@for tool in tools/*_table*.py tools/draw_*.py; do echo "$$tool"; $(BIN)/python "$$tool" || exit 1; done
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) $(VENV)-docs build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -171,7 +171,7 @@ def summary_table() -> str:
 
 def old_names_table() -> str:
     """Former names of commands."""
-    rows = [f"| `{PROGRAM} {old}` | `{PROGRAM} {new}` |" for old, new in OLD_NAMES.items()]
+    rows = [f"| `{old}` | `{PROGRAM} {new}` |" for old, new in OLD_NAMES.items()]
     return "\n".join(["| former name | present name |", "|---|---|", *rows]) + "\n"
 
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-# Exit codes of the runner: the README lists them.
+# Exit codes of the runner: docs/reference/commands.md lists them.
 ENDED_WELL = 0
 LOOP_FAILED = 1  # the control thread ended with an exception
 START_REFUSED = 2  # wrong arguments or files; autostart: configure or activate refused

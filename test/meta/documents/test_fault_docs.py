@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fault_table as table
 
-TESTS = Path(__file__).resolve().parents[1] / "faults"
+TESTS = Path(__file__).resolve().parents[2] / "faults"
 
 
 def _tested() -> set[str]:
