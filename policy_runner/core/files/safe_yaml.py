@@ -1,8 +1,8 @@
-"""YAML as data: no program, no bomb.
+"""Read YAML safely: it must not run code or exhaust the memory.
 
-Aliases (`*name`) let a few lines stand for billions of values, or for themselves; whoever walks
-through them later would never end. So the parsed nodes are counted as if every alias were
-written out, before anything is made of them.
+With aliases (`*name`) a few lines can stand for billions of values, or contain themselves. Code
+that walks through such content would never end. Therefore `load_yaml` first counts the parsed nodes
+as if every alias were written out, and constructs values only after that.
 """
 
 from __future__ import annotations
@@ -18,17 +18,25 @@ from policy_runner.core.files.bounded import read_bounded
 
 MOST_VALUES = 200_000
 MOST_DEPTH = 64
-LONGEST_NUMBER = 400  # characters; Python's whole numbers have no end, their arithmetic neither
-_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")  # they end a message's text, or cannot be sent
+# Characters. Python's integers have no size limit, so arithmetic on a long one takes very long.
+LONGEST_NUMBER = 400
+# A NUL ends the text of a message, and surrogates cannot be sent.
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 def load_yaml(path: Path, loader: type[yaml.SafeLoader], most: int, what: str) -> Any:
-    """The file's content, made by `loader`, which must be a safe one.
+    """Read the file's content with `loader`.
+
+    Args:
+        path: the file.
+        loader: a safe loader.
+        most: largest size [bytes].
+        what: the kind of file, for error messages.
 
     Raises:
-        Refusal: no such file, a file larger than `most` bytes, or one that is no plain YAML.
+        Refusal: the file is missing, is larger than `most` bytes, or is not plain YAML.
     """
     content = read_bounded(path, most, what)
     try:
@@ -42,13 +50,14 @@ def load_yaml(path: Path, loader: type[yaml.SafeLoader], most: int, what: str) -
         finally:
             reading.dispose()
     except Exception as error:
-        # Beside its own errors PyYAML lets through those of int, float and date, and its slips.
+        # In addition to its own errors, PyYAML passes on errors of int, float and date, and raises
+        # others by mistake.
         text = " ".join(str(error).split()) or type(error).__name__
         raise refuse(str(path), "", what, text[:400]) from error
 
 
 def _count(node: yaml.Node, known: dict[int, int], depth: int) -> int:
-    """How many values a node stands for; 0 in `known` while it is being counted."""
+    """Count the values that a node stands for. In `known` it is 0 while it is being counted."""
     if id(node) in known:
         if not known[id(node)]:
             raise yaml.YAMLError(f"an alias of what it stands in{_at(node)}")
@@ -78,7 +87,7 @@ def _no_key_twice(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise yaml.YAMLError(f"a key that is no plain value{_at(key)}")
-        if key.tag == _MERGE:  # `<<`, which merges another mapping into this one, is no key
+        if key.tag == _MERGE:  # `<<` is not a key: it merges another mapping into this one
             continue
         if (key.tag, key.value) in seen:
             raise yaml.YAMLError(f"key '{key.value}' twice (line {key.start_mark.line + 1})")

@@ -68,7 +68,7 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
     ),
     "field of an unknown type without a size": (
         _terms(term("field", input="x", field="values"), x="my_msgs/msg/Thing"),
-        f"{TERM}.field: expected the key `size` beside `field`, since this message type is not "
+        f"{TERM}.field: expected the key `size` next to `field`, since this message type is not "
         "known of my_msgs/msg/Thing, got 'values'",
     ),
     "size beside a field that has another": (

@@ -236,7 +236,7 @@ def test_watching_what_nobody_measures_is_refused(tmp_path: Path) -> None:
         "parameter safety.position_margin: expected not set, or a policy that commands positions, "
         "got 0.1",
         "parameter joints.a.max_velocity: expected not set, or a policy with an input of joint "
-        "states, got none that tells the velocity of a",
+        "states, got none that reports the velocity of a",
     ]
 
 
