@@ -39,7 +39,7 @@ class History(Strict):
         None, description="which frames, 0 is the newest, or {term: lags}"
     )
     fill: Literal["repeat", "zeros"] = Field(
-        description="frames before the first one: repeat: equal to the first; zeros: 0"
+        description="frames before the first one; repeat: equal to the first; zeros: 0"
     )
 
 

@@ -276,7 +276,7 @@ class ChainLink(Strict):
 
 
 class MotionOrientationTerm(TermArithmetic):
-    """First two columns of R(robot)^T R(reference): the reference's orientation from the robot."""
+    """First two columns of R(robot)^T R(reference): the reference in the robot's frame."""
 
     term: Literal["motion_orientation"]
     motion: Name = Field(description="a name of `motions`")

@@ -1,4 +1,4 @@
-"""Statistics files: what is read, and every bad one refused with its sentence."""
+"""Statistics files: the valid formats are read, every bad file is refused with its sentence."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_arrays_that_do_not_fit(tmp_path: Path, case: str) -> None:
 def test_names_of_the_file_are_followed(tmp_path: Path) -> None:
     path = _npz(tmp_path, running_mean=GOOD["mean"], running_var=GOOD["var"])
     _rig_with(tmp_path, keys={"mean": "running_mean", "var": "running_var"})
-    # A name that was stated is not replaced by a guess.
+    # A stated name is not replaced by a guess.
     keys = {"mean": "running_mean", "var": "variance", "std": "running_var"}
     assert refused(_rig_with, tmp_path, keys=keys) == [
         f"{path}: variance: expected this statistic, got only running_mean, running_var"

@@ -1,4 +1,4 @@
-"""Files that are no spec at all: whatever the bytes, one sentence, and nothing is executed."""
+"""Files that are not a spec: any bytes lead to one sentence, and no code is executed."""
 
 from __future__ import annotations
 
