@@ -87,7 +87,7 @@ def left_segments(domain: int, before: set[str]) -> list[str]:
         remove_segments_of(pid)
     first = 7400 + PORTS_PER_DOMAIN * domain
     ports = {f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)}
-    # All domains share the ports below 7400: a killed foreign program may have left one that we map.
+    # All domains share the ports below 7400, so a killed foreign program may have left one of them.
     ours = {name for name in _seen if not name.startswith("fastrtps_port")}
     names = (ours | ports) - _mapped_by_the_living()
     return sorted(path.name for name in names for path in _files(name) if path.name not in before)

@@ -27,6 +27,18 @@ class ArgmaxChoice:
     def __init__(
         self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
     ) -> None:
+        """Check the table.
+
+        Args:
+            spec: the table and the way of choosing.
+            output: the part of the model's output that chooses: [rows], or [1] for an index.
+            size: number of elements of the group.
+            file: the spec file, for error messages.
+            key: the key of `argmax` in the spec, for error messages.
+
+        Raises:
+            Refusal: a row has another number of elements than the group.
+        """
         for k, row in enumerate(spec.table):
             if len(row) != size:
                 expected = f"{size} numbers, one per element of the group"

@@ -22,6 +22,12 @@ class EffortFromPd:
     The formula of every simulator's implicit-free position drive (Isaac Lab's IdealPDActuator,
     MuJoCo's position actuator with kv); computed every tick with the newest measurement.
 
+    Args:
+        spec: the policy's spec, with gains and effort limits.
+        file: the spec file, for error messages.
+        elements: the elements of the command; all must be positions.
+        slots: the inputs; the first one with joint states is used.
+
     Raises:
         Refusal: a gain or an effort limit is missing or negative, no input provides joint
             positions and velocities, or the action has other kinds than positions.
@@ -44,7 +50,7 @@ class EffortFromPd:
                 numbers[key] = _of_each(spec, key, file, index)
         other = sorted({element.kind for element in elements} - {"position"})
         if other:
-            expected = "a policy that commands positions alone for effort_from_pd"
+            expected = "a policy that commands only positions for effort_from_pd"
             problems.append(Problem(file, "action", expected, ", ".join(other)))
         slot = next((slot for slot in slots if slot.joints is not None), None)
         if slot is None or slot.joints is None:

@@ -30,6 +30,13 @@ class StartPoseMove:
     """
 
     def __init__(self, pose: Array, measured: MeasuredPositions, command: Command) -> None:
+        """Start without a move.
+
+        Args:
+            pose: the default pose of positions, float64 [elements].
+            measured: measured positions, and the elements of the command.
+            command: gives the start of the move.
+        """
         self.target = pose.copy()  # target of this tick, float64 [elements]; non-positions are 0
         self._pose = pose
         self._measured = measured

@@ -35,7 +35,7 @@ def npz_arrays(
         Refusal: no .npz, a damaged one, pickled objects, or more than `most` bytes unpacked.
     """
     if not content.startswith(b"PK"):
-        got = "an empty file" if not content else "a file that is no .npz"
+        got = "an empty file" if not content else "a file that is not an .npz"
         raise refuse(str(path), "", _EXPECTED, got, _REMEDY)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -67,7 +67,7 @@ def _array(content: bytes) -> npt.NDArray[Any]:
     else:
         raise ValueError(f"an array of version {version}")
     if dtype.hasobject:
-        raise ValueError("Python objects, which are read by running a pickle")
+        raise ValueError("Python objects, which can only be read by running a pickle")
     count, behind = math.prod(shape), len(content) - file.tell()
     if count < 0 or count * dtype.itemsize != behind or (count and not behind):
         raise ValueError(f"{behind} bytes for shape {shape} of {dtype}")
@@ -146,7 +146,7 @@ _SAFETENSORS = {
 
 
 def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
-    expected, remedy = "a .safetensors file of numbers", "copy it again from where it is from"
+    expected, remedy = "a .safetensors file of numbers", "copy the file again from its source"
     try:
         length = int.from_bytes(content[:8], "little")
         if 8 + length > len(content):
@@ -160,7 +160,7 @@ def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
             data = content[8 + length + first : 8 + length + last]
             room -= len(data)
             if room < 0:
-                raise ValueError("tensors that lie over each other")
+                raise ValueError("tensors that overlap")
             if facts["dtype"] == "BF16":  # the upper half of a float32
                 wide = np.frombuffer(data, dtype="<u2").astype("<u4") << 16
                 values = wide.view("<f4")

@@ -60,10 +60,10 @@ def _count(node: yaml.Node, known: dict[int, int], depth: int) -> int:
     """Count the values that a node stands for. In `known` it is 0 while it is being counted."""
     if id(node) in known:
         if not known[id(node)]:
-            raise yaml.YAMLError(f"an alias of what it stands in{_at(node)}")
+            raise yaml.YAMLError(f"an alias that contains itself{_at(node)}")
         return known[id(node)]
     if depth > MOST_DEPTH:
-        raise yaml.YAMLError(f"more than {MOST_DEPTH} values inside each other{_at(node)}")
+        raise yaml.YAMLError(f"more than {MOST_DEPTH} nested values{_at(node)}")
     known[id(node)] = 0
     total = 1
     if isinstance(node, yaml.MappingNode):
@@ -73,7 +73,7 @@ def _count(node: yaml.Node, known: dict[int, int], depth: int) -> int:
     elif isinstance(node, yaml.SequenceNode):
         total += sum(_count(one, known, depth + 1) for one in node.value)
     elif _UNSPEAKABLE.search(node.value):
-        raise yaml.YAMLError(f"text with a character that is none{_at(node)}")
+        raise yaml.YAMLError(f"text with an invalid character{_at(node)}")
     elif node.tag != _TEXT and len(node.value) > LONGEST_NUMBER:
         raise yaml.YAMLError(f"a number of {len(node.value)} characters{_at(node)}")
     if total > MOST_VALUES:
@@ -86,7 +86,7 @@ def _no_key_twice(node: yaml.MappingNode) -> None:
     seen = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise yaml.YAMLError(f"a key that is no plain value{_at(key)}")
+            raise yaml.YAMLError(f"a key that is not a plain value{_at(key)}")
         if key.tag == _MERGE:  # `<<` is not a key: it merges another mapping into this one
             continue
         if (key.tag, key.value) in seen:

@@ -66,7 +66,7 @@ class AttitudeCheck:
         text = f"at rest the quaternion is {self._angle:.0f} degrees off the accelerometer"
         if 2 * self._fits_swapped > self.contradictions:
             return f"{text}: it fits as w, x, y, z, and ROS has x, y, z, w"
-        return f"{text}: look at the order of the quaternion (x, y, z, w) and at the mounting"
+        return f"{text}: check the order of the quaternion (x, y, z, w) and the mounting"
 
     def forget(self) -> None:
         """Return to the state before the first sample."""

@@ -110,7 +110,8 @@ class InputSlot:
         self.stamped = False  # messages begin with a header
         # How far a stamp may be behind and ahead of the clock [ns].
         self.oldest_stamp_ns = self.newest_stamp_ns = 1 << 62
-        # A message since the last judgement had a wrong stamp. Without a new message: as before.
+        # True if a message since the last judgement had a wrong stamp. If no message arrived since
+        # then, it keeps its value.
         self.stamp_wrong = False
         self.stamp_judged = True  # `Freshness` sets it: the next message begins a new judgement
         self.stamp_faults = 0

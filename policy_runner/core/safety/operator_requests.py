@@ -178,7 +178,7 @@ class Operator:
 
 _ARMED = {
     Decision.STARTING: "armed",
-    Decision.RUN: "armed already",
-    Decision.HOLD: "armed already; HOLD ends by itself",
-    Decision.SAFE_STOP: "armed; SAFE_STOP ends once all was well for safety.hold_recover",
+    Decision.RUN: "already armed",
+    Decision.HOLD: "already armed; HOLD ends by itself",
+    Decision.SAFE_STOP: "armed; SAFE_STOP ends after safety.hold_recover without a fault",
 }

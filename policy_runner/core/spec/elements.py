@@ -58,7 +58,7 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
             for other in ("joints", "axes", "elements"):
                 if (getattr(group, other) is None) == (other == which):
                     got = "none" if other == which else f"`{other}`"
-                    expected = f"`{which}` alone, for kind {group.kind}"
+                    expected = f"only `{which}`, for kind {group.kind}"
                     problems.append(Problem(file, where, expected, got))
             for k, joint in enumerate(group.names):
                 key = f"{where}.{which}[{k}]"

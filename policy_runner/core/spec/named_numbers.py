@@ -72,7 +72,7 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
     return found
 
 
-_QUICK = "of at most 4 repetitions, none of a group, in 200 characters"
+_QUICK = "with at most 200 characters and 4 repetitions, and no repeated group"
 
 
 def _quick(pattern: str) -> bool:

@@ -1,4 +1,4 @@
-"""The policy spec: describes in the file `policy.yaml` how the policy was trained.
+"""The policy spec: the file `policy.yaml`, which describes how the policy was trained.
 
 These models only define the keys and their types. `reader` reads the file and adds the checks that
 need several keys.

@@ -1,4 +1,4 @@
-"""Laws for every command: finite, within bounds, at its rate or counted, and zero after a stop.
+"""Laws for every command: finite, within bounds, at its rate or counted, stopped by a stop.
 
 They are checked with random policies, measurements, limits, stops and decisions.
 """

@@ -162,5 +162,5 @@ def test_what_is_missing_is_refused_at_once() -> None:
     with pytest.raises(Refusal) as refusal:
         EffortFromPd(_spec(), "f", elements, [])
     text = str(refusal.value)
-    for part in ("stiffness", "damping", "effort_limit", "positions alone", "joint states"):
+    for part in ("stiffness", "damping", "effort_limit", "only positions", "joint states"):
         assert part in text

@@ -79,7 +79,7 @@ def _one(sentences: list[str], path: Path, part: str, remedy: str = f"; {REMEDY}
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "statistics.npz"
     path.write_bytes(pickle.dumps(_Bomb()))
-    _one(refused(read_statistics, path), path, "a file that is no .npz")
+    _one(refused(read_statistics, path), path, "a file that is not an .npz")
     np.savez(path, mean=np.array([_Bomb()], dtype=object))
     _one(refused(read_statistics, path), path, "running a pickle")
     assert not _Bomb.gone_off
@@ -101,7 +101,7 @@ def test_damaged_npz(tmp_path: Path) -> None:
     _one(refused(read_statistics, path), path, "File is not a zip file")
     with path.open("wb") as file:
         np.save(file, GOOD["mean"])
-    _one(refused(read_statistics, path), path, "a file that is no .npz")
+    _one(refused(read_statistics, path), path, "a file that is not an .npz")
 
 
 @settings(max_examples=200, deadline=None)

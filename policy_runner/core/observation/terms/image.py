@@ -33,7 +33,7 @@ ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
     "16UC1": ("u2", 1, None),
     "32FC1": ("f4", 1, None),
 }
-# The formats of image_transport. For some of its many other formats, Pillow runs other programs.
+# The formats of image_transport. Pillow knows many more, and runs other programs for some of them.
 _FORMATS = ("JPEG", "PNG", "WEBP")
 MOST_PIXELS = 4096 * 4096  # limit needed: a small file may state any image size
 FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX"}
