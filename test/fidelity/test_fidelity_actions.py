@@ -105,8 +105,8 @@ def test_a_choice_among_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("group", "expected"),
     [
-        ({"kind": "twist", "joints": ["FL_hip"]}, "expected `axes` alone, for kind twist, got"),
-        ({"kind": "position", "axes": ["linear.x"]}, "expected `joints` alone, for kind position"),
+        ({"kind": "twist", "joints": ["FL_hip"]}, "expected only `axes`, for kind twist, got"),
+        ({"kind": "position", "axes": ["linear.x"]}, "expected only `joints`, for kind position"),
         ({"kind": "value", "elements": ["x"], "joints": ["FL_hip"]}, "got `joints`"),
         ({"kind": "position", "joints": ["FL_hip"], "scale": {".*_knee": 1}}, "'.*_knee'"),
         ({"kind": "twist", "axes": ["linear.x"], "relative_to": "measured"},

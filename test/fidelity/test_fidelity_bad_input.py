@@ -37,7 +37,7 @@ def _set_term(**keys: Any) -> Callable[[dict[str, Any]], Any]:
 CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "in_model beside a statistics file": (
         lambda c: _tensor(c).update(normalization="in_model", statistics="s.npz"),
-        "policy.yaml: observation[0].statistics: expected no such key beside `normalization: "
+        "policy.yaml: observation[0].statistics: expected no such key next to `normalization: "
         "in_model`, got 'statistics'; a normalizer is in the graph or outside it, not both",
     ),
     "statistics beside the normalization": (

@@ -1,4 +1,4 @@
-"""The README's parameter tables are the ones that the nodes declare."""
+"""The README's parameter tables match the parameters that the nodes declare."""
 
 from __future__ import annotations
 

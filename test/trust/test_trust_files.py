@@ -92,15 +92,15 @@ YAML = {
         + "".join(f"a{k}: &a{k} {{<<: [{','.join([f'*a{k - 1}'] * 10)}]}}\n" for k in range(1, 9)),
         "200000 values",
     ),
-    "itself": ("name: &a [*a]\n", "an alias of what it stands in (line 1)"),
-    "depth": ("name: " + "[" * 80 + "]" * 80, "64 values inside each other"),
+    "itself": ("name: &a [*a]\n", "an alias that contains itself (line 1)"),
+    "depth": ("name: " + "[" * 80 + "]" * 80, "64 nested values"),
     "brackets": ("[" * 100_000, "recursion"),
     "number": ("control_dt: " + "1:" * 5000 + "1", "a number of 10001 characters"),
     "digits": ("control_dt: 0x" + "f" * 5000, "a number of 5002 characters"),
     "tag": ("name: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
     "keys": ("\n".join(f"k{k}: 1" for k in range(30_000)), "a known key"),
-    "surrogate": ('name: "\\ud800"', "a character that is none"),
-    "nul": ('name: "a\\0b"', "a character that is none"),
+    "surrogate": ('name: "\\ud800"', "an invalid character"),
+    "nul": ('name: "a\\0b"', "an invalid character"),
 }
 
 
@@ -151,7 +151,7 @@ def test_tensors_that_lie_over_each_other(tmp_path: Path) -> None:
     header = ("{" + ", ".join(f'"t{k}": {one}' for k in range(2)) + "}").encode()
     path = tmp_path / "s.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(100000))
-    assert "tensors that lie over each other" in refused(read_statistics, path)[0]
+    assert "tensors that overlap" in refused(read_statistics, path)[0]
     path.write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
     assert refused(read_statistics, path)
 
