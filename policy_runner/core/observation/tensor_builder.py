@@ -176,7 +176,6 @@ class TensorBuilder:
     def _not_held(self, out: npt.NDArray[np.generic], values: Array) -> str:
         """Why `out` does not hold `values`: an element overflowed or wrapped in the cast; or ''."""
         kind = out.dtype.kind
-        kind = out.dtype.kind
         if kind == "f":
             # As in `read`: the product is 0 exactly when every element is finite.
             if out.dot(self._zeros_like(out)) == 0.0:
