@@ -132,6 +132,6 @@ def test_findings_are_lines_when_they_come_and_when_they_go() -> None:
     assert found("a", "b") == [("warning", "a"), ("warning", "b")]
     assert found("a", "b") == []
     assert found("b", "c") == [("warning", "c")]
-    assert found() == [("info", "over: b; c")]
+    assert found() == [("info", "resolved: b; c")]
     texts: list[Any] = [found(str(k)) for k in range(100)]
     assert sum(map(len, texts)) < 15

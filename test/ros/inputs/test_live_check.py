@@ -138,7 +138,7 @@ def test_another_topic_and_another_commander_are_seen(
     assert check(path, namespace, "--topic", "joints=elsewhere") == 0
     said = capsys.readouterr().out
     assert f"{namespace}/joint_commands: already commanded by {namespace}/peer" in said
-    assert f"{namespace}/joint_commands: nobody listens to it" in said
+    assert f"{namespace}/joint_commands: no node subscribes to it" in said
     assert check(path, namespace, "--topic", "joint=elsewhere") == 1
     assert "--topic joint: expected an input (joints, command)" in capsys.readouterr().err
 
