@@ -52,7 +52,7 @@ class GuardContract:
     """Everything that the guard must know about one configuration of the runner.
 
     Args:
-        session: name of this configuration; heartbeats carry it.
+        session: identifies the runner's process; heartbeats carry it.
         silence_ns: the longest time without a heartbeat that is not a fault [ns].
         reaction_ns: the runner must stop within this time after an emergency stop is pressed [ns].
         guarded: False in a dry run and in lockstep, where the guard must not act.

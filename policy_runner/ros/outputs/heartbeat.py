@@ -36,7 +36,7 @@ class StatusPublisher:
         Args:
             node: the runner's node.
             period_ns: period of the control loop [ns].
-            session: name of this configuration, for the guard (see `GuardContract`).
+            session: identifies this process for its guard (see `GuardContract`).
         """
         self._node = node
         self._publisher = node.create_publisher(
