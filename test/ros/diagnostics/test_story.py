@@ -1,4 +1,4 @@
-"""The log's lines: what each change and each request reads like, and that a flapping is counted."""
+"""Lines of the log: the text of each change and request, and the count of frequent changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = Settings(10_000_000, 1, {}, CommandLimits.none(1), hold_recover_ns=0)
 
 
 class Log:
-    """A logger, and a clock that stands still."""
+    """A logger with a clock that stands still."""
 
     def __init__(self) -> None:
         from policy_runner.ros.diagnostics.story import Story
