@@ -82,7 +82,10 @@ def section_fits(section: str, node: str) -> bool:
 
 
 def typed_value(text: str, quoted: bool = False) -> Any:
-    """Convert the text of a value like rcl: into a bool, an integer, a float or a string."""
+    """Convert the text of a value like rcl: into a bool, an integer, a float or a string.
+
+    `quoted`: the value was in quotes, so it is a string.
+    """
     if quoted:
         return text
     if text in _TRUE or text in _FALSE:

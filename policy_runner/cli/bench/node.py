@@ -141,6 +141,11 @@ def draw_tails(errors_us: Mapping[str, np.ndarray], title: str, path: Path) -> N
     """Draw, for each label, the share of ticks with a period error above x.
 
     The tail of this distribution matters: large errors shake a robot.
+
+    Args:
+        errors_us: label -> |period - nominal| of each tick [us].
+        title: of the plot.
+        path: the picture to write.
     """
     import matplotlib
 

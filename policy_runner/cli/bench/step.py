@@ -67,6 +67,11 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
     `observation` contains ages, checks and terms. `inference` contains history, normalization,
     the model and decoding. `command` contains limits and the decision.
 
+    Args:
+        spec_path: a policy.yaml, or its folder.
+        backend: value of the parameter `backend`.
+        steps: number of measured steps.
+
     Raises:
         Refusal: the policy cannot be loaded, or does not run on plausible inputs.
     """

@@ -19,6 +19,13 @@ class Children:
     """The nodes of one run; the output of each node goes to its own file in `folder`."""
 
     def __init__(self, rows: Sequence[Process], folder: Path, extra: Sequence[str] = ()) -> None:
+        """Start all processes; if one cannot be started, end the others.
+
+        Args:
+            rows: the processes.
+            folder: gets their parameter files and output.
+            extra: more arguments after `--ros-args`, for each process.
+        """
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.status: dict[str, int] = {}

@@ -163,7 +163,13 @@ def _watch_until_the_end(
 
 
 def summary(score: Mapping[str, Any], watch: Watch, lockstep: bool) -> dict[str, Any]:
-    """Return the figures of a run; None for missing figures, such as periods in lockstep."""
+    """Return the figures of a run; None for missing figures, such as periods in lockstep.
+
+    Args:
+        score: the simulated robot's report.
+        watch: the newest statuses of /diagnostics.
+        lockstep: the run was in lockstep.
+    """
     loop, inputs = "policy_runner: loop", "policy_runner: inputs"
 
     def figures(status: str, key: str, *names: str) -> dict[str, float | None]:

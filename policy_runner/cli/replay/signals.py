@@ -63,6 +63,8 @@ def is_signals(keys: Mapping[str, Any] | list[str], inputs: Mapping[str, Input])
 def signal_events(arrays: Arrays, inputs: Mapping[str, Input], file: str) -> list[Event]:
     """Return every sample of every input as a message, in the order of time.
 
+    `file` is the path of the .npz, for errors.
+
     Raises:
         Refusal: an input has no signals, or the lengths of arrays differ.
     """

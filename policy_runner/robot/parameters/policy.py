@@ -73,7 +73,13 @@ def limit_prefix(name: str, kind: str) -> str:
 
 
 def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
-    """Return the rows of the limits of one element, in the unit of its command."""
+    """Return the rows of the limits of one element.
+
+    Args:
+        prefix: of the parameters, see `limit_prefix`.
+        name: the element, for the descriptions.
+        unit: unit of its command.
+    """
     return (
         Parameter(
             f"{prefix}.lower",

@@ -21,6 +21,12 @@ class Throttle:
     """Lets some lines of one kind through in each interval, and counts the others."""
 
     def __init__(self, interval_s: Callable[[], float], clock_s: Callable[[], float]) -> None:
+        """Begin the first interval.
+
+        Args:
+            interval_s: returns the present length of an interval [s].
+            clock_s: a monotonic clock [s].
+        """
         self.suppressed = 0  # lines since the interval began
         self._interval_s = interval_s
         self._clock_s = clock_s
@@ -104,7 +110,13 @@ class Story:
             self._decisions.suppressed += lost
 
     def answered(self, request: str, accepted: bool, message: str) -> None:
-        """Write the answer of a service."""
+        """Write the answer of a service.
+
+        Args:
+            request: name of the service, such as "~/arm".
+            accepted: the answer; a refusal is a warning.
+            message: the answer's text.
+        """
         self._request(Decision.RUN if accepted else Decision.HOLD, f"{request}: {message}")
 
     def _request(self, like: Decision, text: str) -> None:

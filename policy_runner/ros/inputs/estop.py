@@ -39,6 +39,12 @@ class EstopInput:
     """
 
     def __init__(self, node: Node, topics: Sequence[str] = DEFAULT_TOPICS) -> None:
+        """Subscribe to the topics; if no name is valid, to `DEFAULT_TOPICS`.
+
+        Args:
+            node: creates the subscriptions.
+            topics: names of the parameter `estop.topics`; an invalid name becomes a problem.
+        """
         self.problems: list[str] = []  # errors in the parameter `estop.topics`
         # False while simulation time is paused: then lost messages are no sign of a press.
         self.loss_is_press = True

@@ -62,7 +62,13 @@ def full_name(info: TopicEndpointInfo) -> str:
 def unheard_publishers(
     infos: Iterable[TopicEndpointInfo], subscription: Subscription, type_name: str
 ) -> str:
-    """Describe the publishers that a subscription cannot receive (type or QoS); '' if none."""
+    """Describe the publishers that a subscription cannot receive (type or QoS); '' if none.
+
+    Args:
+        infos: publishers of the topic.
+        subscription: its QoS must be compatible.
+        type_name: message type of the subscription, as pkg/msg/Name.
+    """
     sentences = []
     for info in infos:
         if info.topic_type != type_name:

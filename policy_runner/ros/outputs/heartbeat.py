@@ -75,7 +75,16 @@ class StatusPublisher:
         self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
 
     def tick(self, safety: Safety, sequence: int, stamp_ns: int) -> bool:
-        """Publish if it is time or if the decision has changed; return whether it published."""
+        """Publish if it is time, or if the decision or `commanding` has changed.
+
+        Args:
+            safety: gives the decision.
+            sequence: number of this tick.
+            stamp_ns: time on the node's clock [ns].
+
+        Returns:
+            Whether it has published.
+        """
         changed = self._told != (safety.decision, self.commanding)
         if changed or sequence % self._every == 0:
             self.publish(safety, sequence, stamp_ns)

@@ -82,7 +82,7 @@ class MessageFields:
             self._set(message, key, path, field, constants[path])
 
     def set_number(self, message: Any, key: str, path: str, value: float) -> None:
-        """Set one number, such as a gain."""
+        """Set one number, such as a gain; `key` names the parameter in a problem."""
         found = self._find(key, path)
         if found is not None:
             whole = found.kind not in ("float", "double")

@@ -34,7 +34,7 @@ class WheelCommands:
         self.problem = ""
 
     def read(self, names: Sequence[str], velocities: Sequence[float]) -> list[float] | None:
-        """Return the targets, or None if the command is ignored."""
+        """Return the targets [left, right] in rad/s, or None if the command is ignored."""
         if len(names) != len(velocities):
             self._ignore(f"{len(names)} joint names but {len(velocities)} velocities")
             return None
