@@ -9,11 +9,7 @@ from policy_runner.core.errors import refuse
 
 
 def message_class(type_name: str, key: str) -> Any:
-    """Return the class of a message type such as `sensor_msgs/msg/Imu`.
-
-    Args:
-        type_name: of the message.
-        key: names the source of the type in the error, such as `parameter inputs.imu.type`.
+    """Return the class of a message type such as `sensor_msgs/msg/Imu`; `key` names it in errors.
 
     Raises:
         Refusal: the package is not installed or has no such message.
