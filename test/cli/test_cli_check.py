@@ -164,7 +164,7 @@ def test_it_says_which_sections_apply(
         assert main(command) == 0
         said = capsys.readouterr().out
         assert f" takes {full}; not for it: /**/other\n" in said
-        assert "a tick every 0.005 s" in said  # so what it takes was read
+        assert "a tick every 0.005 s" in said  # so the parameters were read
     else:
         (said,) = refusals(capsys, *command)
         assert "expected a section for the node /" in said
