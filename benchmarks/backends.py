@@ -148,7 +148,7 @@ def main() -> int:
     say("| " + " | ".join(HEADS) + " |\n" + "|---" * len(HEADS) + "|\n")
     say("\n".join(lines) + "\n\n")
     for name, text in refused.items():
-        say(f"not available: {name}: {text}\n")
+        say(f"not here: {name}: {text}\n")
     return 0
 
 
