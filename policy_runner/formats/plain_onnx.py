@@ -55,7 +55,7 @@ def draft_plain(model: ModelFacts) -> Draft:
 
 
 def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:
-    """Draft an input whose name and shape only are known."""
+    """Draft an input; only its name and shape are known."""
     size = f"{tensor.size} numbers" if tensor.size is not None else "numbers"
     return {
         "tensor": tensor.name,
@@ -65,7 +65,7 @@ def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:
 
 
 def action(tensor: TensorFacts, names: object) -> dict[str, Any]:
-    """Draft an output whose name and shape only are known.
+    """Draft an output; only its name and shape are known.
 
     Args:
         tensor: facts of the output.

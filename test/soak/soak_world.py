@@ -402,4 +402,4 @@ EVENTS = {
     "parameters": World.set_settings,
     "reload": World.reload,
 }
-RARE = {"end": World.end, "configured anew": World.replace_pipeline}
+RARE = {"end": World.end, "configured again": World.replace_pipeline}
