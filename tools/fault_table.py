@@ -1,4 +1,4 @@
-"""The list of faults, `docs/faults.yaml`, and the page that is generated from it.
+"""Generates the page of faults from the list in `docs/faults.yaml`.
 
 `python tools/fault_table.py` writes `docs/faults.md`; a test compares the two.
 """

@@ -22,12 +22,12 @@ KINDS = {"pos": "position", "vel": "velocity", "eff": "effort", "torque": "effor
 
 
 def is_holosoma(metadata: Mapping[str, str]) -> bool:
-    """Whether a model's metadata is holosoma's."""
+    """Return whether a model's metadata is holosoma's."""
     return {"kp", "kd"} <= set(metadata) and "joint_names" not in metadata
 
 
 def is_exploy(metadata: Mapping[str, str]) -> bool:
-    """Whether a model's metadata is exploy's."""
+    """Return whether a model's metadata is exploy's."""
     return "exploy_version" in metadata
 
 

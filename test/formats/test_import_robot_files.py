@@ -47,7 +47,7 @@ def test_descriptors_say_all_but_the_normalizer(tmp_path: Path) -> None:
 def test_terms_that_the_file_left_out_are_missed(tmp_path: Path) -> None:
     draft = _io(tmp_path, size=196)
     assert unknown(draft) == ["observation[0].terms[3]", "observation[0].normalization"]
-    assert "187 numbers more" in draft.spec["observation"][0]["terms"][3]
+    assert "187 more numbers" in draft.spec["observation"][0]["terms"][3]
 
 
 def test_offsets_and_rates_that_differ_are_kept_or_noted(tmp_path: Path) -> None:

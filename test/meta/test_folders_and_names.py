@@ -23,7 +23,6 @@ SHORT: dict[str, str] = {
     "policy_runner/ros/runner/interface.py": "what several files of the runner know of the node",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",
     "policy_runner/sim/variation.py": "serves the balancer and its trainer",
-    "policy_runner/telemetry/verdict.py": "the ground of everything that judges a reading",
 }
 # A room's file or folder that is called like a module of the standard library, and why.
 LIKE_STDLIB: dict[str, str] = {

@@ -96,7 +96,7 @@ class DriverCalls:
             self._functions["cuGraphDestroy"](recorded.value)
 
     def launch(self, graph: int, stream: int) -> None:
-        """Enqueue a graph."""
+        """Enqueue a graph on the stream."""
         status = self._launch(graph, stream)
         if status:
             self._check("cuGraphLaunch", status)

@@ -9,7 +9,7 @@ from policy_runner.telemetry.host.power_mode import PowerModes
 from policy_runner.telemetry.host_files import Reading
 from policy_runner.telemetry.verdict import OK, WARN, Verdict
 
-# A change of the power mode stays in the message this long [s].
+# A change of the power mode stays in the message for this time [s].
 _CHANGE_SHOWN_S = 60.0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from policy_runner.telemetry.recording.diagnostics_cdr import Status
 
-# Panels of the picture: title, then (status ending, key) of each line.
+# Panels of the picture: title, then (end of the status name, key) of each line.
 PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("power [W]", ((": power", "total [W]"), (": power", "budget [W]"))),
     (

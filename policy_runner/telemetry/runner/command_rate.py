@@ -1,4 +1,4 @@
-"""Rate and jitter of a topic from the source timestamps of its messages, over a short window."""
+"""Rate and jitter of a topic over a short window, from the messages' source timestamps."""
 
 from __future__ import annotations
 
