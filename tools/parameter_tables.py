@@ -1,6 +1,6 @@
-"""The README's parameter tables, from the tables that the nodes declare.
+"""Writes the README's parameter tables from the tables that the nodes declare.
 
-`python tools/parameter_tables.py README.md` rewrites them; a test compares.
+`python tools/parameter_tables.py README.md` rewrites them; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from policy_runner.ros.simulated_robot.parameters import PARAMETERS as ROBOT
 
 
 def markdown(table: Sequence[Parameter]) -> str:
-    """The table as the README shows it; a test compares the two."""
+    """Return the Markdown table of these parameters."""
     lines = [
         "| parameter | type | default | range | unit | live | meaning |",
         "|---|---|---|---|---|---|---|",
@@ -49,7 +49,7 @@ def _yaml(value: Any) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Markdown tables by the name that marks their place in the README."""
+    """Return Markdown tables by the name that marks their place in the README."""
     anything = Input.model_construct(type="the policy spec's", topic="")
     return {
         "policy_runner": markdown(TABLE),
@@ -61,10 +61,10 @@ def tables() -> dict[str, str]:
 
 
 def with_tables(text: str) -> str:
-    """The document with every marked table replaced by the present one.
+    """Return the document with every marked table replaced by the present one.
 
     Raises:
-        ValueError: a table has no place in the document.
+        ValueError: a table has no mark in the document.
     """
     for name, table in tables().items():
         begin, end = f"<!-- parameters of {name} -->", "<!-- end -->"

@@ -14,7 +14,6 @@ from policy_runner.ros.process.lifetime import (
     end_on_signal,
     force_end_after,
     ignore_further_signals,
-    prefer_udp,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 

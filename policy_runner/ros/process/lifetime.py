@@ -134,11 +134,3 @@ def with_usable_log(arguments: list[str]) -> list[str]:
     except OSError as error:
         sys.stderr.write(f"no log file, only stderr: {error}; set ROS_LOG_DIR to another folder\n")
         return [*arguments, "--ros-args", NO_FILE]
-
-
-def prefer_udp() -> None:
-    """Make Fast DDS use UDP, unless the user chose a transport; call before rclpy.init.
-
-    Other middlewares ignore the setting.
-    """
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
