@@ -64,10 +64,10 @@ def tables() -> dict[str, str]:
 
 
 def with_tables(text: str) -> str:
-    """The document with every marked table replaced by the present one.
+    """Return the document with every marked table replaced by the present one.
 
     Raises:
-        ValueError: a table has no place in the document.
+        ValueError: a table has no mark in the document.
     """
     for name, table in tables().items():
         begin, end = f"<!-- parameters of {name} -->", "<!-- end -->"

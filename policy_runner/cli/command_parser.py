@@ -1,4 +1,4 @@
-"""An argument parser whose commands import their module only when they are called."""
+"""An argument parser that imports a command's module only when the command is called."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def add_params(parser: argparse.ArgumentParser, text: str = "the node's parameters") -> None:
-    """--params, and which node its sections have to fit: --name, --namespace."""
+    """Add --params, and --name and --namespace, which select the sections of its file."""
     parser.add_argument("--params", type=Path, metavar="FILE", help=text)
     parser.add_argument("--name", default="policy_runner",
-                        help="of the node that FILE is for; default policy_runner")  # fmt: skip
+                        help="name of the node in FILE; default policy_runner")  # fmt: skip
     parser.add_argument("--namespace", default="", help="of that node; default none")
 
 
 def node_of(arguments: argparse.Namespace) -> str:
-    """The fully qualified name of the node that --name and --namespace say."""
+    """Return the fully qualified node name from --name and --namespace."""
     parts = [part for part in str(arguments.namespace).split("/") if part]
     return "/".join(["", *parts, str(arguments.name)])
 

@@ -1,4 +1,4 @@
-"""`policy-runner convert`: a trainer's files as files that a robot may read."""
+"""`policy-runner convert`: converts a trainer's files into files that are safe to read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def convert_stats(arguments: argparse.Namespace) -> int:
     """Write the statistics, and print the keys that go into the policy spec.
 
     Raises:
-        Refusal: the pickle is not one of VecNormalize, or its numbers are wrong.
+        Refusal: the pickle does not contain a VecNormalize, or its numbers are wrong.
     """
     if not arguments.pickle.is_file():
         raise refuse(str(arguments.pickle), "", "a VecNormalize pickle", "no such file")
@@ -54,10 +54,10 @@ def convert_stats(arguments: argparse.Namespace) -> int:
 
 
 def read_pickle(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the pickle, read by a process of its own that knows nothing but arrays.
+    """Return the arrays of the pickle; a separate process reads it and accepts only arrays.
 
     Raises:
-        Refusal: the process refused the pickle, or died of it.
+        Refusal: the process refused the pickle, or crashed on it.
     """
     script = vecnormalize_pickle.__file__
     done = subprocess.run(

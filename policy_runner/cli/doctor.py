@@ -1,4 +1,4 @@
-"""`policy-runner doctor`: what this machine has for running policies, and what would help."""
+"""`policy-runner doctor`: reports what this machine has and lacks for running policies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `doctor`."""
+    """Add the options of `doctor`."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--root", default="/", help="where /proc, /sys and /etc are read from (a saved board)"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, print; 1 when something is wrong that no policy can run well with."""
+    """Examine the machine and print; return 1 for a fault with which no policy can run well."""
     found = examine(HostFiles(options.root), read_driver())
     if options.json:
         sys.stdout.write(json.dumps([asdict(one) for one in found], indent=2) + "\n")
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(files: HostFiles, driver: Driver) -> list[Finding]:
-    """Everything, in the order in which one thing needs the one before."""
+    """Return all findings, ordered so that each depends only on earlier ones."""
     jetson = read_jetson(files, read_identity(files))
     gpu = bool(driver.gpus) or bool(jetson.family)
     wheel, tensorrt = gpu_packages(jetson)
@@ -59,7 +59,7 @@ def examine(files: HostFiles, driver: Driver) -> list[Finding]:
 
 
 def gpu_packages(jetson: Jetson) -> tuple[str, str]:
-    """How to get onnxruntime-gpu and TensorRT's Python package on this board."""
+    """Return how to install onnxruntime-gpu and TensorRT's Python package on this board."""
     major = jetson.jetpack.split(".")[0]
     apt = f"sudo apt install python3-libnvinfer; a venv needs --system-site-packages ({PAGE})"
     if major == "6":

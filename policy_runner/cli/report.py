@@ -1,4 +1,4 @@
-"""`policy-runner report FILE.mcap`: what a recorded run looked like, as text and as a picture."""
+"""`policy-runner report FILE.mcap`: summarizes a recorded run as text and as a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `report`."""
+    """Add the options of `report`."""
     parser.add_argument("file", type=Path, metavar="FILE.mcap", help="from `monitor --record`")
     parser.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="power, heat, clocks, latency over time"
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the text; draw the picture where asked for."""
+    """Print the text; draw the picture if requested."""
     try:
         report = build_report(read_recording(options.file))
     except Unrecordable as error:
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def draw(report: RunReport, path: Path) -> None:
-    """One panel a quantity, all over the same time; grey bars where a status was not OK."""
+    """Draw one panel for each quantity, over the same time; grey bars mark statuses not OK."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -65,7 +65,7 @@ def draw(report: RunReport, path: Path) -> None:
 
 
 def _troubles(report: RunReport) -> list[tuple[float, float]]:
-    """Times in which the joined status was WARN or ERROR."""
+    """Return the intervals in which the joined status was WARN or ERROR."""
     spans, begin = [], None
     for at, name, level, _ in report.changes:
         if not name.endswith(": policy"):

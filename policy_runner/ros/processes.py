@@ -1,6 +1,6 @@
-"""Which processes run, with which parameters: read by the launch file and by `policy-runner demo`.
+"""The processes to start and their parameters, for the launch file and `policy-runner demo`.
 
-Data only, no ROS: a launch file turns rows into actions, the demo into child processes.
+Data only, no ROS: the launch file turns rows into actions, the demo into child processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PACKAGE = "policy_runner"
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a user may say; '' means: as the parameter file or the node's default has it."""
+    """The user's choices; '' means: use the parameter file or the node's default."""
 
     params_file: str = ""
     policy: str = ""
@@ -32,18 +32,18 @@ class Arguments:
     robot: Mapping[str, Any] = field(default_factory=dict)  # parameters of the simulated robot
 
 
-# Name, default and description of the launch arguments; the launch file declares just these.
+# Name, default and description of each launch argument; the launch file declares exactly these.
 LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
     ("params_file", "", "YAML file with the parameters of all nodes; empty: the shipped one"),
     ("policy", "", "policy.yaml or its folder; empty: as the parameter file says"),
     ("backend", "", "auto, onnxruntime, tensorrt; empty: as the parameter file says"),
     ("simulated_robot", "false", "true: run the simulated balancing robot and its policy"),
-    ("dry_run", "false", "true: do everything but command; commands go to ~/dry_run"),
+    ("dry_run", "false", "true: do not command the robot; commands go to ~/dry_run"),
     ("use_sim_time", "false", "true: take the time from /clock"),
     ("lockstep", "false", "true: with the simulated robot, step by step on simulated time"),
     ("sidecar", "true", "true: run jetson_diagnostics as well"),
     ("guard", "true", "true: run policy_runner_guard, which stops the robot if the runner cannot"),
-    ("autostart", "true", "true: configure and activate the runner by itself"),
+    ("autostart", "true", "true: the runner configures and activates itself"),
     ("aggregator", "true", "true: sort the diagnostics for rqt, if diagnostic_aggregator is there"),
     ("namespace", "", "namespace of all nodes"),
     ("log_level", "info", "debug, info, warn, error"),
@@ -55,18 +55,18 @@ class Process:
     """One node in one process."""
 
     executable: str
-    module: str  # for `python -m`, where no ROS environment knows the executable
+    module: str  # for `python -m`, without a ROS environment that has the executable
     node_name: str
     params_file: Path
-    parameters: Mapping[str, Any]  # over the file's
+    parameters: Mapping[str, Any]  # override those of the file
     is_lifecycle: bool = False
 
 
 def processes(arguments: Arguments) -> list[Process]:
-    """The rows to start, in order.
+    """Return the processes to start, in order.
 
     Raises:
-        FileNotFoundError: a shared file is missing, or the parameter file is not there.
+        FileNotFoundError: a shared file or the parameter file does not exist.
     """
     simulated = arguments.simulated_robot
     shipped = "balancer.yaml" if simulated else "policy_runner.yaml"
@@ -99,7 +99,7 @@ def processes(arguments: Arguments) -> list[Process]:
     return rows
 
 
-# Executable -> the folder of `ros/` that has its `main.py`.
+# Executable -> the folder in `ros/` that has its `main.py`.
 _ROOMS = {
     "policy_runner": "runner",
     "policy_runner_guard": "guard",

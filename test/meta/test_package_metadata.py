@@ -1,4 +1,4 @@
-"""package.xml, setup.py, the package and requirements/ say the same, and nothing is left out."""
+"""package.xml, setup.py, the package and requirements/ agree, and no file is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERFACES = re.compile(r"_(msgs|srvs|interfaces)$")
 
 @pytest.fixture(scope="module")
 def setup() -> dict[str, Any]:
-    """The arguments that setup.py gives to setuptools."""
+    """The arguments that setup.py passes to setuptools."""
     pytest.importorskip("setuptools", reason="setuptools is not installed")
     here = Path.cwd()
     os.chdir(ROOT)
@@ -121,7 +121,7 @@ def test_every_shared_file_is_installed(setup: dict[str, Any]) -> None:
     assert all((ROOT / file).is_file() for file in installed.values())
     assert "share/ament_index/resource_index/packages/policy_runner" in installed
     assert installed["share/policy_runner/package.xml"] == "package.xml"
-    ignored = (".py", ".pyc")  # scripts that train the models; launch files are asked for below
+    ignored = (".py", ".pyc")  # scripts that train the models; launch files are checked below
     present = [
         path.relative_to(ROOT).as_posix()
         for room in ("launch", "config", "models")
@@ -178,7 +178,7 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     ]
     assert not set(wanted) - set(wheels)
     assert not {_canonical(line) for line in _requirements("ros-wheels.txt")} - set(wheels)
-    free = {"numpy"} if python == "3.13" else set()  # no numpy 1 there
+    free = {"numpy"} if python == "3.13" else set()  # numpy 1 does not support it
     assert not set(wanted) - set(distro) - free
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]

@@ -27,7 +27,7 @@ def test_a_robot_gets_runner_guard_and_sidecar() -> None:
     assert runner.is_lifecycle
     assert not rows["jetson_diagnostics"].is_lifecycle
     assert runner.params_file == share_path("config", "policy_runner.yaml")
-    # What nobody said is left to the file and the node: no policy, no backend.
+    # No policy and no backend: the parameter file and the node keep their own values.
     assert dict(runner.parameters) == {
         "autostart": True,
         "use_sim_time": False,
@@ -37,7 +37,7 @@ def test_a_robot_gets_runner_guard_and_sidecar() -> None:
     setup = (ROOT / "setup.py").read_text()
     for row in rows.values():
         assert find_spec(row.module) is not None
-        # What a process table shows and what `ros2 run` starts are the same module.
+        # The process table and `ros2 run` start the same module.
         assert f'"{row.executable} = {row.module}:main"' in setup
 
 

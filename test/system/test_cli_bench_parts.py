@@ -1,4 +1,4 @@
-"""`bench step`, `bench node`, and `bench` without a name: what each prints and writes."""
+"""`bench step`, `bench node`, and `bench` without a name: the output and files of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROW = {
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures without measuring."""
+    """Replace the measurements with fixed figures."""
     pytest.importorskip("rclpy")
     monkeypatch.setattr(step, "time_step", lambda *_: {"whole step": 12.5})
     monkeypatch.setattr(node, "_graph", lambda *_: dict(ROW))

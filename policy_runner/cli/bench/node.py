@@ -1,4 +1,4 @@
-"""`policy-runner bench node`: how well the node keeps its rate here, in a graph of processes."""
+"""`policy-runner bench node`: measures how well the node keeps its rate in a ROS graph."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print, write."""
+    """Measure, print and write the figures."""
     check_outputs(options.json, options.picture)
     facts = machine()
     print_machine(facts)
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure(spec: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run the node at each rate, print the figures, and draw them where asked for.
+    """Run the node at each rate, print the figures, and draw them if requested.
 
     Raises:
-        Refusal: there is no rclpy, or the node did not run to its end.
+        Refusal: rclpy is missing, or the node did not run to its end.
     """
     if find_spec("rclpy") is None:
         remedy = "source a ROS 2 environment; `policy-runner bench step` needs none"
@@ -73,12 +73,12 @@ def measure(spec: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows as JSON takes them: without the error of each tick."""
+    """Return the rows for JSON, without the error of each tick."""
     return [{key: value for key, value in row.items() if key != "errors_us"} for row in rows]
 
 
 def _graph(spec: Path, rate: float, seconds: float, priority: int, folder: Path) -> dict[str, Any]:
-    """The node in a real graph against a publisher process at one rate."""
+    """Run the node at one rate in a real graph, with a publisher in another process."""
     out = folder / f"{rate:g}.npz"
     common = [str(spec), "--rate", str(rate), "--priority"]
     robot = subprocess.Popen(
@@ -140,7 +140,15 @@ def _print_graph(rows: list[dict[str, Any]]) -> None:
 
 
 def draw_tails(errors_us: Mapping[str, np.ndarray], title: str, path: Path) -> None:
-    """How many ticks erred by more than so much, per label: the tail is what shakes a robot."""
+    """Draw, for each label, the share of ticks with a period error above x.
+
+    The tail of this distribution matters: large errors shake a robot.
+
+    Args:
+        errors_us: label -> |period - nominal| of each tick [us].
+        title: of the plot.
+        path: the picture to write.
+    """
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,8 @@
 """`policy-runner bench selftest`: does a backend work on this machine, and how fast is it?
 
-Builds where the backend builds, runs with and without a CUDA graph, compares every action with
-ONNX Runtime on the CPU, and measures at the policy's rate, since a GPU that idles between two
-inferences is slower than one in a tight loop.
+It builds an engine if the backend needs one, and runs with and without a CUDA graph. It compares
+every action with ONNX Runtime on the CPU. It measures at the policy's rate, because a GPU that
+idles between two inferences is slower than a GPU in a tight loop.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PERCENTILES = (50, 95, 99)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """SPEC, --backend, --device and what goes with them."""
+    """Add SPEC, --backend, --device and the options of the backend."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
     parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True,
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every way to run the model gave the CPU's actions; 1 otherwise."""
+    """Run the self-test; return 0 if every variant gave the CPU's actions, else 1."""
     if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
         raise refuse("", "--json", "a file in a folder that exists", str(arguments.json))
     spec_file = read_spec(arguments.spec or share_path("models", "balancer"))
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
-    """(name, choice) of every way to run it: on a GPU without and with a CUDA graph."""
+    """Return (name, choice) of every variant: on a GPU without and with a CUDA graph."""
     if choice.backend == "onnxruntime" and choice.gpu is None:
         return [("onnxruntime", choice)]
     key = f"{choice.backend}.cuda_graph"
@@ -92,7 +92,7 @@ def _rows(
            "latency_us": _latency(cpu, spec_file.spec.control_dt, seconds)}  # fmt: skip
     cpu.close()
     if choice.backend == "tensorrt":
-        # A build of its own: whether it works is part of the question.
+        # Build a new engine instead of a cached one: the self-test also tests the build.
         choice = replace(choice, options={**choice.options, "engines.folder": str(folder)})
         row: dict[str, Any] = {"name": "build", "ok": False, "facts": {}, "problems": []}
         try:
@@ -132,7 +132,7 @@ def _row(
 
 
 def _latency(model: LoadedModel, period: float, seconds: float) -> dict[str, dict[str, float]]:
-    """Percentiles of one inference [us], at the policy's rate with idle gaps and without."""
+    """Return percentiles of one inference [us], at the policy's rate and in a tight loop."""
     random = np.random.default_rng(1)
     given = {name: random.standard_normal(a.shape).astype(a.dtype) if a.dtype.kind == "f"
              else np.zeros_like(a) for name, a in model.inputs.items()}  # fmt: skip

@@ -1,4 +1,4 @@
-"""`policy-runner bench step`: the step without ROS, part by part, and a bare run of the model."""
+"""`policy-runner bench step`: measures each part of the step without ROS, and the model alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print, write."""
+    """Measure, print and write the figures."""
     check_outputs(options.json)
     facts = machine()
     print_machine(facts)
@@ -62,10 +62,15 @@ def measure(spec: Path, backend: str) -> dict[str, float]:
 
 
 def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> dict[str, float]:
-    """p50 of every part [us], back to back (warm caches).
+    """Return the p50 of every part [us], in a tight loop (warm caches).
 
-    `observation` is ages, checks and terms; `inference` is history, normalization, the model and
-    decoding; `command` is limits and the decision.
+    `observation` contains ages, checks and terms. `inference` contains history, normalization,
+    the model and decoding. `command` contains limits and the decision.
+
+    Args:
+        spec_path: a policy.yaml, or its folder.
+        backend: value of the parameter `backend`.
+        steps: number of measured steps.
 
     Raises:
         Refusal: the policy cannot be loaded, or does not run on plausible inputs.
@@ -104,7 +109,7 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
 
 
 def _stand_still(pipeline: Pipeline) -> None:
-    """Fill every input with a robot that stands upright and still."""
+    """Fill every input with the values of a robot that stands upright and still."""
     for slot in pipeline.slots.values():
         for path, array in slot.arrays.items():
             array.fill(0.0)

@@ -1,4 +1,4 @@
-"""`policy-runner inspect`: the resolved contract of a policy, or what a model says by itself."""
+"""`policy-runner inspect`: prints the resolved contract of a policy, or the facts of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_runner.robot.load import load_policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL_OR_SPEC, --params, --json."""
+    """Add MODEL_OR_SPEC, --params and --json."""
     parser.add_argument("path", type=Path, metavar="MODEL_OR_SPEC",
                         help="an .onnx model, or a policy.yaml or its folder")  # fmt: skip
     add_params(parser)
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; problems are refused as `check` refuses them."""
+    """Print the contract; refuse the same problems as `check`."""
     if arguments.path.suffix == ".onnx":
         found = model_contract(read_model_facts(arguments.path))
         spec = None
@@ -153,7 +153,7 @@ def _words(value: Any) -> str:
 
 
 def _repeated(texts: list[str]) -> str:
-    """1 1 1 0 0 as `1 x3, 0 x2`."""
+    """Shorten repeated texts: 1 1 1 0 0 becomes `1 x3, 0 x2`."""
     runs = [(text, len(list(group))) for text, group in groupby(texts)]
     return "[" + ", ".join(t if n == 1 else f"{t} x{n}" for t, n in runs) + "]"
 

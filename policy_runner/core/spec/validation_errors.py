@@ -1,7 +1,7 @@
-"""From pydantic's findings to sentences: keys as the file writes them, one problem per mistake.
+"""Convert pydantic's errors to sentences: keys as in the file, one problem per mistake.
 
-Where a key may hold this or that, pydantic reports the failure of every alternative. Here only
-the alternative that was most likely meant speaks, so that one slip gives one sentence.
+If a key has several alternative types, pydantic reports an error for every alternative. This
+module reports only the errors of the most likely alternative, so one mistake gives one sentence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from policy_runner.core.errors import Problem, did_you_mean
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization
 
-# What says "not this alternative at all", when found at the alternatives' own place.
+# At the place of the alternatives, these errors mean that the alternative was not meant.
 _OTHER_KIND = {
     *("float_type", "float_parsing", "int_type", "int_parsing", "string_type", "bool_type"),
     *("list_type", "dict_type", "model_type", "model_attributes_type", "literal_error"),
@@ -28,7 +28,7 @@ _OTHER_KIND = {
 
 @dataclass(frozen=True)
 class _Found:
-    """One finding, and the alternatives it went through: (key there, which alternative)."""
+    """One error, and the alternatives on its way: (key, name of the alternative)."""
 
     problem: Problem
     kind: str
@@ -36,7 +36,13 @@ class _Found:
 
 
 def spec_problems(content: Mapping[Any, Any], errors: Sequence[Any], file: str) -> list[Problem]:
-    """Problems for the errors of validating `content`, in their order."""
+    """The problems for pydantic's errors, in their order.
+
+    Args:
+        content: the content of the spec file.
+        errors: `ValidationError.errors()` of its validation.
+        file: the spec file.
+    """
     found = [_found(content, error, file) for error in errors]
     found = [_statistics_without_a_place(content, item) for item in found]
     return list(dict.fromkeys(item.problem for item in _settle(found, 0)))
@@ -46,12 +52,12 @@ _BESIDE = re.compile(r"observation\[(\d+)\]\.(\w+)")
 
 
 def _statistics_without_a_place(content: Mapping[Any, Any], found: _Found) -> _Found:
-    """A key of a normalization that stands beside it, or one that says in_model and more."""
+    """Explain a key of `normalization` that is next to it, or `in_model` with further keys."""
     one = found.problem
     match = _BESIDE.fullmatch(one.key)
     if match and found.kind == "extra_forbidden" and match[2] in Normalization.model_fields:
         in_model = content["observation"][int(match[1])].get("normalization") == "in_model"
-        expected = "no such key beside `normalization: in_model`" if in_model else one.expected
+        expected = "no such key next to `normalization: in_model`" if in_model else one.expected
         remedy = (
             "a normalizer is in the graph or outside it, not both"
             if in_model
@@ -92,11 +98,14 @@ def _settle(found: list[_Found], depth: int) -> list[_Found]:
 
 
 def _found(content: Mapping[Any, Any], error: Any, file: str) -> _Found:
-    """Walks the location through the file's content: what is not in there is an alternative."""
+    """Follow the error's location through the file's content.
+
+    A part of the location that is not in the content is the name of an alternative.
+    """
     key = ""
     at: Any = content
     alternatives: list[tuple[str, str]] = []
-    tagged = None  # where a term's kind was passed; it may also be the name of its next key
+    tagged = None  # key of the term whose kind was already passed; the next key may equal the kind
     location = error["loc"]
     for k, part in enumerate(location):
         last_key = k == len(location) - 1 and error["type"] in ("missing", "extra_forbidden")
@@ -162,7 +171,7 @@ def _known_keys() -> set[str]:
     seen: set[type] = set()
 
     def visit(annotation: Any) -> None:
-        # First what has parts: in Python 3.10 a list[X] says of itself that it is a type.
+        # Check for parts first: in Python 3.10, list[X] is an instance of type.
         if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
             for part in typing.get_args(annotation):
                 visit(part)

@@ -1,7 +1,7 @@
-"""The robot of a benchmark: publishes what a policy reads, at a rate, from its own process.
+"""The robot of a benchmark: publishes a policy's inputs at a fixed rate, from its own process.
 
-Header stamps are on the monotonic clock, which every process of a machine shares: so the age
-of an input at its use can be measured from outside the middleware.
+Header stamps are on the monotonic clock, which all processes of a machine share. So the age of an
+input at its use can be measured, including the time in the middleware.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
 
 def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
-    """One plausible message per input: upright, joints at their default pose, standing still."""
+    """Return topic and a plausible message per input: upright, default pose, standing still."""
     import array
 
     messages = []

@@ -1,4 +1,4 @@
-"""What a benchmarked process writes down: when it ticked, how old its input was, what it cost."""
+"""Records a benchmarked process: times of its ticks, ages of its inputs, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -26,14 +26,21 @@ def _cpu_s() -> float:
 class Recorder:
     """Preallocated arrays of tick times and input ages [ns], after a settling time.
 
-    `tick` is called in the benchmarked loop: two numbers stored, nothing else.
+    The benchmarked loop calls `tick`, which only stores two numbers.
     """
 
     def __init__(self, seconds: float, rate_hz: float, settle_s: float = 2.0) -> None:
+        """Allocate the arrays; the settling time begins now.
+
+        Args:
+            seconds: how long to record.
+            rate_hz: expected rate of the ticks; the arrays have room for 20 % more.
+            settle_s: ticks in this time at the start are not recorded.
+        """
         size = int(seconds * rate_hz * 1.2) + 100
         self._ticks = np.zeros(size, dtype=np.int64)
         self._ages = np.zeros(size, dtype=np.int64)
-        # Touched now, or their pages would look like a leak of the benchmarked process.
+        # Write every page now, or the pages would look like a memory leak during the benchmark.
         self._ticks.fill(0)
         self._ages.fill(0)
         self._count = 0
@@ -45,7 +52,7 @@ class Recorder:
         self._ended: tuple[float, int, int] | None = None
 
     def tick(self, now_ns: int, age_ns: int) -> None:
-        """Note one tick, its time on the monotonic clock and the age of the input it used."""
+        """Record one tick: its time on the monotonic clock, and the age of the input it used."""
         if now_ns < self._begin_ns or self._ended is not None:
             return
         if self._begun is None:
@@ -59,11 +66,16 @@ class Recorder:
 
     @property
     def done(self) -> bool:
-        """Whether the time is over."""
+        """Whether the recording time is over."""
         return self._ended is not None
 
     def write(self, path: Path, **facts: Any) -> None:
-        """Save ticks, ages and facts as .npz."""
+        """Save ticks, ages [ns] and facts as .npz.
+
+        Args:
+            path: the file.
+            facts: more values for the JSON text `facts`, next to CPU share and memory.
+        """
         begun = self._begun or (0.0, 0, 0)
         ended = self._ended or (_cpu_s(), time.monotonic_ns(), resident_kib())
         wall_s = max(1e-9, (ended[1] - begun[1]) / 1e9)

@@ -1,4 +1,4 @@
-"""The node under benchmark: the very node, with every tick of its loop written down."""
+"""The node under benchmark: the real node, with a record of every tick of its loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _parameters(options: argparse.Namespace) -> list[Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run for the given time and write an .npz; 1 when the loop never ran."""
+    """Run for the given time and write an .npz; returns 1 if the loop did not run to the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("spec", type=Path)
     parser.add_argument("--rate", type=float, required=True)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
     def record(_step: Step, now_ns: int) -> None:
-        # The loop's own pipeline each time: a reload exchanges it.
+        # Read the loop's pipeline at each tick, because a reload replaces it.
         slots = loop.pipeline.slots.values()
         recorder.tick(now_ns, max([now_ns - slot.stamp_ns for slot in slots]))
 

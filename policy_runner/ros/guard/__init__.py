@@ -1,4 +1,5 @@
 """The process `policy_runner_guard`: stops the robot when the runner cannot.
 
-Ground: `contract`, what runner and guard tell each other, and `watch`, when to act. Door: `main`.
+Ground: `watch`, which decides when to act. The messages between runner and guard are defined in
+`ros/messages/guard_contract.py`. Door: `main`.
 """

@@ -1,4 +1,4 @@
-"""Process of the guard: looks every 20 ms, ends on a signal, sends nothing at its end."""
+"""The guard's process: looks every 20 ms, ends on a signal, and sends no command at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from policy_runner.ros.process.lifetime import (
     end_on_signal,
     force_end_after,
     ignore_further_signals,
-    prefer_udp,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 
@@ -23,7 +22,7 @@ _LOOK_S = 0.02
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until a signal to end; 0, or 2 for wrong arguments."""
+    """Run until a signal asks for the end; returns 0, or 2 for wrong arguments."""
     ended = end_on_signal(at_once=True)
     prefer_udp()
     stderr = PrivateStderr()

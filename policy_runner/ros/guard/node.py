@@ -1,7 +1,7 @@
-"""The guard: hears the runner's heartbeat and the emergency stop, and sends the stops itself.
+"""The guard: reads the runner's heartbeat and the emergency stop, and sends the stops itself.
 
-It polls raw messages and runs no executor: 20 heartbeats a second cost 0.6 % of a core so, and 1.4
-to 1.6 % by callbacks. It loads no model, no policy and no inference library.
+It polls raw messages and runs no executor: 20 heartbeats a second cost 0.6 % of a core, instead of
+1.4 to 1.6 % with callbacks. It loads no model, no policy and no inference library.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from policy_runner.ros.messages.types import message_class
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 
 NODE_NAME = f"policy_runner{GUARD_SUFFIX}"
-_MOST_TAKES = 64  # of one topic in one look
+_MOST_TAKES = 64  # messages of one topic in one look
 _CONTRACT_EVERY = 5  # looks
 _OWN_GAP_NS = 100_000_000  # a look later than this: the guard itself did not run
-_SAY_NS = 500_000_000  # between two reports on ~/guard of the runner
+_SAY_NS = 500_000_000  # longest time between two reports on the runner's ~/guard
 _BEATS = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -40,7 +40,7 @@ _PRESSES = QoSProfile(depth=2000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class _Taken:
-    """A subscription whose messages are taken as bytes: no executor runs in this process."""
+    """A subscription that is polled for raw bytes, because no executor runs in this process."""
 
     def __init__(self, node: Node, type_: Any, topic: str, qos: QoSProfile) -> None:
         self._node, self._type = node, type_
@@ -48,13 +48,13 @@ class _Taken:
         self._handle: Any = self._subscription.handle
 
     def take(self) -> bytes | None:
-        """The next message, or None; never blocks."""
+        """Take the next message, or None; never blocks."""
         with self._handle:
             taken = self._handle.take_message(self._type, True)
         return None if taken is None else taken[0]
 
     def destroy(self) -> None:
-        """End the subscription."""
+        """Destroy the subscription."""
         self._node.destroy_subscription(self._subscription)
 
 
@@ -63,9 +63,15 @@ def _never_called(_message: Any) -> None:
 
 
 class Guard(Node):
-    """`policy_runner_guard`: one runner's guard, looked after by `look`."""
+    """The node `policy_runner_guard`, which guards one runner; its process calls `look`."""
 
     def __init__(self, name: str = NODE_NAME, **options: Any) -> None:
+        """Create the topics to and from the runner.
+
+        Args:
+            name: of the node. Without its suffix it is the default of the parameter `runner`.
+            options: passed to rclpy's node.
+        """
         super().__init__(name, start_parameter_services=False, enable_rosout=True, **options)
         own = self.get_name()
         usual = own.removesuffix(GUARD_SUFFIX) if own.endswith(GUARD_SUFFIX) else "policy_runner"
@@ -75,7 +81,7 @@ class Guard(Node):
         self._beats = _Taken(self, DiagnosticArray, f"{self.runner}/status", _BEATS)
         self._estops: dict[str, _Taken] = {}
         self._stops: dict[tuple[str, str], Publisher] = {}
-        self._stamp: tuple[int, int] = (0, 0)  # of the newest heartbeat: its stamp, when it came
+        self._stamp: tuple[int, int] = (0, 0)  # newest heartbeat: its stamp, its arrival [ns]
         self._looked_ns = time.monotonic_ns()
         self._looks = 0
         self._said_ns = 0
@@ -90,10 +96,10 @@ class Guard(Node):
                                      callback_group=group)  # fmt: skip
 
     def look(self, now_ns: int) -> None:
-        """Hear what came, and act where the runner does not; call it every 20 ms.
+        """Read new messages, and stop the outputs if the runner does not; call it every 20 ms.
 
         Args:
-            now_ns: the monotonic clock.
+            now_ns: current time on the monotonic clock.
         """
         gap_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
         self._looks += 1
@@ -136,7 +142,7 @@ class Guard(Node):
         )
 
     def _connect(self, contract: GuardContract) -> None:
-        """Make the publishers and subscriptions of these outputs before they are needed."""
+        """Create the publishers and subscriptions of these outputs before they are needed."""
         wanted = {(one.topic, one.type): one for one in contract.outputs if one.stop is not None}
         for key in [key for key in self._stops if key not in wanted]:
             self.destroy_publisher(self._stops.pop(key))
@@ -158,7 +164,7 @@ class Guard(Node):
             taken = estop.take()
             if taken is None:
                 return
-            if len(taken) > 4 and taken[4]:  # behind the encapsulation: the Bool
+            if len(taken) > 4 and taken[4]:  # the Bool follows the encapsulation header
                 self._watch.pressed(now_ns)
 
     def _hear_beats(self, now_ns: int) -> bool:
@@ -193,17 +199,17 @@ class Guard(Node):
             return
         try:
             publisher.publish(output.stop_at(stamp_ns))
-        except Exception as error:  # noqa: BLE001 - the other outputs must be stopped all the same
+        except Exception as error:  # noqa: BLE001 - the other outputs must still be stopped
             self.get_logger().error(f"{output.topic}: {type(error).__name__}: {error}")
 
     def _say(self, now_ns: int) -> None:
-        """Report to the runner and to diagnostics: twice a second, and at once when it acts."""
+        """Report to the runner and to diagnostics: twice a second, and at once on a change."""
         watch = self._watch
         level, text = DiagnosticStatus.OK, "watches"
         if self._problem:
             level, text = DiagnosticStatus.ERROR, self._problem
         elif watch.contract is None:
-            level, text = DiagnosticStatus.WARN, f"nothing heard of {self.runner} yet"
+            level, text = DiagnosticStatus.WARN, f"no message from {self.runner} yet"
         elif watch.acting:
             level, text = DiagnosticStatus.ERROR, f"stopped the outputs: {watch.reason}"
         elif not watch.contract.guarded:

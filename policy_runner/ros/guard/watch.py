@@ -1,11 +1,11 @@
-"""When the guard acts: pure, the time comes in as an argument."""
+"""Decides when the guard acts. Pure: the caller gives the time as an argument."""
 
 from __future__ import annotations
 
 from policy_runner.ros.messages.guard_contract import GuardContract
 
-# So often and for so long a stop is sent: a receiver may have missed the first one, and a person
-# may want to command the robot after a runner that is gone for good.
+# Interval and duration of the repeated stops. A receiver may have missed the first stop. After a
+# second the guard is silent, so that the operator can command the robot without the runner.
 REPEAT_NS = 50_000_000
 REPEATS_FOR_NS = 1_000_000_000
 
@@ -13,51 +13,57 @@ REPEATS_FOR_NS = 1_000_000_000
 class GuardWatch:
     """Judges one runner by its heartbeats and by the emergency stop.
 
-    A guard that did not run itself for a while (a suspended machine, a starved process) has not
-    heard what came meanwhile: `resumed` gives the runner its whole limit again.
+    The guard itself may not have run for some time (a suspended machine, a starved process). It
+    has missed heartbeats then, so `resumed` starts the runner's time limits again.
     """
 
     def __init__(self) -> None:
         self.contract: GuardContract | None = None
-        self.acts = 0  # how often it stopped the outputs
-        self.reason = ""  # of the newest of these
-        self._beat_ns: int | None = None  # of the newest heartbeat of this session
+        self.acts = 0  # how often the guard has stopped the outputs
+        self.reason = ""  # why it stopped them the last time
+        self._beat_ns: int | None = None  # arrival of the newest heartbeat of this session
         self._commanding = False
         self._pressed_ns: int | None = None
         self._acting_since_ns: int | None = None
         self._sent_ns = 0
 
     def use(self, contract: GuardContract) -> None:
-        """The runner was configured or reloaded: these are its outputs now."""
+        """Use these outputs and limits; the runner was configured or reloaded."""
         if self.contract is None or contract.session != self.contract.session:
             self._beat_ns, self._commanding, self._pressed_ns = None, False, None
             self._acting_since_ns = None
         self.contract = contract
 
     def beat(self, now_ns: int, session: str, commanding: bool) -> None:
-        """One heartbeat. `commanding`: the runner's commands may move the robot now."""
+        """Take one heartbeat into account.
+
+        Args:
+            now_ns: current time on the monotonic clock.
+            session: the process that sent the heartbeat.
+            commanding: whether the runner's commands may move the robot now.
+        """
         if self.contract is None or session != self.contract.session:
             return
         self._beat_ns, self._commanding = now_ns, commanding
         if not commanding:
             self._pressed_ns = None
         if self._acting_since_ns is not None and (not commanding or self._pressed_ns is None):
-            self._acting_since_ns = None  # the runner is back, or has stopped: silence from here
+            self._acting_since_ns = None  # the runner is back, or has stopped: the guard is silent
 
     def pressed(self, now_ns: int) -> None:
-        """The emergency stop was pressed."""
+        """Note the time at which the emergency stop was pressed."""
         if self._commanding and self._pressed_ns is None:
             self._pressed_ns = now_ns
 
     def resumed(self, now_ns: int) -> None:
-        """The guard itself was away; what it missed says nothing about the runner."""
+        """Start the time limits again: the guard did not run, so the silence may be its own."""
         if self._acting_since_ns is None:
             self._beat_ns = now_ns if self._beat_ns is not None else None
             self._pressed_ns = now_ns if self._pressed_ns is not None else None
 
     @property
     def acting(self) -> bool:
-        """Whether it commands the stops now."""
+        """Whether the guard has stopped the outputs, and the runner is not back yet."""
         return self._acting_since_ns is not None
 
     @property
@@ -66,11 +72,11 @@ class GuardWatch:
         return self._commanding
 
     def silent_ns(self, now_ns: int) -> int | None:
-        """Time since the newest heartbeat; None before the first."""
+        """Time since the newest heartbeat [ns]; None before the first."""
         return None if self._beat_ns is None else now_ns - self._beat_ns
 
     def judge(self, now_ns: int) -> bool:
-        """Whether to send the stops now."""
+        """Whether to send the stops now, `now_ns` on the monotonic clock."""
         contract = self.contract
         if contract is None or not contract.guarded or self._beat_ns is None:
             return False

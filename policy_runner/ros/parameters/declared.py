@@ -1,4 +1,4 @@
-"""A row of a parameter table as ROS describes it: what rqt and `ros2 param describe` show."""
+"""Parameter rows on a node: their ROS descriptions, values, problems and checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ ROS_TYPES = {  # kind of a row -> name in rclpy's Parameter.Type
 
 
 def descriptor(row: Parameter) -> Any:
-    """The ParameterDescriptor: text, range, choices, and when the value is read."""
+    """Build a row's ParameterDescriptor: text, range, choices, and when the value is read.
+
+    rqt and `ros2 param describe` show it.
+    """
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     constraints = []
@@ -50,11 +53,10 @@ def descriptor(row: Parameter) -> Any:
 
 
 class DeclaredParameters:
-    """The rows declared on one node: their values, their problems, their checks of every set.
+    """The rows declared on one node: their values, their problems, and a check of every set.
 
-    `may_change` says whether a row that is not live may be set now; the node gives it
-    (false while configured), so a refusal comes with its reason instead of a silent no-effect. A
-    row that was read at the start takes its present value only, which fixes a bad one from YAML.
+    A row that is read at the start accepts only its present value. Setting it to that value
+    corrects a wrong value from YAML.
     """
 
     def __init__(
@@ -64,6 +66,15 @@ class DeclaredParameters:
         may_change: Callable[[], bool] = lambda: True,
         check: Callable[[Mapping[str, Any]], str] = lambda _values: "",
     ) -> None:
+        """Declare the rows of `table` on `node`.
+
+        Args:
+            node: declares the parameters.
+            table: the rows.
+            may_change: whether a row that is not live may be set now (no while configured). The
+                refusal gives its reason; otherwise the set would silently have no effect.
+            check: called with the values of a valid set; returns '' or the reason to refuse it.
+        """
         self._node = node
         self._rows: dict[str, Parameter] = {}
         self._problems: dict[str, str] = {}
@@ -74,9 +85,11 @@ class DeclaredParameters:
         node.add_on_set_parameters_callback(self._on_set)
 
     def declare(self, table: Sequence[Parameter], keep: Mapping[str, Any] | None = None) -> None:
-        """Declare rows that are not declared yet; a bad override is remembered, never raised.
+        """Declare the rows that are not declared yet. Wrong overrides are stored, never raised.
 
-        `keep` has values by name that go before what YAML says: they were set since.
+        Args:
+            table: the rows.
+            keep: values by name that were set later and so replace the values of YAML.
         """
         from rclpy.parameter import Parameter as RosParameter
 
@@ -91,7 +104,7 @@ class DeclaredParameters:
             if declared and row.kind.endswith("[]"):
                 declared = list(declared)
             elif declared is None or row.kind.endswith("[]"):
-                # By type: rclpy would infer BYTE_ARRAY from an empty list.
+                # Give the type: rclpy would infer BYTE_ARRAY from an empty list.
                 declared = getattr(RosParameter.Type, ROS_TYPES[row.kind])
             self._declaring = True
             try:
@@ -101,15 +114,18 @@ class DeclaredParameters:
             finally:
                 self._declaring = False
             if bad:
-                # After declaring, which sets the default: that set would count as mending.
+                # After declaring: it sets the default, which would count as a correction.
                 self._problems[row.name] = bad
 
     def override(self, row: Parameter) -> tuple[Any, str]:
-        """What YAML or the command line give for a row, None for nothing; and why not, or ''."""
+        """Return a row's value from YAML or the command line, and its problem or ''.
+
+        The value is None if there is none, or if it is wrong.
+        """
         overrides = self.overrides
         if row.name not in overrides:
             return None, ""
-        # rcl gives an empty YAML list, which has no type, as no value at all.
+        # An empty YAML list has no type, so rcl gives no value for it.
         given = overrides[row.name].value
         empty = given is None or (not isinstance(given, str) and given in ([], ()))
         bad = problem(row, [] if empty else given)
@@ -117,10 +133,10 @@ class DeclaredParameters:
 
     @property
     def overrides(self) -> Mapping[str, RosParameter]:
-        """What YAML and the command line give for this node, by name, declared or not.
+        """Values of YAML and the command line for this node, by name, declared or not.
 
-        Private to rclpy in Humble to Kilted, and without another way: what is not declared, such
-        as a misspelt key, is in no public answer of a node, and a declared row has only the value
+        Uses a private member of rclpy, present in Humble to Kilted. There is no public way: a node
+        does not return undeclared keys, such as misspelt ones. A declared row has only the value
         that it was declared with.
         """
         overrides: Mapping[str, RosParameter] = self._node._parameter_overrides
@@ -138,7 +154,7 @@ class DeclaredParameters:
     def forget(self, names: Iterable[str]) -> None:
         """Undeclare rows, such as those of an input that the newly loaded policy does not have."""
         for name in names:
-            if self._node.has_parameter(name):  # not where declaring it has failed
+            if self._node.has_parameter(name):  # False if declaring it failed
                 self._node.undeclare_parameter(name)
             del self._rows[name]
             self._problems.pop(name, None)
@@ -150,11 +166,11 @@ class DeclaredParameters:
 
     @property
     def problems(self) -> list[str]:
-        """Sentences for wrong values of YAML or the command line that are not corrected yet."""
+        """Sentences about wrong values of YAML or the command line, until they are corrected."""
         return list(self._problems.values())
 
     def value(self, name: str) -> Any:
-        """Present value; arrays as lists; the row's default (maybe None) when nothing is set."""
+        """Return the present value, arrays as lists; if none is set, the default (maybe None)."""
         row = self._rows[name]
         got = self._node.get_parameter_or(name).value
         if got is None:
@@ -163,7 +179,7 @@ class DeclaredParameters:
         return list(got) if row.kind.endswith("[]") else got
 
     def values(self) -> dict[str, Any]:
-        """All present values by name."""
+        """Return all present values by name."""
         return {name: self.value(name) for name in self._rows}
 
     def _is_present(self, row: Parameter, given: Any) -> bool:
@@ -174,23 +190,23 @@ class DeclaredParameters:
         from rcl_interfaces.msg import SetParametersResult
 
         changed = {}
-        if self._declaring:  # a reload declares while active: no value is set
+        if self._declaring:  # a reload declares while the node is active; this sets no value
             return SetParametersResult(successful=True)
         for parameter in parameters:
             row = self._rows.get(parameter.name)
             if row is None:
                 changes = parameter.value != self._node.get_parameter_or(parameter.name).value
                 if parameter.name == "use_sim_time" and changes and not self._may_change():
-                    # rclpy would take it at once, the loop's clock was chosen when configuring.
+                    # rclpy would use it at once, but configure has already chosen the loop's clock.
                     reason = _LATER.format(parameter.name)
                     return SetParametersResult(successful=False, reason=reason)
-                continue  # rclpy's own
+                continue  # a parameter of rclpy itself
             may_unset = row.default is None or row.kind.endswith("[]")
             reason = "" if parameter.value is None and may_unset else problem(row, parameter.value)
             if not reason and row.at_start and not self._is_present(row, parameter.value):
                 reason = _AT_START.format(row.name)
             if not reason and not row.live and not row.at_start and not self._may_change():
-                # Its present value is in force already.
+                # Setting the present value again is allowed.
                 same = self._is_present(row, parameter.value)
                 reason = "" if same else _LATER.format(row.name)
             if reason:
@@ -205,7 +221,10 @@ class DeclaredParameters:
 
 
 def declare_table(node: Node, table: Sequence[Parameter]) -> DeclaredParameters:
-    """Declare the rows of a node without a lifecycle: what is not live is read at its start."""
+    """Declare the rows of a node without a lifecycle: rows that are not live are read at its start.
+
+    Such a row accepts only its present value afterwards.
+    """
     return DeclaredParameters(
         node, [row if row.live else replace(row, at_start=True) for row in table]
     )

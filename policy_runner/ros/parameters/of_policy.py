@@ -1,6 +1,6 @@
-"""The parameters that exist because of a policy, worked out before any of them is declared.
+"""The parameters that a policy adds, computed before any of them is declared.
 
-A policy that turns out to be wrong must leave no trace among the parameters.
+A refused policy must not change the node's parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from policy_runner.ros.parameters.declared import DeclaredParameters
 
 @dataclass
 class PolicyParameters:
-    """Values as they would be by name, and what speaks against them; `commit` declares them."""
+    """The future values by name, with their problems and warnings; `commit` declares them."""
 
     values: dict[str, Any]
     problems: list[Any] = field(default_factory=list)
@@ -30,7 +30,7 @@ class PolicyParameters:
     _kept: dict[str, Any] = field(default_factory=dict)
 
     def commit(self, parameters: DeclaredParameters) -> None:
-        """Undeclare what the policy does not have, declare what it adds."""
+        """Undeclare the rows that the policy does not have, and declare those that it adds."""
         parameters.forget(self._leaving)
         parameters.declare(self._rows, self._kept)
 
@@ -42,10 +42,17 @@ def policy_parameters(
     overrides: Sequence[str],
     arguments: list[str],
 ) -> PolicyParameters:
-    """Work out the parameters of this policy; `present` are the values of now.
+    """Compute the parameters of this policy.
 
-    A value that was set stays, if the policy has that parameter at all; one that was not set is
-    what YAML or the new policy say.
+    A value that was set stays, if the policy has that parameter. A value that was not set comes
+    from YAML, or else is the policy's default.
+
+    Args:
+        parameters: the node's.
+        present: the present values by name.
+        spec_file: the policy's.
+        overrides: names of all values that YAML and the command line give.
+        arguments: of the process; they name the parameter files.
     """
     problems: list[Any] = []
     elements = []
@@ -88,14 +95,15 @@ def live_values(
     configured: Mapping[str, Any],
     changed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Present values of the rows that may change while the policy runs, by name.
+    """Return the present values of the live rows, by name.
 
-    All others are what `configure` read: they cannot be set before *cleanup*.
+    All other rows keep the values that `configure` read, because they cannot be set before
+    *cleanup*.
 
     Args:
         parameters: the node's.
         configured: the values that the policy was configured with.
-        changed: values that are being set, which `parameters` does not have yet.
+        changed: values that are being set and that `parameters` does not have yet.
     """
     present = {**parameters.values(), **(changed or {})}
     return {

@@ -1,4 +1,4 @@
-"""The executor's own heartbeat and its failures, for the control thread to watch."""
+"""The executor thread, its heartbeat and its failures; the control thread checks both."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from policy_runner.core.safety.loop_watch import LoopWatch
 
 _PERIOD_S = 0.25
 _MINUTE_NS = 60_000_000_000
-# What rclpy raises in its own service ~/change_state; the request is wrong, no callback has failed.
+# rclpy raises this in its own service ~/change_state: a wrong request, not a failed callback.
 _REFUSED_TRANSITION = "Failed to trigger lifecycle state machine transition"
 
 
 class ExecutorPulse:
-    """A timer that writes when it ran: it falls silent when a callback blocks the executor."""
+    """A timer that stores the time of its last call. A callback that blocks the executor stops it.
+
+    The control thread reads that time and the number of failures from `watch`.
+    """
 
     def __init__(self, node: Node) -> None:
+        """Create the timer on `node`."""
         self.watch = LoopWatch()
         self._failed_ns: deque[int] = deque(maxlen=1000)
-        # Steady time: with use_sim_time and a paused simulator the executor lives on.
+        # Steady time: with use_sim_time and a paused simulator the executor still beats.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(_PERIOD_S, self._beat, clock=clock)
 
     def failed(self) -> None:
-        """A callback raised."""
+        """Count a callback that raised; failures count for one minute."""
         self._failed_ns.append(time.monotonic_ns())
         self._count()
 
@@ -45,9 +49,14 @@ class ExecutorPulse:
 
 
 class ExecutorThread:
-    """Serves one node's callbacks until `stop`; tells a node with a `pulse` of each failure."""
+    """Serves one node's callbacks until `stop`.
+
+    A callback that raises is logged, and reported to the node's `pulse` if it has one. The thread
+    then continues.
+    """
 
     def __init__(self, node: Node) -> None:
+        """Create the thread; `start` starts it."""
         self.exceptions = 0
         self._node = node
         self._executor = SingleThreadedExecutor(context=node.context)
@@ -56,11 +65,15 @@ class ExecutorThread:
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """End within the timeout; True when the thread is gone (it must be before exit)."""
+        """End the thread; True if it has ended in time, as it must before the process exits.
+
+        Args:
+            timeout_s: used twice: for the executor's shutdown, and for the thread.
+        """
         self._stopping.set()
         self._executor.shutdown(timeout_s)
         if self._thread.ident is not None:  # it was started
@@ -73,7 +86,7 @@ class ExecutorThread:
                 self._executor.spin()
             except ExternalShutdownException:
                 return
-            except Exception as error:  # noqa: BLE001 - see the module's docstring
+            except Exception as error:  # noqa: BLE001 - see the docstring of the class
                 if self._stopping.is_set():
                     return
                 self.exceptions += 1
@@ -89,6 +102,6 @@ class ExecutorThread:
                     pulse.failed()
                 kind = type(error).__name__
                 self._node.get_logger().error(
-                    f"a callback failed ({kind}: {error}); the node goes on",
+                    f"a callback failed ({kind}: {error}); the node continues",
                     throttle_duration_sec=1.0,
                 )

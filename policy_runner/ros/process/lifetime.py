@@ -1,8 +1,8 @@
-"""How a process hears that it should end, and ends: however many signals come, and whenever.
+"""End a process by signals, with any number of signals at any time.
 
-A signal writes a byte into a pipe, from the interpreter's C code. No Python code runs for it and
-no lock is taken: `threading.Event.set` in a handler hung when a second signal came within it (two
-SIGINT 10 to 80 us apart left 3 of 50 processes alive).
+The interpreter's C code writes a byte into a pipe for each signal. No Python code runs and no lock
+is taken for that. With `threading.Event.set` in a handler, a second signal during the call hung
+the process: two SIGINT 10 to 80 us apart left 3 of 50 processes alive.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from pathlib import Path
 ENDED_WELL = 0
 LOOP_FAILED = 1  # the control thread ended with an exception
 START_REFUSED = 2  # wrong arguments or files; autostart: configure or activate refused
-NOT_IN_TIME = 3  # a thread did not end; the last command was sent all the same
+NOT_IN_TIME = 3  # a thread did not end; the last command was still sent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 GONE_WITHIN_S = 1.9  # after the signal; then `force_end_after` ends the process
 
 
 class EndRequest:
-    """Whether this process should end: asked for by a signal or by `set`, and never withdrawn.
+    """Whether this process should end. A signal or `set` requests it; it is never withdrawn.
 
-    Has the methods of a `threading.Event`, of which it needs no lock.
+    It has methods of `threading.Event`, but takes no lock.
     """
 
     def __init__(self) -> None:
-        self.at_once = False  # while True a signal leaves the process at once: nothing has begun
+        """Create the pipe; `end_on_signal` connects it to the signals."""
+        self.at_once = False  # while True, a signal ends the process at once: nothing has begun
         self._reading, self.writing = os.pipe()
-        os.set_blocking(self.writing, False)  # it is never emptied: full, it says all there is
+        os.set_blocking(self.writing, False)  # the pipe is never emptied, so it may become full
 
     def set(self) -> None:
         """Ask for the end, from any thread."""
@@ -44,30 +45,33 @@ class EndRequest:
             return
 
     def is_set(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether the end was requested."""
         return self.wait(0.0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the end is asked for, at most so long; whether it was."""
+        """Wait until the end is requested; False after `timeout_s` (None: wait forever)."""
         poll = select.poll()
         poll.register(self._reading, select.POLLIN)
         return bool(poll.poll(None if timeout_s is None else timeout_s * 1e3))
 
     def heard(self, _number: int, _frame: object) -> None:
-        """The handler: by now the byte is in the pipe, so there is nothing else to do."""
+        """Handle a signal. The byte is already in the pipe, so only `at_once` needs code."""
         if self.at_once:
             os._exit(ENDED_WELL)
 
 
 def end_on_signal(at_once: bool = False) -> EndRequest:
-    """What SIGINT, SIGTERM, SIGHUP and SIGQUIT set, instead of interrupting what runs.
+    """Let SIGINT, SIGTERM, SIGHUP and SIGQUIT request the end instead of interrupting the code.
 
-    Call it first in the main thread. SIGHUP stays ignored where the caller has it so (`nohup`);
-    the others are heard also where a shell or a parent process ignores or blocks them.
+    Call it first in the main thread. SIGHUP stays ignored if it was ignored before (`nohup`). The
+    other signals work even if a shell or a parent process ignores or blocks them.
 
     Args:
         at_once: until `at_once` of the result is set to False, a signal ends the process with
-            status 0: while it imports there is nothing to stop.
+            status 0, because there is nothing to stop during the imports.
+
+    Returns:
+        The request that the signals set.
     """
     ended = EndRequest()
     ended.at_once = at_once
@@ -80,25 +84,26 @@ def end_on_signal(at_once: bool = False) -> EndRequest:
 
 
 def hold_signals_until_heard() -> None:
-    """Block the signals, in a child process before `exec`: `end_on_signal` lets them through.
+    """Block the signals in a child process before `exec`; `end_on_signal` unblocks them.
 
-    What comes before the child's first line of Python then ends it in order, not by a signal.
+    A signal before the child's first line of Python then causes an orderly end. Without this, it
+    would kill the child.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def force_end_after(seconds: float, code: int = NOT_IN_TIME) -> None:
-    """End the process then, whatever it still does: a library may hang while it is freed."""
+    """Exit with `code` after this time, if the process still runs: freeing a library may hang."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()
 
 
 def ignore_further_signals() -> None:
-    """Call last: the interpreter puts default handlers back while it finalizes.
+    """Ignore all signals. Call it last: the finalizing interpreter restores default handlers.
 
-    Launch sends SIGINT to a process whose group has just got one from the terminal; the second
-    one would kill a process that has already ended well.
+    The terminal sends SIGINT to the process group, and launch then sends a second SIGINT. The
+    second one would kill a process that has already ended well.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -109,7 +114,7 @@ NO_FILE = "--disable-external-lib-logs"
 
 
 def log_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where rcl would put the log file; None without a home."""
+    """Return the folder where rcl would put the log file; None if HOME is not set."""
     if environment.get("ROS_LOG_DIR"):
         return Path(environment["ROS_LOG_DIR"]).expanduser()
     if environment.get("ROS_HOME"):
@@ -118,7 +123,7 @@ def log_folder(environment: Mapping[str, str]) -> Path | None:
 
 
 def with_usable_log(arguments: list[str]) -> list[str]:
-    """The arguments for rclpy.init; without a log file, and a sentence, where none can be made."""
+    """Return the arguments for rclpy.init. If no log file is possible, disable it and say so."""
     folder = log_folder(os.environ)
     try:
         if folder is None:
@@ -127,10 +132,5 @@ def with_usable_log(arguments: list[str]) -> list[str]:
         with tempfile.TemporaryFile(dir=folder):
             return arguments
     except OSError as error:
-        sys.stderr.write(f"no log file, only stderr: {error}; ROS_LOG_DIR names another folder\n")
+        sys.stderr.write(f"no log file, only stderr: {error}; set ROS_LOG_DIR to another folder\n")
         return [*arguments, "--ros-args", NO_FILE]
-
-
-def prefer_udp() -> None:
-    """UDP, unless the user chose; call before rclpy.init. Other middlewares ignore it."""
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")

@@ -1,7 +1,7 @@
-"""What the operating system is asked for, so that the loop keeps its time; and what it granted.
+"""Requests real-time scheduling, cores and locked memory, and keeps what was granted.
 
-The whole process runs below the control thread, not only that thread above it: with only the
-thread raised, the executor and the middleware's receive threads starve on a busy machine,
+The whole process gets a real-time priority, below that of the control thread. With only the
+control thread raised, the executor and the middleware's receive threads starve on a busy machine,
 and the loop is punctual with stale inputs.
 """
 
@@ -27,7 +27,7 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 @dataclass
 class Granted:
-    """The outcome of every request, in words; written once each, read by diagnostics."""
+    """The outcome of every request, in words. Each is written once; diagnostics reads them."""
 
     priority: str = "not asked for"
     cpu_affinity: str = "not asked for"
@@ -36,10 +36,17 @@ class Granted:
 
 
 def prepare_process(priority: int, affinity: list[int], lock_memory: bool) -> Granted:
-    """Ask for scheduling, cores and memory; before rclpy.init, so that its threads inherit it."""
+    """Request scheduling, cores and memory before rclpy.init, so that its threads inherit them.
+
+    Args:
+        priority: SCHED_FIFO priority of the control thread. The process gets half of it, rounded
+            down; with 0 or 1 it gets none.
+        affinity: allowed cores; empty: all.
+        lock_memory: lock the used memory, so that it is never paged out.
+    """
     granted = Granted()
-    # How long the control thread waits at most for the interpreter: at 100 us the tail of its
-    # wake-ups was a third longer, and nothing was gained where the executor is busy.
+    # Longest wait of the control thread for the interpreter. With 100 us the tail of its wake-up
+    # times was a third longer, and a busy executor gained nothing.
     sys.setswitchinterval(2e-5)
     if affinity:
         try:
@@ -49,11 +56,11 @@ def prepare_process(priority: int, affinity: list[int], lock_memory: bool) -> Gr
             granted.cpu_affinity = "refused"
             granted.refusals.append(f"realtime.cpu_affinity {affinity}: {error}")
     if priority > 1:
-        # Half way down: below the control thread, above everything ordinary.
+        # Half the priority: below the control thread, above ordinary processes.
         _set_fifo(priority // 2, granted)
     if lock_memory:
         libc = ctypes.CDLL(None, use_errno=True)
-        # ONFAULT: lock what is used, not every page that is mapped (358 MB resident without).
+        # ONFAULT: lock used pages only, not every mapped page (358 MB resident without it).
         if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
             granted.lock_memory = "granted"
         else:
@@ -64,18 +71,18 @@ def prepare_process(priority: int, affinity: list[int], lock_memory: bool) -> Gr
 
 
 def prepare_control_thread(priority: int, granted: Granted) -> None:
-    """Raise the calling thread to the control thread's priority and make its sleeps exact."""
-    # The default slack of 50 us is added to every sleep of an ordinary thread.
+    """Raise the calling thread to `priority` and make its sleeps exact; 0 keeps its priority."""
+    # Linux adds the default timer slack of 50 us to every sleep of an ordinary thread.
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
     if priority > 0:
         _set_fifo(priority, granted)
 
 
 def prepare_working_thread() -> None:
-    """Lower the calling thread below all others of the process, for work beside the loop.
+    """Lower the calling thread below all other threads of the process, for background work.
 
-    Still real time where the process is: off its core, another program running there, it would
-    keep the interpreter from the control thread.
+    In a real-time process it stays real-time, with priority 1. Otherwise another program could
+    take its core while it holds the interpreter, and the control thread would wait for it.
     """
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

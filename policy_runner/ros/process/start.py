@@ -1,7 +1,7 @@
-"""How a process begins with ROS: its arguments and files are checked before rcl reads them.
+"""Start ROS in a process: check its arguments and parameter files before rcl reads them.
 
-rcl parses parameter files while it initializes, and says what is wrong in a traceback; here it is
-one sentence for each problem, with file, line and key.
+rcl parses parameter files while it initializes, and reports problems in a traceback. This module
+reports each problem in one sentence, with file, line and key.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from policy_runner.ros.process.lifetime import with_usable_log
 
 
 def start_ros(program: str, arguments: Sequence[str]) -> bool:
-    """Initialize rclpy without its own signal handlers; False where the arguments are wrong.
+    """Initialize rclpy without its own signal handlers; False if the arguments are wrong.
 
-    What is wrong then stands on stderr, each problem in one sentence.
+    Writes each problem to stderr, in one sentence.
 
     Args:
-        program: what the sentences begin with.
-        arguments: of the process, its name first; parameter files are named among them.
+        program: name of the program, at the start of each sentence.
+        arguments: of the process, its name first; they name the parameter files.
     """
     problems = [str(problem) for problem in file_problems(arguments)]
     if not problems:
@@ -37,7 +37,7 @@ def _initialize(arguments: list[str]) -> list[str]:
     try:
         rclpy.init(args=with_usable_log(arguments), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # noqa: BLE001 - rclpy has no common class for these
-        # rcl appends where in its source that was: nothing that a user can act on.
+        # rcl appends the position in its source code, which does not help the user.
         text = " ".join(str(error).split()).partition(", at ./")[0]
-        return [f"ROS arguments: expected ones that ROS accepts, got: {text}"]
+        return [f"ROS arguments: expected arguments that ROS accepts, got: {text}"]
     return []

@@ -1,8 +1,9 @@
-"""A stderr that never blocks: a reader of the log that stopped must not stop the robot.
+"""A stderr that never blocks: a log reader that has stopped must not stop the robot.
 
-rclpy writes its log with the interpreter's lock held. With stderr a pipe that nobody reads
-(a frozen terminal, Ctrl-S, a hung journal) that stopped the control thread after 0.93 s. So
-descriptor 2 becomes a private pipe that drops what does not fit, and a thread copies it on.
+rclpy holds the interpreter's lock while it writes its log. If stderr is a pipe without a reader
+(a frozen terminal, Ctrl-S, a hung journal), this stopped the control thread after 0.93 s. So
+descriptor 2 becomes a private pipe. The pipe drops text that does not fit, and a thread copies
+its content to the real stderr.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 
 
 class _DroppingWriter(io.RawIOBase):
-    """Python's own writes to the pipe: a full pipe drops them instead of raising."""
+    """`sys.stderr`'s writer to the pipe: drops the text instead of raising if the pipe is full."""
 
     def writable(self) -> bool:
         return True
@@ -31,9 +32,10 @@ class _DroppingWriter(io.RawIOBase):
 
 
 class PrivateStderr:
-    """Puts the pipe in place of descriptor 2; `close` puts things back."""
+    """Replaces descriptor 2 by the private pipe; `close` restores it."""
 
     def __init__(self) -> None:
+        """Replace descriptor 2 and `sys.stderr`, and start the copying thread."""
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         self._outside = os.dup(2)
@@ -46,7 +48,7 @@ class PrivateStderr:
         self._thread.start()
 
     def _copy(self) -> None:
-        # Blocks in write when the reader outside stopped: then only this thread waits.
+        # If the outside reader has stopped, `os.write` blocks, but only in this thread.
         with contextlib.suppress(OSError):
             while chunk := os.read(self._reading, 65536):
                 view = memoryview(chunk)
@@ -54,7 +56,7 @@ class PrivateStderr:
                     view = view[os.write(self._outside, view) :]
 
     def close(self, timeout_s: float = 0.2) -> None:
-        """Give descriptor 2 back; what is still in the pipe goes out if somebody reads it."""
+        """Restore descriptor 2, and wait up to `timeout_s` until the rest of the pipe is copied."""
         sys.stderr = self._stderr
         os.dup2(self._outside, 2)  # closes the pipe's last writing end, so the copy ends
         self._thread.join(timeout_s)

@@ -44,7 +44,7 @@ DRY_RUN_TOPIC = "~/dry_run"
 
 @dataclass
 class ConnectedPolicy:
-    """A policy bound to this robot: pipeline, inputs, outputs. `destroy` gives all of it back."""
+    """A policy bound to this robot: pipeline, inputs, outputs. `destroy` releases all of it."""
 
     node: Node
     topics: KeptTopics
@@ -54,7 +54,7 @@ class ConnectedPolicy:
     commands: CommandPublisher | None = None
     status: StatusPublisher | None = None
     vectors: VectorPublisher | None = None
-    estop: EstopInput | None = None  # the node's, from its first moment on: no press is lost
+    estop: EstopInput | None = None  # the node's; it exists from the node's start: no press is lost
     guard: GuardLink | None = None  # the node's
     tell_gains: Callable[[], Any] = lambda: None
     command_topic: str = ""
@@ -67,12 +67,12 @@ class ConnectedPolicy:
 
     @property
     def pipeline(self) -> Pipeline:
-        """What steps."""
+        """The pipeline, which the control thread steps."""
         return self.policy.pipeline
 
     @property
     def config(self) -> RobotConfig:
-        """What this robot does with it: the parameters that it was configured with."""
+        """The parameters that the policy was configured with."""
         return self.policy.config
 
     @property
@@ -83,7 +83,7 @@ class ConnectedPolicy:
     def make_loop(
         self, prepare_thread: Callable[[], None], watch: LoopWatch | None = None
     ) -> ControlLoop:
-        """A control loop that has not started yet."""
+        """Create a control loop that is not started; arguments as for `ControlLoop`."""
         box: list[ControlLoop] = []
         self._ticker = self.make_ticker(lambda: box[0].answer_again())
         loop = ControlLoop(
@@ -110,11 +110,11 @@ class ConnectedPolicy:
         )
 
     def tell_guard(self, keep: bool = False, settings: Settings | None = None) -> None:
-        """Tell the guard this policy's outputs and limits.
+        """Publish this policy's outputs and limits for the guard.
 
         Args:
-            keep: the outputs of the policy before as well, during a reload.
-            settings: those that are about to be used; None: the present ones.
+            keep: also keep the outputs of the previous policy, during a reload.
+            settings: the settings that the loop is about to use; None: the present settings.
         """
         if self.guard is None or self.commands is None or self.status is None:
             return
@@ -128,7 +128,11 @@ class ConnectedPolicy:
         )
 
     def make_ticker(self, repeat: Callable[[], None]) -> Ticker:
-        """What ticks for this policy; `repeat` answers once more, in lockstep."""
+        """Create the ticker of this policy.
+
+        Args:
+            repeat: sends the last answer again; used in lockstep only.
+        """
         period_ns = self.pipeline.settings.period_ns
         if self.clock is None:
             return WallTicker(period_ns)
@@ -137,33 +141,41 @@ class ConnectedPolicy:
         return SimTimeTicker(self.node, period_ns, self.clock, self.inputs)
 
     def prepare_ticker(self, loop: ControlLoop) -> None:
-        """Make what `take_over` will use, before it."""
+        """Create the ticker that `take_over` will use. Call this before it."""
         self._ticker = self.make_ticker(loop.answer_again)
 
     def take_over(self, loop: ControlLoop, before: ConnectedPolicy) -> None:
-        """Have a running loop go on with this policy; called by its control thread."""
+        """Let a running loop continue with this policy; called by its control thread.
+
+        Args:
+            loop: the running loop.
+            before: the policy that the loop has run until now.
+        """
         assert self.status is not None
         assert self._ticker is not None
         self.pipeline.continue_from(before.pipeline)
-        # Last what changes the loop: if any of this fails, it goes on as it was.
+        # The call that changes the loop comes last: if one before fails, the loop is unchanged.
         loop.take_over(self.pipeline, self._ports(self._ticker))
         self.status.set_period(self.pipeline.settings.period_ns)
 
     @property
     def loop_clock_ns(self) -> int:
-        """Now, on the clock that ages are counted on."""
+        """Current time [ns] on the loop's clock, with which ages are measured."""
         return self._ticker.now_ns if self._ticker is not None else time.monotonic_ns()
 
     def acknowledged(self, but: ConnectedPolicy) -> bool:
-        """Whether receivers confirmed the last command on the topics that `but` does not have."""
+        """Whether receivers confirmed the last command on all topics, except those of `but`."""
         if self.commands is None or but.commands is None:
             return True
         return self.commands.wait_for_acknowledgement(0.0, but.commands.publishers)
 
     def destroy(self, but: ConnectedPolicy | None = None) -> None:
-        """Give the topics and the model back, but for what the policy `but` has as well.
+        """Release the topics and the model.
 
-        The control thread must be gone, or work for that other policy.
+        The control thread must have ended, or must run the policy `but`.
+
+        Args:
+            but: a policy whose topics are kept; None: release everything.
         """
         self.topics.destroy(but.topics if but is not None else None)
         if but is None and self.status is not None:
@@ -181,18 +193,18 @@ def configure(
     guard: GuardLink,
     arguments: list[str],
 ) -> ConnectedPolicy:
-    """Read, check, load, warm up and connect.
+    """Read, check, load, warm up and connect a policy.
 
     Args:
-        node: has the topics.
-        parameters: the node's; those of the policy are declared among them.
-        engine_wait: builds a missing engine where that is asked for.
-        estop: the node's, which every policy uses.
-        guard: the node's.
-        arguments: of the process, where the parameter files are named.
+        node: gets the topics.
+        parameters: the node's; the policy's parameters are declared among them.
+        engine_wait: builds a missing engine if the parameters ask for it.
+        estop: the node's emergency stop, which every policy uses.
+        guard: the node's link to its guard.
+        arguments: of the process; they name the parameter files.
 
     Raises:
-        Refusal: with every problem that could be found, and nothing left behind.
+        Refusal: with every problem found. Everything created until then is released.
     """
     problems: list[Problem | str] = []
     spec_file = read_policy(parameters.value("policy"), problems)
@@ -219,10 +231,17 @@ def connect(
     guard: GuardLink,
     before: ConnectedPolicy | None = None,
 ) -> ConnectedPolicy:
-    """Make the topics of a loaded policy; those of the one before stay in use where they fit.
+    """Create the topics of a loaded policy, and reuse those of the previous policy that fit.
+
+    Args:
+        node: gets the topics.
+        loaded: the policy.
+        estop: the node's emergency stop.
+        guard: the node's link to its guard.
+        before: the previous policy; None: there is none.
 
     Raises:
-        Refusal: with every problem that could be found, and nothing left behind.
+        Refusal: with every problem found. Everything created until then is released.
     """
     topics = KeptTopics(node, before.topics if before is not None else None)
     made = ConnectedPolicy(node, topics, loaded, estop=estop, guard=guard)
@@ -242,7 +261,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
     problems: list[Problem | str] = []
     made.command_topic = DRY_RUN_TOPIC if config.loop.dry_run else COMMAND_TOPIC
     with collect(problems):
-        # Before the inputs: it asks for the joints' positions and velocities.
+        # Before the inputs: `EffortFromPd` requests the joints' positions and velocities from them.
         pd = None
         if config.command.effort_from_pd:
             pd = EffortFromPd(spec, file, pipeline.elements, list(pipeline.slots.values()))
@@ -267,7 +286,7 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         made.status = StatusPublisher(
             made.node, period_ns, made.guard.session if made.guard else ""
         )
-    else:  # of the node, not of a policy
+    else:  # the heartbeat belongs to the node, not to a policy
         made.status = before.status
     if config.loop.publish_vectors:
         names = [element.joint for element in pipeline.elements]
@@ -286,7 +305,17 @@ def declare_for_policy(
     arguments: list[str],
     problems: list[Problem | str],
 ) -> list[str]:
-    """Declare what this policy adds, find misspelt keys; returns warnings."""
+    """Declare the parameters of this policy and find misspelt keys.
+
+    Args:
+        parameters: the node's.
+        spec_file: the policy's; None if it could not be read.
+        arguments: of the process; they name the parameter files.
+        problems: the sentences about wrong values are appended here.
+
+    Returns:
+        Warnings for the log.
+    """
     overrides = list(parameters.overrides)
     problems += section_problems(arguments, parameters.node_name, overrides)
     if spec_file is not None:
@@ -294,7 +323,7 @@ def declare_for_policy(
         given.commit(parameters)
         problems += [*parameters.problems, *given.problems]
         return given.warnings
-    # Without the policy its inputs and joints are not known.
+    # Without the policy, its inputs and joints are unknown, so its keys cannot be checked.
     overrides = [name for name in overrides if not name.startswith(PREFIXES)]
     refused, warned = unknown_keys(overrides, parameters.names, arguments, parameters.node_name)
     problems += [*parameters.problems, *refused]

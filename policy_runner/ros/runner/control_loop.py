@@ -1,6 +1,6 @@
 """The control thread: wait, take, step, publish, account; at the end the defined last command.
 
-It never logs, and waits for another thread at its end at most: it counts, the executor reports.
+It never logs: it counts, and the executor reports. It waits for another thread only at its end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from policy_runner.ros.runner.ticker import Ticker
 
 _WINDOWS = (
     *("wake_up", "period", "observation", "inference", "publish", "step"),
-    "input_to_action",  # age of the oldest input used, until its command was published
+    "input_to_action",  # age of the oldest input used, when its command was published
 )
 _ACKNOWLEDGED_WITHIN_S = 0.4
 _GUARD_MISSING = Fault(
@@ -42,30 +42,30 @@ _PUBLISHED_WITHIN_S = 0.1
 
 @dataclass(frozen=True)
 class LoopPorts:
-    """What a loop takes from and gives to in its ticks; those of one policy."""
+    """Sources and destinations of a loop's ticks and messages, for one policy."""
 
     ticker: Ticker  # sleeps until the next tick
     inputs: Sequence[PolledInput]  # drained before each step
     commands: CommandPublisher
     status: StatusPublisher  # the heartbeat ~/status
-    vectors: VectorPublisher | None = None  # what went into the model and came out; None: unwanted
-    estop: EstopInput | None = None  # ~/estop, drained before each step; None: there is none
-    guard: GuardReport | None = None  # heard with every heartbeat; None: nothing is heard of it
+    vectors: VectorPublisher | None = None  # the model's inputs and outputs; None: not published
+    estop: EstopInput | None = None  # ~/estop, drained before each step; None: no emergency stop
+    guard: GuardReport | None = None  # read with every heartbeat; None: no guard
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How a loop runs, whatever policy it has; fixed while it runs."""
+    """How a loop runs. Independent of the policy, and fixed while the loop runs."""
 
-    dry_run: bool  # commands go to ~/dry_run, so there is no last one to send either
-    lockstep: bool  # every tick is answered: by a command, or by a status where there is none
-    window: int  # how many of the newest ticks the durations of `windows` come from
+    dry_run: bool  # commands go to ~/dry_run, and no last command is sent
+    lockstep: bool  # every tick is answered: by a command, or by a status if it has no command
+    window: int  # number of newest ticks that `windows` keeps durations of
 
 
 class ControlLoop:
     """Runs a pipeline in its own thread, from `start` to `stop`."""
 
-    _inputs: Sequence[PolledInput]  # during a reload the next policy's as well
+    _inputs: Sequence[PolledInput]  # during a reload also inputs of the next policy
 
     def __init__(
         self,
@@ -76,16 +76,16 @@ class ControlLoop:
         stamp_clock: Callable[[], int] | None,
         watch: LoopWatch | None = None,
     ) -> None:
-        """A loop that has not started yet.
+        """Create a loop; `start` starts its thread.
 
         Args:
             pipeline: steps once in each tick.
-            ports: where ticks and messages come from and go to.
+            ports: sources and destinations of ticks and messages.
             options: how to run.
-            prepare_thread: called first in the control thread: priority, exact sleeps.
-            stamp_clock: gives the stamps of commands [ns]; None: the tick's own time, which is
-                simulation time.
-            watch: judges the punctuality of this loop and of the executor; None: nothing does.
+            prepare_thread: called first in the control thread: sets priority and exact sleeps.
+            stamp_clock: returns the stamps of commands [ns]; None: the stamp is the tick's time,
+                which is simulation time.
+            watch: checks that this loop and the executor are punctual; None: no check.
         """
         self.pipeline = pipeline
         self.windows = {name: Window(options.window) for name in _WINDOWS}
@@ -105,19 +105,19 @@ class ControlLoop:
         self._last_tick_ns = 0
         self._last: tuple[npt.NDArray[np.float64] | None, int] = (None, 0)
         self._beat = True  # the last tick sent a heartbeat
-        self._guard_acted = False  # heard in this tick
+        self._guard_acted = False  # this tick learned that the guard has stopped the outputs
         self._left: npt.NDArray[np.float64] | None = None  # the command of the newest tick
-        self._ended = threading.Lock()  # taken by who sends the last command, never given back
+        self._ended = threading.Lock()  # its holder sends the last command; never released
         self._publishing = threading.Lock()  # held while a command, or the last one, is published
 
     @property
     def missed(self) -> int:
-        """Deadlines that were skipped."""
+        """Number of deadlines that were skipped."""
         return self._ticker.missed
 
     @property
     def running(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the control thread is alive."""
         return self._thread.is_alive()
 
     def start(self) -> None:
@@ -125,9 +125,9 @@ class ControlLoop:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask for the end and wait for it, at most so long; True when the thread is gone.
+        """Ask the control thread to end and wait at most `timeout_s`; True when it has ended.
 
-        If it does not come (an inference that hangs), the last command goes out from here.
+        If it does not end (an inference hangs), this call sends the last command.
         """
         self._stopping.set()
         if self._thread.ident is not None:
@@ -136,14 +136,14 @@ class ControlLoop:
             return True
         self.error = self.error or TimeoutError(f"it did not end within {timeout_s:g} s")
         self._fail(self.error)
-        # Not in this thread: what it hangs in may be the publishing.
+        # Not in the calling thread: the control thread may hang in publishing, and this would too.
         finishing = threading.Thread(target=self._finish, name="last command", daemon=True)
         finishing.start()
         finishing.join(_ACKNOWLEDGED_WITHIN_S + 0.1)
         return False
 
     def swap_settings(self, settings: Settings, pipeline: Pipeline) -> None:
-        """Use these from the next tick on, unless another policy has taken over by then."""
+        """Use `settings` from the next tick on, if `pipeline` is still the one that runs then."""
 
         def use() -> None:
             if self.pipeline is pipeline:
@@ -152,21 +152,21 @@ class ControlLoop:
         self.call(use)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have the control thread call this between two ticks, in this order."""
+        """Have the control thread call `function` between two ticks, in the order of the calls."""
         self._calls.append(function)
 
     def hear(self, also: Sequence[PolledInput]) -> None:
-        """Drain these inputs as well, for the next policy; between two ticks, by `call`."""
+        """Also drain these inputs of the next policy. Call it between two ticks, by `call`."""
         self._inputs = [*self._inputs, *also]
 
     def hear_only(self, inputs: Sequence[PolledInput]) -> None:
-        """Drain only these inputs; between two ticks, by `call`."""
+        """Drain only these inputs. Call it between two ticks, by `call`."""
         self._inputs = inputs
 
     def observe(self, observer: Callable[[Step, int], None]) -> None:
-        """Have `observer(step, now_ns)` called at the end of every tick, for a benchmark.
+        """Call `observer(step, now_ns)` at the end of every tick, for a benchmark.
 
-        Costs nothing where it is not used. Call it once.
+        Costs nothing if it is not used. Use it once per loop.
         """
         account = self._account
 
@@ -177,7 +177,7 @@ class ControlLoop:
         self._account = observed  # type: ignore[method-assign]
 
     def take_over(self, pipeline: Pipeline, ports: LoopPorts) -> None:
-        """Continue with another policy; between two ticks, by `call`."""
+        """Continue with another policy. Call it between two ticks, by `call`."""
         if pipeline.settings.period_ns != self.pipeline.settings.period_ns:
             self._last_tick_ns = 0
         ports.ticker.continue_from(self._ticker)
@@ -189,7 +189,7 @@ class ControlLoop:
         self._use(ports)
 
     def _use(self, ports: LoopPorts) -> None:
-        # Attributes of the loop itself, which a tick reads faster than those of `ports`.
+        # Copied to the loop, because a tick reads them faster here than from `ports`.
         self._ticker = ports.ticker
         self._inputs = ports.inputs
         self._commands = ports.commands
@@ -199,7 +199,7 @@ class ControlLoop:
         self._guard = ports.guard
 
     def answer_again(self) -> None:
-        """Say once more what the last tick said."""
+        """Repeat the answer of the last tick: its command, or the status."""
         command, stamp_ns = self._last
         if command is not None:
             now_ns = self._ticker.now_ns
@@ -209,7 +209,7 @@ class ControlLoop:
 
     def _run(self) -> None:
         try:
-            # numpy would warn on stderr about inf and NaN, which the pipeline judges itself.
+            # numpy would warn on stderr about inf and NaN; the pipeline checks for them itself.
             np.seterr(all="ignore")
             self._prepare_thread()
             self.pipeline.activate()
@@ -235,7 +235,7 @@ class ControlLoop:
             self._calls.pop(0)()
         if self._ticker.jumped:
             self._ticker.jumped = False
-            # In lockstep the inputs of the new time are there already, by their stamps.
+            # In lockstep the inputs with stamps of the new time have already arrived.
             self.pipeline.time_jumped(forget_inputs=self._arrival == "now")
         for one in self._inputs:
             one.drain(now_ns, self._arrival)
@@ -249,7 +249,7 @@ class ControlLoop:
         step = self.pipeline.step(now_ns, outer, self._look_again)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if not self._publish(step.command, stamp_ns, now_ns, began_ns):
-            return  # the last command is out, or asked for: nothing may follow it
+            return  # the last command was sent or is requested: nothing may follow it
         published_ns, since_tick_ns = time.perf_counter_ns(), time.monotonic_ns() - now_ns
         if step.inferred and self._vectors is not None:
             self._vectors.publish()
@@ -259,12 +259,12 @@ class ControlLoop:
         if not self._lockstep:
             self._beat = self._status.tick(self.pipeline.safety, self.ticks, stamp_ns)
         elif quiet:
-            # In lockstep a status says "no command for this stamp", so it stays away otherwise.
+            # In lockstep a status means "no command for this stamp", so send it only then.
             self._status.publish(self.pipeline.safety, self.ticks, stamp_ns)
         self._account(step, now_ns, published_ns, since_tick_ns)
 
     def _is_silent(self) -> bool:
-        """Whether the guard has stopped the outputs by now: no heartbeat for too long."""
+        """Whether the guard must have stopped the outputs: no heartbeat for too long."""
         guard = self._guard
         if guard is None or not self._status.commanding:
             return False
@@ -272,10 +272,10 @@ class ControlLoop:
         return silent_ns > guard.silence_ns and guard.is_watching()
 
     def _hear_guard(self) -> Fault | None:
-        """HOLD where the guard has stopped the outputs: from zero, as the guard commanded.
+        """HOLD if the guard has stopped the outputs. HOLD starts at the zeros that it commanded.
 
-        After a silence that the guard does not tolerate it has acted, even if its report is not
-        here yet: the middleware of a process that was suspended wakes up no sooner than this.
+        After a silence above its limit the guard has acted, even if its report has not arrived
+        yet: in a process that was suspended, the middleware wakes up no earlier than this thread.
         """
         guard = self._guard
         if guard is None:
@@ -295,7 +295,7 @@ class ControlLoop:
         return _GUARD_MISSING if required and not guard.is_present() else None
 
     def _look_again(self, late: bool) -> int:
-        """After an inference: hear ~/estop once more; the time by now, where it was late."""
+        """After an inference: read ~/estop again; return the loop's time, updated if `late`."""
         if self._estop is not None:
             self._estop.drain(self.pipeline.operator)
         return self._ticker.look() if late else self._ticker.now_ns
@@ -303,12 +303,12 @@ class ControlLoop:
     def _publish(
         self, command: npt.NDArray[np.float64] | None, stamp_ns: int, now_ns: int, began_ns: int
     ) -> bool:
-        """Publish the command of the tick at `now_ns`, or the stop; False: nothing may leave.
+        """Publish the command of the tick at `now_ns`, or the stop; False: nothing may be sent.
 
-        The stop leaves in place of a command that is not finite, beyond its bounds, or too old:
-        its tick began (`began_ns`, monotonic) before the robot was stopped from outside.
+        The stop replaces a command that is not finite, exceeds its bounds, or is too old: its tick
+        began (`began_ns`, monotonic) before the robot had to be stopped from outside this process.
         """
-        # Held by another thread only while that sends the last command: never waited for.
+        # Another thread holds it only while it sends the last command; this thread never waits.
         if not self._publishing.acquire(blocking=False):
             return False
         try:
@@ -337,7 +337,7 @@ class ControlLoop:
             self._publishing.release()
 
     def _is_too_old(self, age_ns: int, now_ns: int) -> bool:
-        """Whether a tick that began so long ago is over; in simulation its own time counts."""
+        """Whether the tick is too old: by the monotonic clock, and in simulation also by /clock."""
         longest_ns = self.pipeline.settings.longest_silence_ns
         return age_ns > longest_ns and self._ticker.look() - now_ns > longest_ns
 
@@ -358,16 +358,16 @@ class ControlLoop:
         self.ticks += 1
 
     def _finish(self) -> None:
-        """The defined last command: exempt from the rate limit, waited for until it has left.
+        """Send the defined last command, exempt from the rate limit; wait for acknowledgement.
 
-        The heartbeat says so as well, once; then it falls silent, and the guard knows why.
+        A final heartbeat reports it. The guard then knows why the heartbeat ends.
         """
         if not self._ended.acquire(blocking=False):
             return
         if self.error is not None:
             self._fail(self.error)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else self._last[1]
-        # A tick that publishes at this moment is over soon, or hangs in it.
+        # A tick that is publishing now finishes soon, or hangs there.
         alone = self._publishing.acquire(timeout=_PUBLISHED_WITHIN_S)
         try:
             if not self._dry_run:
@@ -391,7 +391,7 @@ class ControlLoop:
         command = None
         try:
             command = self.pipeline.stop_command()
-        except BaseException as error:  # noqa: BLE001 - the last command leaves without it
+        except BaseException as error:  # noqa: BLE001 - send the last command without it
             self.error = self.error or error
         pipeline = self.pipeline
         self._commands.end(command, stamp_ns, pipeline.manner, pipeline.settings.limits)

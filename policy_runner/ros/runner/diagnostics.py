@@ -1,4 +1,4 @@
-"""What the runner tells about itself on /diagnostics: formats counters, decides levels."""
+"""The runner's statuses on /diagnostics: formats counters and chooses levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WA
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.control_loop import ControlLoop
 
-# Whose details say it all: an input's name and what is wrong with it.
+# Reasons whose detail is a complete sentence: the input's name and its fault.
 _TELLING = (Reason.INPUT_MISSING, Reason.INPUT_STALE, Reason.STAMP, Reason.OBSERVATION_NOT_FINITE)
 
 
@@ -33,26 +33,39 @@ def _percentiles(name: str, figures: Percentiles) -> dict[str, object]:
 
 
 class RunnerDiagnostics:
-    """Builds the runner's statuses; keeps what the last message said to tell rates by."""
+    """Builds the runner's statuses; keeps the previous counters to compute rates."""
 
     def __init__(self, node_name: str, hardware_id: str, granted: Granted) -> None:
+        """Store names and grants.
+
+        Args:
+            node_name: first part of every status name.
+            hardware_id: of every status.
+            granted: what the operating system granted; its refusals become warnings.
+        """
         self._name = node_name
         self._hardware_id = hardware_id
         self._granted = granted
         self._last: dict[str, tuple[int, int]] = {}
 
     def status(self, part: str, level: int, message: str, values: Mapping[str, object]) -> Any:
-        """One status of this node."""
+        """Build one status of this node; `part` is the second part of its name."""
         return make_status(f"{self._name}: {part}", level, message, values, self._hardware_id)
 
     def _per_second(self, key: str, count: int, now_ns: int) -> float:
-        """Rate of a counter since the last message [1/s]."""
+        """Rate of the counter `key` since the last message [1/s]."""
         before, at = self._last.get(key, (count, now_ns))
         self._last[key] = (count, now_ns)
         return (count - before) / ((now_ns - at) / 1e9) if now_ns > at else 0.0
 
     def loop(self, loop: ControlLoop, now_ns: int, missed_warn: float) -> Any:
-        """How punctual the control loop is."""
+        """Build the status `loop`: how punctual the control loop is.
+
+        Args:
+            loop: the loop.
+            now_ns: monotonic clock.
+            missed_warn: share of missed deadlines above which the status is a warning, 0 to 1.
+        """
         period_ns = loop.pipeline.settings.period_ns
         windows = {
             name: window.percentiles()
@@ -100,7 +113,14 @@ class RunnerDiagnostics:
     def inputs(
         self, pipeline: Pipeline, now_ns: int, age_clock_ns: int, further: Sequence[str]
     ) -> Any:
-        """How old and how frequent what the policy reads is; `further` sentences are warnings."""
+        """Build the status `inputs`: age and rate of every input.
+
+        Args:
+            pipeline: has the inputs.
+            now_ns: monotonic clock, for the rates.
+            age_clock_ns: now on the loop's clock, for the ages.
+            further: more sentences to report as warnings.
+        """
         values: dict[str, object] = {}
         sentences: list[str] = list(further)
         worst = 0.0
@@ -116,7 +136,8 @@ class RunnerDiagnostics:
             why = slot.silence or slot.fault
             if not seen and not why and pipeline.settings.inputs[name].on_stale != "zero":
                 why = slot.missing()
-            # Publishers with right stamps must not hide one with wrong ones between two reports.
+            # A wrong stamp since the last report counts even if the newest stamp is right: a
+            # second publisher with right stamps must not hide the wrong ones.
             stamps = f"{name} wrong stamps"
             wrong = slot.stamp_wrong or slot.stamp_faults > self._last.get(stamps, (0, 0))[0]
             self._last[stamps] = (slot.stamp_faults, now_ns)
@@ -130,7 +151,7 @@ class RunnerDiagnostics:
         return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
 
     def inference(self, loop: ControlLoop, provider: str) -> Any:
-        """How long the policy takes."""
+        """Build the status `inference`: how long inferences take."""
         figures = loop.windows["inference"].percentiles()
         late_now = loop.pipeline.late_inferences
         late = late_now - self._last.get("late", (0, 0))[0]
@@ -158,14 +179,14 @@ class RunnerDiagnostics:
         unusable: int | None = None,
         guard: Mapping[str, object] | None = None,
     ) -> Any:
-        """What is decided, and why.
+        """Build the status `safety`: the decision and its reason.
 
         Args:
-            pipeline: decides.
+            pipeline: makes the decision.
             active: whether the loop runs.
             dry_run: whether the commands go to ~/dry_run.
-            unusable: measurements that gave no effort; None: no efforts are computed.
-            guard: what is known of the guard, as keys and values.
+            unusable: number of measurements that gave no effort; None: no efforts are computed.
+            guard: the guard's state, as keys and values.
         """
         safety = pipeline.safety
         level = {Decision.RUN: LEVEL_OK, Decision.SAFE_STOP: LEVEL_ERROR}.get(
@@ -207,11 +228,11 @@ class RunnerDiagnostics:
         )
 
     def model(self, description: Mapping[str, object]) -> Any:
-        """Which policy this is."""
+        """Build the status `model`: which policy this is."""
         return self.status("model", LEVEL_OK, str(description["policy"]), description)
 
     def not_configured(self, problems: Sequence[str]) -> Any:
-        """Instead of all others while there is no policy."""
+        """Build the only status of a node without a policy."""
         if problems:
             return self.status("model", LEVEL_ERROR, problems[0], {"problems": len(problems)})
         return self.status("model", LEVEL_WARN, "not configured", {"problems": 0})

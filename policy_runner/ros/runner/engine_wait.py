@@ -1,10 +1,10 @@
-"""Waits in `configure` for an engine to be built, and serves the node meanwhile.
+"""Waits in `configure` until an engine is built, and serves the node during that time.
 
-A lifecycle transition runs in the executor thread, which would serve nobody until it ends.
-While the child builds, this takes the requests of the node's services and runs its timers by
-hand, in that same thread: get_state, parameters and diagnostics go on answering, and nothing
-runs beside anything that did not before. Transitions are refused until the build has ended;
-one to shut down ends it.
+A lifecycle transition runs in the executor thread, which serves no request until it ends.
+While the child process builds, this module takes the requests of the node's services and runs
+its timers, in that same thread. So get_state, parameters and diagnostics still work, and no
+callback runs in parallel that did not before. Transitions are refused until the build has ended;
+a shutdown request ends the build.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ _SHUTDOWNS = (
 
 
 class EngineWait:
-    """One of a node; `cancel` may be called from any thread."""
+    """Builds a missing engine and waits for it; one per node.
+
+    `cancel` may be called from any thread.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -51,17 +54,21 @@ class EngineWait:
         self._publisher: Publisher | None = None
 
     def cancel(self) -> None:
-        """End a build, now and for good: the process is about to end."""
+        """End the present build and refuse later ones, because the process is about to end."""
         self._cancelled.set()
 
     def build_if_missing(self, config: RobotConfig, spec_file: SpecFile) -> None:
-        """With `backend: tensorrt` and `build_in_configure` build what is not in the cache.
+        """Build the engine with `backend: tensorrt` and `build_in_configure`, if it is not cached.
 
-        Nothing is built where the choice or the model's files are wrong: `load_policy` says so,
-        together with all else that is.
+        Builds nothing if the backend's settings or the model's files are wrong: loading the policy
+        reports this, together with all other problems.
+
+        Args:
+            config: has the backend's settings.
+            spec_file: names the model file.
 
         Raises:
-            Refusal: the build was refused, failed, or was ended.
+            Refusal: the build was refused, failed, or was cancelled.
         """
         choice = config.backend
         if choice.backend != "tensorrt" or not config.build_in_configure:
@@ -107,11 +114,11 @@ class EngineWait:
             time.sleep(_SERVE_EVERY_S)
 
     def _serve(self) -> None:
-        """Run what is due."""
+        """Run the timers that are due and answer the waiting service requests."""
         for timer in list(self._node.timers):
             if timer.is_ready() and not timer.is_canceled():
                 with timer.handle:
-                    # Kilted's name, then the one of before.
+                    # The name in Kilted, and the name in older versions.
                     called = getattr(timer.handle, "call_timer_with_info", None)
                     (called or timer.handle.call_timer)()
                 self._call(timer.callback)
@@ -119,7 +126,7 @@ class EngineWait:
             self._call(self._answer, service)
 
     def _answer(self, service: Service) -> None:
-        """Answer one request, if there is one."""
+        """Answer one request of this service, if one waits."""
         kind: Any = service.srv_type  # generated classes have Request and Response
         with service.handle:
             request, header = service.handle.service_take_request(kind.Request)
@@ -127,12 +134,12 @@ class EngineWait:
             return
         response = kind.Response()
         if kind is ChangeState:
-            # The state machine is within a transition and would raise.
+            # The state machine is in a transition and would raise.
             response.success = False
             self._asked_to_end |= request.transition.id in _SHUTDOWNS
             self._node.get_logger().warning("a transition was refused: an engine is being built")
         elif inspect.iscoroutinefunction(service.callback):
-            # It would wait for the executor, which waits for us: only ~/reload is one.
+            # Its callback would wait for the executor, which waits here. Only ~/reload is such.
             response.success, response.message = False, "the node is not configured"
         else:
             response = self._call(service.callback, request, response) or response
@@ -141,9 +148,9 @@ class EngineWait:
     def _call(self, callback: Any, *given: Any) -> Any:
         try:
             return callback(*given)
-        except Exception as error:  # noqa: BLE001 - what one caller got wrong must not end the build
+        except Exception as error:  # noqa: BLE001 - a failed callback must not end the build
             self._node.get_logger().error(
-                f"a callback failed ({type(error).__name__}: {error}); the build goes on",
+                f"a callback failed ({type(error).__name__}: {error}); the build continues",
                 throttle_duration_sec=1.0,
             )
             return None
@@ -174,7 +181,10 @@ class EngineWait:
 
 
 def _refuse_policy(parameters: Sequence[Parameter]) -> SetParametersResult:
-    """Another policy than the one whose engine is built would be named, and not be run."""
+    """Refuse a new value of `policy` during a build.
+
+    Otherwise the parameter would name a policy other than the one that is configured.
+    """
     if any(parameter.name == "policy" for parameter in parameters):
         reason = "parameter policy: an engine is being built for it; set it when that has ended"
         return SetParametersResult(successful=False, reason=reason)

@@ -1,4 +1,4 @@
-"""The node and its guard: what is told to it, and what is heard from it."""
+"""The link between the node and its guard: sends the outputs, receives the reports."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ _MISSING_AFTER_NS = 5_000_000_000
 
 
 class GuardLink:
-    """One of a node, for its life. The control thread uses `report`, the executor all else.
+    """The link of a node to its guard; one for the life of the node.
 
-    While a reload swaps the policies, the outputs of both are told: whichever runs when the
-    process fails, its outputs are stopped.
+    The control thread uses `report`, the executor all other members. While a reload swaps the
+    policies, the guard gets the outputs of both: if the process fails then, the outputs of the
+    policy that runs are stopped.
     """
 
     def __init__(self, node: Node) -> None:
-        # Heartbeats carry it, so that the guard never takes those of another process for ours.
+        # Part of every heartbeat, so that the guard never confuses two processes.
         self.session = f"{os.getpid()}-{time.monotonic_ns()}"
         self._publisher = node.create_publisher(
             String,
@@ -48,7 +49,7 @@ class GuardLink:
         self._missing_logged = False
 
     def news(self) -> list[str]:
-        """Lines for the log since the last call: that no guard is heard, and that it has acted."""
+        """Return lines for the log: the guard has acted since the last call, or is missing."""
         lines = []
         if self.report.acts > self._acts_logged:
             self._acts_logged = self.report.acts
@@ -75,14 +76,14 @@ class GuardLink:
         estop_topics: Sequence[str],
         keep: bool = False,
     ) -> None:
-        """Publish what is commanded from now on.
+        """Publish the outputs that are commanded from now on.
 
         Args:
-            outputs: those of the policy that runs, or is about to.
-            settings: its settings, for the limits of silence and reaction.
-            guarded: False in a dry run and in lockstep.
-            estop_topics: fully resolved.
-            keep: those that were told before stay as well.
+            outputs: outputs of the policy that runs, or is about to run.
+            settings: that policy's settings, for the limits of silence and reaction.
+            guarded: False in a dry run and in lockstep, where the guard never acts.
+            estop_topics: topics of the emergency stop, fully resolved.
+            keep: also keep the outputs of the last call.
         """
         self._guarded = guarded
         told = merged(self._told, outputs) if keep else tuple(outputs)

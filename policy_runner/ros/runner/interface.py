@@ -1,4 +1,4 @@
-"""The node, as its parts see it."""
+"""The interface of the runner's node for its parts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from policy_runner.ros.runner.guard_link import GuardLink
 
 
 class RunnerNode(LifecycleNode):
-    """What services, reports and reload use of the node, besides what every rclpy node has.
+    """The members that services, reports and reload use, in addition to those of rclpy's node.
 
-    A base class, since a Protocol cannot extend rclpy's node: it would repeat some twenty of its
-    methods, and what takes a node would not accept it.
+    A base class, because a Protocol cannot extend rclpy's node. A Protocol would repeat about
+    twenty of its methods, and functions that take a node would not accept it.
     """
 
     parameters: DeclaredParameters

@@ -1,7 +1,7 @@
-"""The topics of one policy, of which the next one takes over those that it has as well.
+"""The topics of one policy. The next policy reuses those that both policies have.
 
-A new publisher is heard only once its receivers have found it: the stream of commands would
-have a gap, and a robot would stop. So a reload keeps what stays the same.
+Receivers get messages of a new publisher only after they have discovered it: the stream of
+commands would have a gap, and a robot would stop. So a reload keeps the topics that stay the same.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ _LOOK_AGAIN_S = 0.002
 
 
 class _Kept(NamedTuple):
-    key: tuple[Any, ...]  # what must be equal for the next policy to use the entity
+    key: tuple[Any, ...]  # the next policy may reuse the entity if its key is equal
     entity: Any  # Publisher or Subscription
-    destroy: Callable[[Any], bool]  # of the node
+    destroy: Callable[[Any], bool]  # the node's method
 
 
 class KeptTopics:
-    """`Topics` of one policy: from those of the one before where they fit, else new ones.
+    """The `Topics` of one policy. It reuses those of the previous policy, and creates the others.
 
     Only `destroy` releases them, all together, because the next policy may already use some.
     """
 
     def __init__(self, node: Node, before: KeptTopics | None = None) -> None:
+        """Start with no topic; `before` has the topics of the previous policy for reuse."""
         self._node = node
         self._made: list[_Kept] = []
         self._spare = list(before._made) if before is not None else []
@@ -39,7 +40,7 @@ class KeptTopics:
     def create_publisher(
         self, message_type: Any, topic: str, qos: QoSProfile, /, **options: Any
     ) -> Publisher:
-        """As `Node.create_publisher`."""
+        """Reuse a publisher or create one; arguments as in `Node.create_publisher`."""
         return self._keep(
             ("publisher", message_type, topic),
             qos,
@@ -56,7 +57,10 @@ class KeptTopics:
         /,
         **options: Any,
     ) -> Subscription:
-        """As `Node.create_subscription`; a kept one keeps its callback."""
+        """Reuse a subscription or create one; arguments as in `Node.create_subscription`.
+
+        A reused subscription keeps its old callback.
+        """
         return self._keep(
             ("subscription", message_type, topic),
             qos,
@@ -81,17 +85,17 @@ class KeptTopics:
         return kept.entity
 
     def has(self, entity: Any) -> bool:
-        """Whether it is one of these."""
+        """Whether `entity` is one of these topics."""
         return any(kept.entity is entity for kept in self._made)
 
     def destroy_subscription(self, _subscription: Subscription, /) -> bool:
-        """Nothing yet; see `destroy`."""
+        """Do nothing: only `destroy` releases topics."""
         return False
 
     def destroy(self, but: KeptTopics | None = None) -> None:
-        """Destroy everything that `but` does not have; nothing may use it any more.
+        """Destroy these topics, except those that `but` has. No thread may use them any more.
 
-        What `but` creates from now on is new: what it could have kept is gone.
+        Later topics of `but` are created new, because none is left for reuse.
         """
         for kept in self._made:
             if but is None or not but.has(kept.entity):
@@ -104,19 +108,24 @@ class KeptTopics:
 class Left:
     """Whether the topics that a reload left behind may be destroyed.
 
-    That is so once the control thread has sent their last commands, and every receiver has
-    confirmed them; a receiver that does not is waited for a second. Nothing here blocks the
-    control thread.
+    They may be destroyed after the control thread has sent their last commands and every receiver
+    has confirmed them. The wait for confirmation ends after 1 s. It never blocks the control
+    thread.
     """
 
     def __init__(self, sent: Callable[[], bool], acknowledged: Callable[[], bool]) -> None:
-        """Both are asked by the executor, again and again, and return at once."""
+        """Store the two questions. The executor asks them repeatedly, and both return at once.
+
+        Args:
+            sent: whether the control thread has sent the last commands.
+            acknowledged: whether every receiver has confirmed them.
+        """
         self._sent = sent
         self._acknowledged = acknowledged
         self._until_s: float | None = None
 
     def __call__(self) -> bool:
-        """Whether they may go."""
+        """Whether the topics may be destroyed now."""
         if not self._sent():
             return False
         if self._until_s is None:
@@ -125,7 +134,7 @@ class Left:
 
 
 def wait_for(true: Callable[[], bool], timeout_s: float) -> None:
-    """Ask again and again until it is true, for a bounded time; not for the control thread."""
+    """Poll `true` until it returns True or the time is over; not for the control thread."""
     until_s = time.monotonic() + timeout_s
     while not true() and time.monotonic() < until_s:
         time.sleep(_LOOK_AGAIN_S)

@@ -1,8 +1,8 @@
-"""The process of the `policy_runner` node: what comes before ROS, and how it ends.
+"""The process of the `policy_runner` node: its start before ROS, and its end.
 
-rclpy's own signal handlers shut the context down first, and the last command is lost. Here
-the main thread waits for a signal; then the control thread sends the defined last command
-and waits for its acknowledgement; then executor, node and context go, in under 2 s.
+rclpy's own signal handlers would shut the context down first and lose the last command. Here
+the main thread waits for a signal. Then the control thread sends the defined last command and
+waits for its acknowledgement. Then executor, node and context end, all in under 2 s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from policy_runner.ros.process.lifetime import (
     end_on_signal,
     force_end_after,
     ignore_further_signals,
-    prefer_udp,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 
@@ -29,7 +28,7 @@ _END_WITHIN_S = 1.6
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until a signal asks for the end; the exit code says why it ended so (`lifetime`)."""
+    """Run until a signal asks for the end; returns an exit code of `lifetime`."""
     arguments = sys.argv if args is None else ["policy_runner", *args]
     ended = end_on_signal(at_once=True)
     stderr = PrivateStderr()
@@ -51,8 +50,8 @@ def _run(arguments: list[str], ended: EndRequest) -> int:
     def early(key: str, default: object) -> object:
         return early_value(arguments, NODE_NAME, key, default)
 
-    # Before rclpy.init: its threads inherit scheduling and cores. A value of a wrong type is
-    # left to the node, which says so.
+    # Before rclpy.init, because its threads inherit scheduling and cores. A value of a wrong type
+    # is ignored here; the node reports it.
     priority = early("realtime.priority", 0)
     affinity = early("realtime.cpu_affinity", [])
     granted = prepare_process(
@@ -79,13 +78,13 @@ def _run(arguments: list[str], ended: EndRequest) -> int:
     if not ended.is_set():
         executor.start()
         ended.wait()
-    # Bounded together, so that it is gone within 2 s: what one does not need is the other's, such
-    # as an executor's that is still importing and configuring.
+    # Loop and executor share one time limit, so that the process ends within 2 s: the executor
+    # gets the time that the loop did not need. It may still be importing and configuring.
     begin = time.monotonic()
     force_end_after(GONE_WITHIN_S)
     stopped = node.end(timeout_s=0.8)
     left_s = _END_WITHIN_S - (time.monotonic() - begin)
-    served = executor.stop(timeout_s=max(0.2, left_s / 2))  # which takes it twice at most
+    served = executor.stop(timeout_s=max(0.2, left_s / 2))  # waits twice, each at most this long
     if not (stopped and served):
         return NOT_IN_TIME
     code = node.exit_code

@@ -43,6 +43,13 @@ class PolicyRunner(RunnerNode):
     def __init__(
         self, granted: Granted | None = None, arguments: list[str] | None = None, **options: Any
     ) -> None:
+        """Declare the parameters and create services, timers and the emergency stop's inputs.
+
+        Args:
+            granted: what the operating system granted this process; None: nothing was requested.
+            arguments: of the process; they name the parameter files.
+            options: passed to rclpy's node.
+        """
         super().__init__("policy_runner", **options)
         self._granted = granted or Granted()
         self._arguments = arguments or []
@@ -54,7 +61,7 @@ class PolicyRunner(RunnerNode):
         )
         self.engine_wait = EngineWait(self)
         self._reports = RunnerReports(self, self.parameters, self._granted)
-        # Steady time: with use_sim_time and a paused simulator diagnostics go on.
+        # Steady time: diagnostics continue with use_sim_time and a paused simulator.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self.parameters.value("diagnostics.period")
         self.create_timer(period, self._report, clock=steady)
@@ -62,16 +69,16 @@ class PolicyRunner(RunnerNode):
         self.create_timer(_SILENCE_PERIOD_S, explain, clock=steady)
         self.pulse = ExecutorPulse(self)
         self.guard = GuardLink(self)
-        # Whatever policy there is.
+        # Independent of the policy.
         self.estop = EstopInput(self, self.parameters.value("estop.topics"))
         self.operator = Operator(self.estop.sources)
         self.create_timer(_LOOK_PERIOD_S, self._look_around, clock=steady)
         RunnerServices(self, self._reports.story.answered)
         self.reload = Reload(self, self._arguments)
         self._ending = False
-        self._starting = threading.Lock()  # held by the start of the loop, or by `end`
+        self._starting = threading.Lock()  # held while the loop starts, or by `end`
         self._exit_code = ENDED_WELL
-        self._refused = False  # autostart was, without an activation since
+        self._refused = False  # autostart was refused, and no activation has succeeded since
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
@@ -91,7 +98,7 @@ class PolicyRunner(RunnerNode):
         connected.pipeline.operator = self.operator
         self._configured = connected
 
-    # --- lifecycle: every callback catches everything, says one sentence, and frees ---
+    # --- lifecycle: every callback catches all errors, logs one sentence each, and frees ---
 
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Load, check and warm up; refuse with all problems at once."""
@@ -125,7 +132,7 @@ class PolicyRunner(RunnerNode):
         return self._guarded("shut down", self.free)
 
     def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured."""
+        """Free everything: the node is unconfigured again."""
         return self._guarded("recover from an error", self.free)
 
     def _guarded(self, verb: str, work: Callable[[], object]) -> TransitionCallbackReturn:
@@ -136,12 +143,12 @@ class PolicyRunner(RunnerNode):
             for problem in self._problems:
                 self.get_logger().error(problem)
             self.get_logger().error(f"could not {verb}: {len(self._problems)} problem(s), above")
-        except Exception as error:  # noqa: BLE001 - raising here would be swallowed without a word
+        except Exception as error:  # noqa: BLE001 - rclpy would swallow an exception silently
             self._problems = [f"could not {verb}: {type(error).__name__}: {error}"]
             self.get_logger().error(self._problems[0])
         else:
             return SUCCESS
-        # Free what was half made, if nothing that still runs uses it.
+        # Free what is incomplete, unless a running thread still uses it.
         try:
             if verb == "activate":
                 self._stop_loop(_STOP_TIMEOUT_S)
@@ -180,7 +187,7 @@ class PolicyRunner(RunnerNode):
         )
         self._reports.begin(made)
         self.estop.loss_is_press = not made.config.loop.simulated
-        # What configure made stays: the collector need not walk through it in a tick.
+        # The objects of configure stay alive: the garbage collector must not scan them in a tick.
         gc.collect()
         gc.freeze()
         with self._starting:
@@ -195,10 +202,10 @@ class PolicyRunner(RunnerNode):
         if loop is None:
             return True
         if not loop.stop(timeout_s):
-            # The thread still polls and publishes: nothing it uses may be freed.
+            # The thread still polls and publishes, so nothing that it uses may be freed.
             raise Refusal([f"the control thread did not end within {timeout_s:g} s"])
-        gc.unfreeze()  # or what was frozen, a model among it, would stay for ever
-        # The last figures, while there is a loop to tell of.
+        gc.unfreeze()  # otherwise the frozen objects, such as the model, would never be freed
+        # Report the final figures before the loop is forgotten.
         self._report()
         made = self._configured
         self._reports.story.tell(made.pipeline.safety if made else None, self.operator)
@@ -208,7 +215,7 @@ class PolicyRunner(RunnerNode):
         return True
 
     def free(self) -> None:
-        """Stop the loop if it runs, and give back what configure made."""
+        """Stop the loop if it runs, and release what configure created."""
         self._stop_loop(_STOP_TIMEOUT_S)
         self.reload.stopped()
         made, self._configured = self._configured, None
@@ -216,11 +223,11 @@ class PolicyRunner(RunnerNode):
             made.destroy()
 
     def end(self, timeout_s: float) -> bool:
-        """Before the process ends: last command, then stop; whether that was done in time.
+        """Send the last command and stop the loop before the process ends; True if in time.
 
-        What configure made is freed after the executor has ended (`free`).
+        The caller frees what configure created after the executor has ended (`free`).
         """
-        with self._starting:  # from here on no loop starts, and one that runs is known
+        with self._starting:  # from here on no loop can start, and `_loop` has a running one
             self._ending = True
         self.engine_wait.cancel()
         loop = self._loop
@@ -235,7 +242,7 @@ class PolicyRunner(RunnerNode):
 
     @property
     def exit_code(self) -> int:
-        """What the process should end with, after `end` has been in time."""
+        """The exit code of the process, valid after `end` has returned True."""
         return START_REFUSED if self._refused else self._exit_code
 
     def _autostart(self) -> None:
@@ -248,7 +255,7 @@ class PolicyRunner(RunnerNode):
     # --- live parameters, reports ---
 
     def _take_live(self, changed: Mapping[str, Any]) -> str:
-        """Check a change against the rest, and hand new settings to the loop; '' or why not."""
+        """Check a change and pass the new settings to the loop; returns '' or the refusal."""
         made, loop = self._configured, self._loop
         if made is None or not changed:
             return ""
@@ -264,7 +271,7 @@ class PolicyRunner(RunnerNode):
             if settings.inputs[name].strict_stamp and not slot.stamped:
                 expected = f"false, since a {slot.spec.type} has no header"
                 return f"parameter inputs.{name}.strict_stamp: expected {expected}, got true"
-        if loop is not None:  # otherwise they come with the next activation
+        if loop is not None:  # otherwise the next activation uses them
             loop.swap_settings(settings, made.pipeline)
             made.tell_guard(settings=settings)
         return ""

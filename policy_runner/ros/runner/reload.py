@@ -1,4 +1,4 @@
-"""Replaces the running policy by another one: `Attempt` is one try, `Reload` what people call."""
+"""Replaces the running policy. `Attempt` is one try; `Reload` serves the operator's requests."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ from policy_runner.ros.runner.kept_topics import Left, wait_for
 
 _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
-_LOADED_WITHIN_S = 0.5  # after the attempt was given up
+_LOADED_WITHIN_S = 0.5  # after the attempt was cancelled
 _LEFT_WITHIN_S = 0.2  # when the node stops
+_LOOK_AGAIN_S = 0.005
+# Setting `policy` blocks the executor, and so diagnostics, for at most this long.
+_CHECKED_WITHIN_S = 1.0
 
 
 class Attempt:
-    """Loading (in its own thread), then hearing its inputs, then the swap.
+    """One reload: load the policy in a thread of its own, wait for its inputs, swap.
 
-    `advance` is called again and again by the executor and never waits for long; it raises
-    Refusal when the old policy goes on. `leaving` is what may be destroyed, and when.
+    The executor calls `advance` repeatedly. It never waits for long, and raises Refusal if the
+    old policy continues. `leaving` has pairs: whether objects may be destroyed, and how.
     """
 
     def __init__(
         self, node: RunnerNode, before: ConnectedPolicy, path: str, arguments: list[str]
     ) -> None:
+        """Begin to load the policy at `path`; `arguments` are those of the process."""
         self.path = path
         self.loaded_in_s = 0.0
         self.leaving: list[tuple[Callable[[], bool], Callable[[], None]]] = []
@@ -61,7 +65,7 @@ class Attempt:
         self._thread.start()
 
     def wait_for_load(self, timeout_s: float) -> bool:
-        """Whether the policy is loaded, or refused."""
+        """Wait until the policy is loaded or refused; False after the timeout."""
         return self._ready.wait(timeout_s)
 
     def _load(self) -> None:
@@ -77,7 +81,7 @@ class Attempt:
                 parameters, self._present, spec_file, self._overrides, self._arguments
             )
             plan.values["policy"] = self.path
-            # What was heard when configuring, where the limits come from a topic.
+            # The description received in configure, if the limits come from a topic.
             plan.values["robot_description"] = self._before.values.get("robot_description")
             problems += plan.problems
             loaded = bind_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
@@ -87,16 +91,16 @@ class Attempt:
                 loaded.model.close()
         except Refusal as refusal:
             self._refusal = refusal
-        except Exception as error:  # noqa: BLE001 - the old policy goes on whatever it was
+        except Exception as error:  # noqa: BLE001 - after any error the old policy continues
             self._refusal = Refusal([f"{type(error).__name__}: {error}"])
         self.loaded_in_s = time.monotonic() - begun_s
         self._ready.set()
 
     def advance(self) -> ConnectedPolicy | None:
-        """One look at what can be done next; the new policy once it runs.
+        """Do the next step if it is possible; return the new policy once it runs, else None.
 
         Raises:
-            Refusal: why the old one goes on.
+            Refusal: the reason why the old policy continues.
         """
         if not self._ready.is_set():
             return None
@@ -118,7 +122,7 @@ class Attempt:
         return self._swap(self._connected)
 
     def _begin_to_hear(self, connected: ConnectedPolicy) -> None:
-        """Have the loop fill the new inputs beside the old ones, so that no tick misses any."""
+        """Let the loop fill the new inputs in addition to the old ones: no tick misses an input."""
         self._hear_until_s = time.monotonic() + _HEARD_WITHIN_S
         if self._loop is None:
             return
@@ -152,7 +156,10 @@ class Attempt:
     def _is_silent_anyway(
         self, connected: ConnectedPolicy, name: str, fed_by: PolledInput | None
     ) -> bool:
-        """Whether nothing gets worse without it: it is silent for the running policy, too."""
+        """Whether a silent input does not prevent the swap.
+
+        It may be silent by its `on_stale: zero`, or it is silent for the running policy, too.
+        """
         rule = connected.pipeline.settings.inputs[name]
         if fed_by is None:
             return rule.on_stale == "zero"
@@ -170,7 +177,7 @@ class Attempt:
             may_go = Left(handover.has_ticked, lambda: before.acknowledged(but=connected))
         elif connected.status is not None:
             connected.status.set_period(connected.pipeline.settings.period_ns)
-        # The new one runs: whatever fails from here on is told, and nothing of it is undone.
+        # The new policy runs: errors from here on become warnings, and nothing is undone.
         self._connected = None
         for what, do in (
             ("~/joint_gains", connected.tell_gains),
@@ -183,7 +190,7 @@ class Attempt:
                 connected.policy.warnings.append(
                     f"reload: {what} failed: {type(error).__name__}: {error}"
                 )
-        # After the gains, whose publisher may be one of those that are kept.
+        # After publishing the gains: their publisher may be one that is kept.
         self.leaving.append((may_go, lambda: before.destroy(but=connected)))
         return connected
 
@@ -192,7 +199,7 @@ class Attempt:
             self._plan.commit(self._node.parameters)
 
     def _take_live_changes(self, connected: ConnectedPolicy) -> None:
-        """Take over parameters that were set during the load."""
+        """Apply to the new policy the parameters that were set during the load."""
         parameters = self._node.parameters
         changed = {
             name: value
@@ -206,10 +213,10 @@ class Attempt:
             connected.policy.change(changed)
 
     def give_up(self) -> None:
-        """Undo what was begun; the old policy goes on."""
+        """Undo this attempt; the old policy continues."""
         connected, loop, before = self._connected, self._loop, self._before
         self._connected, self._given_up = None, True
-        # A process that ends in the middle of a runtime's loading may crash.
+        # A process that ends while a model runtime is loading may crash.
         self._thread.join(_LOADED_WITHIN_S)
         if self._loaded is not None:
             self._loaded.model.close()
@@ -234,20 +241,11 @@ class Attempt:
             connected.destroy(but=before)
 
 
-def _always() -> bool:
-    return True
-
-
-_LOOK_AGAIN_S = 0.005
-# Setting `policy` blocks the executor, and so diagnostics, for at most this long.
-_CHECKED_WITHIN_S = 1.0
-
-
 class Reload:
     """Serves `~/reload` and a new value of `policy`, one attempt at a time."""
 
     def __init__(self, node: RunnerNode, arguments: list[str]) -> None:
-        self.count = 0  # of policies that were swapped in
+        self.count = 0  # number of policies that were swapped in
         self._node = node
         self._arguments = arguments
         self._attempt: Attempt | None = None
@@ -255,16 +253,16 @@ class Reload:
         self._timer: Timer | None = None
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._asked: list[Future] = []
-        self._restore: str | None = None  # of `policy`, if what was set turns out to be wrong
+        self._restore: str | None = None  # old value of `policy`, set again if the new one fails
         self._answer = (False, "")
-        # Its own group: the answer comes when it is ready, and the others go on meanwhile.
+        # Its own group: other callbacks run while this service waits for its answer.
         node.create_service(
             Trigger, "~/reload", self._serve, callback_group=ReentrantCallbackGroup()
         )
 
     async def _serve(self, _request: Any, response: Trigger.Response) -> Trigger.Response:
         if self._attempt is not None:
-            response.success, response.message = False, "a reload is going on already"
+            response.success, response.message = False, "a reload is already in progress"
             return response
         if self._node.configured is None:
             response.success, response.message = False, "the node is not configured"
@@ -276,15 +274,15 @@ class Reload:
         return response
 
     def take(self, path: str) -> str:
-        """Check a new value of `policy` and begin to reload it; '' or why it is refused.
+        """Check a new value of `policy` and begin to reload it; returns '' or the refusal.
 
-        A policy that takes longer than a second to load is loaded meanwhile; if it fails then,
-        the parameter gets its old value back.
+        If loading takes longer than 1 s, this returns '' and the load continues. If it fails
+        later, the parameter gets its old value back.
         """
         if self._restore is not None and path == self._restore:
             return ""
         if self._attempt is not None:
-            return "parameter policy: a reload is going on; set it again when it has ended"
+            return "parameter policy: a reload is in progress; set it again when it has ended"
         attempt = self._begin(path)
         if attempt.wait_for_load(_CHECKED_WITHIN_S):
             self._look()
@@ -294,9 +292,9 @@ class Reload:
         return ""
 
     def stopped(self) -> None:
-        """The loop has ended: nothing is polled any more, and no attempt goes on."""
+        """End a running attempt and release what reloads left behind; the loop has ended."""
         if self._attempt is not None:
-            self._end(False, "the node was deactivated meanwhile")
+            self._end(False, "the node was deactivated during the reload")
         leaving, self._leaving = self._leaving, []
         for may_go, destroy in leaving:
             wait_for(may_go, _LEFT_WITHIN_S)
@@ -312,7 +310,7 @@ class Reload:
             self._timer = self._node.create_timer(
                 _LOOK_AGAIN_S,
                 self._look,
-                # Its own, since a group keeps dead references to what was destroyed.
+                # Its own group, because a group keeps dead references to destroyed timers.
                 callback_group=MutuallyExclusiveCallbackGroup(),
                 clock=self._clock,
             )
@@ -325,7 +323,7 @@ class Reload:
                 connected = attempt.advance()
             except Refusal as refusal:
                 self._end(False, "; ".join(str(problem) for problem in refusal.problems))
-            except Exception as error:  # noqa: BLE001 - the old policy goes on whatever it was
+            except Exception as error:  # noqa: BLE001 - after any error the old policy continues
                 self._end(False, f"{type(error).__name__}: {error}")
             else:
                 if connected is not None:
@@ -342,12 +340,12 @@ class Reload:
         self._rest()
 
     def _try(self, destroy: Callable[[], None]) -> None:
-        """Give something back, once: what cannot be given back now could not be later either."""
+        """Call `destroy` and log its error. No retry, because a later try would fail as well."""
         try:
             destroy()
-        except Exception as error:  # noqa: BLE001 - the rest must be given back all the same
+        except Exception as error:  # noqa: BLE001 - the other objects must still be released
             text = f"{type(error).__name__}: {error}"
-            self._node.get_logger().error(f"reload: could not give everything back: {text}")
+            self._node.get_logger().error(f"reload: could not release everything: {text}")
 
     def _rest(self) -> None:
         if self._attempt is None and not self._leaving and self._timer is not None:
@@ -367,7 +365,7 @@ class Reload:
             self._leaving += attempt.leaving
             self._say(success, text, attempt.path, warnings or [])
             if restore is not None and not success:
-                self._restore = restore  # what `take` lets through
+                self._restore = restore  # `take` accepts this value
                 self._node.set_parameters([Parameter("policy", value=restore)])
         finally:
             self._restore = None
@@ -385,4 +383,4 @@ class Reload:
         if success:
             logger.info(f"reloaded: {text}")
         else:
-            logger.error(f"could not reload {path}, the running policy goes on: {text}")
+            logger.error(f"could not reload {path}, the running policy continues: {text}")

@@ -1,6 +1,6 @@
-"""What the executor tells about the loop once a second: /diagnostics, and the log where needed.
+"""The executor's reports about the loop, once a second: /diagnostics, and the log if needed.
 
-The control thread counts and never logs; this reads its counters.
+The control thread counts and never logs; this module reads its counters.
 """
 
 from __future__ import annotations
@@ -26,13 +26,20 @@ from policy_runner.ros.runner.configure import ConnectedPolicy
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
 
-_LOOKS_PER_QUERY = 2  # of other participants
+_LOOKS_PER_QUERY = 2  # every second call of `look_around` queries the other participants
 
 
 class RunnerReports:
-    """Publishes the runner's statuses and logs what an operator must not miss, throttled."""
+    """Publishes the runner's statuses and logs important events for the operator, throttled."""
 
     def __init__(self, node: Node, parameters: DeclaredParameters, granted: Granted) -> None:
+        """Create the publisher of /diagnostics.
+
+        Args:
+            node: gets the publisher and the log lines.
+            parameters: the node's.
+            granted: what the operating system granted; its refusals are logged.
+        """
         self._node = node
         self._parameters = parameters
         self._granted = granted
@@ -49,7 +56,7 @@ class RunnerReports:
         self.log_refusals()
 
     def begin(self, connected: ConnectedPolicy) -> None:
-        """A new loop starts counting from here; says what it waits for."""
+        """Start the counts of a new loop and log whether it waits for arming."""
         self._late_before = connected.pipeline.late_inferences
         waits = connected.pipeline.settings.require_arming
         self._node.get_logger().info(
@@ -59,7 +66,7 @@ class RunnerReports:
         )
 
     def log_refusals(self) -> None:
-        """Log what the system did not grant, once each; for the control thread too."""
+        """Log each request that the operating system refused, once, also for the control thread."""
         for refusal in self._granted.refusals[self._refusals_logged :]:
             self._refusals_logged += 1
             self._node.get_logger().warning(refusal)
@@ -86,14 +93,14 @@ class RunnerReports:
         operator: Operator,
         watch: LoopWatch,
     ) -> None:
-        """Look at the other participants, and write what happened to the log; 4 times a second.
+        """Look at the other participants and log what has happened; called 4 times a second.
 
         Args:
-            connected: the present policy.
-            running: whether a control thread takes the emergency stop.
-            estop: the node's.
-            operator: the node's; told what forbids arming.
-            watch: the loop's; told who else commands.
+            connected: the present policy; None: not configured.
+            running: whether a control thread reads the emergency stop.
+            estop: the node's emergency stop.
+            operator: the node's; gets the reasons against arming.
+            watch: the loop's; gets the names of other publishers of its command topics.
         """
         if not running:
             estop.drain(operator)
@@ -120,7 +127,7 @@ class RunnerReports:
     def publish(
         self, connected: ConnectedPolicy | None, loop: ControlLoop | None, problems: Sequence[str]
     ) -> None:
-        """One message with every status."""
+        """Publish one message with every status."""
         message = DiagnosticArray(status=self._statuses(connected, loop, problems))
         stamp = message.header.stamp
         stamp.sec, stamp.nanosec = stamp_parts(self._node.get_clock().now().nanoseconds)
@@ -186,7 +193,7 @@ class RunnerReports:
 
 
 def _warn(status: DiagnosticStatus, sentence: str) -> None:
-    """Add a sentence to a status, which is a warning then at least."""
+    """Add a sentence to a status and raise its level to at least a warning."""
     if sentence:
         status.level = max(status.level, bytes([LEVEL_WARN]))
         status.message = f"{status.message}; {sentence}"

@@ -1,4 +1,4 @@
-"""The services that people call. Each hands its work to the control thread and waits, bounded."""
+"""The operator's services. Each gives its work to the control thread and waits at most 0.5 s."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunnerServices:
     """`~/arm`, `~/disarm`, `~/reset` of the node."""
 
     def __init__(self, node: RunnerNode, told: Told) -> None:
-        """`told` gets every answer, for the log."""
+        """Create the services; `told` is called with every answer, for the log."""
         self._node = node
         self._told = told
         for name, work in (("arm", _arm), ("disarm", _disarm), ("reset", _reset)):
@@ -52,18 +52,18 @@ class RunnerServices:
 
 
 def _arm(loop: ControlLoop, handover: Handover) -> None:
-    # The next step answers: it knows what speaks against arming.
+    # The next step answers, because it knows the reasons against arming.
     pipeline = loop.pipeline
     quiet_ns = pipeline.settings.estop_quiet_ns
     pipeline.operator.ask_to_arm(handover.answer, time.monotonic_ns(), quiet_ns)
 
 
 def _disarm(loop: ControlLoop, handover: Handover) -> None:
-    # Also after it was withdrawn: stopping late is better than not at all.
+    # Disarm even if the request was withdrawn: a late stop is better than none.
     loop.pipeline.operator.disarm(loop.pipeline.safety)
-    handover.answer(True, "disarmed: call ~/arm to go on")
+    handover.answer(True, "disarmed: call ~/arm to continue")
 
 
 def _reset(loop: ControlLoop, handover: Handover) -> None:
-    if handover.answer(True, "histories, recurrent state and the last action start anew"):
+    if handover.answer(True, "histories, recurrent state and the last action are reset"):
         loop.pipeline.reset()

@@ -1,7 +1,7 @@
-"""When the next tick is: by the monotonic clock, by /clock, or in lockstep with a simulator.
+"""Sources of ticks: the monotonic clock, /clock, or lockstep with a simulator.
 
-Each ticker's `wait` sleeps to the next tick and returns its time on the loop's clock, or
-None when there is none yet (so that the caller can look whether it should stop).
+Each ticker's `wait` sleeps until the next tick and returns its time on the loop's clock. It
+returns None if the tick is not due yet, so that the caller can check whether it should stop.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from policy_runner.ros.inputs.polling import (
 )
 from policy_runner.ros.messages.raw_reader import header_stamp_ns
 
-# How long a wait may last before the caller gets to look whether it should stop.
+# Longest sleep in one `wait`, so that the caller can check whether it should stop.
 _LONGEST_WAIT_NS = 50_000_000
 _SMALLEST_LEAP_NS = 500_000_000
 
 
 class Ticker(Protocol):
-    """What the control loop needs of a source of ticks."""
+    """The interface of a source of ticks for the control loop."""
 
     @property
     def now_ns(self) -> int:
-        """Now, on the loop's clock [ns]; ages are counted on it."""
+        """Current time on the loop's clock [ns]. Ages are measured with this clock."""
 
     missed: int
-    jumped: bool  # time jumped before this tick: phase, histories and ages start anew
+    jumped: bool  # time jumped before this tick: the loop resets phase, histories and ages
     wake_up_error_ns: int
 
     def start(self) -> None:
-        """Begin: the next tick is one period from now, or the next one of the simulator."""
+        """Begin: the next tick is one period from now, or the simulator's next one."""
 
     def wait(self) -> int | None:
-        """Sleep to the next tick and return its time [ns], or None to be called again."""
+        """Sleep until the next tick and return its time [ns]; None: call again."""
 
     def look(self) -> int:
-        """The time by now on the loop's clock [ns], within a tick; never waits."""
+        """Return the current time on the loop's clock [ns], within a tick; never waits."""
 
     def continue_from(self, before: Any) -> None:
-        """Go on where another ticker of this kind is; only the period may be another one."""
+        """Continue the ticks of another ticker of this kind. Only the period may differ."""
 
 
 class WallTicker:
@@ -63,28 +63,28 @@ class WallTicker:
 
     @property
     def now_ns(self) -> int:
-        """Now, on the monotonic clock [ns]."""
+        """Current time on the monotonic clock [ns]."""
         return time.monotonic_ns()
 
     def start(self) -> None:
-        """The first tick is one period from now."""
+        """Begin: the first tick is one period from now."""
         self._deadline_ns = time.monotonic_ns()
 
     def look(self) -> int:
-        """Now, on the monotonic clock [ns]."""
+        """Return the current time on the monotonic clock [ns]."""
         return time.monotonic_ns()
 
     def continue_from(self, before: Any) -> None:
-        """The next tick is one period from the other's last deadline."""
+        """Continue: the next tick is one period after the last deadline of `before`."""
         self._deadline_ns, self.missed = before._deadline_ns, before.missed
         self.wake_up_error_ns = before.wake_up_error_ns
 
     def wait(self) -> int | None:
-        """Sleep to the next deadline that is still ahead; None after a while, to look around."""
+        """Sleep until the next deadline in the future; None after 50 ms without a tick."""
         deadline = self._deadline_ns + self._period_ns
         late = time.monotonic_ns() - deadline
         if late > 0:
-            # The tick that is only late runs at once; those wholly in the past are skipped,
+            # A tick that is less than one period late runs at once. Older ticks are skipped,
             # never caught up in a burst.
             skipped = late // self._period_ns
             self.missed += skipped
@@ -102,7 +102,7 @@ class WallTicker:
 
 
 class _ClockTicker:
-    """What simulation time and lockstep share: /clock, taken by the control thread itself."""
+    """The common part of simulation time and lockstep: the control thread reads /clock itself."""
 
     def __init__(self, node: Node, period_ns: int, clock: PolledSubscription) -> None:
         self._clock = clock
@@ -112,29 +112,29 @@ class _ClockTicker:
         self.missed = 0
         self.jumped = False
         self.wake_up_error_ns = 0
-        self.damaged = 0  # messages of /clock that are none
+        self.damaged = 0  # invalid messages of /clock
         self._messages = MessageWait(node.context, [clock])
 
     def start(self) -> None:
-        """Wait for the simulator's time anew."""
+        """Forget the time and wait for the first message of /clock."""
         self._due_ns = self.now_ns = NEVER
 
     def continue_from(self, before: Any) -> None:
-        """The next tick is one period from the other's last one."""
+        """Continue: the next tick is one period after the last tick of `before`."""
         self.now_ns, self.missed, self.jumped = before.now_ns, before.missed, before.jumped
         self._due_ns = before._due_ns
         if before._due_ns != NEVER:
             self._due_ns += self._period_ns - before._period_ns
 
     def _sleep(self) -> None:
-        """Until a message arrives on one of the subscriptions, at most 50 ms."""
+        """Sleep until a message arrives on one of the subscriptions, at most 50 ms."""
         self._messages.wait(_LONGEST_WAIT_NS)
 
     def _take_clock(self) -> bool:
-        """Read /clock to its newest; True when a message was there. Notes jumps.
+        """Read the newest message of /clock and detect jumps; True if it read a valid message.
 
-        At most as many as a queue holds: a publisher that is faster than this loop reads must not
-        keep it here.
+        Takes at most as many messages as a queue holds: a publisher that is faster than this loop
+        must not keep it here forever.
         """
         got = False
         for _ in range(MOST_TAKES):
@@ -143,7 +143,7 @@ class _ClockTicker:
                 break
             raw, info = taken
             try:
-                at = header_stamp_ns(raw)  # a Clock is what a header begins with: its stamp
+                at = header_stamp_ns(raw)  # a Clock has the layout of a header's stamp
             except Unreadable:
                 self.damaged += 1
                 continue
@@ -156,12 +156,12 @@ class _ClockTicker:
         return got
 
     def _note_jump(self, at_ns: int, wall_ns: int) -> None:
-        """Time jumped to `at_ns`, by a message that was received at `wall_ns`, wall time."""
+        """React to a jump of the simulation time to `at_ns`, received at wall time `wall_ns`."""
 
     @property
     def _jump_ns(self) -> int:
-        # Above one step of /clock: it may be coarser than the period (a bag's is 25 ms), and a
-        # message of it may be lost. Then deadlines are missed, which is counted, and no state is.
+        # Must exceed one step of /clock. The step may be coarser than the period (25 ms in a bag),
+        # and a message may be lost. Then deadlines are missed and counted, but no state is reset.
         return max(_SMALLEST_LEAP_NS, 2 * self._period_ns)
 
     def _is_due(self) -> bool:
@@ -180,7 +180,7 @@ class _ClockTicker:
 
 
 class SimTimeTicker(_ClockTicker):
-    """Ticks as /clock passes each deadline. A paused clock: no ticks, and no faults either."""
+    """Ticks as /clock passes each deadline. A paused clock gives no ticks and no faults."""
 
     def __init__(
         self,
@@ -193,12 +193,13 @@ class SimTimeTicker(_ClockTicker):
         self._inputs = inputs
 
     def _note_jump(self, at_ns: int, wall_ns: int) -> None:
-        # What waits in the queues is from the time before; on arrival it would be as good as new.
+        # Messages that still wait in the queues are from before the jump. Their age is counted
+        # from the time they are read, so that they would pass as new.
         for one in self._inputs:
             one.leave_out_before(wall_ns)
 
     def look(self) -> int:
-        """The newest time of /clock [ns]."""
+        """Return the newest time of /clock [ns]."""
         self._take_clock()
         return self.now_ns
 
@@ -215,9 +216,9 @@ class SimTimeTicker(_ClockTicker):
 class LockstepTicker(_ClockTicker):
     """Ticks when every input and /clock carry the same stamp: by stamp, never by count.
 
-    Counting commands changed a trajectory after one stall of 0.25 s; by stamp it is the
-    same, idle, stalled and loaded. A stamp that the simulator repeats was not answered in
-    its eyes: `repeat` answers once more with what was said.
+    With counted commands, one stall of 0.25 s changed a trajectory. With stamps the trajectory is
+    the same on an idle, a stalled and a loaded machine. If the simulator repeats a stamp, it has
+    not received the answer: `repeat` sends the answer again.
     """
 
     def __init__(
@@ -235,27 +236,27 @@ class LockstepTicker(_ClockTicker):
         self._messages = MessageWait(node.context, [clock, *(one.polled for one in inputs)])
 
     def start(self) -> None:
-        """Wait for the simulator's time anew."""
+        """Forget the time and the last step, and wait for the simulator's next step."""
         super().start()
         self._stepped_ns = NEVER
 
     def look(self) -> int:
-        """The time of this step [ns]: the simulator waits for its answer."""
+        """Return the time of this step [ns], because the simulator waits for the answer."""
         return self.now_ns
 
     def continue_from(self, before: Any) -> None:
-        """As above; a step that was answered stays so."""
+        """Continue like the base class; a step that `before` has answered stays answered."""
         super().continue_from(before)
         self._stepped_ns = before._stepped_ns
 
     def wait(self) -> int | None:
-        """Sleep until the simulator has published one whole step."""
+        """Sleep until the simulator has published one complete step."""
         self._sleep()
         clock_came = self._take_clock()
         for one in self._inputs:
             one.drain(self.now_ns, arrival="stamp")
             if self.jumped:
-                # Single joints may still be from a time that has not come yet.
+                # After a jump back, single joints may still have stamps of the future.
                 one.slot.forget_later_than(self.now_ns)
         if self.now_ns == NEVER or any(o.slot.stamp_ns != self.now_ns for o in self._inputs):
             return None
@@ -265,6 +266,6 @@ class LockstepTicker(_ClockTicker):
             return None
         self._stepped_ns = self.now_ns
         if not self._is_due():
-            self._repeat()  # between two ticks: the last command stands
+            self._repeat()  # between two ticks the last command stays valid
             return None
         return self._next()

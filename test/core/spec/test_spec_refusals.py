@@ -34,7 +34,7 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         lambda c: c.pop("control_dt"),
         "control_dt: expected this key, got nothing",
     ),
-    "a limit of nobody": (
+    "a limit of an unknown joint": (
         lambda c: c.update(limits={"aa": {"upper": 1}, "a": {"lower": -1}}),
         "limits: expected a name or pattern of a, b, got 'aa'; did you mean 'a'?",
     ),

@@ -1,4 +1,4 @@
-"""When the guard acts, without ROS: silence, a press that is not answered, and its own absence."""
+"""When the guard acts, without ROS: silence, an ignored emergency stop, its own suspension."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_runner_that_starts_again_is_judged_afresh() -> None:
     assert watch.judge(SILENCE_NS + 1)
     watch.use(contract("b"))
     assert not watch.acting
-    assert not watch.judge(900 * MS)  # no heartbeat of this one yet: it does not command
+    assert not watch.judge(900 * MS)  # no heartbeat of session b yet: it does not command
     watch.beat(1000 * MS, "b", True)
     assert watch.judge(1000 * MS + SILENCE_NS + 1)
 
@@ -96,7 +96,7 @@ def test_a_press_that_the_runner_does_not_answer() -> None:
     watch.beat(140 * MS, "a", True)
     assert watch.judge(151 * MS)
     assert "emergency stop" in watch.reason
-    watch.beat(160 * MS, "a", True)  # it still commands
+    watch.beat(160 * MS, "a", True)  # the runner still commands
     assert watch.acting
     watch.beat(180 * MS, "a", False)
     assert not watch.acting

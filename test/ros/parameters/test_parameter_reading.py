@@ -1,4 +1,4 @@
-"""Our reading of parameter files against rcl's: what we take, a node gets, with the same types."""
+"""Our reader of parameter files compared with rcl's: a node gets the same values and types."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def context() -> Iterator[Any]:
 
 
 def given_by_rcl(context: Any, path: Path, name: str, namespace: str) -> dict[str, Any]:
-    """The parameters that a node of this name gets."""
+    """Return the parameters that a node of this name gets."""
     import rclpy
 
     node = rclpy.create_node(
@@ -45,7 +45,7 @@ def given_by_rcl(context: Any, path: Path, name: str, namespace: str) -> dict[st
         start_parameter_services=False,
     )
     try:
-        overrides = node._parameter_overrides  # as DeclaredParameters.overrides, for its reasons
+        overrides = node._parameter_overrides  # see DeclaredParameters.overrides
         return {key: one.value for key, one in overrides.items()}
     finally:
         node.destroy_node()
@@ -55,7 +55,7 @@ def read_by_us(path: Path, node: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for section in read_parameter_file(path):
         if section_fits(section.name, node):
-            # An empty list has no type: rcl gives it as no value.
+            # An empty list has no type, so rcl gives no value for it.
             found.update({k: None if v == [] else v for k, v in section.keys.items()})
     return found
 
@@ -94,7 +94,7 @@ def test_the_shipped_files(context: Any, file: str) -> None:
 
 
 def test_what_we_take_rcl_takes(context: Any, tmp_path: Path) -> None:
-    """A file that only rcl refused would end the process with a traceback."""
+    """A file that rcl refuses and our reader accepts would end the process with a traceback."""
     text = share_path("config", "balancer.yaml").read_bytes()
     text += b"/ns: {policy_runner: {ros__parameters: {cores: [1, 2], words: ['a', \"b\"]}}}\n"
     path = tmp_path / "robot.yaml"

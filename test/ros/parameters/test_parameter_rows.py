@@ -1,4 +1,4 @@
-"""The parameter table: declaring never kills, refusals are sentences, descriptors say it all."""
+"""The parameter table: declaring never raises, refusals are sentences, descriptors are complete."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ KINDS_TABLE = (
     Parameter("shares", (0.5,), "shares", kind="float[]", low=0.0, high=1.0),
     Parameter("words", (), "words", kind="str[]", live=True),
     Parameter("flags", (), "flags", kind="bool[]") if "bool[]" in KINDS else Parameter("f", 1, "f"),
-    Parameter("free", None, "not set unless somebody does", kind="float", low=0.0),
+    Parameter("free", None, "not set by default", kind="float", low=0.0),
 )
-# Of every type that YAML knows, and what no range may let through.
+# Values of every YAML type, and values that no range may accept.
 ODD = [True, 1, -1, 10**12, 0.5, -1e300, math.nan, math.inf, "odd", "", [], [1], [0.5], ["a"]]
 ODD += [[True], [math.nan]]
 
@@ -104,7 +104,7 @@ def test_the_markdown_has_every_row_once() -> None:
 
 
 class Declared:
-    """A plain node with a table, from a params file; set as a service call sets it."""
+    """A plain node with a table and a params file; `set` works like the service."""
 
     def __init__(self, context: Any, file: Path, table: Any, **options: Any) -> None:
         import rclpy
@@ -163,7 +163,7 @@ def test_declaring_never_kills(declared: Callable[..., Declared], odd: Any) -> N
         sentence = parameter_table.problem(row, odd)
         assert (sentence in made.rows.problems) == bool(sentence), row.name
         value = made.rows.value(row.name)
-        if sentence:  # the default stands in
+        if sentence:  # the default replaces it
             default = row.default
             assert value == (list(default) if row.kind.endswith("[]") else default), row.name
         else:
@@ -268,7 +268,7 @@ def test_rows_that_are_read_at_the_start_keep_their_values(
     assert "parameter cores: read at the start" in made.set("cores", [3])
     assert made.rows.value("cores") == [2]
     assert len(made.rows.problems) == 1
-    # What stands in for a bad value may be said to be meant.
+    # Setting the value that replaced a wrong one confirms it.
     assert made.set("period", 1.0) == ""
     assert made.set("cores", [2]) == ""
     assert made.rows.problems == []
@@ -288,7 +288,7 @@ def test_a_declaration_that_fails_does_not_end_the_checks(
         patched.setattr(made.node, "declare_parameter", broken)
         with pytest.raises(RuntimeError, match="not now"):
             made.rows.declare([row])
-    # Not a range, which ROS would look at by itself.
+    # Choices, not a range: ROS would check a range itself.
     assert "expected one of one, two" in made.set("word", "three")
     assert made.rows.value("late") == 1
     made.rows.declare([row])

@@ -1,4 +1,4 @@
-"""The executor's own heartbeat: failures count for a minute, and silence is seen."""
+"""The executor's heartbeat: failures count for a minute, and silence is detected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = Settings(
 
 
 class Rig:
-    """A pulse whose time is the test's, and whose timer runs when the test says so."""
+    """A pulse with a simulated time; the test calls its timer."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from policy_runner.ros.process import executor
@@ -34,11 +34,11 @@ class Rig:
         self.pulse.watch.begin(self.now_ns)
 
     def create_timer(self, _period_s: float, callback: Callable[[], None], **_how: Any) -> None:
-        """Stands in for the node's."""
+        """Replace the node's method."""
         self.timers.append(callback)
 
     def runs(self, seconds: float) -> Fault | None:
-        """Let time pass while the executor lives; what the loop then says."""
+        """Let time pass with a living executor; return the fault that the loop then finds."""
         for _ in range(round(seconds * 4)):
             self.now_ns += SECOND // 4
             self.beat()
@@ -69,7 +69,7 @@ def test_failures_that_are_rarer_than_the_limit_never_stop(rig: Rig) -> None:
         assert rig.pulse.watch.failures <= 2
     rig.pulse.failed()
     rig.pulse.failed()
-    assert rig.runs(0.25) is not None  # within a minute of the last one: three
+    assert rig.runs(0.25) is not None  # three failures within a minute
 
 
 def test_a_failure_counts_at_once_and_without_a_beat(rig: Rig) -> None:

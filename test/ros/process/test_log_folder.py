@@ -1,4 +1,4 @@
-"""Where a log file would go, and what is done where none can be made."""
+"""The folder of the log file, and the start of a node that cannot create one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the process ends: the last command really leaves it, soon, whatever the signal."""
+"""The end of the process: after any signal the last command is delivered, and soon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMES = 20
 USUAL_TIMES = 4
 OTHERS = 8
 USUAL = [str(PROGRAMS / "default_handlers_runner.py")]
-# Runs Python with a pipe as stderr that is full already and that nobody reads.
+# Runs Python with a pipe as stderr that is already full and has no reader.
 WITH_A_FULL_STDERR = """
 import os, sys
 reading, writing = os.pipe()
@@ -70,14 +70,14 @@ def test_the_last_command_arrives_and_the_process_ends_soon(
 
 
 def test_with_the_usual_signal_handlers_it_would_not(robot: Robot) -> None:
-    """The harness sees the difference: the same runner, with rclpy's default handlers."""
+    """Check the test itself: the same runner with rclpy's default handlers fails it."""
     got = ends(robot, 2 * TIMES, USUAL_TIMES, USUAL, signal.SIGINT)
     bad = [one for one in got if one.code != 0 or one.last != STOPPED or one.seconds >= 2.0]
     assert bad, got
 
 
 def test_a_second_signal_changes_nothing(robot: Robot) -> None:
-    """As a launch escalates, or an impatient person does."""
+    """Launch escalates with a second signal, and so may an impatient operator."""
     first = 2 * TIMES + USUAL_TIMES
     twice = robot.end(first, RUNNER, signal.SIGINT, signal.SIGINT)
     mixed = robot.end(first + 1, RUNNER, signal.SIGINT, signal.SIGTERM, signal.SIGINT)
@@ -106,9 +106,9 @@ def test_a_signal_while_it_starts(robot: Robot, spawn: Nursery, after_s: float) 
     begin = time.monotonic()
     child.send(signal.SIGTERM)
     code = child.wait(10.0)
-    # Before Python has run its first line nobody can handle a signal.
+    # Before its first line of Python runs, the process cannot handle a signal.
     assert code == 0 or (after_s < 0.5 and code == -signal.SIGTERM), child.quote()
-    assert time.monotonic() - begin < 4.0  # imports and start included
+    assert time.monotonic() - begin < 4.0  # includes imports and start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -119,11 +119,11 @@ def test_the_end_of_a_node_that_was_never_configured(
     wait_until(lambda: "could not configure" in child.stderr, 20.0)
     begin = time.monotonic()
     child.send(number)
-    assert child.wait(10.0) == 2  # what was asked for at the start was refused
+    assert child.wait(10.0) == 2  # the start was refused
     assert time.monotonic() - begin < 2.0
 
 
-# Runs the runner, of which one function does something bad once a file is there.
+# Runs the runner; one of its functions fails as soon as a file exists.
 WITH_SOMETHING_BAD = """
 import os, sys, time
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -145,7 +145,7 @@ TICK, EXECUTOR = "Pipeline.step", "ExecutorPulse._beat"
     [
         (TICK, "raise OSError('odd')", 1, 0.1),
         (TICK, "time.sleep(60.0)", 3, 0.1),
-        (EXECUTOR, "time.sleep(60.0)", 3, 0.4),  # it beats four times a second
+        (EXECUTOR, "time.sleep(60.0)", 3, 0.4),  # the pulse beats 4 times a second
     ],
 )
 def test_the_exit_code_says_why_and_the_last_command_still_arrives(
@@ -167,7 +167,7 @@ def test_the_exit_code_says_why_and_the_last_command_still_arrives(
 
 
 def test_a_stderr_that_nobody_reads_stops_neither_loop_nor_end(robot: Robot) -> None:
-    """A pipe that is full from the start: the first line of the log would block for ever."""
+    """The pipe is full from the start: without a fix the first log line blocks forever."""
     number = 2 * TIMES + USUAL_TIMES + 3
     child = robot.start(number, ["-c", WITH_A_FULL_STDERR, *RUNNER])
     begin, lines = time.monotonic(), robot.lines(number)

@@ -1,4 +1,4 @@
-"""Any number of signals of any kind, in any order and spacing: the last command, and the end."""
+"""Any number of signals, in any order and spacing: the last command is sent, the process ends."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def test_a_hail_of_signals(robot: Robot) -> None:
 
 @pytest.mark.parametrize("after_s", [0.05, 0.2, 0.4, 0.6, 0.8, 1.1])
 def test_signals_while_it_starts(robot: Robot, spawn: Nursery, after_s: float) -> None:
-    """Also while it configures and activates, where its loop was stopped before it began."""
+    """Also during configure and activate, where the loop was once stopped before it began."""
     child = spawn(["python", *RUNNER, "--ros-args", "--params-file", str(robot.parameters)])
     time.sleep(after_s)
     begin = time.monotonic()
     send(child, (signal.SIGINT, signal.SIGHUP, signal.SIGTERM), 1e-4, group=False)
     code = child.wait(10.0)
-    # Before Python has run its first line no signal can be handled, and nothing has begun.
+    # Before its first line of Python the process cannot handle a signal, and nothing has begun.
     first_line = after_s < 0.3 and code in (-signal.SIGINT, -signal.SIGHUP, -signal.SIGTERM, 1)
     assert code == 0 or first_line, child.quote()
-    assert time.monotonic() - begin < 2.5  # on a busy machine, where imports go on for long
+    assert time.monotonic() - begin < 2.5  # on a busy machine, where imports take long
     assert "NoneType" not in child.stderr
     leftovers.remove_segments_of(child.pid)
 
@@ -68,7 +68,7 @@ def test_every_process_ends_by_a_pair(spawn: Nursery, module: str) -> None:
         pytest.skip("needs mujoco")
     for both in ((signal.SIGHUP, signal.SIGQUIT), (signal.SIGINT, signal.SIGINT)):
         child = spawn(["python", "-m", f"policy_runner.ros.{module}.main"])
-        # Its node is there once the process has so many threads.
+        # The node exists when the process has this many threads.
         wait_until(lambda pid=child.pid: len(os.listdir(f"/proc/{pid}/task")) > 8, 20.0)
         time.sleep(0.5)
         begin = time.monotonic()
@@ -77,7 +77,7 @@ def test_every_process_ends_by_a_pair(spawn: Nursery, module: str) -> None:
         assert time.monotonic() - begin < 2.0
 
 
-# Prints what became of it, so that the test sees when it waits.
+# Prints its state, so that the test knows when it waits.
 WAITING = """
 import sys, time
 from policy_runner.ros.process.lifetime import end_on_signal, ignore_further_signals
@@ -142,7 +142,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
 
 
 def test_what_came_before_the_first_line_ends_it_in_order() -> None:
-    """As the demo starts its children: held signals arrive when the child can hear them."""
+    """Like the demo's children: held signals arrive when the child can handle them."""
     from policy_runner.ros.process.lifetime import hold_signals_until_heard
 
     def before_exec() -> None:

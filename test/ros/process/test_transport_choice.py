@@ -1,4 +1,4 @@
-"""The nodes prefer UDP, and a user's own choice stands."""
+"""The nodes prefer UDP; a user's own choice has priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/clock and the inputs' queues: bounded, and a jump back makes nothing old new."""
+"""Queues of /clock and the inputs: bounded, and after a jump back no old message counts as new."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WALL_NS = 1_700_000_000 * S
 
 
 class Wire:
-    """A subscription whose messages, with the wall time of their reception, are given."""
+    """A subscription with given messages and given wall times of their reception."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, int]] = []
@@ -42,7 +42,7 @@ def value(number: float) -> bytes:
 
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A ticker in simulation time with one input, nothing of the graph."""
+    """A ticker in simulation time with one input, without a ROS graph."""
     from std_msgs.msg import Float64
 
     from policy_runner.core.inputs.slot import InputSlot
@@ -75,7 +75,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def tick(rig: Any) -> int | None:
-    """Wait, and take as the control loop does."""
+    """Wait and drain the input like the control loop."""
     now: int | None = rig.ticker.wait()
     if now is not None:
         if rig.ticker.jumped:
@@ -175,7 +175,7 @@ def test_in_lockstep_a_joint_of_a_time_that_has_not_come_yet_is_forgotten(
 
 
 class Stepped:
-    """One input of a simulator in lockstep, whose newest stamp the test sets."""
+    """One input of a simulator in lockstep; the test sets its newest stamp."""
 
     def __init__(self) -> None:
         self.polled = Wire()
@@ -197,18 +197,18 @@ def test_in_lockstep_every_step_is_answered_once_and_a_repeated_one_again(rig: A
     lockstep.start()
 
     def step(at_ns: int, stamp_ns: int) -> tuple[int | None, int]:
-        """One message of /clock; the tick, and how many answers were repeated."""
+        """Send one message of /clock; return the tick and the number of repeated answers."""
         rig.clock.waiting.append((clock(at_ns), 0))
         one.slot.stamp_ns = stamp_ns
         before = len(repeated)
         return lockstep.wait(), len(repeated) - before
 
-    assert step(S, S - 1) == (None, 0)  # the input of this step has not come
+    assert step(S, S - 1) == (None, 0)  # the input of this step has not arrived
     assert step(S, S) == (S, 0)
-    assert lockstep.wait() is None  # nothing came
+    assert lockstep.wait() is None  # no message arrived
     assert not repeated
-    assert step(S, S) == (None, 1)  # the simulator did not hear the answer
+    assert step(S, S) == (None, 1)  # the simulator has not received the answer
     half = S + S // 200
-    assert step(half, half) == (None, 1)  # between two ticks: the last command stands
+    assert step(half, half) == (None, 1)  # between two ticks the last command stays valid
     due = S + S // 100
     assert step(due, due) == (due, 0)

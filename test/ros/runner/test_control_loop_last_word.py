@@ -1,4 +1,4 @@
-"""The last command is the last: whatever hangs, comes late, fails, or is pressed meanwhile."""
+"""No command follows the last one: with hanging, late and failing ticks, and emergency stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy"
 
 
 class Status:
-    """The heartbeat, which keeps what it said."""
+    """A heartbeat that records its messages."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []
@@ -34,7 +34,7 @@ class Status:
 
 
 class Estop:
-    """~/estop, which is pressed when a test says so."""
+    """~/estop, pressed by the test."""
 
     pressed = False
 
@@ -44,7 +44,7 @@ class Estop:
 
 
 class Bench:
-    """A control loop on two wheels without a graph; `during` runs inside of every inference."""
+    """A control loop for two wheels without a ROS graph; every inference calls `during`."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         from policy_runner.ros.runner.control_loop import ControlLoop, LoopOptions, LoopPorts
@@ -116,7 +116,7 @@ def test_nothing_follows_the_last_command_of_a_loop_that_hung(bench: Any) -> Non
     assert not one.loop.stop(0.1)
     assert one.sent[-1] == [0.0, 0.0]
     count = len(one.sent)
-    # A deactivation that failed does not leave RUN behind, neither now nor afterwards.
+    # After a failed deactivation the heartbeat does not say RUN, now or later.
     assert one.status.said[-1] == ("SAFE_STOP", "control thread failed")
     go.set()
     assert one.loop.stop(2.0)
@@ -154,7 +154,7 @@ def test_a_command_whose_tick_began_too_long_ago_becomes_the_stop(bench: Any, wh
         if not late.is_set():
             late.set()
             time.sleep(0.35)
-            # The input is not what is old.
+            # A new input: only the command is old.
             one.feed(time.monotonic_ns())
 
     judge = one.rig.pipeline.safety.judge
@@ -259,7 +259,7 @@ def test_a_reload_that_drops_a_wheel_stops_it_in_the_tick_of_the_swap(
     one.loop.call(swap)
     wait_until(lambda: one.sent[-1] == [-3.0], 2.0)
     swapped = one.sent.index([-3.0])
-    assert one.sent[swapped - 1][0] == 0.0  # a; b keeps its last value or has its new one
+    assert one.sent[swapped - 1][0] == 0.0  # joint a; joint b has its old or its new value
     assert one.sent[swapped - 1][1] in (4.0, -3.0)
     assert all(message == [4.0, 4.0] for message in one.sent[: swapped - 1])
     assert one.loop.stop(2.0)

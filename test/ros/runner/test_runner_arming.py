@@ -1,4 +1,4 @@
-"""Arming, disarming and the emergency stop in the graph; the executor's silence and failures."""
+"""Arming, disarming and the emergency stop in a ROS graph; a silent or failing executor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def await_command(commands: list[Any], values: list[float], timeout_s: float = 1
 
 
 def estop(graph: Graph, pressed: bool) -> float:
-    """Publish on ~/estop; when that was."""
+    """Publish on ~/estop; return the time of that."""
     from std_msgs.msg import Bool
 
     publisher = graph.peer.publisher(Bool, f"{graph.peer.runner}/estop")
@@ -69,7 +69,7 @@ def test_bring_up(graphs: GraphMaker) -> None:
     assert (answer.success, answer.message) == (True, "armed")
     await_command(commands, MOVING)
     answer = graph.peer.trigger("disarm")
-    assert (answer.success, answer.message) == (True, "disarmed: call ~/arm to go on")
+    assert (answer.success, answer.message) == (True, "disarmed: call ~/arm to continue")
     await_command(commands, ZERO)
     graph.await_decision("SAFE_STOP", "disarmed")
     assert graph.peer.trigger("arm").success
@@ -112,7 +112,7 @@ def test_an_executor_that_falls_silent_stops_until_it_is_back(graphs: GraphMaker
     block_the_executor(graph, 2.5)
     await_command(commands, ZERO, 2.5)
     graph.await_decision("SAFE_STOP", "executor silent")
-    assert graph.peer.trigger("arm").success  # served again
+    assert graph.peer.trigger("arm").success  # the executor serves again
     await_command(commands, MOVING)
 
 
@@ -212,7 +212,7 @@ def test_an_exception_in_the_control_thread_sends_the_last_command_and_says_so(
     assert graph.node.loop.last_command_acknowledged is True
     count, beats = len(commands), len(heard)
     time.sleep(0.3)
-    assert (len(commands), len(heard)) == (count, beats)  # then it is silent
+    assert (len(commands), len(heard)) == (count, beats)  # then the runner is silent
     answer = graph.peer.trigger("arm")
     assert (answer.success, answer.message) == (False, "the control thread has ended: odd")
 
@@ -237,16 +237,16 @@ def test_the_last_command_goes_out_from_under_a_thread_that_hangs(graphs: GraphM
     await_command(commands, ZERO, 1.0)
     wait_until(lambda: not graph.node.loop.running, 5.0)
     time.sleep(0.1)
-    assert list(commands[-1][1].velocity) == ZERO  # nothing came after it
+    assert list(commands[-1][1].velocity) == ZERO  # no command follows it
 
 
 def test_a_question_is_answered_or_withdrawn_and_never_both() -> None:
     from policy_runner.ros.runner.handover import Handover
 
-    loop: Any = None  # of what is asked directly
+    loop: Any = None  # not used: the requests are settled directly
     withdrawn, answered = Handover(loop), Handover(loop)
     assert not withdrawn.wait(0.0)
-    assert not withdrawn.answer(True, "armed")  # too late: nobody may be armed by it
+    assert not withdrawn.answer(True, "armed")  # too late: it must not arm
     assert answered.answer(True, "armed")
     assert answered.wait(0.0)
     assert not answered.answer(False, "not armed")

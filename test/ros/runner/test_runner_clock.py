@@ -1,4 +1,4 @@
-"""On simulated time the ticks follow /clock, which a test drives by hand."""
+"""With simulated time the ticks follow /clock; the tests publish it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START_NS = 1_000_000_000
 
 
 class Simulator:
-    """Joint states and /clock, step by step; what the runner commands, by stamp."""
+    """Publishes joint states and /clock step by step; records the runner's commands by stamp."""
 
     def __init__(self, graph: Graph, now_ns: int = START_NS) -> None:
         from rosgraph_msgs.msg import Clock
@@ -33,7 +33,7 @@ class Simulator:
         self.commands = graph.peer.hear(JointState, "joint_commands", 500)
 
     def show(self) -> None:
-        """Publish joint states and the clock, at the same time."""
+        """Publish joint states and /clock with the same time."""
         from rosgraph_msgs.msg import Clock
 
         left, right = self.graph.peer.speeds
@@ -49,7 +49,7 @@ class Simulator:
             time.sleep(wall_s)
 
     def until_run(self) -> None:
-        """Step until commands that are not zero come."""
+        """Step until the runner commands something other than zero."""
 
         def moving() -> bool:
             self.steps(1)
@@ -134,7 +134,7 @@ def test_paused_it_can_still_be_deactivated(graphs: GraphMaker) -> None:
     assert simulator.graph.peer.change("deactivate")
     assert time.monotonic() - begin < 2.0
     wait_until(lambda: not any(simulator.commands[-1][1].velocity))
-    assert simulator.stamps()[-1] == simulator.stamps()[-2]  # simulated time, as before
+    assert simulator.stamps()[-1] == simulator.stamps()[-2]  # a simulated stamp, as before
 
 
 @pytest.mark.parametrize("jump_s", [-0.9, -0.05, 3.0, 5000.0])
@@ -147,7 +147,7 @@ def test_a_jump_starts_anew_and_recovers(graphs: GraphMaker, jump_s: float) -> N
     simulator.now_ns += round(jump_s * 1e9)
     simulator.steps(10)
     wait_until(lambda: simulator.commands and simulator.stamps()[-1] == simulator.now_ns)
-    assert simulator.commands[-1][1].velocity[0] < 15.0  # the count began anew
+    assert simulator.commands[-1][1].velocity[0] < 15.0  # the count was reset
     simulator.steps(10)
     simulator.graph.await_status("safety", "RUN")
     assert "SAFE_STOP" not in decisions(simulator.graph)
@@ -165,7 +165,7 @@ def test_a_jump_does_not_arm_a_latched_stop(graphs: GraphMaker) -> None:
     simulator.steps(30)
     assert simulator.graph.await_status("safety", "SAFE_STOP")["decision"] == "SAFE_STOP"
     assert not any(simulator.commands[-1][1].velocity)
-    with ThreadPoolExecutor(1) as pool:  # it is a tick that answers
+    with ThreadPoolExecutor(1) as pool:  # only a tick answers
         answer = pool.submit(simulator.graph.peer.trigger, "arm")
         while not answer.done():
             simulator.steps(1)

@@ -1,4 +1,4 @@
-"""The runner in a graph: what arrives by name goes out by name, at the rate, while all is well."""
+"""The runner in a ROS graph: joints are matched by name, commands come at the rate, faults stop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def joint_state() -> Any:
 
 
 def running(graph: Graph, topic: str = "joint_commands", message_type: Any = None) -> list[Any]:
-    """Feed the graph until it runs; the recorded commands."""
+    """Feed the graph until the runner runs; return the list that records its commands."""
     commands = graph.peer.hear(message_type or joint_state(), topic, 200)
     graph.peer.feed()
     graph.activate()
@@ -39,7 +39,7 @@ def running(graph: Graph, topic: str = "joint_commands", message_type: Any = Non
 
 
 def says(commands: list[Any], **expected: float) -> None:
-    """Wait until the newest command says just this."""
+    """Wait until the newest command has exactly these values."""
 
     def newest() -> dict[str, float]:
         return values_by_name(commands[-1][1]) if commands else {}
@@ -63,7 +63,7 @@ def test_inputs_by_name_commands_by_name_at_the_rate(graphs: GraphMaker) -> None
     assert abs(stamp.sec + stamp.nanosec * 1e-9 - time.time()) < 1.0
     graph.peer.command(0.5, 0.25)
     says(commands, left_joint=2.5, right_joint=-3.75)
-    # A cmd_vel that falls silent means zero, not a stop.
+    # A silent cmd_vel means zero, not a stop.
     says(commands, left_joint=2.0, right_joint=-4.0)
     values = graph.await_status("loop", "Hz")
     assert float(values["target rate [Hz]"]) == 50.0
@@ -127,9 +127,9 @@ def test_a_nan_action_stops_until_it_is_armed(graphs: GraphMaker) -> None:
     assert graph.await_status("safety", "SAFE_STOP")["safe stops"] == "1"
     assert graph.statuses()["safety"].level == b"\2"
     graph.peer.speeds = (2.0, 8.0)
-    time.sleep(0.6)  # well again for longer than hold_recover: it stays
+    time.sleep(0.6)  # the fault is gone for longer than hold_recover: SAFE_STOP stays
     graph.await_decision("SAFE_STOP")
-    # Arming a robot that is not well runs once, sees it, and stops again.
+    # Arming clears SAFE_STOP, and the policy runs.
     assert graph.peer.trigger("arm").success
     graph.await_decision("RUN")
     says(commands, left_joint=2.0, right_joint=4.0)
@@ -212,7 +212,7 @@ def test_a_position_gets_sign_and_offset_and_is_held_at_the_end(graphs: GraphMak
         joints__right_joint__offset=0.5,
     )
     commands = graph.peer.hear(joint_state(), "joint_commands", 200)
-    graph.peer.speeds = (1.0, 2.0)  # of the robot: the policy sees 1 and -2
+    graph.peer.speeds = (1.0, 2.0)  # the robot's speeds; the policy sees 1 and -2
     graph.peer.feed()
     graph.activate()
     graph.await_decision("RUN")
@@ -284,7 +284,7 @@ def test_deactivate_sends_zeros_as_the_last_command(graphs: GraphMaker) -> None:
     time.sleep(0.3)
     assert len(commands) == count
     assert graph.await_status("safety", "not active")["decision"] == "not active"
-    # And again: nothing of the first time is left, and the loop works as before.
+    # Repeat it: nothing is left of the first time, and the loop works as before.
     assert graph.peer.change("activate")
     graph.await_decision("RUN")
     says(commands, left_joint=2.0, right_joint=-4.0)
@@ -336,7 +336,7 @@ def test_qos_overrides_of_an_input(graphs: GraphMaker) -> None:
     graph.await_decision("STARTING", "input never seen")
     assert graph.peer.change("deactivate")
     assert graph.peer.change("cleanup")
-    assert graph.peer.change("configure"), graph.node._problems  # declared before: no trouble
+    assert graph.peer.change("configure"), graph.node._problems  # declared before: no fault
 
 
 def test_silence_is_explained(graphs: GraphMaker) -> None:

@@ -1,4 +1,4 @@
-"""Images through the graph, and a recurrent model without state is reported."""
+"""Images in a ROS graph; and a warning about a recurrent model without state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def image_policy(**term: Any) -> dict[str, Any]:
-    """The toy's four numbers are the pixels of a gray image of 2 x 2."""
+    """The toy policy's four inputs are the pixels of a gray image of 2 x 2."""
     whole = {
         "term": "image", "input": "camera", "color": "gray", "size": [2, 2], "layout": "chw",
         "scale": 0.1, **term,
@@ -88,7 +88,7 @@ def test_a_recurrent_model_that_forgets_is_reported(
     folder = tmp_path / "policy"
     write_policy(folder)
     model = onnx.load(str(folder / "toy.onnx"))
-    # A GRU on the way whose initial state nobody feeds, and whose output counts for nothing.
+    # A GRU in the model without a fed initial state; its output does not change the action.
     shapes = {"gru_w": (1, 6, 4), "gru_r": (1, 6, 2)}
     for name, shape in shapes.items():
         model.graph.initializer.append(

@@ -1,4 +1,4 @@
-"""What is said to a node that does not run: stops hold, parameters hold or are refused."""
+"""Requests to an inactive node: stops take effect, parameters take effect or are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def estop(graph: Graph, pressed: bool) -> None:
 
 
 def armed(graph: Graph) -> str:
-    """What the newest heartbeat says."""
+    """Return the value `armed` of the newest heartbeat."""
     status = graph.heartbeat()[-1][1].status[0]
     return {pair.key: pair.value for pair in status.values}["armed"]
 
@@ -59,7 +59,7 @@ def test_an_emergency_stop_outlives_whatever_policy_there_was(graphs: GraphMaker
     time.sleep(0.2)
     assert graph.peer.change("deactivate")
     assert graph.peer.change("activate")
-    # Let go of, but nobody has armed.
+    # The emergency stop is released, but the operator has not armed.
     wait_until(lambda: graph.await_decision("STARTING", "not armed") == "call ~/arm")
     assert MOVING not in [list(message.velocity) for _, message in commands[begin:]]
     assert graph.peer.trigger("arm").success
@@ -109,7 +109,7 @@ def test_live_parameters_set_while_it_is_inactive_hold_at_the_next_activation(
 def test_what_configure_has_read_is_refused_until_cleanup(
     graphs: GraphMaker, changes: dict[str, Any], before: Any
 ) -> None:
-    """Accepted, read back as set, and ignored: that was the third way."""
+    """Formerly such a set was accepted, shown by get, and ignored."""
     ((name, value),) = changes.items()
     shown = name.replace("__", ".")
     graph = graphs(policy={}, allow_rate_mismatch=True)
@@ -123,7 +123,7 @@ def test_what_configure_has_read_is_refused_until_cleanup(
         assert graph.node.get_parameter_or(shown).value == before
         assert graph.peer.change("activate")
         assert graph.peer.change("deactivate")
-    if before is not None:  # what is in force may be said again
+    if before is not None:  # setting the present value again is allowed
         assert graph.peer.set(**{name: before}) == []
     assert graph.peer.change("cleanup")
     assert graph.peer.set(**changes) == []
@@ -169,14 +169,14 @@ def test_a_policy_set_while_it_is_inactive_is_loaded(graphs: GraphMaker, tmp_pat
 def test_settings_that_came_with_the_end_of_a_loop_are_not_lost(graphs: GraphMaker) -> None:
     graph = graphs(policy={}, use_sim_time=True)
     graph.activate()
-    assert graph.peer.set(safety__hold_recover=0.35) == []  # no tick will ever take it
+    assert graph.peer.set(safety__hold_recover=0.35) == []  # no tick will use it
     assert graph.peer.change("deactivate")
     assert graph.peer.change("activate")
     assert graph.node.configured.pipeline.settings.hold_recover_ns == 350_000_000
 
 
 class Slow:
-    """A pipeline that takes its time to take settings."""
+    """A pipeline that is slow to take settings."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
@@ -199,7 +199,7 @@ def test_settings_are_neither_lost_nor_given_to_another_policy() -> None:
     ports = LoopPorts(ticker, [], commands, cast(Any, None))
     options = LoopOptions(dry_run=False, lockstep=False, window=10)
     loop: Any = ControlLoop(cast(Any, first), ports, options, lambda: None, None)
-    # Another one comes in the very moment in which the control thread takes the first.
+    # The second setting arrives while the control thread takes the first.
     first.during = lambda: loop.swap_settings("b", first) if len(first.taken) == 1 else None
     loop.swap_settings("a", first)
     take(loop)
@@ -212,6 +212,6 @@ def test_settings_are_neither_lost_nor_given_to_another_policy() -> None:
 
 
 def take(loop: Any) -> None:
-    """What a tick does first."""
+    """Do the first part of a tick: the calls."""
     while loop._calls:
         loop._calls.pop(0)()

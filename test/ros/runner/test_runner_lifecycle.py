@@ -1,4 +1,4 @@
-"""The lifecycle, driven by its services: again and again, in the wrong order, by itself."""
+"""The lifecycle by its services: repeatedly, in the wrong order, and by autostart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def entities(graph: Graph) -> dict[str, int]:
-    """How many of everything the node holds."""
+    """Return the number of entities of each kind that the node has."""
     node = graph.node
     return {
         "subscriptions": len(list(node.subscriptions)),
@@ -63,13 +63,13 @@ def test_a_transition_that_is_not_allowed_ends_nothing(graphs: GraphMaker) -> No
         _not_allowed(graph, verb)
         assert peer.state() == "active"
     graph.await_decision("RUN")
-    assert graph.node.pulse.watch.failures == 0  # a wrong request is no failing callback
+    assert graph.node.pulse.watch.failures == 0  # a wrong request is not a failed callback
     assert peer.set(safety__hold_recover=0.3) == []
     assert peer.change("deactivate")
 
 
 def _not_allowed(graph: Graph, verb: str) -> None:
-    """Ask without waiting for an answer: in Jazzy it raises in the server, which never answers."""
+    """Call without waiting: in Jazzy the request raises in the server, which never answers."""
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState
 
@@ -174,7 +174,7 @@ def test_a_control_thread_that_fails_is_said_and_can_be_started_again(
 
 
 def test_a_thread_that_does_not_end_keeps_what_it_uses(graphs: GraphMaker) -> None:
-    """The handshake is bounded, and nothing is freed under a thread that still polls."""
+    """The wait for the thread is bounded, and nothing is freed while the thread still polls."""
     graph = graphs(policy={})
     graph.activate()
     graph.node.loop.call(lambda: time.sleep(3.0))
@@ -192,7 +192,7 @@ def test_a_thread_that_does_not_end_keeps_what_it_uses(graphs: GraphMaker) -> No
 def test_an_end_while_it_activates_starts_no_loop(
     graphs: GraphMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop was stopped before it began: "'NoneType' object has no attribute 'start'"."""
+    """The loop was once stopped too early: "'NoneType' object has no attribute 'start'"."""
     from types import SimpleNamespace
 
     from policy_runner.ros.runner import node
@@ -202,7 +202,7 @@ def test_an_end_while_it_activates_starts_no_loop(
     ended: list[bool] = []
     freeze = SimpleNamespace(
         collect=lambda: None,
-        freeze=lambda: ended.append(graph.node.end(1.0)),  # as the main thread after a signal
+        freeze=lambda: ended.append(graph.node.end(1.0)),  # like the main thread after a signal
         unfreeze=lambda: None,
     )
     monkeypatch.setattr(node, "gc", freeze)

@@ -1,4 +1,4 @@
-"""What robots are driven by: twists, efforts, any message; gains, vectors, prefixes, mountings."""
+"""The kinds of output: twists, efforts, any message; gains, vectors, prefixes, mountings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(graph: Graph, message_type: Any, topic: str = "joint_commands") -> list[Any]:
-    """Feed the graph until it runs; the recorded commands."""
+    """Feed the graph until the runner runs; return the list that records its commands."""
     commands = graph.peer.hear(message_type, topic, 200)
     graph.peer.feed()
     graph.activate()
@@ -200,7 +200,7 @@ def test_an_imu_mounted_upside_down_is_turned_back(graphs: GraphMaker) -> None:
     seen = graph.peer.hear(Float64MultiArray, "policy_runner/observation", 50)
     commands = graph.peer.hear(JointState, "joint_commands", 50)
     message = Imu()
-    message.orientation.w, message.orientation.x = 0.0, 1.0  # the sensor's, body upright
+    message.orientation.w, message.orientation.x = 0.0, 1.0  # of the sensor; the body is upright
     publisher = graph.peer.publisher(Imu, "imu")
     ending = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Configure refuses with all problems at once, and works again once they are mended."""
+"""Configure refuses with all problems at once, and works after they are fixed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LFS_POINTER = (
 
 
 def refused(graph: Graph, capfd: pytest.CaptureFixture[str]) -> list[str]:
-    """Let configure refuse; the sentences that it logged, of which /diagnostics shows the first."""
+    """Let configure refuse; return its log sentences. /diagnostics shows the first."""
     capfd.readouterr()
     assert not graph.peer.change("configure")
     assert graph.peer.state() == "unconfigured"
@@ -137,7 +137,7 @@ def test_a_bad_file_is_one_sentence_and_can_be_mended(
         assert "expected " in sentence
         assert ", got " in sentence
     assert not topics(graph)
-    # Mended, it configures; and what was wrong is no longer on /diagnostics.
+    # After the fix it configures, and /diagnostics no longer shows the problem.
     write_policy(folder, **normalized())
     write_statistics(folder, 4)
     graph.activate()
@@ -193,7 +193,7 @@ def test_all_problems_at_once(
         "(write 1.0)",
         "parameter lockstep: expected use_sim_time to be true as well, got false",
         f"{folder / 'toy.onnx'}: expected an ONNX model, got a Git LFS pointer to a file of 12345 "
-        "bytes; run `git lfs pull` where it is from",
+        "bytes; run `git lfs pull` in the repository that it is from",
     ]
     for sentence in expected:
         assert sentence in sentences, sentences
@@ -238,7 +238,7 @@ def test_a_rows_bad_value_of_the_policys_own_is_mended_by_a_set(
     (said,) = refused(graph, capfd)
     expected = "parameter inputs.joints.max_age: expected a float in 0.001..60 (s), got 'long'"
     assert said == expected
-    assert refused(graph, capfd) == [expected]  # asked again, the same
+    assert refused(graph, capfd) == [expected]  # a second try gives the same sentence
     assert graph.peer.set(inputs__joints__max_age=0.2) == []
     graph.activate()
     assert graph.node.get_parameter("inputs.joints.max_age").value == 0.2
@@ -315,7 +315,7 @@ def test_two_joints_of_one_name(graphs: GraphMaker, capfd: pytest.CaptureFixture
             "no_such_msgs/msg/Odd; install the package no_such_msgs, or correct the type",
         ),
         (
-            # A type that the core does not know by itself: the node asks the message.
+            # A type that the core does not know: the node asks the message class.
             {"type": "sensor_msgs/msg/Temperature", "field": "temperatur", "size": 4},
             "inputs.odd: expected a field of sensor_msgs/msg/Temperature "
             "(header, temperature, variance), got 'temperatur'",
@@ -348,7 +348,7 @@ def test_an_unknown_key_under_a_wildcard_only_warns(
 
 
 def test_sections_of_other_nodes_and_namespaces(tmp_path: Path, graphs: GraphMaker) -> None:
-    """What rcl itself hands to a node in a namespace, and that nothing of it is refused."""
+    """The runner accepts all sections that rcl gives to a node in a namespace."""
     file = tmp_path / "more.yaml"
     file.write_text(
         "other_node: {ros__parameters: {anything: 1}}\n"
@@ -379,7 +379,7 @@ def test_another_policy_brings_its_own_rows_and_takes_the_old_ones_away(
 
 
 def test_the_process_lives_and_is_mended(tmp_path: Path, spawn: Any) -> None:
-    """The same in a process of its own, driven from outside."""
+    """The same in a process of its own, with service calls."""
     import rclpy
     from rcl_interfaces.srv import SetParameters
     from rclpy.parameter import Parameter
@@ -415,7 +415,7 @@ def test_the_process_lives_and_is_mended(tmp_path: Path, spawn: Any) -> None:
         assert peer.state() == "unconfigured"
         fixes = {"rate": 50.0, "decimation": 1, "diagnostics__period": 1.0, "realtime__priority": 0}
         assert peer.set(**fixes, realtime__lock_memory=False) == []
-        # What was read at the start takes what stands in for the bad value, and nothing else.
+        # A row that is read at the start accepts only the default that replaced the wrong value.
         (reason,) = peer.set(realtime__cpu_affinity=[0, 1])
         assert "read at the start of the process" in reason
         none = Parameter("realtime.cpu_affinity", Parameter.Type.INTEGER_ARRAY, [])

@@ -1,4 +1,4 @@
-"""What an operator asks for while the control loop is busy, and what the heartbeat says of it."""
+"""The operator's requests while the control loop is busy, and the heartbeat about them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
 MOVING = [2.0, -4.0]
-ARRIVED_S = 0.3  # by then what was published in this process has arrived
+ARRIVED_S = 0.3  # after this time, messages published in this process have arrived
 
 
 def running(graph: Graph) -> list[Any]:
-    """Feed the graph until it commands what the policy says; the recorded commands."""
+    """Feed the graph until the policy commands; return the list that records the commands."""
     from sensor_msgs.msg import JointState
 
     commands = graph.peer.hear(JointState, "joint_commands", 500)
@@ -38,7 +38,7 @@ def await_command(commands: list[Any], values: list[float]) -> None:
 
 @contextmanager
 def busy(graph: Graph) -> Iterator[None]:
-    """The control loop hangs in a tick meanwhile, as in an inference that takes long."""
+    """Let the control loop hang in a tick, as in an inference that takes long."""
     gate, begun = threading.Event(), threading.Event()
     pipeline = graph.node.configured.pipeline
     step = pipeline.step
@@ -59,7 +59,7 @@ def busy(graph: Graph) -> Iterator[None]:
 
 
 def after(commands: list[Any], begin: int, count: int = 5) -> list[list[float]]:
-    """The commands that came after `begin` others, and after the one of the tick that hung."""
+    """Return the commands after the first `begin` ones and the one of the hanging tick."""
     wait_until(lambda: len(commands) > begin + count, what="commands")
     return [list(message.velocity) for _, message in commands[begin + 1 :]]
 
@@ -67,7 +67,7 @@ def after(commands: list[Any], begin: int, count: int = 5) -> list[list[float]]:
 def test_a_press_behind_other_messages_stops_in_the_tick_that_finds_it(graphs: GraphMaker) -> None:
     from std_msgs.msg import Bool
 
-    # A command that comes too late is a HOLD of one tick.
+    # A command that is too late causes a HOLD of one tick.
     graph = graphs(policy={}, require_arming=False, safety__hold_recover=0.0)
     commands = running(graph)
     publisher = graph.peer.publisher(Bool, f"{graph.peer.runner}/estop")
@@ -77,7 +77,7 @@ def test_a_press_behind_other_messages_stops_in_the_tick_that_finds_it(graphs: G
             publisher.publish(Bool(data=False))
         time.sleep(ARRIVED_S)
         begin = len(commands)
-    assert after(commands, begin)[1] == MOVING  # the others stop nothing, nor does a hang
+    assert after(commands, begin)[1] == MOVING  # neither `false` messages nor the hang stop it
     with busy(graph):
         for pressed in [False] * 8 + [True]:
             publisher.publish(Bool(data=pressed))
@@ -117,7 +117,7 @@ def test_arming_that_is_no_longer_waited_for_arms_nothing(graphs: GraphMaker) ->
 def test_a_reset_that_is_no_longer_waited_for_resets_nothing(graphs: GraphMaker) -> None:
     from sensor_msgs.msg import JointState
 
-    # Behind a gap as long as reset_after the policy would start again by itself.
+    # After a gap as long as reset_after, the policy would be reset without a request.
     graph = graphs(
         policy={"counts": True},
         require_arming=False,
@@ -149,7 +149,7 @@ def test_the_heartbeat_says_armed_only_of_what_needs_no_arming(
     heard = graph.heartbeat()
 
     def said(decision: str, reason: str) -> set[str]:
-        """What every heartbeat of this decision said of `armed`."""
+        """Return the values of `armed` in all heartbeats of this decision."""
         graph.await_decision(decision, reason)
         time.sleep(0.2)
         beats = [{p.key: p.value for p in m.status[0].values} for _, m in list(heard)]

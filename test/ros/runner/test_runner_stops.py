@@ -1,4 +1,4 @@
-"""Stops, damping, limits and the start-pose move as a receiver of the commands sees them."""
+"""Stops, damping, limits and the start-pose move, seen by a receiver of the commands."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GAINS = {"stiffness": {"left_joint": 20.0, "right_joint": 30.0}, "damping": 0.5}
 
 
 def positions(**keys: Any) -> dict[str, Any]:
-    """A policy whose position targets are twice the velocities: 4 and 2."""
+    """A policy with position targets of twice the velocities: 4 and 2."""
     groups = [{"kind": "position", "joints": list(JOINTS)}]
     return {"action": [{"tensor": "actions", "groups": groups}], **keys}
 
 
 @contextmanager
 def robot(graph: Graph, at: Callable[[], list[float]]) -> Iterator[threading.Event]:
-    """A robot whose joints are where `at` says; setting the event silences it."""
+    """A robot with joints at the positions of `at`; setting the event silences it."""
     from sensor_msgs.msg import JointState
 
     publisher = graph.peer.publisher(JointState, "joint_states")
@@ -171,7 +171,7 @@ def test_armed_it_moves_and_after_an_emergency_stop_it_moves_again(graphs: Graph
         graph.await_decision("SAFE_STOP", "operator stop")
         held = at()
         assert 0.1 < held[0] < 1.0
-        time.sleep(0.1)  # so that it holds for some ticks: a changed decision is told at once
+        time.sleep(0.1)  # so that it holds for some ticks: a changed decision is reported at once
         estop.publish(Bool(data=False))
         wait_until(lambda: graph.peer.trigger("arm").success)
         graph.await_decision("RUN")

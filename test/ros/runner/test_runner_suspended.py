@@ -1,4 +1,4 @@
-"""A process that stood still goes on in step: nothing is caught up, the phase stays."""
+"""A process that was suspended continues in phase: it skips ticks and never catches them up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERIOD_NS = round(PERIOD_S * 1e9)
 
 
 class Time:
-    """A clock that moves by what is slept, and by what the test says."""
+    """A clock that moves by the sleeps and by the test."""
 
     def __init__(self) -> None:
         self.now_ns = 5_000_000_000
@@ -47,7 +47,7 @@ def test_deadlines_of_a_gap_are_counted_and_skipped(
     assert [wall.wait() for _ in range(3)] == [begin + k * PERIOD_NS for k in (1, 2, 3)]
     clock.now_ns += round(gap_periods * PERIOD_NS)
     after = [wall.wait(), wall.wait(), wall.wait()]
-    late = int(gap_periods)  # the newest deadline of the gap is only late, and is kept
+    late = int(gap_periods)  # the newest deadline of the gap is late but not skipped
     assert wall.missed == max(0, late - 1)
     first = begin + (4 + wall.missed) * PERIOD_NS
     assert after[0] == max(first, begin + round((3 + gap_periods) * PERIOD_NS))
@@ -91,10 +91,10 @@ def test_a_suspended_process_goes_on_without_a_burst(
     gap = stamps[before] - stamps[before - 1]
     assert gap > 0.5
     assert heard[before][0] - continued < 0.2  # generous: a busy machine
-    # A burst would be 30 commands at once; a tick that is only late may be close to the next.
+    # A burst would be 30 commands at once; a late tick may be close to the next.
     took = stamps[before + 14] - stamps[before]
     assert took > 12 * PERIOD_S, took
-    # Zero while the inputs are older than max_age, then the policy again, by itself.
+    # Zero while the inputs are older than max_age; then the policy commands again on its own.
     wait_until(lambda: any(heard[-1][1].velocity), 5.0, "the policy's commands again")
 
 
@@ -107,7 +107,7 @@ def test_the_time_source_stays_while_the_loop_runs(graphs: Any) -> None:
     graph.peer.feed()
     graph.await_decision("RUN")
     assert graph.peer.change("deactivate")
-    [reason] = graph.peer.set(use_sim_time=True)  # also then: the ticker was made by configure
+    [reason] = graph.peer.set(use_sim_time=True)  # configure has already created the ticker
     assert "use_sim_time" in reason
     assert graph.peer.change("cleanup")
     assert graph.peer.set(use_sim_time=True) == []

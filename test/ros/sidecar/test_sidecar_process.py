@@ -1,4 +1,4 @@
-"""The process of the sidecar: how it ends."""
+"""The sidecar's process: its end, and the memory that it shares."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_process_ends_cleanly_even_while_a_read_hangs(tmp_path, spawn, number):
 def test_it_shares_no_memory_with_the_runner(tmp_path, spawn):
     """A killed subscriber's shared-memory port made the runner's publishing thread wait 0.32 s.
 
-    On the default discovery range, as on a robot; on LOCALHOST rmw chooses the transports.
+    The test uses the default discovery range, as on a robot; on LOCALHOST rmw chooses the
+    transports.
     """
     write_board(tmp_path, BOARD)
     command = ["python", "-m", "policy_runner.ros.sidecar.main"]

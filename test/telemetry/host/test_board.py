@@ -34,7 +34,7 @@ def test_gpu_found_after_the_service_started(tmp_path):
 
 
 class FakeNvml:
-    """NVML as a Thor answers: load, temperature and power, no clocks, no memory."""
+    """NVML as on a Thor: load, temperature and power, no clocks, no memory."""
 
     class NVMLError_NotSupported(Exception):
         pass
@@ -115,7 +115,7 @@ def test_boards_by_compatible(tmp_path):
         "raspberrypi,4-model-b\0brcm,bcm2711": ("", ""),
     }
     for compatible, expected in cases.items():
-        # The model never says Jetson here, as on JetPack 5 and 6.0.
+        # The model's text has no "Jetson", as on JetPack 5 and 6.0.
         files = {"proc/device-tree/compatible": compatible, "proc/device-tree/model": "x"}
         tree = HostFiles(str(write_board(tmp_path, files)))
         got = read_jetson(tree, read_identity(tree))

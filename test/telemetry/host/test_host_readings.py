@@ -165,7 +165,7 @@ def test_identity_of_a_jetson_a_pc_and_a_machine_that_tells_nothing(tmp_path):
 
 
 def test_this_host_reads():
-    """The real root: whatever the machine, the readers give values or reasons."""
+    """On the real root of any machine the readers give values or reasons."""
     tree = HostFiles("/")
     reader = CpuReader(tree)
     reader.read(0)

@@ -1,4 +1,4 @@
-"""Recordings: what was put in comes out, and the report says what happened."""
+"""Recordings: written messages are read back, and the report has their levels and figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S = 1_000_000_000
 
 
 def cdr(level, name, message, values, order="<"):
-    """A DiagnosticArray of one status, written by the rules of CDR."""
+    """Return a serialized DiagnosticArray (CDR) with one status."""
     data = bytearray()
 
     def number(value):
@@ -86,7 +86,7 @@ def record(path):
         joined = cdr(level, "jetson_diagnostics: policy", "sentence", {})
         recorder.add(joined, second * S + 1)
     recorder.close()
-    recorder.add(b"", 0)  # a late message of another thread is let go
+    recorder.add(b"", 0)  # a late message of another thread is ignored
 
 
 @needs_mcap

@@ -1,4 +1,4 @@
-"""What runs the model, in the node: refused with the reason, or chosen and said."""
+"""The node's choice of the backend: refused with the reason, or chosen and reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_does_not_run(
     errors = [line for line in capfd.readouterr().err.splitlines() if "[ERROR]" in line]
     assert len(errors) == 2
     assert "CUDAExecutionProvider" in errors[0]
-    assert "; " in errors[0].split("got ", 1)[1]  # what helps
+    assert "; " in errors[0].split("got ", 1)[1]  # the remedy
     graph.await_status("model", errors[0].split("]: ", 1)[-1])
     assert graph.statuses()["model"].level == b"\2"
     assert graph.peer.set(device="cpu") == []

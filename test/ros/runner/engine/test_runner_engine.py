@@ -1,4 +1,4 @@
-"""An engine that is missing: refused, or built while the node goes on answering."""
+"""A missing engine: refused, or built while the node continues to answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture
 def made(graphs: GraphMaker, tmp_path: Path) -> Callable[..., Any]:
-    """A runner whose backend is TensorRT, with a cache of its own."""
+    """A runner with the TensorRT backend and a cache of its own."""
 
     def make(**parameters: Any) -> Any:
         return graphs(
@@ -37,7 +37,7 @@ def made(graphs: GraphMaker, tmp_path: Path) -> Callable[..., Any]:
 
 
 class Asked(threading.Thread):
-    """A transition that is asked for and not waited for."""
+    """A transition that the test requests without waiting for it."""
 
     def __init__(self, graph: Any, verb: str = "configure") -> None:
         super().__init__(daemon=True)
@@ -50,7 +50,7 @@ class Asked(threading.Thread):
 
 
 def builders() -> list[int]:
-    """Process ids of the children that build."""
+    """Return the process ids of the building children."""
     found = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
         stdout=subprocess.PIPE, text=True, check=False,
@@ -108,7 +108,7 @@ def test_while_it_builds_everybody_gets_an_answer(
     said = [s.message for _, m in graph.peer.heard["/diagnostics"] for s in m.status
             if s.name.endswith(": engine")]  # fmt: skip
     assert any(" %" in text for text in said)
-    # What was set meanwhile holds.
+    # A value that was set during the build is used.
     assert graph.node.configured.values["safety.hold_recover"] == 0.3
     assert graph.peer.change("activate")
 
@@ -224,4 +224,4 @@ def test_a_reload_without_an_engine_leaves_the_old_policy_running(
     assert not answer.success
     assert "policy-runner engine build" in answer.message
     assert graph.peer.state() == "active"
-    assert builders() == []  # a build beside a running robot is nobody's wish
+    assert builders() == []  # never build while the robot runs

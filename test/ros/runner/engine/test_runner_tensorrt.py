@@ -1,4 +1,4 @@
-"""The runner on TensorRT, on a fake GPU: loaded in the executor's thread, run in the control's."""
+"""The runner with TensorRT on a fake GPU: the executor loads, the control thread runs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ pytestmark = [
 
 @pytest.fixture
 def graph(graphs: GraphMaker, tmp_path: Path) -> Any:
-    """ConnectedPolicy, with a policy whose action is its recurrent count of inferences."""
-    import tensorrt  # noqa: F401 - the fake, which knows where the others lie
+    """A configured runner; the policy's action is its recurrent count of inferences."""
+    import tensorrt  # noqa: F401 - the fake module, which finds the other fakes
     from fake_gpu import THE_GPU, FakeGpu
 
-    THE_GPU[:] = [FakeGpu()]  # other tests may have left things on theirs
+    THE_GPU[:] = [FakeGpu()]  # other tests may have left objects on their GPU
     made = graphs(
         policy={"counts": True},
         backend="tensorrt",
@@ -38,7 +38,7 @@ def graph(graphs: GraphMaker, tmp_path: Path) -> Any:
 
 
 def plugged() -> Any:
-    """The GPU of this process."""
+    """Return the GPU of this process."""
     from fake_gpu import the_gpu
 
     return the_gpu()
@@ -48,7 +48,7 @@ def test_states_count_on_the_gpu_and_begin_anew(graph: Any) -> None:
     from sensor_msgs.msg import JointState
 
     commands = graph.peer.hear(JointState, "joint_commands", 500)
-    for _ in range(3):  # a control thread each
+    for _ in range(3):  # a new control thread each time
         commands.clear()
         launches = plugged().launches
         assert graph.peer.change("activate")
@@ -67,11 +67,11 @@ def test_what_fails_on_the_gpu_ends_the_loop_with_the_reason(graph: Any) -> None
     assert graph.peer.change("activate")
     graph.await_decision("RUN")
     model, gpu = graph.node.configured.policy.model, plugged()
-    gpu.streams.clear()  # as after an error that CUDA does not forget
+    gpu.streams.clear()  # like after a permanent CUDA error
     wait_until(lambda: graph.node.loop is None or graph.node.loop.error is not None)
     assert "CUDA_ERROR_INVALID_HANDLE" in str(graph.node.loop.error)
     graph.await_status("safety", "SAFE_STOP: control thread failed")
-    assert model.provider == "tensorrt", "nobody moved it to the CPU"
+    assert model.provider == "tensorrt", "the model must not move to the CPU"
     assert graph.peer.change("deactivate")
     assert graph.peer.change("cleanup"), "and it can be configured again"
     assert any(line.startswith("closing toy.onnx: ") for line in model.take_log())

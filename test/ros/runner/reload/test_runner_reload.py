@@ -1,4 +1,4 @@
-"""Another policy while the robot runs: swapped whole between two ticks, or not at all."""
+"""A reload while the robot runs: swapped completely between two ticks, or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Robot:
-    """A runner that runs, its peer that feeds it, and every command it hears."""
+    """An active runner, the peer that feeds it, and all commands that the peer receives."""
 
     def __init__(self, graphs: GraphMaker, tmp_path: Path, **given: Any) -> None:
         from sensor_msgs.msg import JointState
@@ -98,7 +98,7 @@ def test_a_new_model_takes_over_without_a_gap(robots: RobotMaker) -> None:
     assert answer.success, answer.message
     assert "toy runs" in answer.message
     wait_until(lambda: robot.command["left_joint"] > 10.0, 5.0, "the new policy's commands")
-    # Nothing stopped, nobody had to be found anew, and the first inference was the first one.
+    # No stop, no new discovery of topics, and the new policy's first inference counts as its first.
     assert robot.is_without_gap(begin) < 0.2
     made = robot.graph.node.configured
     assert made is not before
@@ -106,7 +106,7 @@ def test_a_new_model_takes_over_without_a_gap(robots: RobotMaker) -> None:
     assert [one.polled.subscription for one in made.inputs] == topics
     assert sent_on(robot) == publishers
     begun = [values_by_name(m)["left_joint"] for at, m in robot.commands if at > begin]
-    first = begun.index(0.0)  # the count begins anew, whatever the old policy counted
+    first = begun.index(0.0)  # the new count begins at 0
     assert set(begun[:first]) <= {2.0}
     assert begun[first + 1] > 0.0
     assert robot.graph.await_status("model", "")["last reload"] == answer.message
@@ -123,7 +123,7 @@ def test_the_rate_limit_goes_on_from_the_last_command(robots: RobotMaker) -> Non
     assert robot.reload().success
     robot.await_command((-2.0, 2.0), 10.0)
     course = [values_by_name(m)["left_joint"] for at, m in robot.commands if at > begin - 0.2]
-    # 0.1 a tick, so a lost message shows as a multiple of that: never as the whole way.
+    # 0.1 per tick. A lost message shows as a multiple of that, never as the whole distance.
     steps = [abs(b - a) for a, b in pairwise(course)]
     assert max(steps) < 5.0 * PERIOD_S * 4
     assert sum(step > 0.05 for step in steps) > 50
@@ -132,8 +132,8 @@ def test_the_rate_limit_goes_on_from_the_last_command(robots: RobotMaker) -> Non
 def test_histories_and_states_start_anew(robots: RobotMaker) -> None:
     robot = robots({"counts": True}).run()
     wait_until(lambda: robot.command["left_joint"] > 60.0, 10.0)
-    assert robot.reload().success  # the very same files
-    wait_until(lambda: robot.command["left_joint"] < 50.0, 2.0, "a count that began anew")
+    assert robot.reload().success  # the same files
+    wait_until(lambda: robot.command["left_joint"] < 50.0, 2.0, "a reset count")
 
 
 @pytest.mark.parametrize("fault", ["no file", "corrupt", "interface", "spec", "gone", "unheard"])
@@ -179,12 +179,12 @@ def test_what_is_wrong_is_said_and_the_old_policy_goes_on(robots: RobotMaker, fa
     assert robot.graph.node.configured is made
     wait_until(lambda: robot.command["left_joint"] > count + 20, 5.0, "the old policy's commands")
     values = [values_by_name(m)["left_joint"] for at, m in robot.commands if at >= begin]
-    assert values == sorted(values)  # it never began anew
+    assert values == sorted(values)  # the count was never reset
     assert robot.is_without_gap(begin) < 0.2
     assert set(robot.graph.node.parameters.names) == names
     wait_until(lambda: {**entities(robot.graph), "timers": 0} == {**held, "timers": 0}, 3.0,
                f"{entities(robot.graph)} to become {held}")  # fmt: skip
-    # And the next good one is taken.
+    # The next valid policy is accepted.
     write_policy(robot.folder)
     assert robot.reload().success
     robot.await_command((2.0, -4.0))
@@ -196,7 +196,7 @@ def test_a_latched_stop_stays_and_so_does_not_armed(robots: RobotMaker) -> None:
     robot.run()
     robot.peer.speeds = (-2.0, 8.0)
     robot.graph.await_decision("SAFE_STOP", "action not finite")
-    write_policy(robot.folder)  # which would find nothing wrong with that
+    write_policy(robot.folder)  # this policy would have no fault with these speeds
     assert robot.reload().success
     time.sleep(0.5)
     robot.graph.await_decision("SAFE_STOP", "action not finite")
@@ -292,21 +292,21 @@ def test_while_it_loads_the_node_answers(
     assert robot.peer.state() == "active"
     second = robot.reload()
     assert not second.success
-    assert "going on" in second.message
+    assert "in progress" in second.message
     assert not future.done()
     wait_until(future.done, 5.0)
     assert future.result().success
     assert time.monotonic() - begin > 1.5
-    # What was set meanwhile holds for the new policy, too.
+    # A value that was set during the load also applies to the new policy.
     assert robot.graph.node.configured.pipeline.settings.hold_recover_ns == 350_000_000
     assert {m.status[0].message for at, m in robot.graph.heartbeat() if at > begin} <= {"RUN"}
-    # Deactivated meanwhile: the attempt ends with the reason.
+    # Deactivate during the load: the attempt ends with the reason.
     future = client.call_async(Trigger.Request())
     time.sleep(0.2)
     assert robot.peer.change("deactivate")
     wait_until(future.done, 5.0)
     assert "deactivated" in future.result().message
-    # It sleeps on, and would be counted as another test's.
+    # The loading thread still sleeps, and the next test would count it.
     wait_until(lambda: entities(robot.graph)["threads"] == 0, 5.0, "the end of the loading")
 
 
@@ -330,7 +330,7 @@ def test_thirty_reloads_leave_nothing_behind(robots: RobotMaker) -> None:
     wait_until(lambda: entities(robot.graph)["timers"] == timers, 3.0)
     held = entities(robot.graph)
     gone = []
-    gc.disable()  # a swap must not wait for the collector: what was frozen it never looks at
+    gc.disable()  # a swap must not need the garbage collector, which ignores frozen objects
     try:
         for _ in range(30):
             made = robot.graph.node.configured
@@ -425,7 +425,7 @@ def test_what_fails_after_the_swap_is_a_warning(
     before, timers = robot.graph.node.configured, entities(robot.graph)["timers"]
     with monkeypatch.context() as patched:
         patched.setattr(configured, "publish_gains", broken)
-        patched.setattr(before.policy.model, "close", broken)  # when the old one is given back
+        patched.setattr(before.policy.model, "close", broken)  # when the old policy is released
         answer = robot.reload()
         assert answer.success, answer.message
         made = robot.graph.node.configured

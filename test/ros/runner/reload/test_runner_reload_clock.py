@@ -1,4 +1,4 @@
-"""Reloads where time is the simulator's, and where the new policy ticks at another rate."""
+"""Reloads with simulated time, and with a new policy of a different rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERIOD_NS = round(PERIOD_S * 1e9)
 
 
 class Simulated:
-    """A simulator that steps until it is paused, each step with joint states and /clock."""
+    """A simulator that steps until it is paused; each step publishes joint states and /clock."""
 
     def __init__(self, graph: Graph) -> None:
         from rosgraph_msgs.msg import Clock
@@ -79,8 +79,8 @@ def test_on_simulated_time(graphs: GraphMaker, tmp_path: Path, lockstep: bool) -
         assert answer.success, answer.message
         wait_until(lambda: simulator.left > 10.0, 5.0, "the second policy")
         steps = {b - a for a, b in pairwise(simulator.stamps())}
-        assert steps == {PERIOD_NS}  # every tick was answered, none twice
-        # Paused, nothing ticks: the reload says so, and takes nothing with it.
+        assert steps == {PERIOD_NS}  # every tick was answered once
+        # A paused loop does not tick: the reload reports that, and leaves nothing behind.
         simulator.steps.clear()
         time.sleep(0.3)
         write_policy(tmp_path / "policy")
@@ -89,7 +89,7 @@ def test_on_simulated_time(graphs: GraphMaker, tmp_path: Path, lockstep: bool) -
         assert "simulator paused" in answer.message or "no message yet" in answer.message
         simulator.steps.set()
         count = simulator.left
-        wait_until(lambda: simulator.left > count + 5, 5.0, "the second policy goes on")
+        wait_until(lambda: simulator.left > count + 5, 5.0, "the second policy continues")
         assert graph.peer.trigger("reload").success
         wait_until(lambda: simulator.left == 2.0, 5.0, "the third policy")
         assert graph.node.loop.running

@@ -1,4 +1,4 @@
-"""Efforts that fade continue to fade when another policy takes over: no jump up, none to zero."""
+"""Fading efforts continue to fade when another policy takes over: no jump up or to zero."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RAMP_S = 8.0
 
 @contextmanager
 def robot(graph: Graph) -> Iterator[None]:
-    """A robot that stands at 0 and says that it moves."""
+    """A robot that reports position 0 and a velocity."""
     from sensor_msgs.msg import JointState
 
     publisher = graph.peer.publisher(JointState, "joint_states")
@@ -87,6 +87,6 @@ def test_efforts_that_fade_go_on_fading_through_a_reload(
         fading = fading[max(n for n, value in enumerate(fading) if value == full) :]
         assert fading == sorted(fading, reverse=True)
         assert fading[-1] > 0.0, "a reload takes no longer than the ramp"
-        # A message that was lost shows as a multiple of one tick's part: never as all the way.
+        # A lost message shows as a multiple of one tick's step, never as the whole distance.
         step = full * PERIOD_S / RAMP_S
         assert max(a - b for a, b in pairwise(fading)) < 10 * step

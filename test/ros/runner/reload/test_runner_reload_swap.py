@@ -1,4 +1,4 @@
-"""The moment of the swap: made once and whole, or not at all."""
+"""The swap: done once and completely, or not at all."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_the_old_one_is_free_after_a_whole_tick_of_the_new_one() -> None:
     from policy_runner.ros.runner.reload import swap
 
     def call(function: Callable[[], None]) -> None:
-        loop.ticks = 8  # the tick that was going on when it was asked for
+        loop.ticks = 8  # the tick during which the swap was requested
         function()
 
     loop = loop_at(7, call)
     handover = Handover(loop)
     assert not handover.has_ticked()
     swap(handover, lambda: None, 1.0)
-    assert not handover.has_ticked()  # 8 is more than 7, but the new one's tick is not over
+    assert not handover.has_ticked()  # 8 > 7, but the new policy's tick is not over
     loop.ticks = 9
     assert handover.has_ticked()
 
