@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parent
 project = "policy_runner"
 author = "policy_runner maintainers"
+project_copyright = "policy_runner maintainers, Apache-2.0"
 version = release = str(ElementTree.parse(DOCS.parent / "package.xml").findtext("version"))
 
 extensions = ["myst_parser"]
