@@ -10,9 +10,10 @@ ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 DOCUMENTS = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("models/*/README.md")]
-    + [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
+    + [*DOCS.rglob("*.md")]
 )
-PAGES = [path for path in DOCUMENTS if path.is_relative_to(DOCS) and path.name != "index.md"]
+PARTS = ("tutorials", "guides", "reference", "explanation")
+PAGES = [path for path in DOCUMENTS if path.parent in [DOCS / part for part in PARTS]]
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})([^\n]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 _LINK = re.compile(r"(?<!\\)\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from draw_diagrams import HEIGHT, PICTURES, Drawing, pictures
+from draw_flow import HEIGHT, PICTURES, Drawing, pictures
 
 
 @pytest.mark.parametrize("name", pictures())
 def test_the_picture_is_the_drawing(name: str) -> None:
     text = (PICTURES / name).read_text("utf-8")
-    assert text == pictures()[name], "run `python tools/draw_diagrams.py`"
+    assert text == pictures()[name], "run `python tools/draw_flow.py`"
     assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
 

@@ -1,6 +1,6 @@
 """The diagrams overview.svg and order_of_operations.svg in docs/pictures, as plain SVG.
 
-`python tools/draw_diagrams.py` writes them; a test compares. No colour of the page is assumed:
+`python tools/draw_flow.py` writes them; a test compares. No colour of the page is assumed:
 boxes carry their own fill, lines and labels are readable on white and on black.
 """
 
