@@ -16,6 +16,7 @@ from policy_runner.ros.process.lifetime import (
     ignore_further_signals,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.transport import prefer_udp
 
 NODE_NAME = "policy_runner_guard"
 _LOOK_S = 0.02

@@ -22,6 +22,7 @@ from policy_runner.ros.process.lifetime import (
     ignore_further_signals,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.transport import prefer_udp
 
 NODE_NAME = "policy_runner"
 _END_WITHIN_S = 1.6

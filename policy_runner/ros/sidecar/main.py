@@ -14,6 +14,7 @@ from policy_runner.ros.process.lifetime import (
     ignore_further_signals,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.transport import prefer_udp
 
 NODE_NAME = "jetson_diagnostics"
 _END_S = 0.7  # the executor uses this timeout at most twice
