@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,13 @@ from policy_runner.package_files import share_path
 
 RUNNER, GUARD, SIDECAR = "policy_runner", "policy_runner_guard", "jetson_diagnostics"
 ROBOT = "simulated_robot"
+TIMEOUT_S = 60.0
+AWAITED = (
+    *(f"{RUNNER}: {part}" for part in ("loop", "inputs", "inference", "safety", "model", "status")),
+    f"{GUARD}: guard",
+    f"{SIDECAR}: policy",
+    f"{ROBOT}: balance",
+)
 # Every node of ROS has these; the page names them once.
 USUAL_TOPICS = ("/rosout", "/parameter_events")
 USUAL_TYPES = ("rcl_interfaces/", "lifecycle_msgs/", "type_description_interfaces/")
@@ -65,7 +73,7 @@ class Found(NamedTuple):
 
 
 def found() -> Found:
-    """Run the nodes for about two seconds."""
+    """Run the nodes for a few seconds, twice."""
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     endpoints: set[Endpoint] = set()
     statuses: dict[str, list[str]] = {}
@@ -75,7 +83,7 @@ def found() -> Found:
         _write(board, BOARD)
         for parameters in ({"publish_vectors": True}, {"dry_run": True, "use_sim_time": True}):
             with _graph({"policy": str(policy), **parameters}, board) as graph:
-                graph.run(1.6 if "dry_run" not in parameters else 0.3)
+                graph.run()
                 endpoints |= graph.endpoints()
                 for name, keys in graph.statuses.items():
                     statuses.setdefault(name, keys)
@@ -120,11 +128,12 @@ class _Graph:
         self.guard = Guard(**given({}))
         self.sidecar = JetsonDiagnostics(**given({"root": str(board), "period": 0.5}))
         simulated = bool(parameters.get("use_sim_time"))
-        robot = {"publish_clock": simulated, "duration": 1.0, "hold": False}
+        robot = {"publish_clock": simulated, "duration": 100.0, "hold": False}
         self.robot = SimulatedRobot(**given(robot))
         self.robot_thread = threading.Thread(target=self.robot.run)
         self.listener = rclpy.create_node("listener", context=context)
         self.statuses: dict[str, list[str]] = {}
+        self.heard: Counter[str] = Counter()
         for topic in ("/diagnostics", f"{RUNNER}/status"):
             self.listener.create_subscription(DiagnosticArray, topic, self._hear, 50)
         self.executor = SingleThreadedExecutor(context=context)
@@ -133,19 +142,26 @@ class _Graph:
 
     def _hear(self, message: Any) -> None:
         for status in message.status:
+            self.heard[status.name] += 1
             keys = [pair.key for pair in status.values]
             # The longest: a status that has not everything yet shows fewer keys.
             if len(keys) >= len(self.statuses.get(status.name, [])):
                 self.statuses[status.name] = keys
 
-    def run(self, seconds: float) -> None:
-        """Let everything run."""
+    def run(self) -> None:
+        """Let everything run until each status was heard twice.
+
+        Raises:
+            TimeoutError: A status was not heard in time.
+        """
         self.runner.trigger_configure()
         self.runner.trigger_activate()
         self.sidecar.start()
         self.robot_thread.start()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end = time.monotonic() + TIMEOUT_S
+        while missing := [name for name in AWAITED if self.heard[name] < 2]:
+            if time.monotonic() > end:
+                raise TimeoutError(f"not heard within {TIMEOUT_S:g} s: {', '.join(missing)}")
             self.executor.spin_once(timeout_sec=0.02)
             self.guard.look(time.monotonic_ns())
 
