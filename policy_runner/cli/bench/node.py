@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import refuse
 from policy_runner.package_files import share_path
 
@@ -116,22 +117,25 @@ def _graph(spec: Path, rate: float, seconds: float, priority: int, folder: Path)
 
 def _print_graph(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    heads = ("rate [Hz]", "p50", "p99", "p99.9", "max", "missed", "age p99.9", "step", "cpu")
-    title = r"node in a graph: |period - nominal|, input age, step p50 \[us]"
-    table = Table(*heads, title=title)
+    errors_of = ("p50", "p99", "p99.9", "max")
+    heads = ("rate [Hz]", *(f"error {key} [us]" for key in errors_of), "missed deadlines",
+             "input age p99.9 [us]", "step p50 [us]", "CPU [%]")  # fmt: skip
+    title = "node in a graph; error: |period - nominal|"
+    table = Table(*(escape(head) for head in heads), title=title)
     for row in rows:
         errors = row["period_error_us"]
         table.add_row(
             f"{row['rate_hz']:g}",
-            *(f"{errors[key]:.0f}" for key in ("p50", "p99", "p99.9", "max")),
+            *(f"{errors[key]:.0f}" for key in errors_of),
             str(row["missed"]),
             f"{row['input_age_p99.9_us']:.0f}",
             f"{row['parts_us']['step'][0]:.0f}",
-            f"{100 * row['cpu_share']:.0f} %",
+            f"{100 * row['cpu_share']:.0f}",
         )
-    console = Console()
+    console = Console(width=table_width())
     console.print(table)
     priorities = sorted({row["priority"] for row in rows})
     console.print(f"priority: {', '.join(priorities)}")
