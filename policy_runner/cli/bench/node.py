@@ -19,6 +19,7 @@ import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.style import drawing, log_durations
 from policy_runner.core.errors import refuse
 from policy_runner.package_files import share_path
 
@@ -143,19 +144,15 @@ def _print_graph(rows: list[dict[str, Any]]) -> None:
 
 def draw_tails(errors_us: Mapping[str, np.ndarray], title: str, path: Path) -> None:
     """How many ticks erred by more than so much, per label: the tail is what shakes a robot."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    pyplot = drawing()
+    figure, axes = pyplot.subplots(figsize=(8.0, 4.5), layout="constrained")
     for label, errors in errors_us.items():
         ordered = np.sort(errors)
         share = 1.0 - np.arange(ordered.size) / ordered.size
-        axes.loglog(np.maximum(ordered, 0.1), share, label=label)
-    axes.set(
-        xlabel="|period − nominal| [µs]", ylabel="share of ticks that err by more", title=title
-    )
-    axes.grid(True, which="both", alpha=0.3)
+        axes.semilogy(np.maximum(ordered, 0.1), share, label=label)
+    log_durations(axes, "x")
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100.0 * share:g} %")
+    axes.set(xlabel="|period − nominal|", ylabel="share of ticks that err by more", title=title)
     axes.legend()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
