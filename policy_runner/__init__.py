@@ -1,6 +1,6 @@
-"""Runs a trained policy on a ROS 2 robot: exact, punctual, safe and visible.
+"""Run a trained policy on a ROS 2 robot: exact, punctual, safe and observable.
 
-The front door, for use without ROS; what it offers is imported when it is asked for:
+This module is the public API for use without ROS. Each name is imported at its first use:
 
     from policy_runner import load_policy
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from policy_runner.core.spec import PolicySpec, read_spec
     from policy_runner.robot.load import LoadedPolicy, load_policy
 
-# Lazily, since `policy-runner --help` and the launch file need neither numpy nor a runtime.
+# Import lazily: `policy-runner --help` and the launch file need neither numpy nor a runtime.
 _MODULES = {
     "LoadedPolicy": "policy_runner.robot.load",
     "PolicySpec": "policy_runner.core.spec",

@@ -1,8 +1,11 @@
-"""Where the files that are not Python lie: models, configurations, launch files.
+"""Find the shared files that are not Python: models, configurations, launch files.
 
-They belong to the code that runs, so its own tree is asked first: the source tree (an editable
-install copies no data files), then the prefix that this module was installed into (colcon,
-merged or isolated, and pip), then the ROS overlays, then the interpreter's own prefix.
+The files must match the running code, so the search starts in the code's own tree. The order:
+
+1. the source tree, because an editable install copies no data files;
+2. the prefix that this module was installed into (colcon, merged or isolated, and pip);
+3. the ROS overlays;
+4. the interpreter's own prefix.
 """
 
 from __future__ import annotations
@@ -18,7 +21,12 @@ PACKAGE = "policy_runner"
 def share_path(*parts: str) -> Path:
     """Absolute path of one shared file or folder, such as `share_path("models", "balancer")`.
 
-    Raises FileNotFoundError, in one sentence, when no installation is found or it lacks the file.
+    Args:
+        parts: folder and file names below the share folder.
+
+    Raises:
+        FileNotFoundError: no installation is found, or it lacks the file. The message is one
+            sentence.
     """
     folders = list(_candidates())
     root = next((folder for folder in folders if (folder / "package.xml").is_file()), None)

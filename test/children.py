@@ -1,4 +1,4 @@
-"""Child processes of a test: started in their own session, ended for certain, quoted on failure."""
+"""Child processes of a test: each has its own session, always ends, and is quoted on failure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ QUOTED_CHARACTERS = 4000
 def wait_until(
     predicate: Callable[[], T], timeout_s: float = 10.0, what: str = "", every_s: float = 0.02
 ) -> T:
-    """Ask `predicate` until it is true and return what it returned; AssertionError after the time.
+    """Call `predicate` until its result is true and return it; AssertionError after the timeout.
 
-    Discovery between two processes takes up to 2.75 s: give it the 10 s of the default.
+    Discovery between two processes takes up to 2.75 s, so use the default of 10 s for it.
     """
     end = time.monotonic() + timeout_s
     while True:
@@ -37,13 +37,13 @@ def wait_until(
 
 
 class Child:
-    """One child process, with its output in files, so that no pipe can fill up and stop it."""
+    """One child process. Its output goes to files, because a full pipe would block it."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], folder: Path, number: int):
         self.argv = [str(word) for word in argv]
         self._out, self._err = (folder / f"child{number}.{end}" for end in ("stdout", "stderr"))
-        # A handler other than "ignore" is reset by exec: the child then gets the default SIGINT,
-        # also where the caller runs in the background and ignores it.
+        # `exec` resets every handler except "ignore". So with a handler, the child gets the default
+        # SIGINT, even if the caller runs in the background and ignores it.
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGHUP, signal.SIGQUIT):  # as under nohup
@@ -63,26 +63,26 @@ class Child:
 
     @property
     def stdout(self) -> str:
-        """What the child has printed so far."""
+        """The child's standard output so far."""
         return self._out.read_text("utf-8", "replace")
 
     @property
     def stderr(self) -> str:
-        """What the child has written to its standard error so far."""
+        """The child's standard error so far."""
         return self._err.read_text("utf-8", "replace")
 
     def poll(self) -> int | None:
-        """Exit code, or None while it runs; negative: the signal that ended it."""
+        """Exit code, or None while it runs. Negative: minus the signal that ended it."""
         return self._popen.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Send one signal to the child itself (not to its group); nothing if it has ended."""
+        """Send a signal to the child itself, not to its group. Do nothing if it has ended."""
         if self.poll() is None:
             leftovers.note_segments(self.pid)
             self._popen.send_signal(number)
 
     def wait(self, timeout_s: float = 10.0) -> int:
-        """Exit code once it has ended; AssertionError with its stderr if it does not."""
+        """Wait for its end and return the exit code; AssertionError with its stderr otherwise."""
         try:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -91,7 +91,7 @@ class Child:
             ) from None
 
     def stop(self, patience_s: float = 5.0) -> int:
-        """End it: SIGINT, then SIGTERM, then SIGKILL, each after `patience_s`; the exit code."""
+        """End it with SIGINT, then SIGTERM, then SIGKILL, `patience_s` apart; return exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self.send(number)
             try:
@@ -108,7 +108,7 @@ class Child:
         return code
 
     def quote(self) -> str:
-        """Command, state and the end of both outputs, for a report."""
+        """Text with command, state and the end of both outputs, for a report."""
         state = "running" if self.poll() is None else f"exit code {self.poll()}"
         parts = [f"{' '.join(self.argv)} (pid {self.pid}, {state})"]
         for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
@@ -118,14 +118,14 @@ class Child:
 
 
 class Nursery:
-    """Starts the children of one test and ends them all with it."""
+    """Starts the children of one test, and ends all of them at the end of the test."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.children: list[Child] = []
 
     def __call__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Child:
-        """Start `argv` (a leading "python" is this interpreter) with `env` on top of our own."""
+        """Start `argv` with our environment and `env`; a leading "python" is this interpreter."""
         words = [sys.executable, *argv[1:]] if argv[0] == "python" else list(argv)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         full = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(env or {})}
@@ -134,7 +134,7 @@ class Nursery:
         return child
 
     def close(self) -> None:
-        """End every child, the last one first; AssertionError if one had to be killed."""
+        """End every child, the newest first; AssertionError if it had to kill one."""
         stubborn = []
         for child in reversed(self.children):
             if child.poll() is None and child.stop() == -signal.SIGKILL:

@@ -1,7 +1,7 @@
-"""What every test may use, and what a session must keep: its own domain, nothing left behind.
+"""Fixtures for every test, and rules of a session: its own ROS domain, no leftovers.
 
 With workers (pytest-xdist, `make test`) each worker is a process that imports this file and runs
-some of the tests, in a domain of its own. At its end it tells the session what it has found.
+some of the tests, in its own domain. At its end it reports its findings to the session.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ import children
 import leftovers
 import pytest
 
-MINIMUM_TESTS = 2000  # a whole run that collects fewer has lost some: raise it as tests are added
-# Whole processes on a graph, on a machine whose host may take its cores for a while: what fails
-# there runs again, is counted as a rerun, and is quoted. A wrong outcome fails three times.
+MINIMUM_TESTS = 2000  # a full run with fewer tests has lost some; raise it when tests are added
+# These tests run whole processes on a ROS graph, and the host may take the machine's cores for a
+# while. A failed test runs again, is counted as a rerun, and is quoted. A real error fails 3 times.
 RERUN = ("system", "faults", "ros")  # folders of test/
 TESTS = Path(__file__).resolve().parent
-SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer one says so with its own mark
-# The domain that the caller of the session wants, for its workers: they inherit a ROS_DOMAIN_ID.
+SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer test sets its own mark
+# The domain that the caller of the session requests. Workers read it here, because they inherit a
+# ROS_DOMAIN_ID from the session.
 WANTED = "POLICY_RUNNER_TEST_DOMAIN"
 MOST_WORKERS = 8
-# Several busy processes each, in real time or as fast as it goes: one worker runs all of these.
+# Each starts several busy processes, in real time or at full speed: one worker runs all of them.
 BUSY = {"test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py"}
-FOUND = "policy_runner"  # key of what a worker tells the session at its end
+FOUND = "policy_runner"  # key of the findings that a worker reports to the session at its end
 
 
 def _claim_domain() -> tuple[int, IO[str] | None]:
-    """A domain that no other session or worker here uses (1 to 101), and what holds it.
+    """A domain that no other session or worker on this machine uses (1 to 101), and its lock file.
 
-    ROS_DOMAIN_ID names another one; the workers then take it and the next ones.
+    If ROS_DOMAIN_ID is set, the session uses that domain, and the workers use it and the next ones.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker:
@@ -60,8 +61,8 @@ def _claim_domain() -> tuple[int, IO[str] | None]:
     )
 
 
-# Before any test imports rclpy, and for all children: own domain, this machine only, and fields
-# of messages checked, since rclpy otherwise sends a wrong scalar as 0.
+# Set before any test imports rclpy, also for all children: own domain, only this machine, and
+# checked message fields, because otherwise rclpy sends a wrong scalar as 0.
 DOMAIN, _domain_lock = _claim_domain()
 _log_folder = tempfile.TemporaryDirectory(prefix="policy_runner-log-")
 os.environ.update(
@@ -70,7 +71,7 @@ os.environ.update(
     ROS_PYTHON_CHECK_FIELDS="1",
     ROS_LOG_DIR=_log_folder.name,
 )
-os.environ.setdefault("PYTEST_TIMEOUT", SECONDS_PER_TEST)  # read by pytest-timeout, if it is there
+os.environ.setdefault("PYTEST_TIMEOUT", SECONDS_PER_TEST)  # for pytest-timeout, if it is installed
 leftovers.mark_session()
 _segments_before = leftovers.all_files()
 _NURSERY: pytest.StashKey[children.Nursery] = pytest.StashKey()
@@ -86,7 +87,7 @@ def ros_domain() -> int:
 
 @pytest.fixture
 def spawn(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[children.Nursery]:
-    """`spawn(argv, env={})` starts a child process, which ends with the test (children.Child)."""
+    """`spawn(argv, env={})` starts a child process that ends with the test (`children.Child`)."""
     nursery = children.Nursery(tmp_path)
     request.node.stash[_NURSERY] = nursery
     yield nursery
@@ -95,7 +96,7 @@ def spawn(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[children.N
 
 @pytest.fixture
 def wait_until() -> Callable[..., Any]:
-    """`wait_until(predicate, timeout_s=10, what="…")` (children.wait_until)."""
+    """`wait_until(predicate, timeout_s=10, what="…")`, see `children.wait_until`."""
     return children.wait_until
 
 
@@ -118,7 +119,7 @@ def pytest_runtest_teardown() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     global _collected
     _collected = len(items)
-    if _is_worker(config):  # the long files first, so that the workers end at the same time
+    if _is_worker(config):  # long files first, so that the workers end at about the same time
         items.sort(key=_place)
     if not config.pluginmanager.hasplugin("rerunfailures"):
         return
@@ -129,14 +130,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Workers for `-n auto`: none for a few tests, which are done before a worker has started."""
+    """Workers for `-n auto`: none for few tests, which end before a worker has started."""
     few = _is_narrowed(config) or not all(Path(arg).is_dir() for arg in config.args)
     return 0 if few else min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """`--dist loadfile`, which keeps the tests of a file together, and those of BUSY."""
+    """Use `--dist loadfile`, which keeps the tests of a file together, and of all BUSY files."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -151,7 +152,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker has ended: take over what it has found."""
+    """Take over the findings of a worker that has ended."""
     global _collected
     if error:
         _remarks.append(f"worker {node.gateway.id} ended early: {error}")
@@ -160,16 +161,16 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     _collected = max(_collected, found.get("collected", 0))
 
 
-@pytest.hookimpl(trylast=True)  # after the plugin of the workers, which ends them
+@pytest.hookimpl(trylast=True)  # after the plugin that ends the workers
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
-    deadline = time.monotonic() + 2.0  # what a test has just ended may need a moment to go
+    deadline = time.monotonic() + 2.0  # a process that a test has just ended may need a moment
     while leftovers.our_processes() and time.monotonic() < deadline:
         time.sleep(0.05)
     left = [f"process {pid}: {line}" for pid, line in leftovers.our_processes().items()]
     left += [str(leftovers.SHM / one) for one in leftovers.left_segments(DOMAIN, _segments_before)]
-    # A worker may have said the same.
+    # A worker may have reported the same.
     _remarks.extend(line for one in left if (line := f"left behind: {one}") not in _remarks)
     if _is_worker(session.config):
         found = {"remarks": _remarks, "collected": _collected}
@@ -199,18 +200,18 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def _place(item: pytest.Item) -> int:
-    """Which of RERUN a test lies below, at any depth; their number if it is none."""
+    """Index of the RERUN folder above a test, at any depth; `len(RERUN)` if there is none."""
     folders = item.path.relative_to(TESTS).parts[:-1] if item.path.is_relative_to(TESTS) else ()
     return min((RERUN.index(name) for name in folders if name in RERUN), default=len(RERUN))
 
 
 def _is_narrowed(config: pytest.Config) -> bool:
-    """Whether some tests were chosen: -k, -m, --last-failed."""
+    """Whether the caller selected some tests: -k, -m, --last-failed."""
     option = config.option
     return bool(option.keyword or option.markexpr or getattr(option, "lf", False))
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """Whether all tests were asked for: no path, and none chosen."""
+    """Whether the caller requested all tests: no path and no selection."""
     whole = {str(path) for path in config.getini("testpaths")}
     return not _is_narrowed(config) and {arg.rstrip("/") for arg in config.args} == whole

@@ -1,9 +1,9 @@
-"""What a test session must not leave behind: processes, and shared memory of the middleware.
+"""Find leftovers of a test session: processes, and shared memory of the middleware.
 
-Processes are known by a mark in their environment, which grandchildren inherit; a worker of a
-session has a mark of its own, which begins with the session's. A segment in
-/dev/shm is ours when one of our processes was seen to map it, or when it is a port of our
-domain; another program's segments on the same machine are none of our business.
+Our processes have a mark in their environment, which grandchildren inherit. A worker of a session
+has its own mark, which begins with the session's mark. A segment in /dev/shm is ours if one of our
+processes was seen to map it, or if it is a port of our domain. Segments of other programs on the
+same machine are ignored.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ _killed: set[int] = set()
 
 
 def mark_session() -> None:
-    """Give all processes that are started from now on the mark of this session, or this worker."""
+    """Mark all processes that are started from now on, for this session or this worker."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     os.environ[MARK] = f"{os.environ[MARK]}.{worker}" if worker else uuid.uuid4().hex
 
 
 def our_processes() -> dict[int, str]:
-    """Pid and command line of every living process with our mark, ourselves excepted.
+    """Pid and command line of every living process with our mark, except this one.
 
-    A worker has started its own only; the session's include its workers and all of theirs.
+    For a worker these are only its own processes. For the session they include its workers and the
+    workers' processes.
     """
     mark = f"{MARK}={os.environ[MARK]}".encode()
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
-        with contextlib.suppress(OSError):  # it ended meanwhile, or it is somebody else's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             values = (folder / "environ").read_bytes().split(b"\0")
             ours = any(value == mark or value.startswith(mark + b".") for value in values)
             if pid != os.getpid() and ours:
@@ -55,21 +56,22 @@ def segments(pid: int | str) -> set[str]:
 
 
 def note_segments(pid: int) -> None:
-    """Remember what a process of ours maps now, since nobody can tell once it has ended."""
+    """Remember the segments that our process maps now; after its end they are not known."""
     for name in segments(pid):
         _seen.setdefault(name, set()).add(pid)
 
 
 def note_all_segments() -> None:
-    """Remember what this process and all its descendants map now."""
+    """Remember the segments that this process and all its descendants map now."""
     for pid in (os.getpid(), *our_processes()):
         note_segments(pid)
 
 
 def remove_segments_of(pid: int) -> None:
-    """Remove what a killed process mapped, as far as no living process maps it.
+    """Remove the segments of a killed process, if no living process maps them.
 
-    What a peer still maps, to send to the dead, is tried again when the session ends.
+    A peer may still map a segment, to send to the killed process. Such a segment is tried again
+    when the session ends.
     """
     _killed.add(pid)
     alive = _mapped_by_the_living()
@@ -85,7 +87,7 @@ def left_segments(domain: int, before: set[str]) -> list[str]:
         remove_segments_of(pid)
     first = 7400 + PORTS_PER_DOMAIN * domain
     ports = {f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)}
-    # Ports below 7400 are shared by all domains: a killed stranger leaves them in our name.
+    # All domains share the ports below 7400, so a killed foreign program may have left one of them.
     ours = {name for name in _seen if not name.startswith("fastrtps_port")}
     names = (ours | ports) - _mapped_by_the_living()
     return sorted(path.name for name in names for path in _files(name) if path.name not in before)

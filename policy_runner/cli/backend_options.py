@@ -1,4 +1,4 @@
-"""What runs the model, as a command is told: a parameters file, and `--set NAME=VALUE` over it."""
+"""Options that choose the inference backend: a parameter file, and `--set NAME=VALUE` over it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from policy_runner.robot.values import parameter_values
 
 
 def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """--params with --name and --namespace, --set."""
+    """Add --params with --name and --namespace, and --set."""
     add_params(parser)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="sets",
-                        help="a parameter of what runs the model, over the file's; again for more:"
+                        help="a backend parameter, over the file's value; may be repeated:"
                         " --set precision=fp16 --set engines.folder=/data/engines")  # fmt: skip
 
 
 def choice_from(arguments: argparse.Namespace, spec_file: SpecFile | None) -> BackendChoice:
-    """The choice that the node would make with these parameters.
+    """Return the backend choice of a node with these parameters.
 
     Raises:
-        Refusal: every parameter that is wrong.
+        Refusal: names every invalid parameter.
     """
     problems: list[Problem | str] = []
     spec = spec_file.spec if spec_file is not None else None
@@ -51,9 +51,7 @@ def _set_values(
         name, equals, text = given.partition("=")
         if not equals or name not in rows:
             hint = did_you_mean(name, rows)
-            problems.append(
-                Problem("", "--set", "NAME=VALUE of a row of what runs the model", given, hint)
-            )
+            problems.append(Problem("", "--set", "NAME=VALUE of a backend parameter", given, hint))
             continue
         row = rows[name]
         value: Any = text if row.kind == "str" else yaml.safe_load(text)

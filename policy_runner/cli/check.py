@@ -1,4 +1,4 @@
-"""`policy-runner check`: would the node take this policy? Every reason why not, at once."""
+"""`policy-runner check`: reports every reason why the node would refuse a policy, at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_runner.robot.values import sections_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """SPEC, --params, --live and what goes with it."""
+    """Add SPEC, --params, --live and its options."""
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
     add_params(parser, "the node's parameters, too")
     parser.add_argument("--live", action="store_true", help="compare with the running ROS graph")
@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when nothing is wrong; suspicious numbers are said, and are no reason to refuse."""
+    """Check the policy; return 0 if there is no problem.
+
+    Suspicious numbers are printed as warnings; they are no reason to refuse.
+    """
     if arguments.topic and not arguments.live:
         raise refuse("", "--topic", "--live with it", "no --live")
     node = node_of(arguments)
@@ -40,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_policy(arguments.spec, arguments.params, further=further, node=node)
     if arguments.params is not None and not ros:
         loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
-    model = loaded.spec_file.beside(loaded.spec_file.spec.model.file, "model.file")
+    model = loaded.spec_file.next_to(loaded.spec_file.spec.model.file, "model.file")
     facts = read_model_facts(model, loaded.spec_file.path)
     warnings = [*loaded.warnings, *suspicions(loaded.spec_file, facts)]
     said = [f"{len(loaded.pipeline.elements)} commands", f"{_observed(loaded)} observed numbers"]
@@ -58,17 +61,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _ros_problems(with_commands: bool, loaded: LoadedPolicy) -> list[Problem | str]:
-    """What only the message types tell; of the command where there are parameters for it."""
+    """Return the problems that need the message types; commands are checked with --params only."""
     from policy_runner.ros.inputs.checked_reader import input_problems
     from policy_runner.ros.outputs.command_format import command_problems
 
-    # The command first: efforts from positions ask the inputs for more.
+    # Commands first: efforts from positions (`command.effort_from_pd`) read more input fields.
     problems = command_problems(loaded) if with_commands else []
     return [*problems, *input_problems(loaded)]
 
 
 def _sections(path: Path, node: str) -> str:
-    """Which sections of the parameter file the node takes, in one line."""
+    """Return one line about the sections of the parameter file that the node reads."""
     fitting, others = sections_of(path, node, [])
     names = ", ".join(section.name for section in fitting) or "none"
     rest = ", ".join(section.name for section in others)

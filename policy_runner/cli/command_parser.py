@@ -1,9 +1,11 @@
-"""An argument parser whose commands import their module only when they are called."""
+"""An argument parser that imports a command's module only when the command is called."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,20 +14,29 @@ from policy_runner.core.errors import did_you_mean
 
 FOLDER = "policy_runner.cli"
 Run = Callable[[argparse.Namespace], int]
+_NO_WRAPPING = 10_000  # columns; rich makes a table as wide as what is in it
 
 
 def add_params(parser: argparse.ArgumentParser, text: str = "the node's parameters") -> None:
-    """--params, and which node its sections have to fit: --name, --namespace."""
+    """Add --params, and --name and --namespace, which select the sections of its file."""
     parser.add_argument("--params", type=Path, metavar="FILE", help=text)
     parser.add_argument("--name", default="policy_runner",
-                        help="of the node that FILE is for; default policy_runner")  # fmt: skip
+                        help="name of the node in FILE; default policy_runner")  # fmt: skip
     parser.add_argument("--namespace", default="", help="of that node; default none")
 
 
 def node_of(arguments: argparse.Namespace) -> str:
-    """The fully qualified name of the node that --name and --namespace say."""
+    """Return the fully qualified node name from --name and --namespace."""
     parts = [part for part in str(arguments.namespace).split("/") if part]
     return "/".join(["", *parts, str(arguments.name)])
+
+
+def table_width() -> int | None:
+    """Columns for rich's Console: None in a terminal, whose width it finds; else no wrapping.
+
+    Without a terminal rich would wrap at 80 columns, and `grep` would find half of a line.
+    """
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _NO_WRAPPING
 
 
 class CommandParser(argparse.ArgumentParser):

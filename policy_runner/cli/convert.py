@@ -1,4 +1,4 @@
-"""`policy-runner convert`: a trainer's files as files that a robot may read."""
+"""`policy-runner convert`: converts a trainer's files into files that are safe to read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ def add_arguments(parser: CommandParser) -> None:
         "stats", "turn an SB3 VecNormalize pickle into .npz", run=convert_stats
     )
     stats.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
-    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz")
+    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
+                       help="new file for the statistics")  # fmt: skip
 
 
 def convert_stats(arguments: argparse.Namespace) -> int:
     """Write the statistics, and print the keys that go into the policy spec.
 
     Raises:
-        Refusal: the pickle is not one of VecNormalize, or its numbers are wrong.
+        Refusal: the pickle does not contain a VecNormalize, or its numbers are wrong.
     """
     if not arguments.pickle.is_file():
         raise refuse(str(arguments.pickle), "", "a VecNormalize pickle", "no such file")

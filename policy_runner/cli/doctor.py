@@ -1,4 +1,4 @@
-"""`policy-runner doctor`: what this machine has for running policies, and what would help."""
+"""`policy-runner doctor`: reports what this machine has and lacks for running policies."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from policy_runner import __version__
 from policy_runner.backends import doctor as findings
 from policy_runner.backends.cuda.driver import Driver, read_driver
 from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
+from policy_runner.cli.command_parser import table_width
 from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
 from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host_files import HostFiles
 
-PAGE = "docs/install_jetson.md"
+PAGE = "docs/guides/install_jetson.md"
 STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `doctor`."""
+    """Add the options of `doctor`."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--root", default="/", help="where /proc, /sys and /etc are read from (a saved board)"
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, print; 1 when something is wrong that no policy can run well with."""
+    """Examine the machine and print; return 1 for a fault with which no policy can run well."""
     found = examine(HostFiles(options.root), read_driver())
     if options.json:
         sys.stdout.write(json.dumps([asdict(one) for one in found], indent=2) + "\n")
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(files: HostFiles, driver: Driver) -> list[Finding]:
-    """Everything, in the order in which one thing needs the one before."""
+    """Return all findings, ordered so that each depends only on earlier ones."""
     jetson = read_jetson(files, read_identity(files))
     gpu = bool(driver.gpus) or bool(jetson.family)
     wheel, tensorrt = gpu_packages(jetson)
@@ -59,7 +60,7 @@ def examine(files: HostFiles, driver: Driver) -> list[Finding]:
 
 
 def gpu_packages(jetson: Jetson) -> tuple[str, str]:
-    """How to get onnxruntime-gpu and TensorRT's Python package on this board."""
+    """Return how to install onnxruntime-gpu and TensorRT's Python package on this board."""
     major = jetson.jetpack.split(".")[0]
     apt = f"sudo apt install python3-libnvinfer; a venv needs --system-site-packages ({PAGE})"
     if major == "6":
@@ -124,4 +125,4 @@ def _print(found: list[Finding]) -> None:
         style = STYLES[one.level]
         mark = {OK: "✓", MISSING: "–", PROBLEM: "✗"}[one.level]
         table.add_row(Text(f"{mark} {one.what}", style=style), Text(one.text), Text(one.help))
-    Console().print(table)
+    Console(width=table_width()).print(table)

@@ -1,4 +1,4 @@
-"""`policy-runner engine`: build TensorRT engines on this machine, list and remove them."""
+"""`policy-runner engine`: builds, lists and removes TensorRT engines on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.private_folder import default_folder
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry
 from policy_runner.cli.backend_options import add_choice_options, choice_from
-from policy_runner.cli.command_parser import CommandParser
+from policy_runner.cli.command_parser import CommandParser, table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
 
@@ -32,12 +32,12 @@ def add_arguments(parser: CommandParser) -> None:
     build = parser.add_command("build", "build a policy's engine, and keep it", run=_build)
     build.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
     add_choice_options(build)
-    build.add_argument("--anew", action="store_true", help="build although there is an engine")
-    shown = parser.add_command("list", "every engine, the one used last first", run=_list)
+    build.add_argument("--rebuild", action="store_true", help="build even if an engine exists")
+    shown = parser.add_command("list", "every engine, most recently used first", run=_list)
     shown.add_argument("--json", action="store_true", help="as JSON")
     remove = parser.add_command("remove", "remove engines", run=_remove)
     remove.add_argument("--unused-for", type=float, default=0.0, metavar="DAYS",
-                        help="only what was not used for so long; default: all")  # fmt: skip
+                        help="only engines not used for this long; default: all")  # fmt: skip
     for one in (shown, remove):
         one.add_argument("--folder", type=Path, help="the node's engines.folder")
 
@@ -49,7 +49,7 @@ def _build(arguments: argparse.Namespace) -> int:
     choice.check()
     console = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     begun = time.time()
-    result = build_in_child(choice, spec_file.path, console, arguments.anew)
+    result = build_in_child(choice, spec_file.path, console, arguments.rebuild)
     facts = result["facts"]
     found = facts.get("check") or {}
     there = float(facts.get("built", begun)) < begun
@@ -65,19 +65,28 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def size_text(size: int) -> str:
-    """A file's size [B] as a person reads it."""
+    """Format a file's size [B] for people."""
     return f"{size / 1e3:.0f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def build_in_child(
-    choice: BackendChoice, spec_path: Path, console: Console, anew: bool = False
+    choice: BackendChoice, spec_path: Path, console: Console, rebuild: bool = False
 ) -> dict[str, Any]:
-    """Build, with progress on the console; the path, size and facts of the engine.
+    """Build the engine in a child process, with progress on the console.
+
+    Args:
+        choice: the backend and its options.
+        spec_path: the policy.yaml, or its folder.
+        console: gets the progress.
+        rebuild: build even if an engine exists.
+
+    Returns:
+        The path, size and facts of the engine.
 
     Raises:
-        Refusal: why there is none.
+        Refusal: the build failed or was ended by Ctrl-C.
     """
-    build = EngineBuild(choice, spec_path, lambda line: console.log(line, markup=False), anew)
+    build = EngineBuild(choice, spec_path, lambda line: console.log(line, markup=False), rebuild)
     try:
         _watch(build, console)
     except KeyboardInterrupt:
@@ -128,7 +137,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _cache(arguments: argparse.Namespace) -> EngineCache | None:
-    """The engine cache; None where its folder does not exist, since opening would make it."""
+    """Open the engine cache; None if its folder does not exist, since opening would create it."""
     folder = _folder(arguments)
     if not folder.expanduser().exists():
         return None
@@ -165,7 +174,7 @@ def _print(entries: list[Entry], folder: Path) -> None:
             "?" if largest is None else f"{largest:.2g}",
             f"{(now - entry.used) / _DAY_S:.0f} days ago",
         )
-    console = Console()
+    console = Console(width=table_width())
     console.print(table)
     total = sum(entry.size for entry in entries)
     console.print(f"{len(entries)} engines, {size_text(total)} in {folder}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`policy-runner import`: somebody else's files, as a policy spec to read and correct."""
+"""`policy-runner import`: converts a trainer's files into a policy spec to read and correct."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import refuse
-from policy_runner.core.files.bounded import beside
+from policy_runner.core.files.bounded import next_to
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.detect import FORMATS, find_reader, model_in
 from policy_runner.formats.draft import Draft, remarks, spec_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """SOURCE, --model, -o, --name."""
-    parser.epilog = f"SOURCE: {FORMATS}; or a folder that holds one. See docs/importing.md."
-    parser.add_argument("source", type=Path, metavar="SOURCE")
+    """Add SOURCE, --model, -o and --name."""
+    parser.epilog = (
+        f"SOURCE: {FORMATS}; or a folder that contains one. See docs/guides/importing.md."
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE",
+                        help="what the trainer wrote: a file or a folder")  # fmt: skip
     parser.add_argument("--model", type=Path, metavar="FILE", help="the .onnx model")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="new folder for policy.yaml, model and statistics")  # fmt: skip
-    parser.add_argument("--name", help="of the policy; default: from the source")
-    parser.add_argument("--force", action="store_true", help="write over an existing policy.yaml")
+    parser.add_argument("--name", help="name of the policy; default: from the source")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing policy.yaml")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the draft; 0 also when there are TODOs, which `check` refuses."""
+    """Write the draft; return 0 even if it contains TODOs, which `check` refuses."""
     spec_path = arguments.output / "policy.yaml"
     if spec_path.exists() and not arguments.force:
         raise refuse(str(spec_path), "", "no policy.yaml yet", "one", "remove it, or use --force")
@@ -47,10 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
-    """`policy.yaml`, the model with its data files, and the statistics that the draft names."""
+    """Write `policy.yaml`, the model with its data files, and the draft's statistics files."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in (model.path, *model.data_files, *_statistics(draft)):
-        # Data files keep their place relative to the model, which names them so.
+        # Data files keep their place relative to the model: the model names them by this path.
         inside = path.is_relative_to(model.path.parent)
         target = folder / (path.relative_to(model.path.parent) if inside else path.name)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +81,7 @@ def _statistics(draft: Draft) -> list[Path]:
     names -= draft.files.keys()
     folder = draft.sources[0].parent
     for name in sorted(names):
-        beside(draft.sources[0], name, "the statistics file")  # refuses one outside
+        next_to(draft.sources[0], name, "the statistics file")  # refuses a file outside the folder
     missing = [name for name in sorted(names) if not (folder / name).is_file()]
     if missing:
         raise refuse(str(folder), "", f"the statistics file {missing[0]}", "no such file")
@@ -86,7 +89,7 @@ def _statistics(draft: Draft) -> list[Path]:
 
 
 def report(draft: Draft, spec_path: Path) -> None:
-    """What was read, and what is left to do."""
+    """Print what was imported, and the TODOs that are left."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"[bold]{escape(str(spec_path))}[/] from {escape(draft.dialect)}")
     unknown = draft.unknown

@@ -1,4 +1,4 @@
-"""The command `policy-runner`: its commands in groups, each imported only when it is called."""
+"""The command line `policy-runner`: groups of commands, each imported only when it is called."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        Its exit status; 1 for a refusal. A wrong command line exits with status 2.
+        The command's exit status; 1 for a refusal. A wrong command line exits with status 2.
     """
     words, sentence = with_new_names(sys.argv[1:] if argv is None else argv)
     if sentence:
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> CommandParser:
-    """The parser of the whole command line. It imports no command."""
+    """Create the parser of the whole command line; import no command."""
     parser = CommandParser(
         prog="policy-runner",
         usage="policy-runner COMMAND ...",
@@ -81,7 +81,7 @@ def make_parser() -> CommandParser:
 
 
 def _description() -> str:
-    """What the command is for, and its commands by group."""
+    """Return the description of the command line, with its commands by group."""
     width = max(len(name) for commands in GROUPS.values() for name, _, _ in commands)
     lines = ["Run a trained policy on a ROS 2 robot."]
     for group, commands in GROUPS.items():

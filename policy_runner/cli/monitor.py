@@ -1,4 +1,4 @@
-"""One screen of `/diagnostics`: the sentence first, then every status by node."""
+"""`policy-runner monitor`: one screen of `/diagnostics`, every status by node."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from policy_runner.ros.process.lifetime import EndRequest, end_on_signal
 if TYPE_CHECKING:
     from policy_runner.ros.diagnostics.listener import DiagnosticsListener, Row
 _LEVELS = (("OK", "green"), ("WARN", "yellow"), ("ERROR", "red"), ("STALE", "magenta"))
-# A publisher of one message a second that is not heard for this long is shown as silent.
+# A status without a message for this long is shown as silent; publishers send one each second.
 _SILENT_NS = 5_000_000_000
 
 
 def chosen(rows: Mapping[str, Row], only: str) -> dict[str, Row]:
-    """Statuses whose name contains `only`, sorted by name."""
+    """Return the statuses whose name contains `only`, sorted by name."""
     return {name: rows[name] for name in sorted(rows) if only in name}
 
 
 def view(rows: Mapping[str, Row], with_values: bool, now_ns: int | None = None) -> RenderableType:
-    """The whole screen."""
+    """Build the whole screen."""
     if not rows:
         return Text("nothing heard on /diagnostics yet", "dim")
     now = time.monotonic_ns() if now_ns is None else now_ns
@@ -70,7 +70,7 @@ def _node(node: str, rows: Mapping[str, Row], with_values: bool, now_ns: int) ->
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `monitor`."""
+    """Add the options of `monitor`."""
     parser.add_argument(
         "--once",
         type=float,
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show until Ctrl-C, or once."""
+    """Show the screen until Ctrl-C, or once."""
     if find_spec("rclpy") is None:
         raise refuse("", "monitor", "the Python module rclpy", "none", "source a ROS 2 environment")
     from policy_runner.ros.diagnostics.listener import DiagnosticsListener

@@ -1,10 +1,10 @@
-"""Former names of commands. They keep working, and say the new name on stderr."""
+"""Former names of commands. They still work, and print the new name on stderr."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-OLD_NAMES = {  # the first that matches counts
+OLD_NAMES = {  # the first match counts
     "build-engine": "engine build",
     "engines list": "engine list",
     "engines clean": "engine remove",
@@ -12,14 +12,14 @@ OLD_NAMES = {  # the first that matches counts
     "selftest": "bench selftest",
     "convert-stats": "convert stats",
 }
-_OLD_OPTION, _OPTION = "--backends", "--only"  # of `bench`, and of `bench backends`
+_OLD_OPTION, _OPTION = "--backends", "--only"  # old option of `bench`, new one of `bench backends`
 
 
 def with_new_names(words: Sequence[str]) -> tuple[list[str], str]:
     """Replace the former name at the start of a command line.
 
     Returns:
-        The command line with the new name, and the sentence to print: empty if nothing changed.
+        The command line with the new name, and the sentence to print; "" if nothing changed.
     """
     for old, new in OLD_NAMES.items():
         count = len(old.split())
@@ -35,5 +35,5 @@ def with_new_names(words: Sequence[str]) -> tuple[list[str], str]:
 
 
 def now_called(old: str, new: str) -> str:
-    """The sentence that is printed when a former name was used."""
+    """Return the sentence for the use of a former name."""
     return f"policy-runner: `{old}` is now `{new}`; the old name still works"

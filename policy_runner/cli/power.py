@@ -1,6 +1,6 @@
-"""`policy-runner power`: power mode and clocks of a Jetson, by an explicit, privileged command.
+"""`policy-runner power`: sets power mode and clocks of a Jetson, as an explicit command with root.
 
-No node ever calls this: changing the power mode under a moving robot is a person's decision.
+No node ever calls this: only a person may change the power mode while a robot moves.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _STORE = Path("var/lib/policy_runner/clocks.conf")
 def add_arguments(parser: CommandParser) -> None:
     """Add `list`, `set` and `clocks`."""
     parser.add_commands(dest="action")
-    parser.add_command("list", "the board's power modes, and the one that is set", run=run)
+    parser.add_command("list", "the board's power modes, and the active one", run=run)
     setting = parser.add_command("set", "set a power mode by its name or its id (root)", run=run)
     setting.add_argument("mode", metavar="MODE", help="name or id, as `power list` prints them")
     clocks = parser.add_command(
-        "clocks", "hold all clocks at their maximum, or not (root)", run=run
+        "clocks", "on: hold all clocks at their maximum; off: restore them (root)", run=run
     )
-    clocks.add_argument("state", choices=("on", "off"))
+    clocks.add_argument("state", choices=("on", "off"), help="on: at their maximum")
     for sub in (setting, clocks):
-        sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        sub.add_argument("--dry-run", action="store_true", help="only print what would be done")
     parser.add_argument("--root", default="/", help="root of the file tree with the configuration")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do it; refusals are one sentence each."""
+    """Run the requested action."""
     if options.action == "list":
         return _list(_modes(options.root))
     if options.action == "set":
@@ -69,7 +69,11 @@ def _list(modes: PowerModes) -> int:
 
 
 def find_mode(modes: PowerModes, text: str) -> PowerMode:
-    """The mode of that name (in any case) or id; refuses what the board does not have."""
+    """Return the mode with this name (case-insensitive) or id.
+
+    Raises:
+        Refusal: the board has no such mode.
+    """
     for mode in modes.modes:
         if text.lower() == mode.name.lower() or text == str(mode.number):
             return mode
@@ -87,8 +91,8 @@ def _set(options: argparse.Namespace) -> int:
         return 0
     before = modes.current.name if modes.current else "unknown"
     print(f"power mode {before} -> {mode.name} (id {mode.number})")
-    print("some modes need a reboot; this command declines one, the mode then waits for yours")
-    # `no` answers the question whether to reboot now: never under a running robot.
+    print("some modes need a reboot; this command declines it, and the mode is set at the next one")
+    # `no` answers the question whether to reboot now: never reboot under a running robot.
     output = _command(options, ["nvpmodel", "-m", str(mode.number)], answer="no\n")
     if output is None:
         return 0
@@ -106,7 +110,7 @@ def _clocks(options: argparse.Namespace) -> int:
     store = Path(options.root) / _STORE
     if options.state == "on":
         print("all clocks to their maximum; the present limits are kept for `clocks off`")
-        if not store.exists():  # a second `on` must not store the maxima
+        if not store.exists():  # a second `on` must not overwrite the stored limits with maxima
             if not options.dry_run:
                 _need_root("clocks on")
                 store.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +133,7 @@ def _need_root(what: str) -> None:
 
 
 def _command(options: argparse.Namespace, words: list[str], answer: str = "") -> str | None:
-    """Run one privileged command and return its output; only say it with --dry-run."""
+    """Run one privileged command and return its output; with --dry-run only print it."""
     print(f"  {'would run' if options.dry_run else 'runs'}: {' '.join(words)}", flush=True)
     if options.dry_run:
         return None
@@ -148,7 +152,7 @@ def _command(options: argparse.Namespace, words: list[str], answer: str = "") ->
     )
     if done.stdout.strip():
         print(done.stdout.rstrip())
-    asks = "reboot" in done.stdout.lower()  # a declined reboot may end with a status of its own
+    asks = "reboot" in done.stdout.lower()  # a declined reboot may give an exit status above 0
     if done.returncode != 0 and not asks:
         raise refuse("", words[0], "exit status 0", f"{done.returncode}", "see the output above")
     return done.stdout

@@ -1,4 +1,4 @@
-"""`policy-runner schema`: the JSON Schema of policy.yaml, for an editor's completion and checks."""
+"""`policy-runner schema`: prints the JSON Schema of policy.yaml, for completion in editors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from policy_runner.core.spec import json_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """-o."""
+    """Add -o."""
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="write it there instead of printing it"
     )
@@ -27,5 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def schema_text() -> str:
-    """The schema as it is printed."""
+    """Return the schema as text."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

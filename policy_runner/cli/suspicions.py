@@ -1,4 +1,4 @@
-"""Numbers of a policy spec that are legal and often wrong: said by `inspect` and `check`."""
+"""Finds numbers of a policy spec that are valid but often wrong, for `inspect` and `check`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from policy_runner.core.observation.normalization import resolve_formula
 from policy_runner.core.spec import Normalization, PerTermNormalization, SpecFile
 from policy_runner.formats.draft import rounded
 
-SMALL_STD = 1e-4  # a constant in training: the slightest noise on the robot is huge after it
-SMALL_SPAN = 2e-3  # q99 - q01; 1e-3 was seen to make a policy useless (openpi, issue 814)
+SMALL_STD = 1e-4  # the value was constant in training: division makes small noise on it huge
+SMALL_SPAN = 2e-3  # q99 - q01; a span of 1e-3 made a policy useless (openpi, issue 814)
 SPANS = (("q01", "q99"), ("q10", "q90"), ("min", "max"))
 
 
 def normalizations(spec_file: SpecFile) -> Iterator[tuple[str, Normalization]]:
-    """(key, normalization) of every one that has statistics."""
+    """Yield (key in the spec, normalization) for every normalization with statistics."""
     for k, tensor in enumerate(spec_file.spec.observation):
         key = f"observation[{k}].normalization"
         given = tensor.normalization
@@ -36,13 +36,13 @@ def normalizations(spec_file: SpecFile) -> Iterator[tuple[str, Normalization]]:
 
 
 def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.ndarray]:
-    """The stored arrays by their own meaning (mean, std, var, min, ...); {} where unreadable."""
+    """Return the stored arrays by meaning (mean, std, var, min, ...); {} if unreadable."""
     if given.statistics is None:
         return {}
     group = [given.group] if isinstance(given.group, str) else list(given.group or [])
     try:
         if isinstance(given.statistics, str):
-            path = spec_file.beside(given.statistics, "statistics")
+            path = spec_file.next_to(given.statistics, "statistics")
             stored = read_statistics(path, None, group)
         else:
             stored = {k: np.asarray(v, dtype=np.float64) for k, v in given.statistics.items()}
@@ -53,7 +53,7 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
 
 
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
-    """One sentence for everything that a person should look at."""
+    """Return one sentence for each suspicious number that the user should check."""
     found = _twice_or_never(spec_file, model)
     for key, given in normalizations(spec_file):
         kind = resolve_formula(given, str(spec_file.path), key).kind
@@ -81,7 +81,7 @@ def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
 
 
 def _twice_or_never(spec_file: SpecFile, model: ModelFacts) -> list[str]:
-    """Where what the spec says of normalization and state does not fit what the graph shows."""
+    """Return contradictions between the spec and the graph about normalization and state."""
     found = []
     for k, tensor in enumerate(spec_file.spec.observation):
         key = f"observation[{k}].normalization"

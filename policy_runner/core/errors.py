@@ -1,4 +1,4 @@
-"""Problems, told to the person at the robot: one sentence each, all of them at once."""
+"""Problems as the operator reads them: one sentence each, all of them at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST_GOT = 500
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where (file, key), what was expected, what is there, what to do."""
+    """One problem: its place (file, key), the expected value, the value found, and the remedy."""
 
     file: str
     key: str
@@ -31,7 +31,7 @@ class Problem:
 
 
 class Refusal(Exception):
-    """What configure or a command refuses, with every problem that was found."""
+    """Configure or a command is refused. Carries every problem that was found."""
 
     def __init__(self, problems: Iterable[Problem | str]) -> None:
         self.problems = tuple(problems)
@@ -39,18 +39,18 @@ class Refusal(Exception):
 
 
 def refuse(file: str, key: str, expected: str, got: str, remedy: str = "") -> Refusal:
-    """A refusal of one problem."""
+    """Make a `Refusal` with one problem. The caller raises it."""
     return Refusal([Problem(file, key, expected, got, remedy)])
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """', did you mean ...?' with the nearest known word, or '' when none is near."""
-    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return "did you mean '...'?" with the most similar known word, or '' if none is similar."""
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=cutoff)
     return f"did you mean '{near[0]}'?" if near else ""
 
 
 class collect:
-    """Catches a Refusal and adds its problems to the list."""
+    """Context manager that catches a `Refusal` and adds its problems to the list."""
 
     def __init__(self, problems: list[Problem | str]) -> None:
         self._problems = problems

@@ -1,4 +1,4 @@
-"""What a model file says about itself, whatever library read it."""
+"""Facts about a model file, and the interface of a loaded model, for every backend."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ StateTensors = tuple[Buffer, Buffer, Buffer]
 
 
 def cast_range(dtype: npt.DTypeLike) -> tuple[float, float]:
-    """The least and the largest number that this type of numpy holds; 0 and 1 of a boolean."""
+    """The smallest and the largest number that this numpy type holds; 0 and 1 for a boolean."""
     known = np.dtype(dtype)
     if known.kind == "f":
         limits = np.finfo(known)
         return float(limits.min), float(limits.max)
     if known.kind in "iu":
         whole = np.iinfo(known)
-        high = float(whole.max)  # of 64 bits this is one too many
+        high = float(whole.max)  # for 64 bits the float is one larger than the integer
         return float(whole.min), high if high <= whole.max else float(np.nextafter(high, 0.0))
     return 0.0, 1.0
 
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """One input or output. `dtype` is numpy's name; an axis without a fixed size is None."""
+    """One input or output of a model.
+
+    `dtype` is numpy's name of the type. In `shape`, an axis without a fixed size is None.
+    """
 
     name: str
     dtype: str
@@ -40,7 +43,7 @@ class TensorFacts:
 
     @property
     def size(self) -> int | None:
-        """Elements for a batch of 1; None where an axis after the first is open."""
+        """Number of elements for a batch of 1; None if an axis after the first is not fixed."""
         fixed = [1 if k == 0 and d is None else d for k, d in enumerate(self.shape)]
         return None if None in fixed else math.prod(d for d in fixed if d is not None)
 
@@ -51,10 +54,10 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Tensors in the file's order, the exporter's metadata, and files that belong to it.
+    """The model's tensors in the file's order, the exporter's metadata, and its data files.
 
-    `arithmetic`: input -> operations with stored vectors that come first (a normalizer, mostly).
-    `stateless`: recurrent operations whose state no input feeds, so that they forget every time.
+    `arithmetic`: per input, its first operations if they use stored vectors (mostly a normalizer).
+    `stateless`: recurrent operations whose state no input feeds. They forget it at every run.
     """
 
     path: Path
@@ -67,16 +70,16 @@ class ModelFacts:
     stateless: tuple[str, ...] = ()
 
     def input(self, name: str) -> TensorFacts | None:
-        """The input of that name."""
+        """The input with that name; None if there is none."""
         return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
     def output(self, name: str) -> TensorFacts | None:
-        """The first output of that name."""
+        """The first output with that name; None if there is none."""
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
 
 class ModelAbilities:
-    """What some models can do in addition to a run. The defaults are those of a model that cannot.
+    """Optional abilities of a model, with defaults for a model that lacks them.
 
     Every implementation of `Model` inherits this class.
     """
@@ -85,21 +88,21 @@ class ModelAbilities:
         """Carry recurrent states from output to input itself, after every run from now on.
 
         Args:
-            states: all recurrent states of the policy; their arrays are this model's own.
+            states: all recurrent states of the policy. Their arrays belong to this model.
 
         Returns:
             A function that makes the next run begin with the initial values. None: this model
-            cannot, and its caller copies the states.
+            cannot carry states, so the caller must copy them.
         """
         return None
 
     def take_log(self) -> Sequence[str]:
-        """What the backend's library said since the last call; not for the control thread."""
+        """Log lines of the backend's library since the last call. Not for the control thread."""
         return ()
 
 
 class Model(Protocol):
-    """A backend as the core sees it: named, preallocated tensors, and a run between them."""
+    """A loaded model of any backend: named, preallocated tensors, and `run`."""
 
     @property
     def inputs(self) -> Mapping[str, Buffer]:

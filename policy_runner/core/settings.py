@@ -1,4 +1,7 @@
-"""What this robot does with the policy: limits, stops, timeouts. Frozen; swapped between ticks."""
+"""The robot's rules for the policy: limits, stops, timeouts.
+
+The objects are frozen. To change a rule, replace the whole object between two ticks.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ _HEARTBEAT_NS = 50_000_000
 class CommandLimits:
     """Per element, in the command's unit; +-inf where there is no limit.
 
-    `max_step` is the largest change per tick: rate limit x nominal period, so that after a
-    stall a command still moves one period's worth.
+    `max_step` is the largest change per tick: rate limit x nominal period. After a stall a command
+    therefore changes by one period's share only.
     """
 
     low: Array
@@ -38,7 +41,7 @@ class CommandLimits:
     def apply(
         self, target: Array, previous: Array, out: Array, hits: npt.NDArray[np.int64]
     ) -> None:
-        """Write the limited target to out [n]; add 1 to hits [n] wherever a limit changed it."""
+        """Write the limited target to `out` [n]; add 1 to `hits` [n] where a limit changed it."""
         np.copyto(out, target)
         if self.stepped:
             np.maximum(out, previous - self.max_step, out=out)
@@ -48,12 +51,12 @@ class CommandLimits:
             np.minimum(out, self.high, out=out)
         elif not self.stepped:
             return
-        # Bytes, since that is a third of a comparison's time, and hits are rare.
+        # Compare bytes: it takes a third of the time of an array comparison, and hits are rare.
         if out.tobytes() != target.tobytes():
             hits += out != target
 
     def same_as(self, other: CommandLimits | None) -> bool:
-        """Whether every number is the same."""
+        """Whether all numbers of both are equal."""
         return self is other or (
             other is not None
             and np.array_equal(self.low, other.low)
@@ -69,12 +72,13 @@ class CommandLimits:
 
 @dataclass(frozen=True)
 class StopRule:
-    """What HOLD and SAFE_STOP command, per kind.
+    """The command during HOLD and SAFE_STOP, per kind of element.
 
-    position: `hold` the last one, move to the `default_pose`, or `damping` (stiffness 0 with the
-    damping of training, where the message carries gains). All others: `zero`, or `hold`, which
-    is a runaway and has to be allowed by name. Zero and the default pose are reached linearly
-    within `ramp_ns`; with 0 zero is reached in one tick, and the default pose at the rate limit.
+    position: `hold` the last position, move to the `default_pose`, or `damping` (stiffness 0 with
+    the damping of training, if the message carries gains).
+    All other kinds: `zero` or `hold`. `hold` is a runaway, so a parameter has to allow it.
+    `ramp_ns`: the command reaches zero or the default pose linearly within this time. If it is 0,
+    the command reaches zero in one tick, and the default pose at the rate limit.
     """
 
     position: str = "hold"
@@ -86,12 +90,13 @@ class StopRule:
 
 
 class Manner(NamedTuple):
-    """How a command is published, beside its values.
+    """How the publisher fills a command message, in addition to the command's values.
 
-    effort_share: of the last effort that was computed from positions, 0 to 1; None: compute it.
-    damped: with stiffness 0 where the message carries gains.
-    held_velocity, held_effort: the share of a held joint's value, 0 to 1. A held joint is one
-        that the policy does not drive; a held position never changes.
+    effort_share: the published share, 0 to 1, of the last effort that was computed from
+        positions. None: compute a new effort.
+    damped: publish stiffness 0 if the message carries gains.
+    held_velocity, held_effort: the published share of a held joint's value, 0 to 1. The policy
+        does not drive a held joint. A held position never changes.
     """
 
     effort_share: float | None
@@ -107,11 +112,11 @@ STOPPED = Manner(0.0, False)
 
 @dataclass(frozen=True)
 class InputRule:
-    """How old an input may be, and what follows when it is older.
+    """The maximum age of an input, and the reaction to an older one.
 
-    on_stale: `hold`, `safe_stop`, or `zero` (its numbers become 0, for a velocity command;
-    such an input is not waited for at the start either). strict_stamp: a header stamp that is
-    wrong leads to the same, not only to a warning.
+    on_stale: `hold`, `safe_stop`, or `zero`. `zero` sets the input's numbers to 0; it suits a
+    velocity command. The start does not wait for such an input.
+    strict_stamp: a wrong header stamp leads to the same reaction, not only to a warning.
     """
 
     max_age_ns: int
@@ -121,7 +126,7 @@ class InputRule:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that `Pipeline.step` needs to know beside the policy."""
+    """All rules that `Pipeline.step` needs in addition to the policy."""
 
     period_ns: int
     decimation: int
@@ -132,30 +137,32 @@ class Settings:
     safe_stop_after_ns: int = 0  # HOLD for longer becomes SAFE_STOP; 0 = never
     recover: str = "armed"  # armed | auto
     reset_after_ns: int = 500_000_000
-    require_guard: bool = False  # arming is refused while no guard is heard
-    require_arming: bool = False  # after activation nothing is commanded until ~/arm
-    stamp_tolerance_ns: int = 500_000_000  # of header stamps against the clock
-    # In a row, of inferences that took longer than decimation periods: SAFE_STOP; 0 = never.
+    require_guard: bool = False  # refuse arming while no guard is heard
+    require_arming: bool = False  # after activation, command nothing until ~/arm is called
+    stamp_tolerance_ns: int = 500_000_000  # allowed difference of a header stamp to the clock
+    # This many inferences in a row, each longer than decimation periods: SAFE_STOP; 0 = never.
     late_inferences: int = 0
-    late_ticks: int = 0  # in a row that each skipped a deadline: HOLD; 0 = never
-    executor_timeout_ns: int = 0  # the executor silent for longer: SAFE_STOP; 0 = never
-    callback_failures: int = 0  # so many within a minute: SAFE_STOP; 0 = never
+    late_ticks: int = 0  # this many ticks in a row that each missed a deadline: HOLD; 0 = never
+    executor_timeout_ns: int = 0  # the executor is silent for longer: SAFE_STOP; 0 = never
+    callback_failures: int = 0  # this many within a minute: SAFE_STOP; 0 = never
     second_commander: str = "warn"  # warn | hold | safe_stop
-    estop_quiet_ns: int = 1_000_000_000  # after a `true` of several publishers, before arming
-    position_margin: float | None = None  # measured positions beyond limits by more: SAFE_STOP
-    # Measured speeds by policy joint [rad/s or m/s] that mean SAFE_STOP.
+    # With several publishers of the emergency stop: time from the last `true` until arming.
+    estop_quiet_ns: int = 1_000_000_000
+    # A measured position that is beyond its limits by more than this: SAFE_STOP.
+    position_margin: float | None = None
+    # A measured speed above this, by policy joint [rad/s or m/s]: SAFE_STOP.
     max_velocity: Mapping[str, float] = field(default_factory=dict)
     stops: StopRule = field(default_factory=StopRule)
-    start_pose_ns: int = 0  # of the move to the default pose before the policy; 0 = none
-    start_pose_tolerance: float = 0.1  # of the measured positions at its end [rad]
-    blend_in_ns: int = 0  # from the pose at the start to the policy's; 0 = none
+    start_pose_ns: int = 0  # duration of the move to the default pose before the policy; 0 = none
+    start_pose_tolerance: float = 0.1  # of the measured positions at the end of that move [rad]
+    blend_in_ns: int = 0  # duration of the blend from the first pose to the policy's; 0 = none
 
     @property
     def longest_silence_ns(self) -> int:
-        """How long nothing may leave before the robot is stopped from outside.
+        """The longest time without a command before another process stops the robot.
 
-        The largest of 0.2 s, three heartbeat periods, and the time that as many inferences may
-        take as `late_inferences` tolerates. A command whose tick began longer ago is too old.
+        The largest of: 0.2 s, three heartbeat periods, and the periods of `late_inferences`
+        inferences. If a tick began longer ago than this, its command is too old.
         """
         beat_ns = max(_HEARTBEAT_NS, self.period_ns)
         late_ns = self.late_inferences * self.decimation * self.period_ns

@@ -1,4 +1,4 @@
-"""Windows of durations: bounded, preallocated, cheap to add to, summed up elsewhere."""
+"""Windows of durations with a fixed size: adding is cheap, another thread computes the figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Figures of a window, in ns; 0 everywhere when it is empty."""
+    """Figures of a window [ns]; all 0 if the window is empty."""
 
     count: int
     p50: float
@@ -22,7 +22,8 @@ class Percentiles:
 class Window:
     """The newest `capacity` durations [ns] of one kind.
 
-    One thread adds, another reads: a read may miss the sample being written, nothing else.
+    One thread adds and another thread reads. A read may miss the sample that is being written,
+    but no other.
     """
 
     def __init__(self, capacity: int = 10_000) -> None:
@@ -31,7 +32,7 @@ class Window:
         self.count = 0
 
     def add(self, duration_ns: int) -> None:
-        """Keep one more; the oldest goes when the window is full."""
+        """Add one duration; if the window is full, it replaces the oldest."""
         self._samples[self.count % self._capacity] = duration_ns
         self.count += 1
 
@@ -40,7 +41,7 @@ class Window:
         self.count = 0
 
     def samples(self) -> np.ndarray:
-        """A copy of what is kept, int64 [n], in no particular order."""
+        """A copy of the kept durations, int64 [n], in no particular order."""
         return self._samples[: min(self.count, self._capacity)].copy()
 
     def percentiles(self) -> Percentiles:
@@ -48,8 +49,8 @@ class Window:
         kept = np.abs(self.samples())
         if kept.size == 0:
             return Percentiles(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        # Sorting lets other threads have the interpreter meanwhile, numpy's percentile does not:
-        # it held up the control thread by 0.3 ms and more per window.
+        # `sort` releases the interpreter lock, numpy's `percentile` does not: it delayed the
+        # control thread by 0.3 ms and more per window.
         kept.sort()
         places = np.array((0.5, 0.95, 0.99, 0.999)) * (kept.size - 1)
         below = places.astype(np.intp)

@@ -1,5 +1,5 @@
-"""What this robot does with the policy: parameters, limits, loading. No ROS.
+"""Everything that adapts a policy to this robot: parameters, limits, loading. No ROS.
 
-Ground: `parameters/`, then `config`, which types their values, `parameter_files` and `values`,
-then `limits`, `urdf`, `settings` and `feed`. Door: `load`.
+Base: `parameters/`; then `config` (typed values), `parameter_files` and `values`; then `limits`,
+`urdf`, `settings` and `feed`. Entry point: `load`.
 """

@@ -1,6 +1,6 @@
-"""What this robot does with the policy, typed: built once from the values of the parameters.
+"""The robot's configuration as typed values, built once from the values of the parameters.
 
-`robot_config` is the only place that looks parameters up by name; the rows are in `parameters/`.
+`robot_config` is the only code that looks parameters up by name. The rows are in `parameters/`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from policy_runner.robot.parameters.policy import limit_prefix
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How the node runs: its rate, its clock, and what it publishes next to commands."""
+    """The control loop: its rate, its clock, and its publications in addition to commands."""
 
-    rate_hz: float | None  # of the control loop; None: decimation / control_dt
+    rate_hz: float | None  # rate of the control loop; None: decimation / control_dt
     decimation: int  # control ticks per inference
     allow_rate_mismatch: bool
     dry_run: bool
     lockstep: bool
-    simulated: bool  # time is the simulator's
+    simulated: bool  # the clock is the simulator's
     max_message_bytes: int
     max_joint_names: int  # strings and messages in the lists of one input message
     publish_vectors: bool
@@ -37,7 +37,7 @@ class InputConfig:
     """One input of the policy on this robot."""
 
     type: str  # message type, as pkg/msg/Name
-    mounting: tuple[float, ...]  # roll, pitch, yaw of the sensor against the body [rad]
+    mounting: tuple[float, ...]  # roll, pitch, yaw of the sensor relative to the body [rad]
     max_age_ns: int
     on_stale: str  # hold | safe_stop | zero
     strict_stamp: bool
@@ -47,15 +47,15 @@ class InputConfig:
 class JointConfig:
     """One joint of the policy on this robot: robot value = sign * policy value + offset."""
 
-    name: str  # what the robot calls it
+    name: str  # the robot's name of the joint
     sign: float
     offset: float  # [rad] or [m]
-    max_velocity: float | None  # measured speed that means SAFE_STOP [rad/s] or [m/s]
+    max_velocity: float | None  # measured speed that causes SAFE_STOP [rad/s] or [m/s]
 
 
 @dataclass(frozen=True)
 class CommandConfig:
-    """The message of the command; fields as the parameters `command.*`."""
+    """The message of the command; the fields are the parameters `command.*`."""
 
     type: str
     twist_type: str
@@ -68,11 +68,11 @@ class CommandConfig:
     damping_fields: tuple[str, ...]
     constants: tuple[str, ...]  # `path=value` each
     joint_names: tuple[str, ...]  # the receiver's order, robot names; empty: the policy's order
-    stamp: str  # of a trajectory: now | zero
+    stamp: str  # stamp of a trajectory: now | zero
 
     @property
     def carries_gains(self) -> bool:
-        """Whether the message has stiffness and damping next to the positions."""
+        """Whether the message has stiffness and damping in addition to the positions."""
         if self.type == "float64_multi_array":
             return {"stiffness", "damping"} <= set(self.layout)
         return self.type == "message" and bool(self.stiffness_fields and self.damping_fields)
@@ -80,7 +80,7 @@ class CommandConfig:
 
 @dataclass(frozen=True)
 class StopConfig:
-    """What HOLD and SAFE_STOP command, by kind of command."""
+    """The commands of HOLD and SAFE_STOP, by kind of command."""
 
     position: str  # hold | default_pose | damping
     kinds: Mapping[str, str]  # velocity, effort, twist, value -> zero | hold
@@ -99,11 +99,11 @@ class StartConfig:
 
 @dataclass(frozen=True)
 class SafetyConfig:
-    """When the policy may not run, and how that ends; fields as the parameters `safety.*`."""
+    """When the policy may not run, and how it recovers; fields are the parameters `safety.*`."""
 
     require_arming: bool
     require_guard: bool
-    max_tilt: float  # [rad]; 0: not watched
+    max_tilt: float  # [rad]; 0: not checked
     hold_recover_ns: int
     safe_stop_after_ns: int
     recover: str  # armed | auto
@@ -120,7 +120,7 @@ class SafetyConfig:
 
 @dataclass(frozen=True)
 class RobotConfig:
-    """Every parameter that is read while configuring, and what this policy adds."""
+    """Every parameter that *configure* reads, including the rows that this policy adds."""
 
     policy: str  # path of the policy spec
     backend: BackendChoice
@@ -131,7 +131,7 @@ class RobotConfig:
     start: StartConfig
     safety: SafetyConfig
     limits_urdf: str  # topic, a path, or empty
-    robot_description: str | None  # the URDF that was heard on the topic
+    robot_description: str | None  # the URDF from the topic
     inputs: Mapping[str, InputConfig] = field(default_factory=dict)
     joints: Mapping[str, JointConfig] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by name of `limit_names`
@@ -143,14 +143,15 @@ def robot_config(
     elements: Sequence[ActionElement],
     simulated: bool,
 ) -> RobotConfig:
-    """The configuration that these values say.
+    """Build the configuration from the values of the parameters.
 
     Args:
-        values: the value of every parameter by name, those of the policy included, each within
-            its row's type and range; `robot_description` is the text of that topic, if any.
-        spec: the policy; None where it could not be read: then nothing of it is there.
-        elements: what the policy commands, for its limits.
-        simulated: time is the simulator's.
+        values: parameter name -> value, including the policy's parameters. Each value has its
+            row's type and range. `robot_description` is the text of that topic, if any.
+        spec: the policy's spec. None if it could not be read; then the result has no inputs and
+            no joints.
+        elements: elements of the policy's command, for its limits.
+        simulated: the clock is the simulator's.
     """
     kinds = {kind: values[f"stop.{kind}"] for kind in KINDS if kind != "position"}
     return RobotConfig(
@@ -258,7 +259,7 @@ def _limits(values: Mapping[str, Any], elements: Sequence[ActionElement]) -> dic
     for name, element in zip(limit_names(elements), elements, strict=True):
         prefix = limit_prefix(name, element.kind)
         given = {key: values.get(f"{prefix}.{key}") for key in ("lower", "upper", "max_rate")}
-        # Not validated: a parameter row has its own range, and lower > upper is refused later.
+        # No validation here: the row has checked the range, and lower > upper is refused later.
         found[name] = Limit.model_construct(**given)
     return found
 

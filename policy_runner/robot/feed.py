@@ -1,4 +1,4 @@
-"""Arrays in place of messages: for users of the package, notebooks and servers. No ROS."""
+"""Feeds arrays instead of messages into a policy, for notebooks, servers and scripts. No ROS."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
     Args:
         slot: the input, `pipeline.slots[name]`.
         fields: numbers by field path, such as `angular_velocity` (3 numbers) or `twist.linear.x`;
-            of a JointState `name` and any of `position`, `velocity`, `effort`. A sequence that a
-            term reads as it is goes under its path, an image message under "".
-        now_ns: time of arrival on the clock that `pipeline.step` is called with [ns].
+            for a JointState `name` and any of `position`, `velocity`, `effort`. The key of a
+            sequence that a term reads unchanged is its path; the key of an image message is "".
+        now_ns: time of arrival on the clock of `pipeline.step` [ns].
 
     Raises:
-        Refusal: a number that the policy reads is missing, or a field has another size.
+        Refusal: a number that the policy reads is missing, or a field has the wrong size.
     """
     key = f"inputs.{slot.name}"
-    # Everything is looked at before anything is written: what is refused changes nothing.
+    # Do all checks before the first write, so that a refused message changes nothing.
     numbers = _by_leaf(slot, fields, key)
     for paths in slot.paths.values():
         missing = [leaf for leaf in paths if leaf not in numbers]
@@ -54,7 +54,10 @@ def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
 
 
 def _by_leaf(slot: InputSlot, fields: Mapping[str, Any], key: str) -> dict[str, float]:
-    """Every given number by the path of its leaf; what is no fixed set of numbers is left out."""
+    """Return every given number by the path of its leaf.
+
+    Joints, and fields without a fixed set of numbers (sequences, images), are left out.
+    """
     found: dict[str, float] = {}
     own = {"name", *(slot.joints.values if slot.joints is not None else ())}
     for path, given in fields.items():

@@ -1,4 +1,4 @@
-"""Limits, stops and the start of a command, from the robot's configuration and the spec."""
+"""Builds limits, stops and start settings from the robot's configuration and the spec."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ Problems = list[Problem | str]
 def set_limits(
     config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement], file: str = ""
 ) -> list[Limit]:
-    """Per element: the parameter, and what it does not say from the policy spec.
+    """Return the limit of each element: from the parameters, else from the policy spec.
+
+    `file` is the path of the spec, for errors.
 
     Raises:
-        Refusal: limits of the policy spec that fit no element, or contradict each other.
+        Refusal: limits of the policy spec match no element, or contradict each other.
     """
     known = limits_by_element(spec.limits, elements, file)
     names = limit_names(elements)
@@ -43,10 +45,10 @@ def command_limits(
     elements: Sequence[ActionElement],
     period_ns: int,
 ) -> CommandLimits:
-    """Bounds, and the largest step in one nominal period.
+    """Return the bounds of each element, and its largest step in one nominal control period.
 
     Raises:
-        Refusal: every limit that leaves no room, or does not let a command stop.
+        Refusal: names every limit with lower > upper, or whose bounds do not allow a stop at 0.
     """
     limits = set_limits(config, spec, elements)
     low = np.array([-np.inf if one.lower is None else one.lower for one in limits])
@@ -73,16 +75,17 @@ def stop_rule(
     elements: Sequence[ActionElement],
     limits: CommandLimits,
 ) -> StopRule:
-    """What HOLD and SAFE_STOP command.
+    """Return the rule for the commands of HOLD and SAFE_STOP.
 
     Raises:
-        Refusal: a stop that this command cannot carry out, or a runaway without allow_runaway_hold.
+        Refusal: this command cannot carry out the stop, or the stop holds a velocity, effort,
+            twist or value without `allow_runaway_hold`.
     """
     problems: Problems = []
     stop = config.stop
     for kind, manner in stop.kinds.items():
         if manner == "hold" and not stop.allow_runaway_hold:
-            remedy = "set allow_runaway_hold if a robot that goes on moving is what you want"
+            remedy = "set allow_runaway_hold if the robot shall continue to move"
             problems.append(Problem("", f"parameter stop.{kind}", "zero", "hold", remedy))
     key, position = "parameter stop.position", stop.position
     indices = [k for k, element in enumerate(elements) if element.kind == "position"]
@@ -96,7 +99,7 @@ def stop_rule(
             expected = "hold, since the policy spec has no default_joint_pos"
             problems.append(Problem("", key, expected, position))
         elif stop.ramp_ns <= 0 and not np.all(np.isfinite(limits.max_step[indices])):
-            expected = "a time, or max_rate for every joint, so that the pose is not jumped to"
+            expected = "a time, or max_rate for every joint, to prevent a jump to the pose"
             problems.append(Problem("", "parameter stop.ramp_s", expected, "0"))
     elif position == "damping" and not config.command.carries_gains:
         expected = (
@@ -113,10 +116,11 @@ def stop_rule(
 def start_settings(
     config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
 ) -> dict[str, Any]:
-    """Settings of the move to the start pose and of the blend.
+    """Return the settings of the move to the start pose and of the blend.
 
     Raises:
-        Refusal: there is nothing that could move to a pose.
+        Refusal: a move or blend is configured, but no position is commanded, or the spec has no
+            `default_joint_pos`.
     """
     problems: Problems = []
     positions = any(element.kind == "position" for element in elements)
@@ -132,7 +136,7 @@ def start_settings(
         problems.append(Problem("", "parameter start_pose.duration", expected, got))
     if problems:
         raise Refusal(problems)
-    # In a dry run nothing would move the robot there.
+    # In a dry run no command would move the robot to the pose.
     return {
         "start_pose_ns": 0 if config.loop.dry_run else start.duration_ns,
         "start_pose_tolerance": start.tolerance,
@@ -143,13 +147,17 @@ def start_settings(
 def with_urdf_limits(
     spec_file: SpecFile, config: RobotConfig, joints: Mapping[str, RobotJoint]
 ) -> SpecFile:
-    """The spec with limits from the URDF where neither parameters nor spec say them.
+    """Return the spec, with limits from the URDF that neither parameters nor spec give.
 
-    Efforts computed from positions (`command.effort_from_pd`) take the URDF's effort as
-    `effort_limit`, if the spec has none.
+    With `command.effort_from_pd`, the URDF's efforts become `effort_limit` if the spec has none.
+
+    Args:
+        spec_file: the policy's spec.
+        config: its `limits_urdf` names the source; empty: the spec is returned unchanged.
+        joints: policy joint name -> joint of the robot.
 
     Raises:
-        Refusal: the URDF cannot be read, or does not fit the robot.
+        Refusal: the URDF cannot be read, or does not match the robot.
     """
     source = config.limits_urdf
     if not source:
@@ -161,7 +169,7 @@ def with_urdf_limits(
     if source == "topic":
         text, origin = config.robot_description, "robot_description"
         if text is None:
-            raise refuse("", "parameter limits.urdf", "a URDF from when it configured", "none")
+            raise refuse("", "parameter limits.urdf", "a URDF received in configure", "none")
         urdf = read_urdf(text, origin)
     else:
         urdf, origin = read_urdf_file(Path(source)), source

@@ -1,8 +1,8 @@
-"""Loads a policy: reads, checks, loads and binds it, and warms it up. No ROS.
+"""Loads a policy: reads, checks and binds it, and warms it up. No ROS.
 
-`load_policy` starts from files, as the commands and users do; `bind_policy` starts from a spec and
-the values of parameters, as the node and a reload do. Any thread may call them: a reload does it
-next to the running policy.
+`load_policy` starts from files; the commands and users call it. `bind_policy` starts from a spec
+and the values of the parameters; the node and a reload call it. Any thread may call them: a reload
+calls `bind_policy` while another policy runs.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class LoadedPolicy:
     pipeline: Pipeline
     joints: Mapping[str, RobotJoint]
     config: RobotConfig
-    values: dict[str, Any]  # of the parameters, by name: what `config` was built from
+    values: dict[str, Any]  # parameter name -> value; `config` was built from them
     warnings: list[str]
 
     @property
     def spec(self) -> PolicySpec:
-        """The spec, with the message types that this robot's inputs have."""
+        """The spec, with the message types of this robot's inputs."""
         return self.spec_file.spec
 
     @cached_property
     def description(self) -> dict[str, object]:
-        """What it is, for diagnostics; a reload adds a line."""
+        """Facts about the policy, for diagnostics; a reload adds a line."""
         return {
             "policy": self.spec.name,
             "spec": str(self.spec_file.path),
@@ -74,10 +74,10 @@ class LoadedPolicy:
         }
 
     def settings_with(self, values: Mapping[str, Any]) -> Settings:
-        """The settings that these parameter values give, in place of those it was loaded with.
+        """Return the settings with these parameter values in place of the loaded ones.
 
         Raises:
-            Refusal: values that contradict each other or the policy.
+            Refusal: the values contradict each other or the policy.
         """
         elements, simulated = self.pipeline.elements, self.config.loop.simulated
         config = robot_config({**self.values, **values}, self.spec, elements, simulated)
@@ -91,7 +91,7 @@ class LoadedPolicy:
         """Write one message's numbers into the input `name`; see `robot.feed.feed`.
 
         Raises:
-            Refusal: there is no such input, or the fields are not what the policy reads.
+            Refusal: there is no such input, or the fields do not match the policy's.
         """
         slots = self.pipeline.slots
         if name not in slots:
@@ -99,14 +99,14 @@ class LoadedPolicy:
         feed(slots[name], fields, now_ns)
 
     def close(self) -> None:
-        """Give the model's memory and sessions back; nothing may step afterwards."""
+        """Release the model's memory and sessions; do not step the pipeline afterwards."""
         self.model.close()
 
     def change(self, values: Mapping[str, Any]) -> None:
-        """Take these parameter values in place of those it was loaded with.
+        """Replace these parameter values and the settings that depend on them.
 
         Raises:
-            Refusal: as `settings_with`; then nothing has changed.
+            Refusal: see `settings_with`; then nothing has changed.
         """
         self.pipeline.settings = self.settings_with(values)
         self.values.update(values)
@@ -124,19 +124,19 @@ def load_policy(
     further: Further | None = None,
     node: str = NODE,
 ) -> LoadedPolicy:
-    """Load a policy from files, as the node would, without a node.
+    """Load a policy from files without a node, with the checks of the node.
 
-    The operator's arming is left out: `pipeline.step` may run at once.
+    No arming is required: `pipeline.step` may run at once.
 
     Args:
-        spec_path: a `policy.yaml`, or the folder that holds one.
+        spec_path: a `policy.yaml`, or the folder that contains one.
         params: the node's parameter file; None: every parameter has its default.
-        types: message types of inputs that differ from the spec's, by input name.
-        further: more checks of the loaded policy; what it returns is added to the problems.
-        node: the fully qualified name that the parameter file's sections have to fit.
+        types: input name -> message type, for types that differ from the spec's.
+        further: more checks of the loaded policy; the problems that it returns are added.
+        node: fully qualified node name, which selects the sections of the parameter file.
 
     Raises:
-        Refusal: every problem that could be found.
+        Refusal: names every problem that could be found.
     """
     spec_path, params = Path(spec_path), None if params is None else Path(params)
     problems: Problems = []
@@ -174,15 +174,15 @@ def bind_policy(
     """Load the model and bind the spec to it and to the parameters.
 
     Args:
-        spec_file: the policy; None where it could not be read, which `problems` says.
-        values: every parameter's value by name, the policy's own included.
-        simulated: time is the simulator's.
-        problems: what was found so far.
-        warnings: what was found so far.
-        further: as in `load_policy`.
+        spec_file: the policy's spec. None if it could not be read; `problems` contains the reason.
+        values: parameter name -> value, including the policy's parameters.
+        simulated: the clock is the simulator's.
+        problems: problems found so far.
+        warnings: warnings found so far.
+        further: see `load_policy`.
 
     Raises:
-        Refusal: with every problem that could be found; the model is closed again.
+        Refusal: names every problem that could be found; the model is closed again.
     """
     found, told = list(problems), list(warnings)
     loaded = None
@@ -204,7 +204,7 @@ def bind_policy(
         found.append(Problem("", "parameter command.stamp", expected, "zero"))
     if spec_file is not None:
         spec_file = _with_robot_types(spec_file, config)
-        # Each part is tried, so that one attempt finds all that is wrong.
+        # Try each part even after a problem, so that one attempt finds all problems.
         joints = settings = None
         with collect(found):
             joints = robot_joints(config)
@@ -213,18 +213,19 @@ def bind_policy(
         with collect(found):
             settings = build_settings(config, spec, elements)
         with collect(found):
-            path = spec_file.beside(spec.model.file, "model.file")
+            path = spec_file.next_to(spec.model.file, "model.file")
             model = load_model(config.backend, path, spec.model.sha256, spec_file.path)
             told += [text for name, text in model.facts.items() if name == "warning"]
             told += [
-                f"{path}: {operation} has no state among the model's inputs: it forgets every time"
+                f"{path}: {operation} has no state among the model's inputs: it keeps no memory"
                 for operation in forgets(path)
             ]
         turned: dict[str, Any] = {}
         with collect(found):
             turned = mountings(config)
         if model is not None:
-            # With stand-ins only to find what else is wrong: parameters must not hide the spec's.
+            # If joints or settings were refused, build with substitutes, only to find further
+            # problems: problems of parameters must not hide problems of the spec.
             with collect(found):
                 pipeline = build_pipeline(
                     spec_file, model, settings or _stand_in_settings(spec),
@@ -244,7 +245,7 @@ def bind_policy(
 
 
 def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:
-    """A spec that cannot be read may still name a model that cannot be read either."""
+    """Check the model file of a spec that could not be read, if the spec still names one."""
     path = spec_path / "policy.yaml" if spec_path.is_dir() else spec_path
     try:
         name = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["file"]
@@ -257,7 +258,7 @@ def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:
 
 
 def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:
-    """The spec that the parameter `policy` names; None with its problems where there is none."""
+    """Read the spec that the parameter `policy` names; add problems and return None on failure."""
     if not path:
         expected = "the path of a policy.yaml or of its folder"
         problems.append(Problem("", "parameter policy", expected, "nothing"))
@@ -268,7 +269,7 @@ def read_policy(path: str, problems: list[Problem | str]) -> SpecFile | None:
 
 
 def _with_robot_types(spec_file: SpecFile, config: RobotConfig) -> SpecFile:
-    """The spec with the message types that the parameters `inputs.*.type` say."""
+    """Return the spec with the message types of the parameters `inputs.*.type`."""
     inputs = {
         name: given.model_copy(update={"type": config.inputs[name].type})
         for name, given in spec_file.spec.inputs.items()
@@ -279,7 +280,7 @@ def _with_robot_types(spec_file: SpecFile, config: RobotConfig) -> SpecFile:
 def _name_type_parameters(
     problems: Sequence[Problem | str], trained: PolicySpec, config: RobotConfig
 ) -> list[Problem | str]:
-    """Name the parameter in a problem with a type that it put in the place of the spec's."""
+    """Add the parameter's name to problems with a type that replaced the spec's type."""
     changed = {
         config.inputs[name].type: (
             f"correct parameter inputs.{name}.type (the spec says {given.type})"
@@ -301,6 +302,6 @@ def _name_type_parameters(
 
 
 def _stand_in_settings(spec: PolicySpec) -> Settings:
-    """Settings that nothing runs with: to build a pipeline when the real ones were refused."""
+    """Return substitute settings, to build a pipeline when the real settings were refused."""
     rules = {name: InputRule(max_age_ns=1) for name in spec.inputs}
     return Settings(1, 1, rules, CommandLimits.none(0))

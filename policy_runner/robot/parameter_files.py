@@ -1,8 +1,8 @@
-"""Where a process's parameters come from: sections of YAML files and `-p` arguments.
+"""Reads a process's parameters from sections of YAML files and from `-p` arguments.
 
-rclpy ignores keys that are not declared, and sections that fit no node; here a misspelt key of our
-own is found, and so is a file that was written for a node of another name.
-A `/**` section legally carries other nodes' keys, so there an unknown key only warns.
+rclpy ignores undeclared keys and sections that match no node. The code here finds misspelled keys
+and files that were written for another node name. A `/**` section may contain keys of other nodes,
+so an unknown key there only gives a warning.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _TYPICAL_NAME = "policy_runner"
 
 
 def parameter_files(arguments: Sequence[str]) -> list[Path]:
-    """The parameter files that the `--ros-args` of a command line name, in order."""
+    """Return the parameter files in the `--ros-args` of a command line, in order."""
     return [Path(word) for kind, word in _ros_words(arguments) if kind == "--params-file"]
 
 
 def file_problems(arguments: Sequence[str]) -> list[Problem | str]:
-    """What is wrong with the parameter files that a command line names: one each at most."""
+    """Return the problems of a command line's parameter files, at most one for each file."""
     problems: list[Problem | str] = []
     for path in parameter_files(arguments):
         with collect(problems):
@@ -42,10 +42,10 @@ def file_problems(arguments: Sequence[str]) -> list[Problem | str]:
 
 
 def parameter_sections(arguments: Sequence[str]) -> Iterator[Section]:
-    """Every section that the `--ros-args` of a command line bring, in order.
+    """Yield every section in the `--ros-args` of a command line, in order.
 
-    A file that cannot be read gives nothing: `file_problems` reports it. `-p` gives a section
-    without a file, for all nodes of the process unless it names one.
+    An unreadable file gives no section: `file_problems` reports it. `-p` gives a section without a
+    file. It applies to all nodes of the process, unless it names a node.
     """
     for kind, word in _ros_words(arguments):
         if kind == "--params-file":
@@ -60,7 +60,7 @@ def parameter_sections(arguments: Sequence[str]) -> Iterator[Section]:
 
 
 def _ros_words(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each option between `--ros-args` and `--` with the word after it."""
+    """Yield each option between `--ros-args` and `--`, with the word after it."""
     inside = False
     before = ""
     for word in arguments:
@@ -74,10 +74,10 @@ def _ros_words(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def node_name(arguments: Sequence[str], default: str) -> str:
-    """The fully qualified name that a node gets: its own, unless the arguments remap it.
+    """Return a node's fully qualified name, after the remapping of the arguments.
 
     Args:
-        arguments: of the process.
+        arguments: command line of the process.
         default: the node's own name, without namespace.
     """
     found = {"__node": default, "__name": "", "__ns": "/"}
@@ -85,7 +85,7 @@ def node_name(arguments: Sequence[str], default: str) -> str:
     for kind, word in _ros_words(arguments):
         rule, _, to = word.partition(":=")
         node, _, key = rule.rpartition(":")
-        # The first rule that fits counts.
+        # The first matching rule counts.
         if kind in ("-r", "--remap") and key in found and node in ("", default):
             key = "__node" if key == "__name" else key
             if key not in given:
@@ -95,21 +95,21 @@ def node_name(arguments: Sequence[str], default: str) -> str:
 
 
 def is_wildcard(section: str) -> bool:
-    """Whether a section speaks to nodes of any name."""
+    """Return whether a section applies to nodes of any name."""
     return section.rsplit("/", 1)[-1] in ("*", "**")
 
 
 def early_value(arguments: Sequence[str], node: str, key: str, default: Any) -> Any:
-    """What a parameter will be, before there is a node.
+    """Return the value that a parameter will have, before the node exists.
 
     Args:
-        arguments: of the process.
-        node: the node's own name; remapping is looked up in the arguments.
+        arguments: command line of the process, which may remap the node's name.
+        node: the node's own name.
         key: the parameter's name.
-        default: the value where nothing sets it.
+        default: the value if no section sets it.
     """
     full = node_name(arguments, node)
-    # As rcl does: sections of one name are one, at the place of the first.
+    # Like rcl: merge sections of the same name, at the place of the first one.
     merged: dict[str, dict[str, Any]] = {}
     for section in parameter_sections(arguments):
         merged.setdefault(section.name, {}).update(section.keys)
@@ -123,16 +123,17 @@ def early_value(arguments: Sequence[str], node: str, key: str, default: Any) -> 
 def section_problems(
     arguments: Sequence[str], node: str, overrides: Collection[str] | None = None, remedy: str = ""
 ) -> list[Problem | str]:
-    """Files that were meant for this node, and do not reach it.
+    """Find parameter files that were meant for this node but do not reach it.
 
-    These are all files where no section of any of them fits; else a file without one that fits,
-    whose sections have this node's name in another namespace, or the name `policy_runner`.
+    If no section of any file matches the node, these are all files. Otherwise a file is reported
+    if none of its sections matches, but one has this node's name in another namespace, or the
+    name `policy_runner`.
 
     Args:
-        arguments: of the process, where the files are named.
-        node: the fully qualified name.
+        arguments: command line of the process; it names the files.
+        node: fully qualified node name.
         overrides: names of the parameters that ROS gives to the node; None: unknown.
-        remedy: what else may help.
+        remedy: another remedy, added to the problems.
     """
     found: dict[Path, list[Section]] = {}
     for path in parameter_files(arguments):
@@ -160,13 +161,16 @@ def section_problems(
 def unknown_keys(
     overrides: Collection[str], known: Collection[str], arguments: Sequence[str], node: str
 ) -> tuple[list[str], list[str]]:
-    """Sentences about overrides that are not declared: (to refuse, only to warn about).
+    """Describe the overrides that are not declared.
 
     Args:
         overrides: names of the parameters that ROS gives to the node.
-        known: names of the declared ones.
-        arguments: of the process.
-        node: the fully qualified name.
+        known: names of the declared parameters.
+        arguments: command line of the process.
+        node: fully qualified node name.
+
+    Returns:
+        The sentences to refuse, and the sentences that are only warnings.
     """
     tolerated: set[str] = set()
     ours: set[str] = set()

@@ -1,8 +1,9 @@
-"""One parameter file, read as rcl reads it, so that a command and a node say the same of it.
+"""Reads one parameter file like rcl does, so that commands and nodes judge it the same way.
 
-rcl types a plain value by rules of its own (`yes` is true, `1e3` a number, `~` a string), which
-are not those of a YAML library. What it refuses is refused here, in a sentence with its line; so
-is what it takes and then reads in an odd way: a key given twice, tags, an empty mapping.
+rcl has its own rules for the type of a plain value (`yes` is true, `1e3` a number, `~` a string).
+They differ from the rules of a YAML library. Everything that rcl refuses is refused here, in a
+sentence with the line. Input that rcl accepts but reads in an unexpected way is refused too: a
+repeated key, tags, an empty mapping.
 """
 
 from __future__ import annotations
@@ -39,24 +40,24 @@ _HEX_NUMBER = re.compile(
 _INFINITE = re.compile(r"([+-]?)(\.(inf|Inf|INF)|(?i:inf|infinity))")
 _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)|[+-]?(?i:nan)")
 _TOKEN = r"[A-Za-z_][A-Za-z0-9_]*"
-# What rcl accepts: /** for all, else a node's name or *, below a namespace or below /** .
+# rcl accepts /** for all nodes, or a node's name or *, below a namespace or below /** .
 _SECTION = re.compile(rf"/\*\*|/?(\*\*/|({_TOKEN}/)*)({_TOKEN}|\*)")
 
 
 @dataclass
 class Section:
-    """The parameters that one section of a file gives to the nodes that its name fits."""
+    """The parameters in one section of a file, for the nodes that match its name."""
 
-    name: str  # "/**/policy_runner"; as written, but with a "/" first
-    keys: dict[str, Any] = field(default_factory=dict)  # flat
+    name: str  # as written, with a "/" in front: "/**/policy_runner"
+    keys: dict[str, Any] = field(default_factory=dict)  # flat: "safety.max_tilt" -> value
     file: str = ""
 
 
 def read_parameter_file(path: Path) -> list[Section]:
-    """Every section of a parameter file, in its order.
+    """Return every section of a parameter file, in order.
 
     Raises:
-        Refusal: it cannot be read, or is not what rcl takes: the first thing that is wrong.
+        Refusal: the file cannot be read, or rcl would not accept it; only the first problem.
     """
     try:
         content = path.read_bytes()
@@ -70,18 +71,21 @@ def read_parameter_file(path: Path) -> list[Section]:
 
 
 def section_fits(section: str, node: str) -> bool:
-    """Whether a section speaks to a node: `*` stands for one name, `**` for any number of them.
+    """Return whether a section applies to a node: `*` matches one name, `**` any number of names.
 
     Args:
-        section: its name, as in `Section`.
-        node: the fully qualified name, such as "/robot/policy_runner".
+        section: name of the section, see `Section`.
+        node: fully qualified node name, such as "/robot/policy_runner".
     """
     pattern = re.escape(section).replace(r"/\*\*", "(/[A-Za-z0-9_]+)*")
     return re.fullmatch(pattern.replace(r"/\*", "(/[A-Za-z0-9_]+)"), node) is not None
 
 
 def typed_value(text: str, quoted: bool = False) -> Any:
-    """What rcl makes of the text of a value: a bool, a whole number, a float or a string."""
+    """Convert the text of a value like rcl: into a bool, an integer, a float or a string.
+
+    `quoted`: the value was in quotes, so it is a string.
+    """
     if quoted:
         return text
     if text in _TRUE or text in _FALSE:
@@ -102,7 +106,7 @@ def typed_value(text: str, quoted: bool = False) -> Any:
         number = float.fromhex(text) if "x" in text.lower() else float(text)
     except OverflowError:
         return text
-    # Beyond the range of a float it is no number for rcl, and so a string.
+    # rcl reads a number outside the range of a float as a string.
     fraction = re.split("[eEpP]" if "x" not in text.lower() else "[pP]", text)[0]
     is_zero = not re.search("[1-9a-fA-F]", fraction.lower().replace("0x", ""))
     in_range = sys.float_info.min <= abs(number) < math.inf
@@ -110,10 +114,10 @@ def typed_value(text: str, quoted: bool = False) -> Any:
 
 
 def argument_value(text: str) -> Any:
-    """What rcl makes of the value in `-p name:=value`.
+    """Convert the value in `-p name:=value` like rcl.
 
     Raises:
-        ValueError: it is neither a plain value nor a list of them.
+        ValueError: the text is neither a plain value nor a list of plain values.
     """
     try:
         read: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
@@ -133,8 +137,8 @@ class _Reader:
         self._content = content
         self._events: Iterator[Any] = iter(())
         self._sections: list[Section] = []
-        self._lines: dict[tuple[str, str], int] = {}  # of each section and key
-        self._last = ""  # key that was read
+        self._lines: dict[tuple[str, str], int] = {}  # (section, key) -> line
+        self._last = ""  # the key that was read last
 
     def read(self) -> list[Section]:
         try:
@@ -168,7 +172,7 @@ class _Reader:
                 raise self._refusal(event, "", "names of nodes, and their parameters below", got)
 
     def _names(self, prefix: str, start: Any) -> None:
-        """A mapping of names: of namespaces, of nodes, and PARAMETERS below a node."""
+        """Read a mapping of names: namespaces, nodes, and `ros__parameters` below a node."""
         self._plain(start, prefix)
         seen: set[str] = set()
         alone = ""
@@ -256,7 +260,7 @@ class _Reader:
         return typed_value(event.value, quoted)
 
     def _key(self, where: str, seen: set[str]) -> Any:
-        """The next key of a mapping, or None at its end."""
+        """Return the next key of a mapping, or None at its end."""
         event = next(self._events)
         if isinstance(event, yaml.MappingEndEvent):
             return None

@@ -1,4 +1,4 @@
-"""From the robot's configuration to what a pipeline runs with: joints, mountings, settings."""
+"""Builds joints, mountings and settings of a pipeline from the robot's configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_runner.robot.limits import command_limits, start_settings, stop_rule
 from policy_runner.robot.parameters.command import COMMAND_ROWS, READ_FOR
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
-# Of these a 0 is a measurement like any other: no picture is black because a camera is silent.
+# For these types 0 is an ordinary measurement: a silent camera does not mean a black image.
 _NO_ZERO = (
     *("sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "nav_msgs/msg/Odometry"),
     *("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/LaserScan"),
@@ -23,10 +23,10 @@ _NO_ZERO = (
 
 
 def robot_joints(config: RobotConfig) -> dict[str, RobotJoint]:
-    """How the robot calls and turns every joint of the policy.
+    """Return the robot's name, sign and offset of every joint of the policy.
 
     Raises:
-        Refusal: a sign that is not 1 or -1, or two joints with one robot name.
+        Refusal: a sign is not 1 or -1, or two joints have the same robot name.
     """
     joints = {
         name: RobotJoint(joint.name, joint.sign, joint.offset)
@@ -48,10 +48,10 @@ def robot_joints(config: RobotConfig) -> dict[str, RobotJoint]:
 
 
 def mountings(config: RobotConfig) -> dict[str, tuple[float, float, float]]:
-    """How each Imu is turned against the body: roll, pitch, yaw [rad] by input.
+    """Return the rotation of each Imu relative to the body: input name -> roll, pitch, yaw [rad].
 
     Raises:
-        Refusal: not three angles, or angles for an input that is no Imu.
+        Refusal: a mounting has not three angles, or belongs to an input that is not an Imu.
     """
     found: dict[str, tuple[float, float, float]] = {}
     problems = []
@@ -69,10 +69,11 @@ def mountings(config: RobotConfig) -> dict[str, tuple[float, float, float]]:
 
 
 def control_rate(config: RobotConfig, spec: PolicySpec) -> float:
-    """Control rate in Hz.
+    """Return the control rate [Hz].
 
     Raises:
-        Refusal: it is not the trained one and `allow_rate_mismatch` is false, or out of range.
+        Refusal: the rate is out of range, or differs from the trained rate without
+            `allow_rate_mismatch`.
     """
     loop = config.loop
     trained = loop.decimation / spec.control_dt
@@ -96,7 +97,7 @@ def control_rate(config: RobotConfig, spec: PolicySpec) -> float:
 
 
 def unread_parameters(config: RobotConfig, elements: Sequence[ActionElement]) -> list[Problem]:
-    """Parameters of the command that have a value, and that nothing reads for this command."""
+    """Return a problem for each parameter that is set but not read for this command."""
     command = config.command
     defaults = {row.name: row.default for row in COMMAND_ROWS}
     kinds = {element.kind for element in elements}
@@ -117,7 +118,7 @@ def unread_parameters(config: RobotConfig, elements: Sequence[ActionElement]) ->
 
 
 def _too_short(config: RobotConfig, period_ns: int) -> list[Problem]:
-    """Times that would be rounded to none: a jump where a way was asked for."""
+    """Return a problem for each time below one control period: it would become a jump."""
     times = {
         "stop.ramp_s": config.stop.ramp_ns,
         "start_pose.duration": config.start.duration_ns,
@@ -134,10 +135,10 @@ def _too_short(config: RobotConfig, period_ns: int) -> list[Problem]:
 def build_settings(
     config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
 ) -> Settings:
-    """Frozen settings for a pipeline.
+    """Build the frozen settings of a pipeline.
 
     Raises:
-        Refusal: values that contradict each other, all of them.
+        Refusal: names all values that contradict each other.
     """
     problems: list[Problem | str] = []
     period_ns = round(1e9 / control_rate(config, spec))
@@ -160,8 +161,8 @@ def build_settings(
     if 0.0 < safety.executor_timeout_ns / 1e9 < SHORTEST_EXECUTOR_TIMEOUT_S:
         key = "parameter safety.executor_timeout"
         expected = (
-            f"0, or at least {SHORTEST_EXECUTOR_TIMEOUT_S:g} s, since the executor tells every "
-            "0.25 s that it lives, and checks a new policy for up to 1 s"
+            f"0, or at least {SHORTEST_EXECUTOR_TIMEOUT_S:g} s, since the executor reports every "
+            "0.25 s that it is alive, and checks a new policy for up to 1 s"
         )
         problems.append(Problem("", key, expected, f"{safety.executor_timeout_ns / 1e9:g}"))
     if safety.require_guard and not safety.require_arming:
@@ -190,7 +191,8 @@ def build_settings(
         require_arming=safety.require_arming,
         require_guard=safety.require_guard,
         stamp_tolerance_ns=safety.stamp_tolerance_ns,
-        # Simulated time may pass slower than an inference, and /clock come rarer than a tick.
+        # Simulated time may be slower than an inference, and /clock may arrive less often than
+        # once in a tick.
         late_inferences=0 if loop.simulated else safety.late_inferences,
         late_ticks=0 if loop.simulated else safety.late_ticks,
         executor_timeout_ns=safety.executor_timeout_ns,

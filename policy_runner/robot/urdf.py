@@ -1,4 +1,4 @@
-"""Joint limits out of a URDF, read with urdf_parser_py (the pip extra [urdf])."""
+"""Reads joint limits from a URDF with urdf_parser_py (the pip extra [urdf])."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
 
 @dataclass(frozen=True)
 class UrdfJoint:
-    """One joint's `<limit>` [rad, rad/s, N m; m, m/s, N]; None where the URDF says nothing.
+    """One joint's `<limit>` [rad, rad/s, N m; m, m/s, N]; None for values that the URDF lacks.
 
-    Of a continuous joint lower and upper say nothing.
+    `lower` and `upper` are None for a continuous joint.
     """
 
     kind: str
@@ -38,10 +38,14 @@ class UrdfJoint:
 
 @functools.lru_cache(maxsize=2)
 def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
-    """Every joint of a URDF by the robot's name; `origin` is the file or topic, for sentences.
+    """Return every joint of a URDF by the robot's name.
+
+    Args:
+        text: the URDF.
+        origin: its file or topic, for errors.
 
     Raises:
-        Refusal: the library is not there, or the text is no URDF.
+        Refusal: the library is not installed, or the text is not a URDF.
     """
     if find_spec("urdf_parser_py") is None:
         remedy = "install the ROS package urdfdom_py, or pip install policy_runner[urdf]"
@@ -50,16 +54,17 @@ def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
         got = f"{len(text)} characters"
         raise refuse(origin, "", f"a URDF of at most {MOST_BYTES} characters", got)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        # The XML library below would expand them, and read the files that they name.
+        # The XML library would expand entities and read the files that they name.
         raise refuse(origin, "", "a URDF without a document type or entities", "one with them")
     from urdf_parser_py.urdf import URDF
 
     try:
-        # It says on stderr what it does not know, such as <ros2_control>.
+        # The library prints unknown tags, such as <ros2_control>, on stderr.
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            # Without its declaration: another encoding would hide a document type from above.
+            # Remove the declaration: another encoding would hide a document type from the check
+            # above.
             robot = URDF.from_xml_string(_joints_alone(_DECLARATION.sub("", text)))
-    except Exception as error:  # the library raises whatever its parts raise
+    except Exception as error:  # the library does not document its exceptions
         got = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise refuse(origin, "", "a URDF", got) from error
     found = {}
@@ -77,9 +82,9 @@ def read_urdf(text: str, origin: str) -> Mapping[str, UrdfJoint]:
 
 
 def _joints_alone(text: str) -> bytes:
-    """The same without what limits do not depend on, such as transmissions and meshes.
+    """Remove the parts that limits do not depend on, such as transmissions and meshes.
 
-    The library refuses a whole robot for a tag in there that is not as it was in ROS 1.
+    The library refuses a whole robot if such a part differs from the ROS 1 format.
     """
     root = ElementTree.fromstring(text.encode())
     for child in list(root):
@@ -94,10 +99,10 @@ def _joints_alone(text: str) -> bytes:
 
 
 def read_urdf_file(path: Path) -> Mapping[str, UrdfJoint]:
-    """As `read_urdf`, from a file.
+    """Read a URDF file; see `read_urdf`.
 
     Raises:
-        Refusal: no such file, or as `read_urdf`.
+        Refusal: the file does not exist or cannot be read; or see `read_urdf`.
     """
     if not path.is_file():
         expected = "'topic', or the path of a URDF file"
@@ -117,13 +122,25 @@ def limits_of_urdf(
     said: Sequence[Limit],
     origin: str,
 ) -> dict[str, Limit]:
-    """Limits by the names of `limit_names`, in policy signs, of what `said` leaves open.
+    """Return the URDF's limits of the commanded joints, with the policy's signs.
 
-    A position takes lower, upper, and velocity as its rate; a velocity +-velocity, an effort
+    A position uses lower, upper, and velocity as its rate. A velocity uses +-velocity, an effort
     +-effort. Robot value = sign * policy value + offset.
 
+    Args:
+        joints: joints of the URDF by the robot's name.
+        elements: elements of the policy's command.
+        robot: policy joint name -> joint of the robot.
+        said: limits that are already known, one for each element. A bad URDF limit is a problem
+            only if the known limit does not replace it.
+        origin: file or topic of the URDF, for errors.
+
+    Returns:
+        Limits by the names of `limit_names`.
+
     Raises:
-        Refusal: a commanded joint that the URDF does not have, or limits that leave it no room.
+        Refusal: the URDF lacks a commanded joint, or has limits with lower >= upper or a velocity
+            <= 0.
     """
     problems: list[Problem | str] = []
     found: dict[str, Limit] = {}
@@ -161,7 +178,7 @@ def limits_of_urdf(
 def _of_kind(
     given: UrdfJoint, kind: str, called: RobotJoint
 ) -> tuple[float | None, float | None, float | None]:
-    """lower, upper, largest rate of the command, unchecked."""
+    """Return lower, upper and largest rate of the command, unchecked."""
     if kind != "position":
         most = given.velocity if kind == "velocity" else given.effort
         return (None, None, None) if most is None else (-most, most, None)
@@ -174,6 +191,6 @@ def _of_kind(
 
 
 def _number(value: object) -> float | None:
-    """None for what is not there, or no limit."""
+    """Return the number, or None if it is missing or not finite (no limit)."""
     known = isinstance(value, (int, float)) and math.isfinite(value)
     return float(value) if known else None  # type: ignore[arg-type]

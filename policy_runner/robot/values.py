@@ -1,4 +1,4 @@
-"""The node's parameters from a file, checked as the node checks them, without a node."""
+"""Reads the node's parameters from a file without a node, with the node's checks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _OTHER_NODE = "or say which node it is for: --name, --namespace"
 def sections_of(
     path: Path, node: str, problems: list[Problem | str]
 ) -> tuple[list[Section], list[Section]]:
-    """The sections of a file that fit a node, and the others.
+    """Return the sections of a file that match a node, and the other sections.
 
     Args:
         path: the parameter file.
-        node: the fully qualified name.
-        problems: what is wrong with the file is added; then there are no sections.
+        node: fully qualified node name.
+        problems: problems of the file are added; an unreadable file has no sections.
     """
     sections: list[Section] = []
     with collect(problems):
@@ -48,7 +48,20 @@ def parameter_values(
     problems: list[Problem | str],
     node: str = NODE,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Every parameter's value, the default where the file has none or a bad one; and warnings."""
+    """Return every parameter's value.
+
+    A parameter has its default if the file has no value for it, or an invalid one.
+
+    Args:
+        path: the parameter file; None: all defaults.
+        spec: the policy's spec, which adds rows; None: unknown.
+        elements: elements of the policy's command.
+        problems: problems of the file and its values are added.
+        node: fully qualified node name, which selects the sections.
+
+    Returns:
+        The values by name, and the warnings.
+    """
     overrides: dict[str, Any] = {}
     for section in sections_of(path, node, problems)[0] if path is not None else ():
         overrides.update(section.keys)
@@ -60,14 +73,14 @@ def parameter_values(
             bad = problem(row, overrides[row.name])
             if bad:
                 problems.append(f"{path}: {bad}")
-            elif overrides[row.name] != []:  # which ROS gives as no value at all
+            elif overrides[row.name] != []:  # ROS treats an empty list as "no value"
                 value = overrides[row.name]
         values[row.name] = value
     values["use_sim_time"] = overrides.get("use_sim_time") is True  # rclpy's own
     if path is None:
         return values, []
     known = [row.name for row in rows]
-    if spec is None:  # which inputs and joints there are is not known
+    if spec is None:  # the inputs and joints are unknown
         overrides = {k: v for k, v in overrides.items() if not k.startswith(PREFIXES)}
     refused, warned = unknown_keys(overrides, known, _arguments(path), node)
     problems += [f"{path}: {text}" for text in refused]

@@ -1,4 +1,4 @@
-"""`doctor` and `bench backends`: what is here, what is missing, what helps, how fast."""
+"""`doctor` and `bench backends`: what is present, what is missing, remedies, and figures."""
 
 from __future__ import annotations
 
@@ -99,10 +99,11 @@ def test_bench_of_every_backend(tmp_path: Path, capsys: Any) -> None:
     assert 0 < cpu["p50"] <= cpu["p99"] <= cpu["p99.9"] <= cpu["max"]
     assert cpu["back to back"] > 0
     for row in rows.values():
-        assert bool(row["us"]) != bool(row["refused"])  # figures or a reason, never neither
+        assert bool(row["us"]) != bool(row["refused"])  # either figures or a reason
     said = capsys.readouterr().out
     assert "onnxruntime-cpu" in said
-    assert "[us]" in said
+    for figure in ("p50", "p99", "p99.9", "max", "back to back"):
+        assert f"{figure} [us]" in said
     model = tmp_path / "toy.onnx"
     kept = remembered(BackendChoice(), check_model_file(model, None, model))
     assert kept is not None
@@ -125,7 +126,7 @@ def test_bench_of_what_is_not_here_or_is_none(tmp_path: Path, capsys: Any) -> No
 
 def test_inferences_wait_for_their_deadlines() -> None:
     class Counted:
-        """Takes no time, and notes when it ran."""
+        """Takes no time, and records when it ran."""
 
         def __init__(self) -> None:
             self.inputs = {"obs": np.zeros((1, 3), np.float32)}
@@ -138,5 +139,5 @@ def test_inferences_wait_for_their_deadlines() -> None:
     taken = time_at(model, 500.0, 0.2)
     assert len(taken) == 100
     times = np.array([at for at, _ in model.ran])
-    assert times[-1] - times[0] >= 0.9 * 109 * 0.002  # ten before, to warm up
-    assert len({fed for _, fed in model.ran}) == 8  # and never the same twice in a row
+    assert times[-1] - times[0] >= 0.9 * 109 * 0.002  # ten warm-up runs come before
+    assert len({fed for _, fed in model.ran}) == 8  # the inputs differ between runs

@@ -130,7 +130,7 @@ def test_an_absent_data_file_is_named(tmp_path: Path, capsys: Any) -> None:
     content = file.read_bytes().replace(b"toy.onnx.data", b"../../toy.dat")
     file.write_bytes(content)
     said = refusals(capsys, "import", str(file), "-o", str(tmp_path / "other"))
-    assert "external data: expected external data beside the model, got '../../toy.dat'" in said[0]
+    assert "expected external data in the model's folder, got '../../toy.dat'" in said[0]
 
 
 def test_options_without_the_graph_are_refused(tmp_path: Path, capsys: Any) -> None:
@@ -164,7 +164,7 @@ def test_it_says_which_sections_apply(
         assert main(command) == 0
         said = capsys.readouterr().out
         assert f" takes {full}; not for it: /**/other\n" in said
-        assert "a tick every 0.005 s" in said  # so what it takes was read
+        assert "a tick every 0.005 s" in said  # so the parameters were read
     else:
         (said,) = refusals(capsys, *command)
         assert "expected a section for the node /" in said

@@ -27,7 +27,7 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("g1-mjlab-velocity-extdata", ""): ["joint_names"],
     ("lerobot-g1-mjlab-motion", ""): [
         "control_dt",
-        "observation[0].terms[0]",  # the reference motion, which is in another file
+        "observation[0].terms[0]",  # the reference motion is in another file
         "observation[0].terms[1]",
         *(f"observation[0].terms[{k}].scale" for k in range(2, 6)),
         "action[0].groups[0].relative_to",
@@ -133,7 +133,7 @@ def test_one_wrong_setting_fails_the_signals(change: str, tmp_path: Path, capsys
     write_spec(spec, tmp_path)
     given = signals(folder)
     assert _replay(tmp_path, given, "--reference", str(given)) == 1
-    assert "FAIL" in capsys.readouterr().out  # it ran, and gave other numbers
+    assert "FAIL" in capsys.readouterr().out  # it ran and gave wrong numbers
 
 
 GOLDENS = sorted(POLICIES.glob("*/golden_*.npz")) if POLICIES.is_dir() else []
@@ -153,7 +153,7 @@ def test_tensors_in_give_tensors_out(golden: Path, tmp_path: Path) -> None:
 
 
 def test_the_half_precision_model_is_near_the_full_one(tmp_path: Path) -> None:
-    """Every observation of the signals, through both: within 2e-3 of the largest action."""
+    """Run every observation through both models: equal within 2e-3 of the largest action."""
     with np.load(signals("lite3-ppo")) as stored:
         observation = stored["expected_observation"]
     given = tmp_path / "given.npz"
@@ -184,7 +184,7 @@ def test_the_cruise_controller_gives_its_authors_three_numbers(tmp_path: Path) -
 
 
 def test_a_state_that_is_given_is_used_and_then_carried(tmp_path: Path) -> None:
-    """The sequence with its state dropped differs, as its file says."""
+    """Replaying the sequence without its state gives other numbers, as its file says."""
     sequence = POLICIES / "b2w-lstm" / "golden_sequence20.npz"
     tensor_spec(_model(sequence), tmp_path)
     with np.load(sequence) as stored:

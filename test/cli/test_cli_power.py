@@ -1,4 +1,4 @@
-"""`policy-runner power`: says what it does, refuses what the board does not have, needs root."""
+"""`policy-runner power`: prints its actions, refuses modes that do not exist, needs root."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONF = """< POWER_MODEL ID=0 NAME=15W >
 
 @pytest.fixture
 def board(tmp_path, monkeypatch):
-    """A board with tools that note how they were called; gives a function that runs the command."""
+    """A board with tools that record their calls; gives a function that runs the command."""
     files = {"etc/nvpmodel.conf": CONF, "var/lib/nvpmodel/status": "pmode:0001"}
     write_board(tmp_path, files)
     tools = tmp_path / "bin"
@@ -133,7 +133,7 @@ def test_a_machine_without_power_modes_is_told_so(tmp_path):
 
 
 def test_no_node_ever_changes_the_power_mode():
-    """Neither the tools' setting options nor this module are named anywhere in the nodes."""
+    """The nodes' code names neither this module nor the options of the tools that set a mode."""
     package = os.path.dirname(os.path.dirname(power.__file__))
     for room in ("ros", "telemetry", "core", "backends"):
         for folder, _, names in os.walk(os.path.join(package, room)):

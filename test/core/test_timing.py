@@ -1,4 +1,4 @@
-"""Windows of durations against numpy on the newest N."""
+"""Windows of durations, compared with numpy on the newest N durations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults in the bytes of messages, sent over a real graph (docs/faults.md)."""
+"""Faults in the bytes of messages, sent over a real graph (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_message_in_big_endian(robot: FaultGraph) -> None:
 
     robot.shows("message in big endian", cause)
     assert float(robot.values("inputs")["joints refused"]) == 0
-    # Little and big endian by turns, as from two publishers of one topic.
+    # Alternate between little and big endian, as two publishers of one topic would.
     turn = iter(range(10**9))
     robot.encode = _of_joints(lambda m: encode(m, "<>"[next(turn) % 2]))
     robot.shows("message in big endian", lambda: None)
@@ -60,7 +60,7 @@ def test_message_in_big_endian(robot: FaultGraph) -> None:
 def test_both_byte_orders_of_a_message_of_one_length(
     fault_graphs: Callable[..., FaultGraph],
 ) -> None:
-    """A Twist has no lengths inside: only its encapsulation tells the two apart."""
+    """A Twist contains no lengths: only the encapsulation distinguishes the two orders."""
     from geometry_msgs.msg import Twist
 
     graph = fault_graphs(inputs__command__type="geometry_msgs/msg/Twist", silent={"command"})

@@ -1,4 +1,4 @@
-"""The emergency stop's topics: short presses, publishers, sources (docs/faults.md)."""
+"""The emergency stop's topics: short presses, publishers, sources (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
 GraphMaker = Callable[..., FaultGraph]
-# At each rate; make soak does 500 in all.
+# Presses at each rate; `make soak` does 500 in total.
 PRESSES = 250 if os.environ.get("POLICY_RUNNER_SOAK_SECONDS") else 10
 
 
@@ -41,7 +41,7 @@ def test_short_presses_behind_slow_inferences(fault_graphs: GraphMaker, nursery:
 
 
 def other_publisher(graph: FaultGraph, name: str, topic: str, qos: Any = 10) -> tuple[Any, Any]:
-    """A node of its own, which publishes a Bool there once the runner hears it."""
+    """Create a node that publishes a Bool on this topic."""
     import rclpy
     from std_msgs.msg import Bool
 
@@ -55,7 +55,7 @@ def test_a_false_of_another_publisher(robot: FaultGraph) -> None:
     press = presser(robot)
     node, publisher = other_publisher(robot, "panel", f"{robot.runner}/estop")
     robot.wait(publisher.get_subscription_count, 10.0, "a second publisher")
-    time.sleep(1.0)  # the runner has seen it in the graph, too
+    time.sleep(1.0)  # the runner has also seen it in the graph
 
     def release() -> None:
         press(False)
@@ -97,7 +97,7 @@ def test_two_sources(fault_graphs: GraphMaker) -> None:
     graph.wait(pendant.get_subscription_count, 10.0, "the second source's receiver")
 
     def release() -> None:
-        press(False)  # of the other source: it releases nothing
+        press(False)  # false of the other source: it releases nothing
         time.sleep(0.1)
         assert "pendant/estop" in graph.peer.trigger("arm").message
         pendant.publish(Bool(data=False))
@@ -124,7 +124,7 @@ def test_a_publisher_that_cannot_be_heard(fault_graphs: GraphMaker) -> None:
 
 
 def test_presses_while_nothing_runs(fault_graphs: GraphMaker) -> None:
-    """Also those before more messages than a queue holds."""
+    """Presses also count that came before more messages than a queue holds."""
     row = FAULTS["press while the node is not active"]
     graph = fault_graphs()
     press = presser(graph)

@@ -1,4 +1,4 @@
-"""The guard next to a runner of its own process: it stops the outputs when the runner cannot."""
+"""The guard and a runner in its own process: the guard stops the outputs if the runner cannot."""
 
 from __future__ import annotations
 
@@ -23,26 +23,32 @@ pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("rclpy", "onnx")), reason="needs rclpy and onnx"
 )
 GraphMaker = Callable[..., FaultGraph]
-# Of each kind, in the suite and in `make soak` (POLICY_RUNNER_SOAK_KILLS).
+# Number of each kind, in the suite and in `make soak` (POLICY_RUNNER_SOAK_KILLS).
 SUSPENSIONS = int(os.environ.get("POLICY_RUNNER_SOAK_KILLS", "10"))
 KILLS = int(os.environ.get("POLICY_RUNNER_SOAK_KILLS", "5"))
 WITHIN_S = FAULTS["SIGKILL, with a guard"].decided_s
 KEY = ("guard", "watches")  # on diagnostics
 
 
-def start_guard(graph: FaultGraph, spawn: Nursery, folder: Path, *words: str) -> Child:
-    """A guard in the namespace of the graph."""
+# As on a robot: the profile of the rig would keep the shared memory of LOCALHOST.
+AS_ON_A_ROBOT = {"FASTRTPS_DEFAULT_PROFILES_FILE": ""}
+
+
+def start_guard(
+    graph: FaultGraph, spawn: Nursery, folder: Path, *words: str, env: dict[str, str] | None = None
+) -> Child:
+    """Start a guard in the namespace of the graph."""
     guard = spawn(
         ["python", "-m", "policy_runner.ros.guard.main", "--ros-args"]
         + ["-r", f"__ns:={graph.space}", *words],
-        env=quick_discovery(folder),
+        env={**quick_discovery(folder), **(env or {})},
     )
     graph.wait(lambda: "guards policy_runner" in guard.stderr, 20.0, "the guard")
     return guard
 
 
 def stopped_after(graph: FaultGraph, cause: Callable[[], object]) -> float:
-    """Seconds from the cause to the first command of zeros that another process hears."""
+    """Return the seconds from the cause to the first command of zeros in another process."""
     begin = time.monotonic()
     cause()
 
@@ -75,8 +81,8 @@ def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: 
 
 
 def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
-    graph = fault_graphs()
-    start_guard(graph, spawn, tmp_path)
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
+    start_guard(graph, spawn, tmp_path, env=AS_ON_A_ROBOT)
     for number in range(KILLS):
         graph.well()
         begin = time.monotonic()
@@ -91,8 +97,8 @@ def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Pat
         assert took <= WITHIN_S, took
         graph.child.wait(5.0)
         gone = time.monotonic()
-        leftovers.remove_segments_of(graph.child.pid)  # a port of the dead can hold up the next one
-        time.sleep(1.3)  # the guard repeats its stops for a second, and then falls silent
+        leftovers.remove_segments_of(graph.child.pid)  # a dead process' port can block the next one
+        time.sleep(1.3)  # the guard repeats its stops for a second, then it is silent
         late = [at - gone for at, _ in graph.commands if at > gone + 1.2]
         assert not late, late
         if number < KILLS - 1:
@@ -104,7 +110,7 @@ def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
 ) -> None:
     from std_msgs.msg import Bool
 
-    # So many late inferences are tolerated that silence alone would not stop it.
+    # Tolerate so many late inferences that silence alone would not stop it.
     graph = fault_graphs(safety__late_inferences=200, safety__executor_timeout=0.0)
     start_guard(graph, spawn, tmp_path)
     press = graph.peer.publisher(Bool, f"{graph.runner}/estop")

@@ -1,4 +1,4 @@
-"""Faults of the inputs' arrival: silence, floods, other QoS (docs/faults.md)."""
+"""Faults of the inputs' arrival: silence, floods, other QoS (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_cmd_vel_silent(robot: FaultGraph) -> None:
     robot.well()
     since = time.monotonic()
     robot.silent.add("command")
-    time.sleep(0.5)  # its max_age is over then: zero takes its place
+    time.sleep(0.5)  # longer than its max_age: it then counts as zero
     robot.shows("cmd_vel silent", lambda: None, robot.silent.clear)
     assert not [b for at, b in robot.beats if at > since and b["decision"] != "RUN"]
 
@@ -67,7 +67,7 @@ def test_publisher_with_another_qos(robot: FaultGraph, kind: str) -> None:
     other = robot.peer.node.create_publisher(JointState, "joint_states", qos)
     robot.well()
     usual = robot.peer.publisher(JointState, "joint_states")
-    robot.peer._publishers["joint_states"] = other  # from now on it alone sends
+    robot.peer._publishers["joint_states"] = other  # from now on only this one sends
     time.sleep(0.5)
     try:
         robot.shows("publisher with another QoS", lambda: None)

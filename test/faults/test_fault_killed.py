@@ -1,4 +1,4 @@
-"""The runner is killed outright: the simulated robot hears it and stops by itself."""
+"""The runner is killed: the simulated robot notices it and stops by itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def peer() -> Iterator[Peer]:
 
 
 def test_sigkill(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
-    """Something between runner and motors repeats the last command for ever: it is ignored."""
+    """A node between runner and motors repeats the last command without end: it is ignored."""
     from diagnostic_msgs.msg import DiagnosticArray
     from sensor_msgs.msg import JointState
 
@@ -70,7 +70,7 @@ def test_sigkill(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
         return next(float(pair.value) for pair in status.values if pair.key == key)
 
     wait_until(lambda: len(commands) > 100 and robot_says("balancing"), 30.0, "balancing")
-    before = number(told[-1][1], "heartbeats lost")  # a slow start may have lost one already
+    before = number(told[-1][1], "heartbeats lost")  # a slow start may already have lost one
     runner.kill()
     begin = time.monotonic()
     sender = peer.publisher(JointState, "joint_commands")
@@ -90,7 +90,7 @@ def test_sigkill(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
 
 
 def test_the_guard_stops_the_wheels(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
-    """The robot itself would wait 10 s for a heartbeat: its wheels stop all the same."""
+    """The robot itself would wait 10 s for a heartbeat: the guard stops its wheels before."""
     from sensor_msgs.msg import JointState
 
     env = quick_discovery(tmp_path)

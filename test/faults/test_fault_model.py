@@ -1,4 +1,4 @@
-"""Faults of the policy itself (docs/faults.md)."""
+"""Faults of the policy itself (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_inference_always_late(robot: FaultGraph) -> None:
 
 
 def test_deadlines_missed_in_a_row(robot: FaultGraph) -> None:
-    """With late inferences allowed; on HOLD nothing is inferred, so it comes and goes."""
+    """Late inferences are allowed. In HOLD nothing is inferred, so the fault comes and goes."""
 
     def slow(share: float) -> None:
         robot.twist[2] = share
@@ -49,7 +49,7 @@ def test_deadlines_missed_in_a_row(robot: FaultGraph) -> None:
 
 def test_inference_late_once(robot: FaultGraph) -> None:
     def once() -> None:
-        robot.twist[2] = 0.25  # less than the 0.2 s after which its command would be too old
+        robot.twist[2] = 0.25  # less than 0.2 s, after which its command would be too old
         time.sleep(PERIOD_S)
         robot.twist[2] = 0.0
 
@@ -91,7 +91,7 @@ def test_reload_that_is_refused(robot: FaultGraph, fault: str, says: str) -> Non
 
 
 def test_reload_a_hundred_times(robot: FaultGraph) -> None:
-    """Every one runs: its gain is another each time. Nothing piles up in the process."""
+    """Every reload runs: each has another gain. No memory or thread accumulates."""
 
     def times(count: int) -> None:
         for k in range(count):

@@ -1,4 +1,4 @@
-"""What an operator does, and what the robot measures of itself (docs/faults.md)."""
+"""Requests of an operator, and the robot's own measurements (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GraphMaker = Callable[..., FaultGraph]
 
 
 def presser(graph: FaultGraph) -> Callable[[bool], None]:
-    """What presses ~/estop, once the runner hears it."""
+    """Return a function that presses ~/estop, once the runner receives it."""
     from std_msgs.msg import Bool
 
     publisher: Any = graph.peer.publisher(Bool, f"{graph.runner}/estop")

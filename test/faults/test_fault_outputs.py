@@ -1,4 +1,4 @@
-"""What leaves the process: every output ends with its last command (docs/faults.md)."""
+"""Outputs of the process: each one ends with its last command (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PROGRAMS = Path(__file__).resolve().parents[1] / "rigs" / "programs"
 
 
 class Outputs(FaultGraph):
-    """A graph that hears every output by (topic, field, name); its policy may be changed."""
+    """A graph that records every output by (topic, field, name); its policy may be changed."""
 
     change: Callable[[dict[str, Any]], None] | None = None
-    message: Any = None  # of the commands; None: JointState
+    message: Any = None  # type of the commands; None: JointState
 
     def start(self) -> Any:
         if self.change is not None:
@@ -48,7 +48,7 @@ class Outputs(FaultGraph):
         from sensor_msgs.msg import JointState
 
         self.outputs: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-        self.raw: list[tuple[float, Any]] = []  # commands that are no JointState
+        self.raw: list[tuple[float, Any]] = []  # commands that are not JointStates
         node, message = self.peer.node, self.message
         subscribe = node.create_subscription
         node.create_subscription = lambda kind, topic, *rest: subscribe(
@@ -84,7 +84,7 @@ class Outputs(FaultGraph):
 
 @pytest.fixture
 def outputs(nursery: Any, tmp_path: Path) -> Any:
-    """`outputs(change=…, message=…, **how)`: as `fault_graphs`, of class Outputs."""
+    """`outputs(change=…, message=…, **how)`: like `fault_graphs`, of class Outputs."""
     opened: list[Outputs] = []
 
     def make(change: Any = None, message: Any = None, **how: Any) -> Outputs:
@@ -106,7 +106,7 @@ def action(*groups: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
 
 
 def stopped(graph: Outputs, *lasting: tuple[str, str, str]) -> None:
-    """Whatever stops the robot, every output that was ever commanded ends at zero."""
+    """Check that after a stop every output that was ever commanded ends at zero."""
     graph.wait(lambda: all(graph.newest(*one) for one in lasting), 5.0, "commands")
     assert graph.peer.trigger("disarm").success
     graph.wait(lambda: not any(graph.newest(*one) for one in graph.outputs), 2.0, "zeros")
@@ -221,7 +221,7 @@ def test_inference_of_a_second(fault_graphs: GraphMaker) -> None:
 
 
 def gains(content: dict[str, Any]) -> None:
-    """Positions with gains, from a policy that reads positions alone."""
+    """Positions with gains, from a policy that reads only positions."""
     terms = content["observation"][0]["terms"]
     terms[0] = {"term": "joint_position", "input": "joints"}
     content.update(stiffness=10.0, damping=1.0, effort_limit=15.0)
@@ -243,7 +243,7 @@ def test_nan_velocity_where_efforts_are_computed(outputs: Any) -> None:
     graph.await_beat(begin, row.decision, row.reason)
     graph.await_status(begin, row)
     graph.wait(lambda: not any(graph.newest(*one) for one in efforts), 2.0, "no effort")
-    time.sleep(1.0)  # it stays so, and does not come and go
+    time.sleep(1.0)  # the fault stays, and does not come and go
     beats = {beat["decision"] for at, beat in graph.beats if at > begin + 0.5}
     assert beats == {"HOLD"}
     assert int(graph.values("safety")["efforts not finite"]) > 10
@@ -305,7 +305,7 @@ def test_deactivate_while_an_inference_hangs(outputs: Any) -> None:
     row = FAULTS["deactivate while an inference hangs"]
     graph = outputs()
     graph.well()
-    graph.twist[2] = 20.0  # some seconds
+    graph.twist[2] = 20.0  # an inference of some seconds
     time.sleep(0.3)
     graph.twist[2] = 0.0
     begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""Parameters that would be ignored, and files that cannot be read (docs/faults.md)."""
+"""Parameters that would be ignored, and files that cannot be read (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_set_while_inactive(fault_graphs: GraphMaker) -> None:
 def test_nothing_reads_it(fault_graphs: GraphMaker) -> None:
     graph = fault_graphs(command__layout=["velocity"])
     stays_unconfigured(graph, "parameter that nothing reads")
-    # Put right by a set and a configure, in the same process.
+    # Corrected with a set and a configure, in the same process.
     assert graph.peer.set(command__type="float64_multi_array") == []
     assert graph.peer.change("configure")
 
 
 def test_for_another_node(fault_graphs: GraphMaker, tmp_path: Path) -> None:
-    """Launch gives a second file that fits the node; the robot ran unarmed."""
+    """Launch adds a second file that matches the node; the robot ran unarmed."""
     safety = write_parameters(tmp_path / "safety.yaml", "policy_runner", require_arming=True)
     graph = fault_graphs(more=["--params-file", str(safety)])
     stays_unconfigured(graph, "parameter file for another node")

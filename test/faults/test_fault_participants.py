@@ -1,4 +1,4 @@
-"""Other participants of the graph, and what the log says of all that happens (docs/faults.md)."""
+"""Other participants of the graph, and the log of all events (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
 GraphMaker = Callable[..., FaultGraph]
-JOINED_WITHIN_S = 2.5  # 2 s after it was discovered
+JOINED_WITHIN_S = 2.5  # 2 s after its discovery
 
 
 class Newcomer:
@@ -30,7 +30,7 @@ class Newcomer:
         import rclpy
         from runner_rig import Served
 
-        # A context of its own: one participant cannot have two types on one topic.
+        # A separate context: one participant cannot have two types on one topic.
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         node = rclpy.create_node(name, context=self.context, namespace=graph.space)
@@ -61,7 +61,7 @@ def newcomer(robot: FaultGraph) -> Iterator[Newcomer]:
 
 
 def told_in_time(graph: FaultGraph, fault: str, cause: Callable[[], object]) -> None:
-    """The row's sentence is in diagnostics within 2 s, and in the log, and it still runs."""
+    """Check the row's sentence in diagnostics within 2 s and in the log; the runner still runs."""
     row = FAULTS[fault]
     begin = time.monotonic()
     cause()
@@ -94,7 +94,7 @@ def test_a_second_commander_that_stops(fault_graphs: GraphMaker) -> None:
     guard = Newcomer(graph, "policy_runner_guard")
     guard.publish(JointState(), "joint_commands", 30.0)
     time.sleep(1.5)
-    assert graph.decision == "RUN"  # a guard is no second commander
+    assert graph.decision == "RUN"  # a guard is not a second commander
     other = Newcomer(graph, "other")
     graph.shows(
         "second commander, not allowed",
@@ -158,7 +158,7 @@ def test_half_a_robot_falls_silent(robot: FaultGraph) -> None:
 
 
 def test_the_log_tells_the_story(robot: FaultGraph) -> None:
-    """Each change, each request and each refusal: a line within a second, and once."""
+    """Each change, each request and each refusal gives one line within a second."""
     from rcl_interfaces.msg import Log
 
     row = FAULTS["what happens is in the log"]

@@ -1,4 +1,4 @@
-"""Faults of processes and of the machine (docs/faults.md)."""
+"""Faults of processes and of the machine (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GraphMaker = Callable[..., FaultGraph]
 
 
 def stat_of(robot: FaultGraph) -> int:
-    """How many nanoseconds of processor time the runner has used."""
+    """Return how many nanoseconds of processor time the runner has used."""
     tasks = Path(f"/proc/{robot.child.pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
@@ -98,7 +98,7 @@ def test_control_thread_fails(fault_graphs: GraphMaker) -> None:
     time.sleep(0.3)
     said = graph.beats[-1][1]
     assert (said["decision"], said["reason"]) == (row.decision, row.reason)
-    # The stop is the last command, and then there is silence.
+    # The stop is the last command; then the topic is silent.
     assert graph.commands[-1][1] == (0.0, 0.0)
     assert graph.commands[-1][0] - begin < row.decided_s
     assert graph.child.poll() is None
@@ -131,7 +131,7 @@ def test_a_reader_that_stopped(fault_graphs: GraphMaker, fault: str, what: str) 
     graph.well()
 
     def much_to_log() -> None:
-        """Each of these is a line in the log."""
+        """Cause many lines in the log."""
         graph.twist[2] = 0.5
         time.sleep(0.3)
         graph.twist[2] = 0.0

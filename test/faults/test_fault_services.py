@@ -1,4 +1,4 @@
-"""Faults that come through services, parameters and callbacks (docs/faults.md)."""
+"""Faults that come through services, parameters and callbacks (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_emergency_stop_with_a_blocked_executor(failing: FaultGraph) -> None:
     press(True)
     failing.await_beat(begin, row.decision, row.reason, row.decided_s)
     failing.publishes(row, time.monotonic())
-    failing.await_status(begin, row)  # once the executor lives again
+    failing.await_status(begin, row)  # once the executor runs again
     assert time.monotonic() - begin > 1.0
     press(False)
     time.sleep(0.1)
@@ -161,7 +161,7 @@ def test_callbacks_failing(fault_graphs: GraphMaker) -> None:
 
 
 def test_untaken_message(fault_graphs: GraphMaker) -> None:
-    """On simulated time that stands still nobody takes the messages: the executor must not spin."""
+    """While simulation time stands still, messages are not taken; the executor must not spin."""
     graph = fault_graphs(program=FAILING, simulated=True, diagnostics__period=1.0)
     graph.await_status(0.0, FAULTS["untaken message"], 20.0)
     threads = json.loads(graph.peer.trigger("fault/threads").message)

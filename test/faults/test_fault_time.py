@@ -1,4 +1,4 @@
-"""Faults of clocks and stamps (docs/faults.md)."""
+"""Faults of clocks and stamps (docs/reference/faults.md)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_messages_from_before_simulation_time_jumped_back(fault_graphs: GraphMak
     graph.well()
     row = FAULTS["messages from before simulation time jumped back"]
     graph.clock_runs = False
-    time.sleep(0.3)  # the queues fill, while nobody takes from them
+    time.sleep(0.3)  # the queues fill, because their messages are not taken
     graph.silent.add("joints")
     time.sleep(0.1)
     begin = time.monotonic()
@@ -108,7 +108,7 @@ def test_messages_from_before_simulation_time_jumped_back(fault_graphs: GraphMak
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_wall_clock_jumped(fault_graphs: GraphMaker, tmp_path: Path) -> None:
-    """CLOCK_REALTIME of the runner's process alone: the machine's is not ours to set."""
+    """CLOCK_REALTIME of the runner's process only: the test must not set the machine's clock."""
     library, clock = tmp_path / "wall_clock.so", tmp_path / "moved"
     source = str(Path(__file__).resolve().parents[1] / "rigs" / "programs" / "wall_clock.c")
     subprocess.run(
@@ -132,7 +132,7 @@ def test_wall_clock_jumped(fault_graphs: GraphMaker, tmp_path: Path) -> None:
         begin = time.monotonic()
         graph.wait(lambda b=begin: graph.stamps and graph.stamps[-1][0] > b, 5.0, "a stamp")
         assert graph.stamps[-1][1] - time.time() == pytest.approx(seconds, abs=5.0)
-    # How a process with a library preloaded finalizes its interpreter is not the question here.
+    # The test does not cover how a process with a preloaded library finalizes its interpreter.
     graph.child.kill()
 
 
@@ -148,7 +148,7 @@ def test_simulation_time_paused_and_jumped_back(fault_graphs: GraphMaker) -> Non
     graph.await_status(begin, row)
     time.sleep(1.0)  # longer than any max_age
     assert len(graph.commands) == commands
-    # Heartbeats continue, or the guard would take the pause for a fault; they tell of no tick.
+    # Heartbeats continue, or the guard would see the pause as a fault; they report no tick.
     still = [beat for _, beat in graph.beats[beats:]]
     assert len(still) > 5
     assert len({beat["sequence"] for beat in still}) == 1
@@ -157,11 +157,11 @@ def test_simulation_time_paused_and_jumped_back(fault_graphs: GraphMaker) -> Non
     graph.clock_runs = True
     graph.await_beat(begin, "RUN", "none", row.recovers_s)
     graph.await_commands(graph.wanted, begin)
-    # What was measured in the time before is worth nothing: its age would be negative.
+    # Measurements from before the jump are invalid: their age would be negative.
     row = FAULTS["simulation time jumped back"]
     begin = time.monotonic()
     graph.silent.add("joints")
-    time.sleep(0.1)  # nothing is under way any more, and nothing too old
+    time.sleep(0.1)  # no message is under way any more, and none is too old
     graph.sim_ns -= 100 * 10**9
     graph.await_beat(begin, row.decision, row.reason, row.decided_s)
     decided = time.monotonic()

@@ -1,4 +1,4 @@
-"""The source tree as the tests of structure read it: files, imports, circles."""
+"""Read the source tree for the structure tests: files, imports, circles."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Graph = Mapping[str, Set[str]]
 
 
 class Import(NamedTuple):
-    """One `import a`, one name of `from a import b`, or one call of importlib's function."""
+    """One `import a`, one name of `from a import b`, or one call of `import_module`."""
 
     line: int
     module: str  # absolute, dotted
-    name: str  # what is imported from it; "" for the module itself
+    name: str  # the name imported from it; "" for the module itself
     lazy: bool  # inside a function
 
 
 class Edge(NamedTuple):
-    """A module of the package imports another one."""
+    """An import between two modules of the package."""
 
     where: str  # path:line
     source: str
@@ -30,12 +30,12 @@ class Edge(NamedTuple):
 
 
 def python_files(root: Path, *folders: str) -> list[Path]:
-    """Every Python file below these folders of `root`."""
+    """List every Python file below these folders of `root`."""
     return sorted(path for folder in folders for path in (root / folder).rglob("*.py"))
 
 
 def write_tree(root: Path, files: Mapping[str, str]) -> Path:
-    """Write files of a small tree, to run a check on; `root`."""
+    """Write the files of a small tree, as input of a check; return `root`."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,10 @@ def write_tree(root: Path, files: Mapping[str, str]) -> Path:
 
 
 def imports(text: str, module: str) -> Iterator[Import]:
-    """Every import of a file; `module` is its dotted name (with `.__init__`), for relative ones."""
+    """Yield every import of a file. `module`, its dotted name, resolves relative imports.
+
+    The name of a package's file ends in `.__init__`.
+    """
     tree = ast.parse(text)
     lazy = {
         id(inner)
@@ -74,12 +77,12 @@ def _imports_by_call(node: ast.Call) -> bool:
 
 
 def dotted(path: Path, root: Path) -> str:
-    """The module's name; `.__init__` stays at the end of a package's."""
+    """The dotted name of a module; a package's name ends in `.__init__`."""
     return ".".join(path.relative_to(root).with_suffix("").parts)
 
 
 def edges(root: Path) -> list[Edge]:
-    """Who imports whom in the package below `root`, lazily too."""
+    """All imports between modules of the package below `root`, including lazy ones."""
     files = {dotted(path, root): path for path in python_files(root, PACKAGE)}
     modules = {name.removesuffix(".__init__") for name in files}
     found = []
@@ -102,7 +105,7 @@ def graph_of(pairs: Iterator[tuple[str, str]]) -> dict[str, set[str]]:
 
 
 def circles(graph: Graph) -> list[list[str]]:
-    """Groups of nodes that reach each other, and nodes that point at themselves."""
+    """Groups of nodes that reach each other, and nodes that point to themselves."""
 
     def reached(start: str) -> set[str]:
         seen: set[str] = set()
@@ -124,6 +127,6 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def child(module: str, folder: str) -> str:
-    """What of `folder` (dotted) the module lies in: a module or a folder; "" if in nothing."""
+    """The module or folder directly in `folder` (dotted) that contains `module`; "" if none."""
     prefix = folder + "."
     return module.removeprefix(prefix).split(".")[0] if module.startswith(prefix) else ""

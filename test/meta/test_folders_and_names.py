@@ -1,4 +1,4 @@
-"""How many files a folder has, how long they are, and what they may be called."""
+"""Rules for the number of files in a folder, their lengths and their names."""
 
 from __future__ import annotations
 
@@ -9,54 +9,53 @@ from pathlib import Path
 import pytest
 from package_tree import PACKAGE, ROOT, dotted, imports, python_files, write_tree
 
-MOST_FILES = 15  # in one folder; more are two rooms
+MOST_FILES = 15  # in one folder; split a larger one into two rooms
 LONGEST, SHORTEST, LONGEST_TEST = 400, 40, 450
-# path: why a file of so few lines is a file of its own.
+# path: why such a short file is separate.
 SHORT: dict[str, str] = {
     "policy_runner/cli/bench/command.py": "the table of the commands of `bench`",
     "policy_runner/cli/bench/step_and_node.py": "one command, one file",
     "policy_runner/cli/old_names.py": "main and bench use it, until the old names go",
     "policy_runner/cli/schema.py": "one command, one file",
-    "policy_runner/core/observation/terms/compile.py": "imports every kind of term, which import"
-    " nothing of it",
+    "policy_runner/core/observation/terms/compile.py": "imports every family of terms; they do not"
+    " import it",
     "policy_runner/ros/messages/types.py": "serves both ways of reading messages",
-    "policy_runner/ros/runner/interface.py": "what several files of the runner know of the node",
+    "policy_runner/ros/runner/interface.py": "the node's interface for other files of the runner",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",
     "policy_runner/sim/variation.py": "serves the balancer and its trainer",
-    "policy_runner/telemetry/verdict.py": "the ground of everything that judges a reading",
 }
-# A room's file or folder that is called like a module of the standard library, and why.
+# A room's file or folder with the name of a standard library module, and why.
 LIKE_STDLIB: dict[str, str] = {
-    "policy_runner/cli/inspect": "the command is called so, and a command's folder is called"
-    " like it",
+    "policy_runner/cli/inspect": "it is the command's name, and a command's folder has the"
+    " command's name",
 }
-# Names that say what a file is to its folder, so every folder may have one.
+# Names for the role of a file in its folder; every folder may have one.
 ROLES = {
     "command": "the subcommand, or the command of the topic",
-    "check": "finds what is wrong before anything runs",
-    "interface": "what the other files of the folder implement or use",
-    "load": "from files to an object that runs",
+    "check": "finds problems before anything runs",
+    "interface": "the interface that the other files of the folder implement or use",
+    "load": "makes an object that runs from files",
     "main": "the process",
-    "model": "what a model is, to this room",
+    "model": "the room's view of a model",
     "node": "the ROS node",
-    "parameters": "what the node declares",
-    "report": "what is told at the end",
+    "parameters": "the parameters that the node declares",
+    "report": "the report at the end",
     "settings": "values that a policy runs with",
     "topics": "names and types of topics",
 }
-# One subject that two rooms look at from their sides.
+# Subjects that two rooms handle, each in its own way.
 SUBJECTS = {
     "arrays": "read from a policy's files; read from a recording",
     "cpu": "runs a model; is measured",
     "doctor": "the findings; the command that prints them",
     "engine": "TensorRT's; the commands about them",
     "gpu": "runs a model; is measured",
-    "graph": "ONNX's; ROS's. Both fields have no other word",
+    "graph": "ONNX's; ROS's. Neither field has another word",
     "heartbeat": "is sent; is missed",
     "joints": "an input; the terms that read it",
     "policy": "in the file; in the pipeline; its parameters",
     "power": "is measured; the command that sets it",
-    "runner": "its parameters; the one that a bench times",
+    "runner": "its parameters; the node that the bench times",
     "step": "on the GPU; timed by the bench",
 }
 
@@ -74,7 +73,7 @@ def full_folders(root: Path) -> list[str]:
 
 
 def wrong_lengths(root: Path, short: Container[str] = ()) -> list[str]:
-    """Files that are too long, or so short that they belong to another one."""
+    """Files that are too long, or so short that they belong into another file."""
     found = []
     for path in python_files(root, PACKAGE, "launch", "models", "test", "benchmarks", "tools"):
         name = path.relative_to(root).as_posix()
@@ -89,7 +88,7 @@ def wrong_lengths(root: Path, short: Container[str] = ()) -> list[str]:
 
 
 def stdlib_names(root: Path) -> set[str]:
-    """Rooms, and what stands at a room's top, called like a module of the standard library."""
+    """Rooms, and files and folders directly in a room, with a standard library module's name."""
     names = set()
     for path in python_files(root, PACKAGE):
         parts = path.relative_to(root).with_suffix("").parts
@@ -98,7 +97,7 @@ def stdlib_names(root: Path) -> set[str]:
 
 
 def repeated_names(root: Path) -> dict[str, list[str]]:
-    """Basenames that modules of different folders share, with the modules."""
+    """Basenames of several modules in different folders, with these modules."""
     places: dict[str, list[str]] = {}
     for path in python_files(root, PACKAGE):
         if path.name != "__init__.py":
@@ -107,9 +106,10 @@ def repeated_names(root: Path) -> dict[str, list[str]]:
 
 
 def shadowing_folders(root: Path) -> list[str]:
-    """Folders of tests called like something that the package imports.
+    """Test folders with the name of a package that the code imports.
 
-    pytest puts a folder of tests on sys.path; a folder `tensorrt` in it is found as a package.
+    pytest puts a folder of tests on sys.path. Python would find a folder `tensorrt` in it as a
+    package.
     """
     known = {
         one.module.split(".")[0]
@@ -122,7 +122,7 @@ def shadowing_folders(root: Path) -> list[str]:
 
 
 def unreachable_imports(root: Path) -> list[str]:
-    """Imports of a test's own files that only work once another folder was collected."""
+    """Imports of test helpers that only work after pytest has collected another folder."""
     files = {path.stem: path for path in python_files(root, "test")}
     everywhere = (root / "test", *(root / "test" / "rigs").rglob("*"), root / "test" / "rigs")
     found = []

@@ -1,4 +1,4 @@
-"""What the repository asks of every file: names, and tests that really run."""
+"""Rules for every file of the repository: names, and tests that really run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_ROOMS = [path.parent.name for path in sorted(ROOT.glob("policy_runner/*/__init__.py"))]
 KINDS = ("faults", "fidelity", "fuzz", "soak", "trust", "system", "meta")
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "manager"}
-EMPTY_VERBS = {"handle", "process", "manage", "do"}  # for functions: nouns may be called so
+EMPTY_VERBS = {"handle", "process", "manage", "do"}  # forbidden for functions, allowed as nouns
 MINIMUM_TEST_FUNCTIONS = 400
 
 

@@ -1,4 +1,4 @@
-"""Imports run one way, lazy ones too: between rooms, inside rooms, and towards other packages."""
+"""Imports, also lazy ones, have one direction: between rooms, in rooms, to other packages."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from package_tree import (
     write_tree,
 )
 
-# Left is imported, right imports. Names between two arrows do not import each other.
+# The right side may import the left side. Names between two arrows do not import each other.
 ROOMS = """
 core, package_files <- backends, formats, telemetry <- robot <- sim, export, serving <- ros <- cli
 """
-# Inside a room; names are its files and folders. What is not listed may import and be imported
-# as long as the room's files and folders make no circle.
+# Order inside a room, by names of its files and folders. Names that are not listed have no order,
+# but the room's files and folders must not import each other in a circle.
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
     " <- command <- pipeline",
@@ -38,7 +38,7 @@ ORDERS = {
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- runner, sidecar, simulated_robot <- bench",
 }
-# The rooms that the package's __init__ may offer names of.
+# The rooms whose names the package's __init__ may export.
 OFFERED = {"core", "robot"}
 
 INFERENCE = {"onnxruntime", "tensorrt", "pycuda", "cuda"}
@@ -49,21 +49,18 @@ PACKAGES: dict[str, set[str]] = {
     "formats": {"numpy", "pydantic", "yaml"},
     "robot": {"numpy", "yaml"},
     "sim": {"numpy", "mujoco"},
-    "export": {"numpy", "yaml", *INFERENCE},
+    "export": {"numpy", "pydantic", "yaml", *INFERENCE},
     "serving": {"numpy"},
     "ros": {"numpy", "yaml", "rclpy"},
     "cli": {"numpy", "yaml", "rich"},
 }
 MESSAGES = "ros"  # the only room that may import *_msgs, *_srvs and *_interfaces
-# What is not installed everywhere: allowed in one file or room, inside functions only.
+# Packages that are not installed everywhere. Each is allowed in one file or room, in functions.
 LAZY_ONLY = {
-    "robot/urdf.py": {"urdf_parser_py"},  # the extra urdf, imported when asked for
+    "robot/urdf.py": {"urdf_parser_py"},  # the extra urdf
     # The extra [export] and the trainers' own packages: on the trainer's machine.
-    "export": {
-        *("torch", "onnx", "onnxslim", "stable_baselines3", "gymnasium", "cloudpickle"),
-        "rsl_rl",
-    },
-    # The trainer's machine has these.
+    "export": {"torch", "onnx", "onnxslim", "stable_baselines3", "gymnasium", "cloudpickle"},
+    # A machine for training has these.
     "formats/sb3_statistics.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},
     "telemetry/host/gpu.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
@@ -74,7 +71,7 @@ LAZY_ONLY = {
 
 
 def against_order(imported: list[Edge], folder: str, order: str) -> list[str]:
-    """Imports among the files and folders of `folder` (dotted) that the order does not allow."""
+    """Imports between files and folders of `folder` (dotted) that the order forbids."""
     levels = [level.replace(" ", "").strip().split(",") for level in order.split("<-")]
     level_of = {name: number for number, names in enumerate(levels) for name in names}
     found = []
@@ -99,7 +96,7 @@ def folder_circles(imported: list[Edge], folder: str) -> list[list[str]]:
 
 
 def third_party(file: str, text: str) -> list[str]:
-    """What a file (path below the package) imports from outside the package against the rules."""
+    """Forbidden imports of third-party packages in a file (path below the package)."""
     room = file.split("/")[0] if "/" in file else ""
     lazy_only = LAZY_ONLY.get(file, set()) | LAZY_ONLY.get(room, set())
     found = []
@@ -122,13 +119,16 @@ def third_party(file: str, text: str) -> list[str]:
 
 
 def rooms_of(root: Path) -> set[str]:
-    """The names next to the package's __init__: rooms and modules."""
+    """Names of the rooms and modules next to the package's __init__."""
     paths = python_files(root, PACKAGE)
     return {child(dotted(path, root), PACKAGE) for path in paths} - {"__init__"}
 
 
 def through_the_top(root: Path) -> list[str]:
-    """Imports of the package's __init__ (only its version), and what it offers of other rooms."""
+    """Forbidden imports of the package's __init__, and forbidden exports of it.
+
+    Other files may import only its version. It may export only names of `OFFERED` rooms.
+    """
     names = rooms_of(root) | {"__version__"}
     found = []
     for path in python_files(root, PACKAGE):
@@ -144,7 +144,7 @@ def through_the_top(root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def package() -> list[Edge]:
-    """Who imports whom in this package."""
+    """All imports between modules of this package."""
     return edges(ROOT)
 
 

@@ -1,4 +1,4 @@
-"""package.xml, setup.py, the package and requirements/ say the same, and nothing is left out."""
+"""package.xml, setup.py, the package and requirements/ agree, and no file is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERFACES = re.compile(r"_(msgs|srvs|interfaces)$")
 
 @pytest.fixture(scope="module")
 def setup() -> dict[str, Any]:
-    """The arguments that setup.py gives to setuptools."""
+    """The arguments that setup.py passes to setuptools."""
     pytest.importorskip("setuptools", reason="setuptools is not installed")
     here = Path.cwd()
     os.chdir(ROOT)
@@ -121,7 +121,7 @@ def test_every_shared_file_is_installed(setup: dict[str, Any]) -> None:
     assert all((ROOT / file).is_file() for file in installed.values())
     assert "share/ament_index/resource_index/packages/policy_runner" in installed
     assert installed["share/policy_runner/package.xml"] == "package.xml"
-    ignored = (".py", ".pyc")  # scripts that train the models; launch files are asked for below
+    ignored = (".py", ".pyc")  # scripts that train the models; launch files are checked below
     present = [
         path.relative_to(ROOT).as_posix()
         for room in ("launch", "config", "models")
@@ -178,12 +178,12 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     ]
     assert not set(wanted) - set(wheels)
     assert not {_canonical(line) for line in _requirements("ros-wheels.txt")} - set(wheels)
-    free = {"numpy"} if python == "3.13" else set()  # no numpy 1 there
+    free = {"numpy"} if python == "3.13" else set()  # numpy 1 does not support it
     assert not set(wanted) - set(distro) - free
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]
     extras = setup["extras_require"]
-    chosen = [extras[name] for name in extras if name not in ("train", "lean", "export")]
+    chosen = [extras[name] for name in extras if name not in ("train", "lean", "docs", "export")]
     for line in sum(chosen, setup["install_requires"]):
         requirement = requirements.Requirement(line)
         name = _canonical(requirement.name)
@@ -191,12 +191,24 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
         assert name in free or requirement.specifier.contains(distro[name]), line
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_documentation_has_pins_of_its_own(setup: dict[str, Any], python: str) -> None:
+    requirements = pytest.importorskip("packaging.requirements", reason="packaging is missing")
+    pins = _pins(python, "pins-docs.txt")
+    extra = [requirements.Requirement(line) for line in setup["extras_require"]["docs"]]
+    assert {_canonical(one.name) for one in extra} == {
+        _canonical(line) for line in _requirements("docs.txt")
+    }
+    for one in extra:
+        assert one.specifier.contains(pins[_canonical(one.name)]), f"{one} for {python}"
+
+
 def test_the_demo_installs_what_the_package_requires_and_no_trainer(setup: dict[str, Any]) -> None:
     extras = setup["extras_require"]
     demo = {_canonical(line) for line in _requirements("demo.txt")}
     assert demo == {_canonical(line) for line in [*setup["install_requires"], *extras["sim"]]}
     tests = {_canonical(line) for line in _requirements("test.txt")}
-    left_out = ("sim", "train", "lean", "export")
+    left_out = ("sim", "train", "lean", "docs", "export")
     optional = [line for name in extras if name not in left_out for line in extras[name]]
     assert {_canonical(line) for line in optional} <= tests
     for path in set((ROOT / "requirements").glob("*.txt")) - {ROOT / "requirements" / "export.txt"}:

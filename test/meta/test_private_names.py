@@ -1,4 +1,4 @@
-"""A name with a leading underscore is read in its own file only."""
+"""A name with a leading underscore is only read in its own file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from package_tree import PACKAGE, ROOT, python_files, write_tree
 
 PRIVATE = re.compile(r"_(?!_)\w+$")
-# Documented by Python in spite of the underscore.
+# Python documents these names although they have an underscore.
 PUBLIC = {"_exit", "_replace", "_asdict", "_fields", "_make"}
 BY_TEXT = {"getattr", "setattr", "hasattr", "delattr"}
-# path: members of other people's packages that it may read, and why there is no other way.
+# path: private members of third-party packages that it may read, and why it has to.
 ALLOWED: dict[str, dict[str, str]] = {
     "policy_runner/backends/onnxruntime/cpu.py": {
         "_sess": "its run_with_iobinding, without the wrapper's Python in every tick",
@@ -30,7 +30,7 @@ ALLOWED: dict[str, dict[str, str]] = {
 
 
 def _defined(tree: ast.AST) -> set[str]:
-    """Functions, classes, variables and fields of a file, and what it sets on self or cls."""
+    """The names that a file defines: functions, classes, variables, fields, members."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -47,7 +47,7 @@ def _is_own(node: ast.expr) -> bool:
 
 
 def _read(tree: ast.AST) -> list[tuple[int, str, str]]:
-    """Line, private name and text of every import, attribute and getattr that reads one."""
+    """Line, private name and text of every import, attribute and getattr of a private name."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and not _is_own(node.value):
@@ -64,7 +64,7 @@ def _read(tree: ast.AST) -> list[tuple[int, str, str]]:
 
 
 def foreign_names(root: Path) -> list[tuple[str, str, str]]:
-    """Path, private name and place of every name that another file defines."""
+    """Path, private name and place of every read of a name that another file defines."""
     found = []
     for path in python_files(root, PACKAGE):
         tree = ast.parse(path.read_text("utf-8"))

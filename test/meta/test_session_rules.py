@@ -1,4 +1,4 @@
-"""The rules of conftest.py, each shown on a small session of its own."""
+"""The rules of conftest.py, each tested in a separate small session."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ALONE_AND_WITH_WORKERS = [
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """Run a test file under our conftest in a session of its own: exit code and output."""
+    """Run a test file with our conftest in a separate session; return exit code and output."""
 
     def run(text: str, *words: str, **variables: str) -> tuple[int, str]:
         (tmp_path / "test_inner.py").write_text(text)
-        # colcon gives its options to pytest in PYTEST_ADDOPTS: not meant for the inner session.
+        # colcon passes its pytest options in PYTEST_ADDOPTS; the inner session must not use them.
         ours = ("ROS_DOMAIN_ID", "PYTEST_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         env.update(variables)

@@ -1,4 +1,4 @@
-"""share_path finds the files of the code that runs, in every way of installing it."""
+"""`share_path` finds the files of the running code, for every way of installation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _share_folder(prefix: Path) -> Path:
 
 @pytest.fixture
 def installed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SharePath]:
-    """Copy package_files.py into a folder of a made-up machine and load it from there."""
+    """Copy package_files.py into a folder of a simulated machine and load it from there."""
     for variable in ("AMENT_PREFIX_PATH", "COLCON_PREFIX_PATH"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "python"))

@@ -1,4 +1,4 @@
-"""What starts quickly: `import policy_runner` and the command line bring no large packages."""
+"""`import policy_runner` and the command line start fast: they import no large packages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ COMMAND_LINE = "import policy_runner.cli.main as cli; cli.main()"
 
 
 def imports_of(code: str, *words: str) -> set[str]:
-    """Every module that a fresh interpreter holds at the end of this code.
+    """Every module that a new interpreter has imported at the end of this code.
 
-    `-X importtime` would leave out what `importlib.import_module` imports.
+    `-X importtime` would omit the imports of `importlib.import_module`.
     """
     at_exit = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -35,7 +35,7 @@ def imports_of(code: str, *words: str) -> set[str]:
 
 
 def commands_in(modules: set[str]) -> set[str]:
-    """The modules of commands among these."""
+    """The modules of commands in `modules`."""
     always = {
         "policy_runner.cli.main",
         "policy_runner.cli",
@@ -78,5 +78,5 @@ def test_the_help_of_bench_imports_nothing_large() -> None:
 
 @pytest.mark.parametrize("node", ["runner", "guard", "sidecar", "simulated_robot"])
 def test_a_process_hears_signals_before_it_imports_anything_large(node: str) -> None:
-    """Until then a signal ends it as the interpreter sees fit."""
+    """Before that, a signal ends the process with the interpreter's default behaviour."""
     assert not imports_of(f"import policy_runner.ros.{node}.main") & LARGE

@@ -1,4 +1,4 @@
-"""Messages to plain CDR of either byte order, written independently of the package's reader."""
+"""Encodes messages as plain CDR in either byte order, independently of the package's reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODES = {
 
 
 def encode(message: Any, order: str = LITTLE) -> bytes:
-    """The bytes of a message; strings are written as UTF-8."""
+    """Return the bytes of a message; strings are written as UTF-8."""
     out = bytearray()
     _message(out, message, order)
     return (b"\0\1\0\0" if order == LITTLE else b"\0\0\0\0") + bytes(out)
@@ -62,7 +62,7 @@ def _number(out: bytearray, value: Any, code: str, order: str) -> None:
 
 @lru_cache(maxsize=1)
 def message_classes() -> dict[str, Any]:
-    """Every message class of the packages that we use, by its name."""
+    """Return every message class of the packages that we use, by its name."""
     from importlib import import_module
 
     found = {}
@@ -78,7 +78,7 @@ def message_classes() -> dict[str, Any]:
 
 
 def random_message(rng: random.Random, kind: Any, depth: int = 0) -> Any:
-    """A message with random content, which its type allows."""
+    """Return a message with random content that its type allows."""
     message = kind()
     for name, field in kind.get_fields_and_field_types().items():
         setattr(message, name, _random_value(rng, field, depth))

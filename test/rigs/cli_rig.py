@@ -1,4 +1,4 @@
-"""A small policy for the tests of the commands, signals for it, and what it must do with them."""
+"""A small policy for tests of the commands, signals for it, and its expected results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import yaml
 
 PERIOD_S = 0.02
 JOINTS = ("hip", "knee")
-ORDER = ("foreign", "knee", "hip")  # of the JointState messages
+ORDER = ("foreign", "knee", "hip")  # order of the JointState messages
 DEFAULT = (0.1, -0.2)
 
 
 def spec(**changes: Any) -> dict[str, Any]:
-    """Rates, gravity, two joints, a command and the last action; position targets."""
+    """Return a spec: rates, gravity, two joints, a command, the last action; position targets."""
     return {
         "schema": "policy_runner/1",
         "name": "toy",
@@ -56,12 +56,12 @@ def spec(**changes: Any) -> dict[str, Any]:
 
 
 def weights(size: int = 13) -> np.ndarray:
-    """obs [1, size] times this is the action [1, 2]."""
+    """Return the weights: obs [1, size] times them is the action [1, 2]."""
     return np.random.default_rng(7).normal(0.0, 0.3, (size, 2)).astype(np.float32)
 
 
 def write_policy(folder: Path, size: int = 13, inside: bool = False, **changes: Any) -> Path:
-    """Write policy.yaml and toy.onnx; returns the folder. inside: a normalizer in the model."""
+    """Write policy.yaml and toy.onnx; return the folder. `inside`: a normalizer in the model."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -86,7 +86,7 @@ def write_policy(folder: Path, size: int = 13, inside: bool = False, **changes: 
 
 
 def signals(count: int = 20) -> dict[str, np.ndarray]:
-    """A trainer's layout of signals for it, smooth and seeded."""
+    """Return smooth, seeded signals for it, in a trainer's layout."""
     t = np.arange(count) * PERIOD_S
     random = np.random.default_rng(3)
 
@@ -106,7 +106,7 @@ def signals(count: int = 20) -> dict[str, np.ndarray]:
 
 
 def expected(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Observation, raw action and target by a plain loop of its own."""
+    """Compute observation, raw action and target with an independent plain loop."""
     observation, raw = [], []
     last = np.zeros(2, np.float32)
     for k in range(len(given["command"])):
@@ -128,7 +128,7 @@ def expected(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write an .npz; keys may have slashes and dots."""
+    """Write an .npz; keys may contain slashes and dots."""
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     return path
@@ -141,14 +141,14 @@ def load(path: Path) -> dict[str, np.ndarray]:
 
 
 def params(path: Path, text: str, section: str = "policy_runner") -> Path:
-    """A parameters file of these lines."""
+    """Write a parameter file with these lines."""
     lines = "".join(f"    {line}\n" for line in text.splitlines())
     path.write_text(f"{section}:\n  ros__parameters:\n{lines}", encoding="utf-8")
     return path
 
 
 def refusals(capsys: Any, *words: str) -> list[str]:
-    """What a command that must fail says, line by line."""
+    """Run a command that must fail; return its output line by line."""
     from policy_runner.cli.main import main
 
     assert main([*words]) == 1

@@ -1,4 +1,4 @@
-"""Robot and runner in lockstep, as the demo starts them, in a namespace of their own."""
+"""Robot and runner in lockstep, started like in the demo, in their own namespace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _starting = threading.Lock()
 
 
 def copy_policy(folder: Path, change: Callable[[Path, dict[str, Any]], None]) -> Path:
-    """A copy of the shipped policy in `folder`, changed; `change` gets the folder and the spec."""
+    """Copy the shipped policy to `folder` and change it; `change` gets the folder and the spec."""
     source = share_path("models", "balancer")
     folder.mkdir(parents=True)
     for name in ("policy.yaml", "policy.onnx", "statistics.npz"):
@@ -29,13 +29,13 @@ def copy_policy(folder: Path, change: Callable[[Path, dict[str, Any]], None]) ->
     spec = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
     change(folder, spec)
     for given in (spec["model"], spec["observation"][0]["normalization"]):
-        given.pop("sha256", None)  # of what was just changed
+        given.pop("sha256", None)  # the file may have changed
     (folder / "policy.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), "utf-8")
     return folder
 
 
 def run(folder: Path, seed: int, duration_s: float, policy: str = "", **robot: Any) -> Any:
-    """The robot's report of one run; AssertionError when a process failed."""
+    """Return the robot's report of one run; AssertionError if a process failed."""
     folder.mkdir(parents=True)
     report = folder / "report.json"
     space = f"/run{seed}"
@@ -57,7 +57,7 @@ def run(folder: Path, seed: int, duration_s: float, policy: str = "", **robot: A
         while children.running("simulated_robot") and children.running("policy_runner"):
             assert time.monotonic() < end, "still running"
             time.sleep(0.02)
-        if children.running("simulated_robot"):  # the runner ended first: a failure
+        if children.running("simulated_robot"):  # the runner ended first, which is a failure
             time.sleep(0.5)
     finally:
         children.end()
@@ -67,7 +67,7 @@ def run(folder: Path, seed: int, duration_s: float, policy: str = "", **robot: A
 
 
 def run_seeds(folder: Path, seeds: Sequence[int], duration_s: float, **how: Any) -> list[Any]:
-    """One report a seed, two runs at a time."""
+    """Return one report for each seed; two runs at a time."""
     with ThreadPoolExecutor(2) as pool:
         return list(
             pool.map(lambda seed: run(folder / f"seed{seed}", seed, duration_s, **how), seeds)

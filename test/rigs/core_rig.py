@@ -1,4 +1,4 @@
-"""Small builders that the tests of the core share: a spec, a model, a robot, a pipeline."""
+"""Small builders that the core's tests share: a spec, a model, a robot, a pipeline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MS = 1_000_000
 
 
 class FakeModel(ModelAbilities):
-    """A model of numpy arrays; `compute` gives outputs (by name) from inputs."""
+    """A model of numpy arrays; `compute` returns the outputs (by name) for the inputs."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class FakeModel(ModelAbilities):
         outputs: Mapping[str, Any],
         compute: Callable[[dict[str, np.ndarray]], Mapping[str, Any]] | None = None,
     ) -> None:
-        """A shape, or an array for another type than float32."""
+        """Each tensor is a shape, or an array for another type than float32."""
         self.inputs = {name: self._array(given) for name, given in inputs.items()}
         self.outputs = {name: self._array(given) for name, given in outputs.items()}
         self.compute = compute
@@ -51,7 +51,7 @@ class FakeModel(ModelAbilities):
 
 
 class FakeClock:
-    """A clock that ticks by 1 ns with every reading."""
+    """A clock that advances by 1 ns with every reading."""
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -62,21 +62,21 @@ class FakeClock:
 
 
 class Rig:
-    """A pipeline with its model, and hands to feed it."""
+    """A pipeline with its model, and methods to feed it."""
 
     def __init__(self, pipeline: Pipeline, model: FakeModel) -> None:
         self.pipeline = pipeline
         self.model = model
 
     def feed(self, name: str, now_ns: int, **fields: Sequence[float]) -> None:
-        """A message arrived: its numbers by field, dots written as `__`."""
+        """Receive a message: its numbers by field; `__` stands for a dot."""
         slot = self.pipeline.slots[name]
         for field, values in fields.items():
             slot.arrays[field.replace("__", ".")][:] = values
         slot.received(now_ns, now_ns)
 
     def joints(self, name: str, now_ns: int, names: Sequence[str], **kinds: Any) -> str:
-        """A JointState arrived."""
+        """Receive a JointState."""
         slot = self.pipeline.slots[name]
         assert slot.joints is not None
         fault = slot.joints.merge(list(names), kinds, now_ns)
@@ -92,7 +92,7 @@ def term(kind: str, **keys: Any) -> dict[str, Any]:
 
 
 def spec_content(**changes: Any) -> dict[str, Any]:
-    """A small valid spec: two joints, one Twist, one constant input of the policy."""
+    """Return a small valid spec: two joints, one Twist, one constant input of the policy."""
     content: dict[str, Any] = {
         "schema": "policy_runner/1",
         "name": "small",
@@ -153,7 +153,7 @@ def make_rig(
     compute: Any = None,
     **settings: Any,
 ) -> Rig:
-    """A pipeline over a fake model whose input `obs` has `size` elements."""
+    """Return a pipeline with a fake model whose input `obs` has `size` elements."""
     spec_file = read_spec(write_spec(folder, content))
     model = model or fitting_model(spec_file, compute, size)
     pipeline = build_pipeline(
@@ -164,7 +164,7 @@ def make_rig(
 
 
 def refused(function: Callable[..., Any], *arguments: Any, **keys: Any) -> list[str]:
-    """The sentences of the Refusal that the call raises."""
+    """Return the sentences of the Refusal that the call raises."""
     with pytest.raises(Refusal) as caught:
         function(*arguments, **keys)
     return [str(problem) for problem in caught.value.problems]

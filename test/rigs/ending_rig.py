@@ -1,4 +1,4 @@
-"""Runners in processes of their own that are ended by signals, heard by a robot in another."""
+"""Runners in child processes that signals end, and a robot process that receives commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAMS = Path(__file__).resolve().parent / "programs"
 RUNNER = ["-m", "policy_runner.ros.runner.main"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 MOVING, STOPPED = (2.0, -4.0), (0.0, 0.0)
-# Announce often at the start: two processes then find each other in tenths of a second.
+# Announce often at the start: then two processes find each other within tenths of a second.
 QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <participant profile_name="quick" is_default_profile="true"><rtps><builtin><discovery_config>
@@ -35,7 +35,7 @@ QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
 
 @dataclass
 class End:
-    """What became of one run."""
+    """The result of one run."""
 
     code: int
     seconds: float
@@ -44,15 +44,15 @@ class End:
 
 
 class Robot:
-    """The listener's process, and runners that are ended under its eyes."""
+    """The listener's process, and the runners whose end it observes."""
 
     def __init__(self, spawn: Nursery, folder: Path, topics: int) -> None:
-        """`topics`: how many runs the listener hears, /run0, /run1 and so on."""
+        """`topics`: number of runs that the listener can receive: /run0, /run1 and so on."""
         self._topics = topics
         write_policy(folder / "policy")
         self._spawn = spawn
         self._lock = threading.Lock()
-        self.hung: list[int] = []  # which could not tidy up behind a thread that hangs
+        self.hung: list[int] = []  # process ids that could not clean up because a thread hung
         self.parameters = write_parameters(
             folder / "parameters.yaml", policy=str(folder / "policy"), autostart=True
         )
@@ -68,10 +68,10 @@ class Robot:
         wait_until(lambda: "ready" in self.listener.stdout, 20.0)
 
     def listen_again(self, hung: int) -> None:
-        """Start another listener after a runner that could not tidy up.
+        """Start another listener after a runner that could not clean up.
 
-        The first one still sends into that runner's memory: on a busy machine it then does not
-        find the next runner, which has the same ports, within 30 s.
+        The first listener still sends into that runner's memory. On a busy machine it then does
+        not find the next runner, which has the same ports, within 30 s.
         """
         self.listener.stop()
         self.hung.append(hung)
@@ -79,7 +79,7 @@ class Robot:
         self.listen()
 
     def last(self, number: int) -> tuple[float, float] | None:
-        """The newest command that run's listener heard."""
+        """Return the newest command of this run that the listener received."""
         for line in reversed(self.listener.stdout.splitlines()):
             words = line.split()
             if len(words) == 3 and words[0] == str(number):
@@ -87,11 +87,11 @@ class Robot:
         return None
 
     def lines(self, number: int) -> int:
-        """How many lines about a run the listener has printed."""
+        """Return the number of lines that the listener has printed about this run."""
         return sum(line.startswith(f"{number} ") for line in self.listener.stdout.splitlines())
 
     def start(self, number: int, program: list[str]) -> Child:
-        """A runner, once its commands arrive and are not zero."""
+        """Start a runner; return once its commands arrive and are not zero."""
         argv = ["python", *program, "--ros-args", "--params-file", str(self.parameters)]
         argv += ["-r", f"__ns:=/run{number}", "-r", "joint_states:=/joint_states"]
         with self._lock:
@@ -107,9 +107,9 @@ class Robot:
         apart_s: float = 0.01,
         group: bool = False,
     ) -> End:
-        """Start run `number`, send it the signals so far apart, and see what becomes of it.
+        """Start run `number`, send it the signals with `apart_s` [s] between them, and observe it.
 
-        `group`: to its process group, as a terminal does.
+        `group`: send them to its process group, as a terminal does.
         """
         child = self.start(number, program)
         leftovers.note_segments(child.pid)
@@ -133,7 +133,7 @@ class Pair:
 
 
 def pairs(count: int, seed: int) -> list[Pair]:
-    """Pairs of signals of every kind, half of them back to back."""
+    """Return pairs of signals of every kind; half of them without a pause."""
     rng = random.Random(seed)
     kinds = list(itertools.product(SIGNALS, SIGNALS))
     rng.shuffle(kinds)
@@ -144,7 +144,7 @@ def pairs(count: int, seed: int) -> list[Pair]:
 
 
 def end_by_pairs(robot: Robot, first: int, given: list[Pair]) -> list[tuple[Pair, End]]:
-    """End a run by each pair, two at a time; runs are numbered from `first` on."""
+    """End one run with each pair, two runs at a time; run numbers start with `first`."""
 
     def one(k: int) -> tuple[Pair, End]:
         pair = given[k]
@@ -156,7 +156,7 @@ def end_by_pairs(robot: Robot, first: int, given: list[Pair]) -> list[tuple[Pair
 
 
 def send(child: Child, signals: Sequence[signal.Signals], apart_s: float, group: bool) -> None:
-    """Send signals so far apart; a child that has ended stays to be waited for."""
+    """Send signals with `apart_s` [s] between them; also works if the child has ended."""
     for k, number in enumerate(signals):
         if k:
             pause(apart_s)
@@ -164,7 +164,7 @@ def send(child: Child, signals: Sequence[signal.Signals], apart_s: float, group:
 
 
 def pause(seconds: float) -> None:
-    """Wait, precisely where a sleep would take longer."""
+    """Wait precisely; a sleep may take longer."""
     end = time.perf_counter() + seconds
     if seconds > 1e-3:
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""A board made of a few files in a folder: to try the sidecar, and to test it, without one.
+"""A board made of a few files in a folder, to try and test the sidecar without a real board.
 
 `jetson_diagnostics --ros-args -p root:=FOLDER` reads such a folder.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from policy_runner.telemetry.host_files import read_bytes
 
-GATED = "!EAGAIN"  # content of a file whose read fails on the board
+GATED = "!EAGAIN"  # content of a file whose read fails with EAGAIN
 
 
 def write_board(root: Path, files: Mapping[str, object]) -> Path:
@@ -19,7 +19,7 @@ def write_board(root: Path, files: Mapping[str, object]) -> Path:
     for relative, content in files.items():
         path = root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
-        # At once, as sysfs does it: a reader never sees half a number.
+        # Replace the file atomically, like sysfs: a reader never sees half a number.
         fresh = path.with_name(path.name + ".new")
         fresh.write_text(f"{content}\n", encoding="utf-8")
         fresh.replace(path)
@@ -27,7 +27,7 @@ def write_board(root: Path, files: Mapping[str, object]) -> Path:
 
 
 def manifest(file: Path) -> dict[str, tuple[str, str]]:
-    """Rows `path<TAB>value<TAB>C|F` of a board's listing: path to (value, C or F)."""
+    """Read rows `path<TAB>value<TAB>C|F` of a board's listing: path -> (value, C or F)."""
     rows = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -37,7 +37,7 @@ def manifest(file: Path) -> dict[str, tuple[str, str]]:
 
 
 def read_gated(path: str) -> bytes:
-    """`read_bytes` that really fails with EAGAIN where the file says `!EAGAIN`."""
+    """Replace `read_bytes`; really fail with EAGAIN for a file that contains `!EAGAIN`."""
     content = read_bytes(path)
     if content.strip() != GATED.encode():
         return content

@@ -1,4 +1,4 @@
-"""One tensor `obs` of given terms, read as numbers: what the tests of terms share."""
+"""One tensor `obs` of given terms, read as numbers; shared by the tests of terms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOINTS = "sensor_msgs/msg/JointState"
 def terms_content(
     terms: list[dict[str, Any]], inputs: Mapping[str, str], **changes: Any
 ) -> dict[str, Any]:
-    """A spec whose one tensor has these terms; inputs by type, topics as they are called."""
+    """Return a spec with one tensor of these terms; inputs by type, topics named after them."""
     content = spec_content(
         inputs={name: {"type": kind, "topic": name} for name, kind in inputs.items()}, **changes
     )
@@ -35,20 +35,20 @@ def terms_rig(
     dtype: Any = np.float64,
     **changes: Any,
 ) -> Rig:
-    """A pipeline over those terms; float64, so that numbers by hand are not rounded."""
+    """Return a pipeline over those terms; float64, so that numbers by hand are not rounded."""
     model = FakeModel({"obs": np.zeros((1, size), dtype=dtype)}, {"act": (1, 2)})
     return make_rig(folder, terms_content(terms, inputs, **changes), model)
 
 
 def observed(rig: Rig, now_ns: int = 1) -> list[float]:
-    """One tick that must run; the numbers that the model was given."""
+    """Run one tick that must infer; return the numbers that the model got."""
     step = rig.pipeline.step(now_ns)
     assert step.decision is Decision.RUN, rig.pipeline.safety.detail
     return [float(x) for x in rig.model.seen[-1]["obs"].reshape(-1)]
 
 
 def fault(rig: Rig, now_ns: int = 1) -> str:
-    """One tick that must not run; why."""
+    """Run one tick that must not infer; return the reason."""
     step = rig.pipeline.step(now_ns)
     assert step.decision is not Decision.RUN
     return rig.pipeline.safety.detail

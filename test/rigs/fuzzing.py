@@ -1,8 +1,8 @@
-"""A small mutation fuzzer: readers may only raise our own errors, soon, and touch no other file.
+"""A small mutation fuzzer: readers may only raise our own errors, soon, and open no other file.
 
-Seeded: `POLICY_RUNNER_SOAK_SEED` (default 1) and the run's number decide every input, so that a
-finding is repeated by its name. Without `POLICY_RUNNER_SOAK_SECONDS` a target gets part of a
-second in `make test`; `make soak` gives each as long as it says.
+Seeded: `POLICY_RUNNER_SOAK_SEED` (default 1) and the run's number determine every input, so a
+finding can be repeated by its name. Without `POLICY_RUNNER_SOAK_SECONDS` a target gets part of a
+second in `make test`. `make soak` gives each target the time in that variable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 SECONDS = float(os.environ.get("POLICY_RUNNER_SOAK_SECONDS", "0"))
 SEED = int(os.environ.get("POLICY_RUNNER_SOAK_SEED", "1"))
 SHORT_SECONDS = 0.4
-LIMIT_SECONDS = 5.0  # of this process's own time for one input
+LIMIT_SECONDS = 5.0  # processor time of this process for one input
 LONGEST_SENTENCE = 4000
 
 NUMBERS = (0, -1, 1, 2, 127, 255, 65535, 2**31 - 1, -(2**31), 2**32 - 1, 2**63, 10**400)
@@ -37,13 +37,13 @@ class TooSlow(BaseException):
 
 
 class Watch:
-    """What the interpreter tells of files, processes and sockets while `on`."""
+    """Records the interpreter's events about files, processes and sockets while `on`."""
 
     def __init__(self) -> None:
         self.on = False
         self.folder = ""
         self.seen: list[str] = []
-        # Modules that are imported on first use, and what the C library reads.
+        # Modules imported on first use, and files that the C library reads.
         self._quiet = tuple({sys.prefix, sys.base_prefix, *filter(None, sys.path), "/proc/self"})
         sys.addaudithook(self._hear)
 
@@ -70,7 +70,7 @@ WATCH = Watch()
 
 @contextmanager
 def watched(folder: Path) -> Iterator[list[str]]:
-    """The list of what was opened outside `folder`, started or connected meanwhile."""
+    """Yield the list of files opened outside `folder`, processes started and connections made."""
     WATCH.folder, WATCH.seen, WATCH.on = str(folder.resolve()), [], True
     try:
         yield WATCH.seen
@@ -80,7 +80,10 @@ def watched(folder: Path) -> Iterator[list[str]]:
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """Processor time, not wall time: the machine may be busy. (SIGALRM is pytest-timeout's.)"""
+    """Limit processor time, not wall time, because the machine may be busy.
+
+    Uses no SIGALRM, because pytest-timeout uses it.
+    """
 
     def ring(_number: int, _frame: object) -> None:
         raise TooSlow(f"more than {LIMIT_SECONDS:g} s of processor time")
@@ -95,7 +98,7 @@ def limited() -> Iterator[None]:
 
 
 def mutated_bytes(rng: random.Random, content: bytes, others: Sequence[bytes]) -> bytes:
-    """A few cuts, repetitions, flips and splices."""
+    """Apply a few cuts, repetitions, flips and splices."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
         at = rng.randrange(len(data) + 1)
@@ -127,7 +130,7 @@ def mutated_bytes(rng: random.Random, content: bytes, others: Sequence[bytes]) -
 
 
 def odd_value(rng: random.Random, depth: int = 0) -> Any:
-    """A value that nobody expects at its place."""
+    """Return a value that is unexpected at its place."""
     kind = rng.randrange(8 if depth < 2 else 5)
     if kind == 0:
         return rng.choice(NUMBERS)
@@ -148,7 +151,7 @@ def odd_value(rng: random.Random, depth: int = 0) -> Any:
 
 
 def mutated_tree(rng: random.Random, content: Any) -> Any:
-    """Plain data with some of its values replaced, left out, repeated or moved."""
+    """Return plain data with some values replaced, left out, repeated or moved."""
     tree = copy.deepcopy(content)
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
         places = list(_places(tree))
@@ -184,7 +187,7 @@ def _is_list(tree: Any) -> bool:
 
 
 def json_bytes(tree: Any) -> bytes:
-    """JSON, with NaN and Infinity as Python writes them."""
+    """Return JSON, with NaN and Infinity as Python writes them."""
     return json.dumps(tree).encode()
 
 
@@ -196,9 +199,9 @@ def fuzz(
     ours: type[Exception] | tuple[type[Exception], ...],
     seconds: float | None = None,
 ) -> Counter[str]:
-    """Make and read inputs for a while; fails with the seed of the first that misbehaves.
+    """Create and read inputs for a while; fail with the seed of the first bad one.
 
-    Returns how many were read, and how many refused.
+    Returns the numbers of inputs that were read and refused.
     """
     seconds = seconds or SECONDS or SHORT_SECONDS
     found: Counter[str] = Counter()
@@ -216,7 +219,7 @@ def fuzz(
             except ours as error:
                 found["refused"] += 1
                 why = _bad_sentence(error)
-            except (Exception, TooSlow) as error:  # noqa: BLE001 -- what the fuzzer looks for
+            except (Exception, TooSlow) as error:  # noqa: BLE001 -- the fuzzer looks for these
                 why = f"{type(error).__name__}: {error}"
                 cause: BaseException = error
             else:

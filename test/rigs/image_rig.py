@@ -14,7 +14,7 @@ PLAIN: dict[str, Any] = {"color": "rgb", "size": [2, 3], "layout": "hwc", "scale
 
 
 def image_rig(folder: Path, count: int, kind: str = IMAGE, whole: bool = True, **keys: Any) -> Rig:
-    """A term `image` with these keys, `count` numbers in all; as a tensor of its own if `whole`."""
+    """A term `image` with these keys and `count` numbers; `whole`: as a separate tensor."""
     one = term("image", input="camera", **keys)
     content = terms_content([one], {"camera": kind})
     if whole:

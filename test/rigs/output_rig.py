@@ -1,4 +1,4 @@
-"""Publishers that keep what they are given, and the commands in it: no graph is needed."""
+"""Publishers that record their messages, and the commands in them; no graph is needed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _FIELDS = {"position": "positions", "velocity": "velocities", "effort": "effort"
 
 
 class FakePublisher:
-    """One topic: every message that was published, decoded."""
+    """One topic: every published message, decoded."""
 
     def __init__(self, message_type: Any, topic: str, heard: list[tuple[str, Any]]) -> None:
         self.message_type, self.topic = message_type, topic
-        self.heard = heard  # of all topics, in order
+        self.heard = heard  # messages of all topics, in order
         self.fails = False
         self.acknowledged = True
 
@@ -34,7 +34,7 @@ class FakePublisher:
 
 
 class FakeTopics:
-    """Creates publishers; one per topic and type, as a reload keeps them."""
+    """Creates publishers; one for each topic and type, like a reload does."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
@@ -60,7 +60,7 @@ def make_commands(
     order: Sequence[str] = (),
     pd: Any = None,
 ) -> Any:
-    """A CommandPublisher on these topics."""
+    """Return a CommandPublisher on these topics."""
     from policy_runner.ros.outputs.command_messages import CommandFormat
     from policy_runner.ros.outputs.command_publisher import CommandPublisher
 
@@ -96,7 +96,7 @@ def numbers_of(message: Any) -> dict[tuple[str, str], float]:
 
 
 class Receiver:
-    """What every output heard last: by topic, kind and name."""
+    """The newest value of every output: by topic, kind and name."""
 
     def __init__(self, topics: FakeTopics) -> None:
         self._topics = topics
@@ -105,7 +105,7 @@ class Receiver:
         self.check: Callable[[tuple[str, str, str], float], None] | None = None
 
     def take(self) -> None:
-        """Hear what was published since the last call."""
+        """Take the messages published since the last call."""
         heard = self._topics.heard
         for topic, message in heard[self._taken :]:
             for (kind, name), value in numbers_of(message).items():

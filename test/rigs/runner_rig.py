@@ -1,4 +1,4 @@
-"""The runner in a graph of this process: a small policy, its robot, and clients of its services."""
+"""The runner in a graph of this process: a small policy, its robot, clients of its services."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PERIOD_S = 0.02
 
 
 def spec(**changes: Any) -> dict[str, Any]:
-    """A policy on two joints: action = 2 * joint velocity + command, and a count of inferences."""
+    """Return a policy on two joints: action = 2 * joint velocity + command; counts inferences."""
     return {
         "schema": "policy_runner/1",
         "name": "toy",
@@ -59,8 +59,8 @@ def write_policy(
 ) -> Path:
     """Write policy.yaml and toy.onnx to `folder`.
 
-    root: the action is the square root of it, NaN of a negative one. counts: the action is the
-    number of inferences since the last reset. inner: multiply matrices of this size on the way.
+    `root`: the action is its square root, NaN for a negative one. `counts`: the action is the
+    number of inferences since the last reset. `inner`: also multiply matrices of this size.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -108,7 +108,7 @@ def write_policy(
 
 
 def write_parameters(path: Path, section: str = "/**/policy_runner", **parameters: Any) -> Path:
-    """A params file; `__` in a name stands for a dot. A runner runs unarmed unless told."""
+    """Write a parameter file; `__` in a name is a dot. A runner runs unarmed by default."""
     if section.endswith("policy_runner"):
         parameters.setdefault("require_arming", False)
     rows = {name.replace("__", "."): value for name, value in parameters.items()}
@@ -134,7 +134,7 @@ class Served:
 
 
 class Peer(Served):
-    """Everybody else in the graph: the robot's sensors, an operator, and who hears commands."""
+    """All other nodes of the graph: sensors, an operator, and receivers of commands."""
 
     def __init__(self, context: Any, namespace: str = "", runner: str = "/policy_runner") -> None:
         import rclpy
@@ -146,9 +146,9 @@ class Peer(Served):
         self._clients: dict[str, Any] = {}
         self._feeding = threading.Event()
         self._feeder: threading.Thread | None = None
-        self.speeds: Any = (1.0, -2.0)  # of the joints that the feeder publishes
+        self.speeds: Any = (1.0, -2.0)  # speeds of the joints that the feeder publishes
         self.feeds = True
-        self.settling_s = 0.0  # of a new client; above 0 for a runner in another process
+        self.settling_s = 0.0  # wait of a new client [s]; above 0 for a runner in another process
 
     def close(self) -> None:
         self.stop_feeding()
@@ -163,7 +163,7 @@ class Peer(Served):
         return kept
 
     def publisher(self, message_type: Any, topic: str, qos: Any = 10) -> Any:
-        """The one publisher of this peer on a topic."""
+        """Return the one publisher of this peer on a topic."""
         if topic not in self._publishers:
             self._publishers[topic] = self.node.create_publisher(message_type, topic, qos)
         return self._publishers[topic]
@@ -173,7 +173,7 @@ class Peer(Served):
     def joints(
         self, values: Mapping[str, float], topic: str = "joint_states", stamp_ns: int | None = None
     ) -> None:
-        """One JointState with velocities by name."""
+        """Publish one JointState with velocities by name."""
         from sensor_msgs.msg import JointState
 
         message = JointState(name=list(values), velocity=[float(v) for v in values.values()])
@@ -181,7 +181,7 @@ class Peer(Served):
         self.publisher(JointState, topic).publish(message)
 
     def command(self, forward: float, turn: float, stamp_ns: int | None = None) -> None:
-        """One cmd_vel."""
+        """Publish one cmd_vel."""
         from geometry_msgs.msg import TwistStamped
 
         message = TwistStamped()
@@ -216,14 +216,14 @@ class Peer(Served):
     # --- services ---
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
-        """One service call; relative names are the runner's."""
+        """Call a service once; relative names are the runner's."""
         full = name if name.startswith("/") else f"{self.runner}/{name}"
         if full not in self._clients:
             self._clients[full] = self.node.create_client(service_type, full)
         client = self._clients[full]
         if not client.service_is_ready():
             wait_until(client.service_is_ready, 15.0, f"service {full}")
-            # The server may not know yet where the answer goes: it would be lost.
+            # The server may not yet know the client: the answer would be lost.
             time.sleep(self.settling_s)
         future = client.call_async(request)
         wait_until(future.done, 15.0, f"an answer of {full}", every_s=0.002)
@@ -245,7 +245,7 @@ class Peer(Served):
         return bool(self.call(ChangeState, "change_state", request).success)
 
     def state(self) -> str:
-        """The runner's lifecycle state, as its service says it."""
+        """The runner's lifecycle state, from its service."""
         from lifecycle_msgs.srv import GetState
 
         return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
@@ -257,7 +257,7 @@ class Peer(Served):
         return self.call(Trigger, name, Trigger.Request())
 
     def set(self, **values: Any) -> list[str]:
-        """Set parameters as `ros2 param set` does; the reasons of the refused ones."""
+        """Set parameters like `ros2 param set`; return the reasons of the refused ones."""
         from rcl_interfaces.srv import SetParameters
         from rclpy.parameter import Parameter
 
@@ -299,8 +299,8 @@ class Graph:
         self.node.free()
         self.node.destroy_node()
         self.context.try_shutdown()
-        # A lifecycle node's services outlive destroy_node; until they are collected, the next
-        # test would find a second node of the same name that never answers.
+        # A lifecycle node's services outlive destroy_node. Until they are collected, the next test
+        # would find a second node of the same name that never answers.
         vars(self).clear()
         gc.collect()
 
@@ -319,7 +319,7 @@ class Graph:
         return found
 
     def await_status(self, part: str, says: str, timeout_s: float = 15.0) -> dict[str, str]:
-        """Wait until a status' message contains `says`; its values."""
+        """Wait until a status' message contains `says`; return its values."""
 
         def there() -> dict[str, str] | None:
             status = self.statuses().get(part)
@@ -334,7 +334,7 @@ class Graph:
             raise AssertionError(f"{error}; diagnostics: {said}") from None
 
     def heartbeat(self) -> list[tuple[float, Any]]:
-        """What ~/status says, recorded from the first call on."""
+        """The messages of ~/status, recorded from the first call on."""
         from diagnostic_msgs.msg import DiagnosticArray
 
         topic = f"{self.node.get_fully_qualified_name()}/status"
@@ -343,7 +343,7 @@ class Graph:
         return self.peer.heard[topic]
 
     def await_decision(self, decision: str, reason: str = "", timeout_s: float = 15.0) -> str:
-        """Wait until the newest heartbeat says so; its detail."""
+        """Wait until the newest heartbeat has this decision and reason; return its detail."""
         heard = self.heartbeat()
         begin = len(heard)
 
@@ -363,7 +363,7 @@ class Graph:
 
 
 def values_by_name(message: Any, kind: str = "velocity") -> dict[str, float]:
-    """{joint: value} of a JointState or JointTrajectory command."""
+    """Return {joint: value} of a JointState or JointTrajectory command."""
     if hasattr(message, "points"):
         field = {"velocity": "velocities", "position": "positions", "effort": "effort"}[kind]
         return dict(zip(message.joint_names, getattr(message.points[0], field), strict=True))
@@ -377,8 +377,8 @@ GraphMaker = Callable[..., Graph]
 def graphs(tmp_path: Path) -> Iterator[GraphMaker]:
     """`graphs(policy={…}, arguments=[…], namespace="…", **parameters)`: a runner and its peer.
 
-    Parameters come from a params file; `__` in a name stands for a dot. policy None: the test
-    wrote one, or wants none.
+    Parameters come from a parameter file; `__` in a name is a dot. policy None: the test wrote
+    one, or needs none.
     """
     opened: list[Graph] = []
 

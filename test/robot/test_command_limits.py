@@ -1,4 +1,4 @@
-"""Limits, stops and the start from parameters and spec, without a node: order, and refusals."""
+"""Limits, stops and the start from parameters and spec, without a node: priority, refusals."""
 
 from __future__ import annotations
 

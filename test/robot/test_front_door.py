@@ -1,4 +1,4 @@
-"""What `policy_runner` itself offers: lazily, and as docs/from_python.md shows it."""
+"""The public names of `policy_runner`: imported lazily, used as in docs/guides/from_python.md."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_the_package_alone_loads_no_library() -> None:
 
 
 def test_the_example_of_the_documents_runs() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/from_python.md").read_text(), re.S)
+    page = (ROOT / "docs/guides/from_python.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -55,7 +56,7 @@ def test_commands_follow_from_the_fed_arrays(balancer: LoadedPolicy) -> None:
         balancer.feed(
             "imu", {"angular_velocity": [0, 0, 0], "orientation": [0, 0, 0, 1]}, tick * NS
         )
-        # The robot's order is not the policy's: joints go by name.
+        # The robot's order differs from the policy's: joints are matched by name.
         wheels = {"name": ["right_wheel_joint", "left_wheel_joint"], "velocity": [1.0, 2.0]}
         balancer.feed("joint_states", wheels, tick * NS)
         balancer.feed("cmd_vel", {"twist.linear": [speed, 0, 0], "twist.angular.z": 0.0}, tick * NS)

@@ -1,4 +1,4 @@
-"""Where parameters come from: sections of params files, -p, and keys that nobody declares."""
+"""Sources of parameters: sections of files, `-p`, and keys that are not declared."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_file_that_fits_no_node_is_refused_with_what_it_has(
         f"{words[-1]}: expected a section for the node {node}, such as {node}: or /**/{name}:, "
         f"got {found}"
     )
-    # A file that launch writes for this node does not hide it where it was meant for this node.
+    # A file from launch for this node must not hide this problem, if the file was meant for it.
     more = other(tmp_path, "launch", f"{node}: {{ros__parameters: {{autostart: true}}}}")
     meant = "policy_runner" in text
     assert len(section_problems([*words, *more], node)) == meant
@@ -188,7 +188,7 @@ def test_sections_of_other_nodes_are_legal(tmp_path: Path, node: str) -> None:
 
 
 def test_a_section_that_this_distribution_does_not_apply_is_named(tmp_path: Path) -> None:
-    """Some rclpy know no wildcards but /**; the file would be ignored without a word."""
+    """Some versions of rclpy know no wildcard except /**: they would ignore the file silently."""
     words = arguments(tmp_path, "/**/policy_runner: {ros__parameters: {rate: 1.0}}")
     (problem,) = section_problems(words, "/policy_runner", overrides=[])
     assert str(problem).endswith("got /**/policy_runner; write /policy_runner: in its place")

@@ -1,4 +1,4 @@
-"""One parameter file: rcl's own types, and a sentence with file, line and key for what is wrong."""
+"""One parameter file: rcl's types, and a sentence with file, line and key for each error."""
 
 from __future__ import annotations
 

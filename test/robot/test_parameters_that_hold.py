@@ -1,4 +1,4 @@
-"""No parameter of a policy is accepted and then ignored: unread ones, and times below a period."""
+"""No parameter is accepted and then ignored: unread parameters, times below one period."""
 
 from __future__ import annotations
 

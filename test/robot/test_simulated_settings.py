@@ -1,4 +1,4 @@
-"""What of the robot's rules holds on simulated time: all but what judges wall time."""
+"""On simulated time all of the robot's rules hold, except the rules about wall time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _settings(simulated: bool, **given: Any) -> Settings:
 
 @pytest.mark.parametrize("simulated", [False, True])
 def test_lateness_is_judged_on_the_wall_clock_alone(simulated: bool) -> None:
-    # Simulated time may pass slower than an inference, and /clock come rarer than a tick.
+    # Simulated time may be slower than an inference, and /clock less frequent than a tick.
     found = _settings(simulated, safety__late_inferences=7, safety__late_ticks=9)
     expected = (0, 0) if simulated else (7, 9)
     assert (found.late_inferences, found.late_ticks) == expected

@@ -1,4 +1,4 @@
-"""Joint limits out of a URDF: which kind takes what, signs and offsets, and what is refused."""
+"""Joint limits from a URDF: limits by kind of command, signs and offsets, refusals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_each_kind_takes_its_own(kind: str, name: str, expected: Limit) -> None:
 
 
 def test_ends_in_the_policys_sense_of_the_joint() -> None:
-    # robot = -policy + 0.1: robot -1.5 is policy 1.6, robot 0.5 is policy -0.4
+    # robot = -policy + 0.1: robot -1.5 is policy 1.6, robot 0.5 is policy -0.4.
     (limit,) = _limits(urdf(KNEE), "position", "knee", sign=-1.0, offset=0.1).values()
     assert limit.lower == pytest.approx(-0.4)
     assert limit.upper == pytest.approx(1.6)

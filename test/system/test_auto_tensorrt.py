@@ -1,4 +1,4 @@
-"""`auto` and the bench where TensorRT is (a fake one): an engine that was built is taken."""
+"""`auto` and the bench with TensorRT (a fake one): an engine that was built is used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("fake_gpu")
 
 def _load(**given: Any) -> Any:
     spec_file = read_spec(share_path("models", "balancer"))
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     return load_model(BackendChoice(**given), path, spec_file.spec.model.sha256, spec_file.path)
 
 
@@ -34,7 +34,7 @@ def test_an_engine_is_taken_once_it_is_built(tmp_path: Path, capsys: Any) -> Non
     assert model.provider.startswith("tensorrt")
     assert model.facts["chosen"] == "auto took tensorrt: gpu was asked for"
     model.close()
-    # Unasked, a small network runs on the CPU, until a measurement says otherwise.
+    # By default a small network runs on the CPU, until a measurement says otherwise.
     assert _load().facts["chosen"].startswith("auto took onnxruntime-cpu: a network of ")
     out = tmp_path / "out.json"
     words = ["bench", "backends", spec, "--seconds", "0.1", "--priority", "0", "--json", str(out)]

@@ -1,4 +1,4 @@
-"""`engine` and `bench selftest`, with a fake TensorRT and CUDA in the child."""
+"""`engine` and `bench selftest`, with a fake TensorRT and CUDA in the child process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_engine_is_built_listed_and_removed(
     spec: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert entries(capsys) == []
-    assert not (tmp_path / "cache").exists()  # looking made nothing
+    assert not (tmp_path / "cache").exists()  # listing created nothing
     assert main(["engine", "build", spec]) == 0
     said = capsys.readouterr()
     assert "took " in said.out
@@ -50,7 +50,7 @@ def test_an_engine_is_built_listed_and_removed(
     assert entry["key"]["shapes"] == [["obs", [1, 12]]]
     assert main(["engine", "build", spec]) == 0
     assert "was there already" in capsys.readouterr().out
-    assert main(["engine", "build", spec, "--anew"]) == 0
+    assert main(["engine", "build", spec, "--rebuild"]) == 0
     said = capsys.readouterr()
     assert "was there already" not in said.out
     assert "as it took for this model before" in " ".join(said.err.split())
@@ -102,7 +102,7 @@ def test_what_tensorrt_refuses_is_said(
 
 
 def child_of(pid: int) -> int:
-    """The builder's process id, 0 while there is none."""
+    """Return the builder's process id; 0 while there is none."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return int(text.split()[0]) if text.split() else 0
 
@@ -147,7 +147,7 @@ def test_a_selftest_builds_runs_and_compares(
             figures = rows[name]["latency_us"][kind]
             assert 0.0 < figures["p50"] <= figures["p95"] <= figures["p99"]
     assert "off by" in capsys.readouterr().out
-    # It built for itself, and left the cache as it was.
+    # It built in its own folder, and left the cache unchanged.
     assert entries(capsys) == []
 
 

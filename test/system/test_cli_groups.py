@@ -1,4 +1,4 @@
-"""The groups of `policy-runner --help`, former names of commands, and misspelt ones."""
+"""The groups of `policy-runner --help`, former names of commands, and misspelled names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy_runner.cli.main import GROUPS, main, make_parser
 from policy_runner.cli.old_names import OLD_NAMES, with_new_names
 
 ROOT = Path(__file__).resolve().parents[2]
-# The names that there are, or will be. Later work adds no others.
+# All present and future names of commands. Later work adds no others.
 FINAL = {
     "Policy": "import check inspect replay convert schema export verify optimize",
     "Robot": "run ctl monitor report serve",
@@ -38,7 +38,7 @@ COMMANDS = [row for rows in GROUPS.values() for row in rows]
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The help of a command."""
+    """Return the help of a command."""
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
     assert ended.value.code == 0
@@ -46,7 +46,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a wrong command line prints on stderr."""
+    """Return what a wrong command line prints on stderr."""
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
@@ -54,7 +54,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def loaded(name: str, module: str) -> CommandParser:
-    """The parser of a command after its module has added its arguments."""
+    """Return the parser of a command after its module has added its arguments."""
     parser = CommandParser(prog=f"policy-runner {name}")
     parser.module = module
     with pytest.raises(SystemExit):
@@ -216,7 +216,7 @@ def test_no_command_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) 
 
 
 def named_commands(text: str) -> set[tuple[str, str]]:
-    """Each `policy-runner COMMAND [WORD]` of a text."""
+    """Return each `policy-runner COMMAND [WORD]` of a text."""
     return set(re.findall(r"policy-runner ([a-z][a-z-]+)(?: +([a-z]+)\b(?![/.]))?", text))
 
 

@@ -1,6 +1,6 @@
-"""The shipped policy keeps the robot up, and whatever is wrong with it makes it fall.
+"""The shipped policy keeps the robot upright; each change that makes it wrong makes it fall.
 
-In lockstep, so that a slow machine gives the same verdict.
+The runs are in lockstep, so that a slow machine gives the same result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def test_the_shipped_policy_stays_up_and_follows(tmp_path: Path, record_property
         assert rmse["forward"] <= 0.1, report
         assert rmse["yaw"] <= 0.15, report
         assert report["simulated_s"] == pytest.approx(DURATION_S)
-        # Staying up says nothing about the rate: half of it stays up too.
+        # An upright robot proves nothing about the rate: it stays upright at half the rate too.
         assert abs(report["commands"] - DURATION_S * RATE_HZ) <= 1
         assert report["ignored_commands"] == 0
 
@@ -73,7 +73,7 @@ def output_zero(folder: Path, _spec: dict[str, Any]) -> None:
 
 
 def unchanged(_folder: Path, _spec: dict[str, Any]) -> None:
-    """The control: a copy that was not changed."""
+    """Change nothing, as a control."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`policy-runner demo` as a person runs it: in real time, in lockstep, and ended by Ctrl-C."""
+"""`policy-runner demo` as a user runs it: in real time, in lockstep, and ended by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATUSES = {
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes of this session that a process has started."""
+    """Return the processes of this session that a process has started."""
     found = []
     for child in leftovers.our_processes():
         try:
@@ -59,7 +59,7 @@ def test_in_real_time_without_a_screen(spawn: Any, tmp_path: Path, record_proper
     got = json.loads(out.read_text("utf-8"))
     record_property("figures", json.dumps(got))
     assert got["simulated_s"] == pytest.approx(8.0, abs=0.05)
-    assert got["commands"] > 100  # the runner starts while the robot stands already
+    assert got["commands"] > 100  # the runner starts while the robot already stands
     assert isinstance(got["falls"], int)
     assert 0.0 <= got["upright_share"] <= 1.0
     assert set(got["velocity_rmse"]) == {"forward", "yaw"}

@@ -1,4 +1,4 @@
 """`policy-runner bench` and `selftest`: the step, the node, the backends.
 
-Ground: `step`, `backends`. Doors: `command`, `selftest`.
+Base: `step`, `backends`. Entry points: `command`, `selftest`.
 """

@@ -1,8 +1,8 @@
-"""`policy-runner bench backends`: every way to run a model here, at the control rate.
+"""`policy-runner bench backends`: measures every way to run a model here, at the control rate.
 
-Back to back a GPU keeps its clocks up and looks faster than it is between two ticks, so each
-inference waits for its deadline as in the node. Only the run itself is counted, from host
-arrays to host arrays.
+In a tight loop a GPU keeps its clocks high and looks faster than in the node, where it idles
+between two ticks. So each inference waits for its deadline, as in the node. Only the run itself is
+measured, from host arrays to host arrays.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from policy_runner.backends.measurements import Measured, best_of, machine_name,
 from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.cli.bench.machine import check_outputs, machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import read_spec
 from policy_runner.package_files import share_path
 
-RAW_RATES = (50.0, 500.0)  # of a model without a policy spec
-_FEWEST = 100  # inferences: a p99 of fewer is a maximum
+RAW_RATES = (50.0, 500.0)  # rates for a model without a policy spec
+_FEWEST = 100  # least number of inferences: the p99 of fewer samples is their maximum
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="all", metavar="NAME,...",
                         help=f"some of {', '.join(CANDIDATES)}; default: all")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, or gpu:N")
-    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS)
+    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS,
+                        help="numbers the model computes with")  # fmt: skip
     parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
                         help="default: the policy's own")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
@@ -77,25 +79,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def subject(given: Path, rates: Sequence[float] | None) -> Subject:
-    """A policy's model at the policy's own rate, or a bare .onnx file.
+    """Return the model to measure: a policy's model at the policy's rate, or an .onnx file.
+
+    Args:
+        given: a policy.yaml, its folder, or an .onnx file.
+        rates: rates to measure at [Hz]; None: the policy's rate, or `RAW_RATES`.
 
     Raises:
-        Refusal: no such policy or model.
+        Refusal: there is no such policy or model.
     """
     if given.suffix == ".onnx":
         sha256 = check_model_file(given, None, given)
         return Subject(given, sha256, given, tuple(rates or RAW_RATES))
     spec_file = read_spec(given)
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     sha256 = check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
     return Subject(path, sha256, spec_file.path, tuple(rates or (1 / spec_file.spec.control_dt,)))
 
 
 def names_of(words: str) -> list[str]:
-    """Candidates by name, from a list with commas; `all` is each of them.
+    """Return the candidates named in a comma-separated list; `all` means every candidate.
 
     Raises:
-        Refusal: a name that is none.
+        Refusal: a name is not a candidate.
     """
     asked = [word.strip() for word in words.split(",")]
     names = list(CANDIDATES) if "all" in asked else list(dict.fromkeys(asked))
@@ -109,8 +115,8 @@ def names_of(words: str) -> list[str]:
 def measure(
     what: Subject, names: Sequence[str], choice: BackendChoice, seconds: float
 ) -> list[Row]:
-    """Each candidate at each rate; those that are not there say why."""
-    # Its engines are built here, since configure would have to wait for them.
+    """Measure each candidate at each rate; the row of an unavailable candidate gives the reason."""
+    # Build the engines here, since otherwise configure would have to wait for them.
     choice = replace(choice, options={**choice.options, "onnxruntime.build": True})
     rows = []
     for name in names:
@@ -130,7 +136,7 @@ def measure(
 
 
 def time_at(model: LoadedModel, rate: float, seconds: float) -> npt.NDArray[np.int64]:
-    """Durations [ns] of inferences that each wait for an absolute deadline at `rate` [Hz]."""
+    """Return the durations [ns] of inferences; each waits for its deadline at `rate` [Hz]."""
     count = max(_FEWEST, round(rate * seconds))
     taken = np.zeros(count, dtype=np.int64)
     samples = samples_for(model.inputs, 8)
@@ -154,7 +160,10 @@ def time_at(model: LoadedModel, rate: float, seconds: float) -> npt.NDArray[np.i
 
 
 def time_tightly(model: LoadedModel, limit_s: float = 1.0) -> float:
-    """Median [us] without gaps, of at most a second: what other benchmarks show."""
+    """Return the median duration [us] in a tight loop of at most `limit_s`.
+
+    Other benchmarks show this figure.
+    """
     taken: list[int] = []
     end = time.perf_counter_ns() + round(limit_s * 1e9)
     while len(taken) < 1000 and (begun := time.perf_counter_ns()) < end:
@@ -164,7 +173,7 @@ def time_tightly(model: LoadedModel, limit_s: float = 1.0) -> float:
 
 
 def summary(taken_ns: npt.NDArray[np.int64], tight_us: float) -> dict[str, float]:
-    """Percentiles [us] as the table shows them."""
+    """Return the percentiles [us] for the table."""
     p50, p99, p999 = np.percentile(taken_ns / 1e3, (50, 99, 99.9)).tolist()
     largest = float(taken_ns.max()) / 1e3
     return {"p50": p50, "p99": p99, "p99.9": p999, "max": largest, "back to back": tight_us}
@@ -172,7 +181,10 @@ def summary(taken_ns: npt.NDArray[np.int64], tight_us: float) -> dict[str, float
 
 @contextmanager
 def priority(wanted: int) -> Iterator[str]:
-    """SCHED_FIFO for this thread, as the node's control thread has it, where that is granted."""
+    """Give this thread SCHED_FIFO, like the node's control thread, if the system permits it.
+
+    Yields the resulting priority as text, for the output.
+    """
     if wanted <= 0:
         yield "none"
         return
@@ -188,10 +200,10 @@ def priority(wanted: int) -> Iterator[str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print, write, remember.
+    """Measure, print, write the figures, and remember the fastest backend.
 
     Raises:
-        Refusal: none of the candidates runs, or what was asked for is not there.
+        Refusal: no candidate runs, or a requested file or candidate does not exist.
     """
     check_outputs(options.json)
     names = names_of(options.only)
@@ -224,11 +236,12 @@ def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=table_width())
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
     figures = ("p50", "p99", "p99.9", "max", "back to back")
-    title = f"one inference of {escape(what.model.name)} \\[us], waiting for each deadline"
-    table = Table("backend", "rate [Hz]", *figures, title=title)
+    title = f"one inference of {escape(what.model.name)}, waiting for each deadline"
+    heads = ("rate [Hz]", *(f"{figure} [us]" for figure in figures))
+    table = Table("backend", *(escape(head) for head in heads), title=title)
     for row in rows:
         if row.us:
             cells = (f"{row.us[key]:.0f}" for key in figures)

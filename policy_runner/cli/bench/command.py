@@ -1,4 +1,4 @@
-"""`policy-runner bench`: what can be measured here. Without a name: the step, then the node."""
+"""`policy-runner bench`: the group of measurements. Without a name: the step, then the node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMANDS = (
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add the commands of `bench`, and the one that runs without a name."""
+    """Add the commands of `bench`, and the default command."""
     parser.usage = f"{parser.prog} [COMMAND] [SPEC] [options]"
     parser.epilog = "Without COMMAND: step, then node, with the options of node and of step."
     parser.add_commands(prog=parser.prog)

@@ -1,4 +1,4 @@
-"""What figures belong to: the machine, its packages, and the files that the figures go to."""
+"""Describes the machine and packages of a benchmark, and checks its output files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import refuse
 
 
 def machine() -> dict[str, str]:
-    """Processor, kernel and versions."""
+    """Return the processor, the kernel and the versions of packages."""
     cpu = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
@@ -32,17 +33,17 @@ def machine() -> dict[str, str]:
 
 
 def print_machine(facts: dict[str, str]) -> None:
-    """Print them in one line."""
+    """Print the facts in one line."""
     from rich.console import Console
 
-    Console().print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    Console(width=table_width()).print(", ".join(f"{key} {value}" for key, value in facts.items()))
 
 
 def check_outputs(json: Path | None = None, picture: Path | None = None) -> None:
-    """Check, before anything is measured, that the figures can be written.
+    """Check that the figures can be written, before the measurement starts.
 
     Raises:
-        Refusal: a folder does not exist, or a picture is asked for without matplotlib.
+        Refusal: a folder does not exist, or a picture is requested without matplotlib.
     """
     for path in (json, picture):
         if path is not None and not path.absolute().parent.is_dir():

@@ -1,8 +1,8 @@
 """`policy-runner bench selftest`: does a backend work on this machine, and how fast is it?
 
-Builds where the backend builds, runs with and without a CUDA graph, compares every action with
-ONNX Runtime on the CPU, and measures at the policy's rate, since a GPU that idles between two
-inferences is slower than one in a tight loop.
+It builds an engine if the backend needs one, and runs with and without a CUDA graph. It compares
+every action with ONNX Runtime on the CPU. It measures at the policy's rate, because a GPU that
+idles between two inferences is slower than a GPU in a tight loop.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.precision_check import compare_with_cpu
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.engine import build_in_child
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import SpecFile, read_spec
@@ -38,10 +39,11 @@ PERCENTILES = (50, 95, 99)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """SPEC, --backend, --device and what goes with them."""
+    """Add SPEC, --backend, --device and the options of the backend."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True)
+    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True,
+                        help="what runs the model")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
     add_choice_options(parser)
     parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every way to run the model gave the CPU's actions; 1 otherwise."""
+    """Run the self-test; return 0 if every variant gave the CPU's actions, else 1."""
     if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
         raise refuse("", "--json", "a file in a folder that exists", str(arguments.json))
     spec_file = read_spec(arguments.spec or share_path("models", "balancer"))
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
     )
     choice.check()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=table_width())
     said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
         rows = list(_rows(choice, spec_file, Path(folder) / "engines", said, arguments.seconds))
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
-    """(name, choice) of every way to run it: on a GPU without and with a CUDA graph."""
+    """Return (name, choice) of every variant: on a GPU without and with a CUDA graph."""
     if choice.backend == "onnxruntime" and choice.gpu is None:
         return [("onnxruntime", choice)]
     key = f"{choice.backend}.cuda_graph"
@@ -84,14 +86,14 @@ def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
 def _rows(
     choice: BackendChoice, spec_file: SpecFile, folder: Path, said: Console, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     cpu = OnnxRuntimeModel(path)
     cpu.warm_up()
     yield {"name": "CPU, the reference", "ok": True, "facts": {}, "problems": [],
            "latency_us": _latency(cpu, spec_file.spec.control_dt, seconds)}  # fmt: skip
     cpu.close()
     if choice.backend == "tensorrt":
-        # A build of its own: whether it works is part of the question.
+        # Build a new engine instead of a cached one: the self-test also tests the build.
         choice = replace(choice, options={**choice.options, "engines.folder": str(folder)})
         row: dict[str, Any] = {"name": "build", "ok": False, "facts": {}, "problems": []}
         try:
@@ -131,7 +133,7 @@ def _row(
 
 
 def _latency(model: LoadedModel, period: float, seconds: float) -> dict[str, dict[str, float]]:
-    """Percentiles of one inference [us], at the policy's rate with idle gaps and without."""
+    """Return percentiles of one inference [us], at the policy's rate and in a tight loop."""
     random = np.random.default_rng(1)
     given = {name: random.standard_normal(a.shape).astype(a.dtype) if a.dtype.kind == "f"
              else np.zeros_like(a) for name, a in model.inputs.items()}  # fmt: skip
@@ -165,7 +167,10 @@ def _latency(model: LoadedModel, period: float, seconds: float) -> dict[str, dic
 
 def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) -> None:
     rate = f"at {1.0 / spec_file.spec.control_dt:g} Hz"
-    table = Table("", "result", "off by", rate, "back to back")
+    shown = " / ".join(f"p{p}" for p in PERCENTILES)
+    table = Table(
+        "", "result", "off by", *(f"{kind}, {shown} \\[us]" for kind in (rate, "back to back"))
+    )
     for row in rows:
         latency = row.get("latency_us", {})
         compared = row.get("comparison")
@@ -177,8 +182,7 @@ def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) ->
         result = "[green]ok[/]" if row["ok"] else "[red]failed[/]"
         name = f"{row['name']} ({row['seconds']:.1f} s)" if "seconds" in row else row["name"]
         table.add_row(name, result, off, *figures)
-    shown = " / ".join(f"p{p}" for p in PERCENTILES)
-    console.print(f"one inference: {shown}, microseconds; off by: most that an action differs")
+    console.print("one inference; off by: most that an action differs, in the action's own unit")
     console.print(table)
     for row in rows:
         facts = {key: value for key, value in row["facts"].items() if isinstance(value, str)}

@@ -1,4 +1,4 @@
-"""`policy-runner bench step`: the step without ROS, part by part, and a bare run of the model."""
+"""`policy-runner bench step`: measures each part of the step without ROS, and the model alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from policy_runner.backends.load import load_model
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -27,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC and the options of `bench step`."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--backend", default="auto", help="what runs the model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print, write."""
+    """Measure, print and write the figures."""
     check_outputs(options.json)
     facts = machine()
     print_machine(facts)
@@ -57,22 +58,27 @@ def measure(spec: Path, backend: str) -> dict[str, float]:
     table = Table("part", r"p50 \[us]", title="step without ROS")
     for part, figure in step.items():
         table.add_row(part, f"{figure:.1f}")
-    Console().print(table)
+    Console(width=table_width()).print(table)
     return step
 
 
 def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> dict[str, float]:
-    """p50 of every part [us], back to back (warm caches).
+    """Return the p50 of every part [us], in a tight loop (warm caches).
 
-    `observation` is ages, checks and terms; `inference` is history, normalization, the model and
-    decoding; `command` is limits and the decision.
+    `observation` contains ages, checks and terms. `inference` contains history, normalization,
+    the model and decoding. `command` contains limits and the decision.
+
+    Args:
+        spec_path: a policy.yaml, or its folder.
+        backend: value of the parameter `backend`.
+        steps: number of measured steps.
 
     Raises:
         Refusal: the policy cannot be loaded, or does not run on plausible inputs.
     """
     spec_file = read_spec(spec_path)
     spec = spec_file.spec
-    model_path = spec_file.beside(spec.model.file, "model.file")
+    model_path = spec_file.next_to(spec.model.file, "model.file")
     model = load_model(backend, model_path, spec.model.sha256, spec_file.path)
     size = len(action_elements(spec, str(spec_file.path)))
     wide = np.full(size, 1e3)
@@ -104,7 +110,7 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
 
 
 def _stand_still(pipeline: Pipeline) -> None:
-    """Fill every input with a robot that stands upright and still."""
+    """Fill every input with the values of a robot that stands upright and still."""
     for slot in pipeline.slots.values():
         for path, array in slot.arrays.items():
             array.fill(0.0)

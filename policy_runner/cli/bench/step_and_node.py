@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print, write."""
+    """Measure, print and write the figures."""
     if options.no_graph:
         print(now_called("bench --no-graph", "bench step"), file=sys.stderr)
     check_outputs(options.json, options.picture)

@@ -1,1 +1,1 @@
-"""`policy-runner demo`. Ground: `children`, `view`. Door: `command`."""
+"""`policy-runner demo`. Base: `children`, `view`. Entry point: `command`."""

@@ -1,4 +1,4 @@
-"""Child processes of the command: started from the process table, ended by their own id."""
+"""Child processes of the demo: started from the table of processes, ended by process id."""
 
 from __future__ import annotations
 
@@ -16,9 +16,16 @@ from policy_runner.ros.processes import Process
 
 
 class Children:
-    """The nodes of one run. Their stderr goes to a file each, in `folder`."""
+    """The nodes of one run; the output of each node goes to its own file in `folder`."""
 
     def __init__(self, rows: Sequence[Process], folder: Path, extra: Sequence[str] = ()) -> None:
+        """Start all processes; if one cannot be started, end the others.
+
+        Args:
+            rows: the processes.
+            folder: gets their parameter files and output.
+            extra: more arguments after `--ros-args`, for each process.
+        """
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.status: dict[str, int] = {}
@@ -30,7 +37,7 @@ class Children:
             raise
 
     def _start(self, row: Process, extra: Sequence[str]) -> None:
-        # The dictionary goes into a file of its own, like launch does it; JSON is YAML.
+        # Write the dictionary to its own parameter file, like launch does; JSON is valid YAML.
         over = self._folder / f"{row.node_name}.yaml"
         section = {f"/**/{row.node_name}": {"ros__parameters": dict(row.parameters)}}
         over.write_text(json.dumps(section), encoding="utf-8")
@@ -42,18 +49,18 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in the terminal must reach this command first, which then decides the
+                # Ctrl-C in the terminal must reach only the demo, which ends its children in
                 # order.
                 start_new_session=True,
                 preexec_fn=hold_signals_until_heard,
             )
 
     def log(self, name: str) -> Path:
-        """What a child printed."""
+        """Return the file with a child's output."""
         return self._folder / f"{name}.log"
 
     def poll(self) -> None:
-        """Notice who has ended."""
+        """Record the children that have ended."""
         for name, child in list(self._running.items()):
             code = child.poll()
             if code is not None:
@@ -61,12 +68,12 @@ class Children:
                 del self._running[name]
 
     def running(self, name: str) -> bool:
-        """Whether this child is still there."""
+        """Return whether this child is still running."""
         self.poll()
         return name in self._running
 
     def end(self, *names: str, patience_s: float = 4.0) -> None:
-        """SIGINT, then SIGTERM, then SIGKILL, to these children or to all; waits for each."""
+        """End these children (or all): send SIGINT, then SIGTERM, then SIGKILL; wait for each."""
         self.poll()
         ending = {n: c for n, c in self._running.items() if not names or n in names}
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):

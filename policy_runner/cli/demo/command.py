@@ -1,4 +1,4 @@
-"""`policy-runner demo`: the simulated robot, the runner and the sidecar, watched live."""
+"""`policy-runner demo`: runs the simulated robot, the runner and the sidecar, with a live view."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.demo.children import Children
 from policy_runner.core.errors import refuse
 from policy_runner.ros.process.lifetime import (
@@ -29,7 +30,7 @@ _ROBOT, _RUNNER, _SIDECAR = "simulated_robot", "policy_runner", "jetson_diagnost
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The demo's options."""
+    """Add the demo's options."""
     parser.add_argument("--duration", type=_positive, metavar="S", help="simulated seconds to run")
     parser.add_argument("--headless", action="store_true", help="no live view, only the summary")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here")
@@ -56,7 +57,7 @@ def _positive(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the demo; 0 when robot and runner did their work, 1 otherwise."""
+    """Run the demo; return 0 if all processes ended well and the runner commanded, else 1."""
     try:
         return _prepare_and_run(options, end_on_signal(at_once=True))
     finally:
@@ -72,9 +73,9 @@ def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
             raise refuse("", "demo", f"the Python module {module}", "none", remedy)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise refuse("", "--json", "a file in a folder that exists", str(options.json))
-    # The demo commands joints by name: it stays on this machine, whatever else is on the net.
+    # The demo commands joints by name, so its messages must never reach a real robot on the net.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    import policy_runner.ros.diagnostics.listener  # noqa: F401 - rclpy, which takes its time
+    import policy_runner.ros.diagnostics.listener  # noqa: F401 - imports rclpy, which is slow
 
     ended.at_once = False
     with tempfile.TemporaryDirectory(prefix="policy_runner_demo_") as folder:
@@ -109,13 +110,13 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     children = Children(rows, folder)
     try:
         _watch_until_the_end(options, watch, children, ended)
-        # Without its robot the runner sees stale inputs: that is no part of the run.
+        # After the robot's end the runner's inputs become stale; this is not part of the run.
         watch.freeze(keep_known=not options.lockstep)
-        # The runner first: its last command must find the robot still there.
+        # End the runner first: the robot must still receive its last command.
         if not options.duration or children.running(_ROBOT):
             children.end(_RUNNER, _SIDECAR)
         children.end()
-        time.sleep(0.2)  # the runner's last figures are on their way
+        time.sleep(0.2)  # wait for the runner's last figures
     finally:
         children.end()
         watch.close()
@@ -138,10 +139,11 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
 def _watch_until_the_end(
     options: argparse.Namespace, watch: Watch, children: Children, ended: EndRequest
 ) -> None:
-    """Until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
+    """Watch until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
 
     def going_on() -> bool:
-        # A runner that refused its policy stays, to be mended; here the robot would wait for it.
+        # A runner that refused its policy keeps running, so that the user can correct it. In the
+        # demo the robot would wait for it without end.
         refused = watch.level.get("policy_runner: model") == "ERROR"
         running = children.running(_ROBOT) and children.running(_RUNNER)
         return running and not refused and not ended.is_set()
@@ -162,7 +164,13 @@ def _watch_until_the_end(
 
 
 def summary(score: Mapping[str, Any], watch: Watch, lockstep: bool) -> dict[str, Any]:
-    """The figures of a run; None where there is none (periods in lockstep, say)."""
+    """Return the figures of a run; None for missing figures, such as periods in lockstep.
+
+    Args:
+        score: the simulated robot's report.
+        watch: the newest statuses of /diagnostics.
+        lockstep: the run was in lockstep.
+    """
     loop, inputs = "policy_runner: loop", "policy_runner: inputs"
 
     def figures(status: str, key: str, *names: str) -> dict[str, float | None]:
@@ -174,7 +182,7 @@ def summary(score: Mapping[str, Any], watch: Watch, lockstep: bool) -> dict[str,
         (t0, n0), (t1, n1) = watch.first_ticks, watch.last_ticks
         rate = (n1 - n0) / (t1 - t0)
     if lockstep and score.get("simulated_s"):
-        # On simulated time the rate is per simulated second, and a period cannot err.
+        # In lockstep the rate is per simulated second, and a period cannot have an error.
         rate = score["commands"] / score["simulated_s"]
         period = dict.fromkeys(period)
     return {
@@ -211,4 +219,4 @@ def _print(figures: Mapping[str, Any]) -> None:
             table.add_row(key, text(value))
     for name, seen in figures["diagnostics_levels"].items():
         table.add_row(name, ", ".join(seen))
-    Console().print(table)
+    Console(width=table_width()).print(table)

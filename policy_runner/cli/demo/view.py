@@ -1,4 +1,4 @@
-"""The demo's live view in the terminal: is it up, does it follow, is the loop on time."""
+"""The demo's live view in the terminal: balance, velocity error, timing of the loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _figure(value: float | None, digits: int, unit: str) -> str:
 
 
 def view(watch: Watch) -> Group:
-    """One screen of what the run looks like now."""
+    """Build one screen with the present state of the run."""
     number = watch.number
     robot = Table.grid(padding=(0, 2))
     robot.add_row(

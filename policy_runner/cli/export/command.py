@@ -21,7 +21,7 @@ from policy_runner.export.sources.open_source import SOURCES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SOURCE, -o, --contract, and what the source does not say."""
     parser.epilog = f"SOURCE: {SOURCES}. See docs/guides/export.md."
-    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("source", metavar="SOURCE", help="what was trained, see below")
     parser.add_argument("-o", dest="folder", type=Path, required=True, metavar="DIR",
                         help="new folder for the policy")  # fmt: skip
     parser.add_argument("--contract", type=Path, metavar="FILE",

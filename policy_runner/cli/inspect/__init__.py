@@ -1,1 +1,1 @@
-"""`policy-runner inspect`. Ground: `contract`. Door: `command`."""
+"""`policy-runner inspect`. Base: `contract`. Entry point: `command`."""

@@ -1,4 +1,4 @@
-"""`policy-runner inspect`: the resolved contract of a policy, or what a model says by itself."""
+"""`policy-runner inspect`: prints the resolved contract of a policy, or the facts of a model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.command_parser import add_params, node_of, table_width
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
 from policy_runner.robot.load import load_policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL_OR_SPEC, --params, --json."""
+    """Add MODEL_OR_SPEC, --params and --json."""
     parser.add_argument("path", type=Path, metavar="MODEL_OR_SPEC",
                         help="an .onnx model, or a policy.yaml or its folder")  # fmt: skip
     add_params(parser)
@@ -27,19 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; problems are refused as `check` refuses them."""
+    """Print the contract; refuse the same problems as `check`."""
     if arguments.path.suffix == ".onnx":
         found = model_contract(read_model_facts(arguments.path))
         spec = None
     else:
         loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
-        model = loaded.spec_file.beside(spec.model.file, "model.file")
+        model = loaded.spec_file.next_to(spec.model.file, "model.file")
         found = contract(loaded, read_model_facts(model, loaded.spec_file.path))
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=table_width())
     _model(console, found)
     if spec is not None:
         _observation(console, found, spec)
@@ -125,7 +125,9 @@ def _reads(term: dict[str, Any], spec: Any) -> str:
         parts.append("all joints" if index is None else f"joints {_runs(index)}")
     elif term["term"].startswith("joint_"):
         parts.append("all joints")
-    parts += [f"{key} {_words(value)}" for key, value in source.items()]
+    for key, value in source.items():
+        parts.append(f"{key} ({_words(value)})" if isinstance(value, dict) else
+                     f"{key} {_words(value)}")  # fmt: skip
     return " ".join(parts)
 
 
@@ -153,7 +155,7 @@ def _words(value: Any) -> str:
 
 
 def _repeated(texts: list[str]) -> str:
-    """1 1 1 0 0 as `1 x3, 0 x2`."""
+    """Shorten repeated texts: 1 1 1 0 0 becomes `1 x3, 0 x2`."""
     runs = [(text, len(list(group))) for text, group in groupby(texts)]
     return "[" + ", ".join(t if n == 1 else f"{t} x{n}" for t, n in runs) + "]"
 

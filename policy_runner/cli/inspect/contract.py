@@ -1,4 +1,4 @@
-"""The resolved contract of a policy as plain data: what `inspect` prints, and its --json."""
+"""The resolved contract of a policy as plain data, for the output and the --json of `inspect`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ from policy_runner.robot.load import LoadedPolicy
 
 ARITHMETIC = ("wrap", "nonfinite", "clip", "scale", "offset", "order")
 PLAIN: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "order": "clip_scale"}
-SOURCE_KEYS = (
-    *("input", "field", "fields", "axes", "joints", "motion", "angles", "parts", "value"),
-    *("pose", "frame", "period", "uses"),
-)
+NOT_SOURCE = {"term", "name", "relative_to", *ARITHMETIC}
 
 
 def model_contract(facts: ModelFacts) -> dict[str, Any]:
-    """Of a model alone: tensors, metadata, files, and what an import would say of it."""
+    """Return the contract of a model alone: tensors, metadata, files, remarks of an import."""
     draft = draft_model(facts)
     return {
         **_model(facts),
@@ -56,7 +53,7 @@ def _tensor(facts: TensorFacts) -> dict[str, Any]:
 
 
 def contract(loaded: LoadedPolicy, facts: ModelFacts) -> dict[str, Any]:
-    """Of a spec: every tensor, term, slice and joint, resolved as the node resolves it."""
+    """Return the contract of a policy: every tensor, term, slice and joint, as in the node."""
     spec = loaded.spec_file.spec
     return {
         "name": spec.name,
@@ -93,7 +90,7 @@ def _observation(loaded: LoadedPolicy, k: int, given: ObservationTensor) -> dict
     for term, compiled in zip(terms, builder.terms, strict=True):
         assert term is not None
         dumped = term.model_dump(mode="json", exclude_unset=True)
-        source = {key: dumped[key] for key in SOURCE_KEYS if key in dumped}
+        source = {key: value for key, value in dumped.items() if key not in NOT_SOURCE}
         arithmetic = {
             key: dumped[key]
             for key in ARITHMETIC
@@ -169,7 +166,7 @@ def _joints(loaded: LoadedPolicy) -> list[dict[str, Any]]:
 
 
 def _commands(loaded: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
-    """Joint -> its elements of the action: index, kind, target = scale * raw + offset."""
+    """Return joint -> its elements of the action: index, kind, target = scale * raw + offset."""
     found: dict[str, list[dict[str, Any]]] = {}
     element = 0
     default = loaded.spec_file.spec.default_joint_pos
@@ -194,7 +191,7 @@ def _commands(loaded: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
 
 
 def _places(loaded: LoadedPolicy) -> dict[str, list[str]]:
-    """Joint -> where it stands in a frame, `term[index]`."""
+    """Return joint -> its places in a frame, each as `term[index]`."""
     names = set(loaded.spec_file.spec.joint_names)
     places: dict[str, list[str]] = {}
     for builder, _ in loaded.pipeline.policy.tensors:
@@ -232,7 +229,10 @@ def _finite(value: float) -> float | None:
 
 
 def permutation(spec: PolicySpec, names: list[str]) -> list[int] | None:
-    """Where joints stand in joint_names; None when they are all of them in that order."""
+    """Return the indices of joints in `joint_names`; None if `names` is that list itself.
+
+    Also None if a name is not in `joint_names`.
+    """
     known = list(spec.joint_names)
     if names == known or not set(names) <= set(known):
         return None
@@ -240,7 +240,10 @@ def permutation(spec: PolicySpec, names: list[str]) -> list[int] | None:
 
 
 def limits_in_force(loaded: LoadedPolicy) -> list[dict[str, Any]]:
-    """Per limited element: name, kind, lower, upper, max_rate (per second); null is none."""
+    """Return name, kind, lower, upper, max_rate (per second) of each limited element.
+
+    None means that there is no such limit.
+    """
     settings, elements = loaded.pipeline.settings, loaded.pipeline.elements
     limits, period_s = settings.limits, settings.period_ns / 1e9
     found = []
@@ -254,7 +257,7 @@ def limits_in_force(loaded: LoadedPolicy) -> list[dict[str, Any]]:
 
 
 def print_limits(console: Console, found: list[dict[str, Any]]) -> None:
-    """A table, or nothing where there are none."""
+    """Print the limits as a table; print nothing if there are none."""
     if not found:
         return
     table = Table(title="limits in force", title_justify="left")

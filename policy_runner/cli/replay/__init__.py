@@ -1,4 +1,4 @@
 """`policy-runner replay`.
 
-Ground: `signals` (one input's messages), `arrays`, `compare`. Door: `command`.
+Base: `signals` (one input's messages), `arrays`, `compare`. Entry point: `command`.
 """

@@ -1,9 +1,10 @@
-"""Arrays of a replay's .npz: observations (frames) and tensors, beside the signals.
+"""Reads a replay's .npz with observations (frames) or tensors; `signals.py` reads signals.
 
-Observations: `frame/TENSOR` [N, elements], or `frame` for a policy with one such tensor: what
-the terms give, in their order; history, clip and normalization still follow.
+Observations: `frame/TENSOR` [N, elements], or `frame` for a policy with one such tensor. They are
+the values of the terms in their order, before history, clip and normalization.
 Tensors: `in__NAME`, `tensor/NAME` or NAME itself, [N, ...] or one sample in the model's own
-shape: what goes into the model. Recurrent state may be left out; it is carried.
+shape. They are the inputs of the model. Recurrent state may be left out; then the replay carries
+it from sample to sample.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz.
+    """Return every array of an .npz.
 
     Raises:
-        Refusal: no such file, no .npz, or pickled objects in it.
+        Refusal: the file does not exist, is not an .npz, or contains pickled objects.
     """
     if not path.is_file():
         raise refuse(str(path), "", "a rosbag2 recording or an .npz", "no such file")
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except Exception as error:  # zipfile, zlib and numpy raise their own
+    except Exception as error:  # zipfile, zlib and numpy raise exceptions of many types
         text = " ".join(str(error).split())
         raise refuse(str(path), "", "an .npz of plain arrays", text) from error
 
 
 def frames_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
-    """tensor -> frames [N, elements]; {} when the file has none.
+    """Return tensor name -> frames [N, elements]; {} if the file has no frames.
 
     Raises:
-        Refusal: frames of another size, or only some tensors'.
+        Refusal: frames have the wrong size, or some tensors have no frames.
     """
     builders = {builder.name: builder for builder, _ in loaded.pipeline.policy.tensors}
     found = {}
@@ -64,10 +65,10 @@ def frames_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.n
 
 
 def tensors_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.ndarray]:
-    """tensor of the model -> values [N, ...]; {} when the file has none.
+    """Return input name of the model -> values [N, ...]; {} if the file has no tensors.
 
     Raises:
-        Refusal: values that do not fit the model's shape.
+        Refusal: values do not have the model's shape.
     """
     found = {}
     problems: list[Problem] = []
@@ -91,7 +92,7 @@ def tensors_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.
 
 
 def _needed(loaded: LoadedPolicy) -> set[str]:
-    """Inputs that are neither state nor constant."""
+    """Return the model's inputs that are neither state nor constant."""
     names = list(loaded.model.inputs)
     observed = loaded.spec_file.spec.observation
     return {

@@ -1,4 +1,4 @@
-"""`policy-runner replay`: the node's pipeline offline, on a recording or on arrays."""
+"""`policy-runner replay`: runs the node's pipeline offline, on a recording or on arrays."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ WORST = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """SPEC, INPUT, --reference, -o, --plot and what to do with them."""
+    """Add SPEC, INPUT, --reference, -o, --plot and the other options."""
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="rosbag2 recording, or .npz of signals, observations or tensors"
-                        " (layouts: docs/replay.md)")  # fmt: skip
+                        " (layouts: docs/guides/replay.md)")  # fmt: skip
     add_params(parser)
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
-                        help="where the recording has an input of the spec")  # fmt: skip
+                        help="topic of an input of the spec in the recording")  # fmt: skip
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="skip the first S s")
     parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="default: all")
     parser.add_argument("--reference", type=Path, metavar="FILE",
                         help=".npz to compare with; exit status 1 beyond tolerance")  # fmt: skip
     parser.add_argument("--atol", type=float, default=1e-4, help="default 1e-4")
-    parser.add_argument("--rtol", type=float, default=1e-5, help="of the reference; default 1e-5")
+    parser.add_argument("--rtol", type=float, default=1e-5, help="relative tolerance; default 1e-5")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="what came out")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="observation, action and error")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replay, say what happened, compare; 1 when the reference is not met."""
+    """Replay, print a summary, compare; return 1 if the result differs from the reference."""
     if arguments.plot:
         check_plot(arguments.plot)
     reference = read_arrays(arguments.reference) if arguments.reference else None
@@ -96,7 +96,8 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
         with _progress("tensors", len(next(iter(tensors.values())))) as done:
             return loaded, replay_tensors(loaded, tensors, done)
     if not is_signals(list(arrays), inputs):
-        expected = f"signals of {', '.join(inputs)}, observations or tensors (docs/replay.md)"
+        expected = f"signals of {', '.join(inputs)}, observations or tensors"
+        expected += " (docs/guides/replay.md)"
         raise refuse(file, "", expected, ", ".join(arrays) or "nothing")
     events = signal_events(arrays, loaded.spec_file.spec.inputs, file)
     with _progress("messages", len(events)) as done:
@@ -105,7 +106,7 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
 
 
 def topic_option(text: str) -> tuple[str, str]:
-    """INPUT and TOPIC of a --topic option."""
+    """Split a --topic option into INPUT and TOPIC."""
     name, separator, topic = text.partition("=")
     if not separator or not topic:
         raise refuse("", "--topic", "INPUT=TOPIC", text)

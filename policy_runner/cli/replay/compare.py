@@ -1,8 +1,9 @@
-"""A replay against a reference, element by element, within a stated tolerance.
+"""Compares a replay with a reference, element by element, within a tolerance.
 
-Keys of a reference: those that `replay -o` writes (observation/TENSOR, raw, target, limited,
-output/NAME), or a trainer's: expected_observation, expected_raw_action, expected_target (with
-target_joint_names), expected_NAME and outNN__NAME for an output of the model, or NAME itself.
+Keys of a reference: the keys that `replay -o` writes (observation/TENSOR, raw, target, limited,
+output/NAME), or a trainer's keys: expected_observation, expected_raw_action, expected_target
+(with target_joint_names), expected_NAME and outNN__NAME for an output of the model, or NAME
+itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ EXPECTED = {"expected_raw_action": "raw", "expected_target": "target"}
 
 @dataclass(frozen=True)
 class Comparison:
-    """One array: errors [ticks, elements], NaN where both have nothing; `excess` above 0 fails."""
+    """Errors of one array [ticks, elements]; NaN if both sides have NaN.
+
+    An `excess` above 0 is beyond the tolerance.
+    """
 
     key: str
     error: np.ndarray
@@ -36,25 +40,25 @@ class Comparison:
 
     @property
     def largest(self) -> np.ndarray:
-        """Per element, over all ticks."""
+        """Largest error of each element over all ticks."""
         return np.nan_to_num(self.error, nan=0.0).max(axis=0)
 
     @property
     def p99(self) -> np.ndarray:
-        """Per element: 99 of 100 ticks are at most this."""
+        """99th percentile of each element's error over all ticks."""
         return np.percentile(np.nan_to_num(self.error, nan=0.0), 99, axis=0)
 
     def worst(self, count: int) -> list[int]:
-        """The elements with the largest error, worst first."""
+        """Return the indices of the elements with the largest errors, worst first."""
         order = np.argsort(-self.largest, kind="stable")[:count]
         return [int(k) for k in order]
 
 
 def pairs(result: Arrays, reference: Arrays) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """key of the result -> (result, reference), both [ticks, elements].
+    """Return key of the result -> (result, reference), both [ticks, elements].
 
-    A reference with one row less axis, or of another number of ticks, is compared with the last
-    ticks of the result (a state at the end, for instance).
+    A reference without the axis of ticks, or with another number of ticks, is compared with the
+    last ticks of the result (for example a state at the end).
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for key, array in reference.items():
@@ -104,16 +108,22 @@ def _by_joint(array: np.ndarray, reference: Arrays, result: Arrays) -> np.ndarra
 
 
 def compare(result: Arrays, reference: Arrays, atol: float, rtol: float) -> list[Comparison]:
-    """Every array that both have.
+    """Compare every array that both have.
+
+    Args:
+        result: arrays of the replay.
+        reference: arrays of the reference.
+        atol: absolute tolerance.
+        rtol: relative tolerance, a factor of |reference|.
 
     Raises:
-        Refusal: nothing to compare, or shapes that do not fit.
+        Refusal: there is nothing to compare, or shapes do not match.
     """
     found = []
     for key, (have, want) in pairs(result, reference).items():
         nothing = np.isnan(have) & np.isnan(want)
         error = np.where(nothing, np.nan, np.abs(have - want))
-        # NaN on one side only is as wrong as can be.
+        # NaN on only one side is an infinite error.
         error = np.where(np.isnan(error) & ~nothing, np.inf, error)
         excess = np.where(nothing, 0.0, error - (atol + rtol * np.abs(np.nan_to_num(want))))
         found.append(Comparison(key, error, excess, _names(key, have.shape[1], result)))

@@ -1,4 +1,4 @@
-"""Observation, action and error of a replay as one picture; needs matplotlib."""
+"""Draws observation, action and error of a replay as one picture; needs matplotlib."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def check_plot(path: Path) -> None:
-    """Before the work is done.
+    """Check that the picture can be drawn, before the replay runs.
 
     Raises:
         Refusal: matplotlib is missing.
@@ -34,7 +34,15 @@ def plot(
     tolerance: float,
     path: Path,
 ) -> None:
-    """Write the picture: observation as a map, targets as lines, largest error per tick."""
+    """Write the picture: observation as a map, targets as lines, largest error per tick.
+
+    Args:
+        result: arrays of the replay.
+        wanted: key -> (result, reference), for the lines of the reference.
+        comparisons: errors against the reference.
+        tolerance: drawn as a line in the plot of errors.
+        path: the PNG to write.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -64,7 +72,7 @@ def _observation(figure: Any, axes: Any, result: Arrays, t: np.ndarray) -> None:
     if key is None:
         return
     values = result[key].T
-    # Colours for the bulk: one wheel that turned a hundred times must not hide the rest.
+    # Choose the range of colors for most values: one large wheel angle must not hide the others.
     finite = values[np.isfinite(values)]
     limit = float(np.percentile(np.abs(finite), 98)) if finite.size else 1.0
     left, right = _edges(t)

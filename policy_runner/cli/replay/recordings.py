@@ -1,4 +1,4 @@
-"""rosbag2 recordings (mcap, db3) as messages in time; needs the package rosbags, but no ROS."""
+"""Reads rosbag2 recordings (mcap, db3) as messages in time; needs `rosbags`, but no ROS."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ TWISTS = {"geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"}
 
 @dataclass
 class Recording:
-    """Messages of the policy's inputs in the order in which they were received.
+    """Messages of the policy's inputs in the order of their reception.
 
-    `types`: as recorded; where a velocity command is a Twist instead of a TwistStamped (or the
-    other way round), it is read as what it is, like the node does with `inputs.NAME.type`.
+    `types` are the recorded message types. A velocity command may be recorded as Twist instead of
+    TwistStamped, or the other way round. It is read with the recorded type, as in a node with
+    `inputs.NAME.type`.
     """
 
     events: Iterator[Event]
@@ -32,7 +33,7 @@ class Recording:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a path is a rosbag2 folder, or a storage file of one."""
+    """Return whether a path is a rosbag2 folder, or one of its storage files."""
     return path.suffix in SUFFIXES or (path.is_dir() and (path / "metadata.yaml").is_file())
 
 
@@ -40,10 +41,16 @@ def is_recording(path: Path) -> bool:
 def open_recording(
     path: Path, inputs: Mapping[str, Input], topics: Mapping[str, str]
 ) -> Iterator[Recording]:
-    """Open a recording; `topics` says which topic an input was recorded on, where not its own.
+    """Open a recording.
+
+    Args:
+        path: rosbag2 folder, or one of its storage files.
+        inputs: inputs of the policy spec by name.
+        topics: input name -> recorded topic, if it differs from the spec's topic.
 
     Raises:
-        Refusal: rosbags is missing, no recording, a topic that is not in it, another type.
+        Refusal: rosbags is missing, the path is no recording, a topic is not in it, or has
+            another type.
     """
     if find_spec("rosbags") is None:
         remedy = "pip install 'policy_runner[replay]'"
@@ -54,7 +61,7 @@ def open_recording(
     if path.suffix == ".db3" and (path.parent / "metadata.yaml").is_file():
         path = path.parent
     try:
-        # Recordings before Iron hold no message definitions: those of Humble stand in.
+        # Recordings before Iron contain no message definitions: use the definitions of Humble.
         store = get_typestore(Stores.ROS2_HUMBLE)
         with AnyReader([path], default_typestore=store) as reader:
             chosen = _choose(reader.connections, inputs, topics, path)
@@ -125,7 +132,7 @@ def _events(reader: Any, wanted: Mapping[str, list[Any]]) -> Iterator[Event]:
     for connection, t_ns, raw in reader.messages(connections=connections):
         try:
             message = reader.deserialize(raw, connection.msgtype)
-        except Exception as error:  # rosbags' own, numpy's and struct's on damaged bytes
+        except Exception as error:  # damaged bytes raise errors of rosbags, numpy and struct
             text = " ".join(str(error).split()) or type(error).__name__
             expected = f"a whole {connection.msgtype} on {connection.topic}"
             raise refuse("the recording", f"t = {t_ns} ns", expected, text) from error

@@ -1,7 +1,7 @@
-"""The node's pipeline over recorded inputs, tick by tick, without a clock of its own.
+"""Runs the node's pipeline on recorded inputs, tick by tick, on the recording's time.
 
-Tick k is at t0 + k * period and takes, of every input, the newest message received at or
-before it.
+Tick k is at t0 + k * period. It uses the newest message of every input that was received at or
+before this time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from policy_runner.robot.load import LoadedPolicy
 from policy_runner.ros.messages.message_reader import Reader, build_reader, stamp_ns
 
 Arrays = dict[str, np.ndarray]
-Progress = Callable[[int], None]  # how many messages or samples were done since the last call
+Progress = Callable[[int], None]  # called with the number of messages or samples since last time
 
 
 class Trace:
-    """What every tick gave, row by row; rows of ticks without it are NaN."""
+    """The results of every tick, one row for each; ticks without a result have rows of NaN."""
 
     def __init__(self, loaded: LoadedPolicy) -> None:
         self._loaded = loaded
@@ -36,7 +36,14 @@ class Trace:
         self.ticks = 0
 
     def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
-        """One tick; what an inference put in and out is read from the model and the decoder."""
+        """Add one tick; the inputs and outputs of an inference come from model and decoder.
+
+        Args:
+            t_ns: time since the first message [ns].
+            decision: name of the decision.
+            inferred: whether this tick ran an inference.
+            command: limited command, float64 [elements]; None: no command.
+        """
         decoder = self._loaded.pipeline.policy.decoder
         row: dict[str, Any] = {"t": t_ns / 1e9, "decision": decision, "inferred": inferred}
         elements = len(self._loaded.pipeline.elements)
@@ -57,7 +64,7 @@ class Trace:
         self.ticks += 1
 
     def arrays(self) -> Arrays:
-        """Everything, stacked: [ticks, ...]."""
+        """Return all results, stacked: [ticks, ...]."""
         found = {name: np.array(rows) for name, rows in self._rows.items()}
         found["joint_names"] = np.array([one.joint for one in self._loaded.pipeline.elements])
         found["kinds"] = np.array([one.kind for one in self._loaded.pipeline.elements])
@@ -73,13 +80,20 @@ def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
 def replay_messages(
     loaded: LoadedPolicy, events: Iterator[Event], start_s: float, duration_s: float, done: Progress
 ) -> Arrays:
-    """Run the ticks from the first message (and `start_s` after it) to the last.
+    """Run the ticks from `start_s` after the first message to the last message.
+
+    Args:
+        loaded: the policy.
+        events: messages in the order of their reception.
+        start_s: time to skip after the first message [s].
+        duration_s: longest replayed time [s]; 0: up to the last message.
+        done: called with the number of messages that each tick took.
 
     Raises:
-        Refusal: no messages, or a message that lacks a field the policy reads.
+        Refusal: there are no messages, or a message lacks a field that the policy reads.
     """
     pipeline = loaded.pipeline
-    # Nothing moves here, so the move to the start pose would never arrive.
+    # Nothing moves in a replay, so the move to the start pose would never end.
     pipeline.settings = replace(pipeline.settings, start_pose_ns=0)
     pipeline.activate()
     readers: dict[str, Reader] = {}
@@ -104,7 +118,7 @@ def replay_messages(
 
 
 def _receive(slot: InputSlot, event: Event, readers: dict[str, Reader]) -> None:
-    """As the node's control thread takes a message."""
+    """Take one message, like the node's control thread."""
     read = readers.get(event.input)
     if read is None:
         read = readers[event.input] = build_reader(slot, _type_of(event.message))
@@ -122,7 +136,7 @@ def _receive(slot: InputSlot, event: Event, readers: dict[str, Reader]) -> None:
 
 
 def _type_of(message: Any) -> Any:
-    """What a reader asks of a ROS message class, answered by one message of it."""
+    """Return a substitute for the ROS message class, made from one recorded message."""
     fields = [name for name in vars(message) if not name.startswith("_")]
 
     class Recorded:
@@ -137,9 +151,9 @@ def _type_of(message: Any) -> Any:
 
 
 def replay_frames(loaded: LoadedPolicy, frames: Mapping[str, np.ndarray], done: Progress) -> Arrays:
-    """One inference per frame, each tensor's terms given as float [N, frame].
+    """Run one inference for each frame; each tensor's terms are given as float [N, frame].
 
-    Histories, clips, normalization and state are the pipeline's; last actions are the file's.
+    The pipeline adds histories, clips, normalization and state. Last actions come from the file.
     """
     pipeline, policy = loaded.pipeline, loaded.pipeline.policy
     pipeline.activate()
@@ -154,7 +168,7 @@ def replay_frames(loaded: LoadedPolicy, frames: Mapping[str, np.ndarray], done: 
 
 
 def _sample(infer: Callable[[int], Fault | None], pipeline: Pipeline, k: int, trace: Trace) -> None:
-    """The inference of sample k, by the policy's `infer` or `run`."""
+    """Run the inference of sample k, with the policy's `infer` or `run`."""
     now_ns = k * pipeline.settings.period_ns
     fault = infer(now_ns)
     if fault is not None:
@@ -165,10 +179,10 @@ def _sample(infer: Callable[[int], Fault | None], pipeline: Pipeline, k: int, tr
 def replay_tensors(
     loaded: LoadedPolicy, tensors: Mapping[str, np.ndarray], done: Progress
 ) -> Arrays:
-    """One inference per row of tensors that go into the model as they are; state is carried.
+    """Run one inference for each row of tensors, which go into the model unchanged.
 
-    An input that is not given keeps what it has: recurrent state what the model put out,
-    others 0 or their constant.
+    An input that is not given keeps its value. For recurrent state this is the model's last
+    output, for other inputs it is 0 or their constant.
     """
     pipeline, model = loaded.pipeline, loaded.model
     pipeline.activate()
@@ -176,7 +190,7 @@ def replay_tensors(
     for k in range(len(next(iter(tensors.values())))):
         for name, rows in tensors.items():
             model.inputs[name][...] = rows[k].reshape(model.inputs[name].shape)
-        # Only the model and the decoder: what is given is complete.
+        # Run only the model and the decoder: the given tensors are complete.
         _sample(pipeline.policy.run, pipeline, k, trace)
         done(1)
     return trace.arrays()

@@ -1,17 +1,17 @@
-"""Signals in an .npz as messages in time, as if they had been received.
+"""Reads signals from an .npz as messages in time, as if they had been received.
 
-Keys, N samples each, for every input of the policy spec by its name there:
+Keys, with N samples each, for every input of the policy spec by its name INPUT:
 
     INPUT/FIELD       [N, ...]  a field by its path: imu/orientation [N, 4] (x, y, z, w),
                                 imu/angular_velocity [N, 3], cmd_vel/twist.linear.x [N]
-    INPUT/name        [J] text  of a JointState; INPUT/position, /velocity, /effort are [N, J]
-    INPUT/t           [N]       when each sample was received [s]
-    t                 [N]       the same for every input without a time of its own
-    control_dt        scalar    without any time: samples are this far apart [s]
+    INPUT/name        [J] text  for a JointState; INPUT/position, /velocity, /effort are [N, J]
+    INPUT/t           [N]       time of reception of each sample [s]
+    t                 [N]       the same, for every input without INPUT/t
+    control_dt        scalar    without any time: time between two samples [s]
 
-A second layout has no input names and goes by message type: `joint_state_names`,
+A second layout uses message types instead of input names: `joint_state_names`,
 `joint_position`, `joint_velocity`, `joint_effort` (JointState); `imu_orientation_xyzw`,
-`imu_angular_velocity`, `imu_linear_acceleration` (Imu, or Odometry where there is no Imu);
+`imu_angular_velocity`, `imu_linear_acceleration` (Imu, or Odometry if there is no Imu);
 `base_linear_velocity` (Odometry); `command` [N, 3] of vx, vy, wz (Twist, TwistStamped).
 """
 
@@ -48,7 +48,7 @@ BY_TYPE: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 class Event(NamedTuple):
-    """One message of one input, received at t_ns."""
+    """One message of one input, received at `t_ns` [ns]."""
 
     t_ns: int
     input: str
@@ -56,15 +56,17 @@ class Event(NamedTuple):
 
 
 def is_signals(keys: Mapping[str, Any] | list[str], inputs: Mapping[str, Input]) -> bool:
-    """Whether an .npz with these keys holds signals."""
+    """Return whether an .npz with these keys contains signals."""
     return any(key in BY_TYPE or key.split("/")[0] in inputs for key in keys)
 
 
 def signal_events(arrays: Arrays, inputs: Mapping[str, Input], file: str) -> list[Event]:
-    """Every sample of every input as a message, in the order of time.
+    """Return every sample of every input as a message, in the order of time.
+
+    `file` is the path of the .npz, for errors.
 
     Raises:
-        Refusal: an input without signals, or arrays whose lengths differ.
+        Refusal: an input has no signals, or the lengths of arrays differ.
     """
     fields: dict[str, dict[str, np.ndarray]] = {name: {} for name in inputs}
     for key, array in arrays.items():
@@ -115,7 +117,7 @@ def _events(
     if times is None:
         if "control_dt" not in arrays:
             raise refuse(file, f"{name}/t", "a time per sample, or control_dt", "neither")
-        # In ns before the product, as the loop's own deadlines are.
+        # Round to ns before the multiplication, like the loop's deadlines.
         times_ns = np.arange(count) * round(float(arrays["control_dt"]) * 1e9)
     else:
         times_ns = np.round(np.asarray(times, dtype=np.float64) * 1e9).astype(np.int64)
@@ -134,9 +136,9 @@ def _writer(path: str, array: np.ndarray, given: Input, file: str, name: str) ->
         return lambda message, k: setattr(message, path, array[k])
     try:
         paths = leaves(given.type, path)
-    except KeyError:  # a type that is not known here: the array is the field
+    except KeyError:  # unknown message type: the array is the whole field
         return lambda message, k: _set(message, path, array[k])
-    if any("[" in leaf for leaf in paths):  # an array of the message, such as a covariance
+    if any("[" in leaf for leaf in paths):  # the field is an array, such as a covariance
         return lambda message, k: _set(message, path, array[k])
     flat = np.asarray(array, dtype=np.float64).reshape(len(array), -1)
     if flat.shape[1] != len(paths):

@@ -1,5 +1,5 @@
-"""From the action of the model to the command of a tick.
+"""Compute the command of a tick from the action of the model.
 
-`decoder` makes targets of outputs; `command` is the ground of `start_pose`. The pipeline and the
-node import each of them: the folder has no single door.
+`decoder` computes targets from outputs. `start_pose` is based on `command`. The pipeline and the
+node import each file directly.
 """

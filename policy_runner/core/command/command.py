@@ -1,4 +1,4 @@
-"""The command between decoder and robot: limited while it runs, the right stop when not."""
+"""The command between decoder and robot: the limited target during RUN, otherwise the stop."""
 
 from __future__ import annotations
 
@@ -23,13 +23,22 @@ Counts = npt.NDArray[np.int64]
 class Command:
     """The newest command, float64 [elements] in policy joints and units.
 
-    `limit_hits` counts per element how often a limit changed it, `exempt_steps` how often it
-    went further in one tick than the rate limit allows: to zero, or back into its bounds.
-    `manner` says how the newest one is to be published, `commanded` whether there was one yet.
+    Attributes:
+        values: the command.
+        limit_hits: per element, how often a limit changed it, int64 [elements].
+        exempt_steps: per element, how often it changed in one tick by more than the rate limit:
+            to zero, or back into its bounds. int64 [elements].
+        manner: how to publish the newest command.
+        commanded: whether there was a command yet.
     """
 
     def __init__(self, pose: Array, measured: MeasuredPositions) -> None:
-        """`pose`: the default pose of positions, float64 [elements]."""
+        """Start without a command.
+
+        Args:
+            pose: the default pose of positions, float64 [elements].
+            measured: measured positions, and the elements of the command.
+        """
         elements = measured.elements
         size = len(elements)
         self.values = np.zeros(size)
@@ -43,28 +52,33 @@ class Command:
         self._has_position = bool(self._position.any())
         self._others = np.flatnonzero(~self._position)
         self._previous = np.zeros(size)
-        self._begin = np.zeros(size)  # of a blend
-        self._rule: StopRule | None = None  # of the current stop
+        self._begin = np.zeros(size)  # first command of a blend
+        self._rule: StopRule | None = None  # rule of the current stop
         self._zeroed = self._others
-        self._settled: Settings | None = None  # a stop with these has reached its end
-        self._limits: CommandLimits | None = None  # of the tick before
-        self._ticks = 0  # of the blend
-        self._left_ns = 0  # of the stop's ramp
-        self._pose_left_ns = 0  # of the way to the default pose: a ramp of its own
-        self._share = 1.0  # of the last effort that is still there
+        self._settled: Settings | None = None  # a stop with these settings has reached its end
+        self._limits: CommandLimits | None = None  # limits of the previous tick
+        self._ticks = 0  # ticks of the blend so far
+        self._left_ns = 0  # remaining time of the stop's ramp
+        self._pose_left_ns = 0  # remaining time of the separate ramp to the default pose
+        self._share = 1.0  # remaining share of the last effort, 0 to 1
         self._blending = False
         self.commanded = False
         # True if the next RUN is a fresh start (blend in), not a resume after HOLD.
         self._fresh_start = True
 
     def start_fresh(self) -> None:
-        """The next RUN is a fresh start, with a blend if the settings ask for one."""
+        """Make the next RUN a fresh start, with a blend if the settings ask for one."""
         self._fresh_start = True
         if self.manner is RUNNING:
             self.manner = STOPPED
 
     def follow(self, target: Array, settings: Settings) -> Array:
-        """Towards the target, as far as the limits allow."""
+        """Move the command towards the policy's target, as far as the limits allow.
+
+        Args:
+            target: float64 [elements].
+            settings: limits and blend.
+        """
         if self.manner is not RUNNING:
             self.stand(target, settings)
             # A HOLD during a blend does not end it: the blend restarts from the current positions.
@@ -77,7 +91,12 @@ class Command:
         return self._limited(target, settings.limits)
 
     def move(self, target: Array, settings: Settings) -> Array:
-        """Towards the target before the policy runs: the same limits, no blend."""
+        """Move the command towards a target before the policy runs: same limits, no blend.
+
+        Args:
+            target: float64 [elements].
+            settings: the limits.
+        """
         if self.manner is not MOVING:
             self.stand(target, settings)
             self.manner = MOVING
@@ -86,7 +105,7 @@ class Command:
     def _limited(self, target: Array, limits: CommandLimits) -> Array:
         np.copyto(self._previous, self.values)
         limits.apply(target, self._previous, self.values, self.limit_hits)
-        if limits is not self._limits:  # the last command may lie outside of new bounds
+        if limits is not self._limits:  # the last command may be outside the new bounds
             self._limits = limits
             self._count_exempt(limits)
         return self.values
@@ -96,10 +115,14 @@ class Command:
         self.exempt_steps += (self.values < low) | (self.values > high)
 
     def stand(self, unknown: Array, settings: Settings) -> Array:
-        """Start value of the next command: the last command.
+        """Set and return the start value of the next command: the last command.
 
         For positions that were never commanded, or were damped: the measured position clipped to
         the limits, or `unknown` if it is not measured.
+
+        Args:
+            unknown: float64 [elements].
+            settings: the limits.
         """
         if not self.commanded or self.manner.damped:
             self._stand_where_measured(unknown, settings.limits)
@@ -114,7 +137,7 @@ class Command:
         np.clip(start, limits.low, limits.high, out=self.values)
 
     def _blended(self, target: Array, settings: Settings) -> Array:
-        """(1 - a) * pose at the beginning + a * target for positions, a growing from 0 to 1."""
+        """For positions: (1 - a) * start position + a * target; a grows from 0 to 1."""
         self._ticks += 1
         share = self._ticks * settings.period_ns / max(1, settings.blend_in_ns)
         if share >= 1.0:
@@ -123,9 +146,15 @@ class Command:
         return np.where(self._position, (1.0 - share) * self._begin + share * target, target)
 
     def stop(self, settings: Settings, latched: bool = False) -> Array | None:
-        """One tick of what `settings.stops` wants; `latched`: SAFE_STOP, not HOLD.
+        """Compute one tick of the stop in `settings.stops`.
 
-        None while a position was never commanded: there is nothing to hold.
+        Args:
+            settings: stop rule and limits.
+            latched: the decision is SAFE_STOP, not HOLD.
+
+        Returns:
+            The command, float64 [elements]. None: the policy commands positions, but nothing was
+            commanded yet, so there is no position to hold.
         """
         if not self.commanded and self._has_position:
             return None
@@ -133,7 +162,7 @@ class Command:
         if self._settled is settings:
             return self.values
         rule = settings.stops
-        # By value: other parameters may change meanwhile.
+        # Compare by value: other parameters may change during the stop.
         if rule != self._rule or not settings.limits.same_as(self._limits):
             self._take(rule, settings)
         self.commanded = True
@@ -159,17 +188,17 @@ class Command:
         return self.values
 
     def _take(self, rule: StopRule, settings: Settings) -> None:
-        """Stop by this rule and these limits.
+        """Use this rule and these limits for the stop.
 
-        What changes on the way makes the ramp of all that moves shorter, never longer; the way
-        to the default pose begins anew, since there may be more of it than before.
+        A change during a stop shortens the ramp of elements that still move, never lengthens it.
+        The ramp to the default pose restarts, because the pose may now be farther away.
         """
         ramp_ns = rule.ramp_ns // settings.period_ns * settings.period_ns
         if self._rule is None:
             self._left_ns, self._share = ramp_ns, 1.0
         self._left_ns, self._pose_left_ns = min(self._left_ns, ramp_ns), ramp_ns
         if self.manner.damped and rule.position != "damping":
-            # The last command is from before the joints sank.
+            # The joints sank during damping, so the last command is outdated.
             self._stand_where_measured(self.values, settings.limits)
         self._rule = rule
         kinds = enumerate(self._kinds)
@@ -177,9 +206,15 @@ class Command:
         self._zeroed = np.array(zeroed, dtype=np.intp)
 
     def last(self, settings: Settings) -> Array | None:
-        """The last one of all: positions stay, all else is zero, whatever ramps there are.
+        """Compute the final command: positions stay, all other elements are zero, without a ramp.
 
-        Nobody commands after it, so nothing may go on moving; None as for `stop`.
+        No command follows it, so nothing may keep moving.
+
+        Args:
+            settings: stop rule and limits.
+
+        Returns:
+            The command, float64 [elements], or None as in `stop`.
         """
         if not self.commanded and self._has_position:
             return None
@@ -191,12 +226,15 @@ class Command:
         return self._go(goal, settings)
 
     def take_back(self) -> None:
-        """The command of this tick did not leave: the one before it is the last one again."""
+        """Return to the previous command, because this tick's command was not sent."""
         np.copyto(self.values, self._previous)
         self._settled = None
 
     def _go(self, goal: Array, settings: Settings) -> Array:
-        """Positions at their rate, all else at once and counted; bounds hold for all."""
+        """Move positions at their rate limit and all other elements at once; keep all bounds.
+
+        Steps above the rate limit are counted in `exempt_steps`.
+        """
         limits = self._limits = settings.limits
         np.copyto(self._previous, self.values)
         low, high = self._previous - limits.max_step, self._previous + limits.max_step
@@ -207,12 +245,16 @@ class Command:
         return self.values
 
     def continue_from(self, before: Command, settings: Settings) -> None:
-        """Go on from the last command of a policy that this one takes over from.
+        """Continue from the last command of the previous policy.
 
-        So the rate limit counts from it, and a stop goes on with what is left of its ramp; the
-        way to the default pose, which may be another one, begins anew. A position that the
-        other did not command begins where it is measured; where nobody measures it, at the
-        default pose, also in a stop: there is nothing better to hold.
+        The rate limit counts from that command, and a stop continues with the rest of its ramp.
+        The ramp to the default pose restarts, because the pose may be different. A position that
+        the previous policy did not command starts at its measured position. If it is not
+        measured, it starts at the default pose, also during a stop: no better value is known.
+
+        Args:
+            before: the previous policy's command.
+            settings: the limits.
         """
         if not before.commanded:
             return
@@ -225,18 +267,21 @@ class Command:
                 self.limit_hits[k] = before.limit_hits[there]
                 self.exempt_steps[k] = before.exempt_steps[there]
         self._rule, self._left_ns, self._share = before._rule, before._left_ns, before._share
-        # While it runs this policy is still new: where a blend is wanted, it is blended in.
+        # During RUN this policy is new, so `follow` blends it in if the settings ask for it.
         self.manner = STOPPED if before.manner is RUNNING else before.manner
 
     def stopped_by_guard(self) -> None:
-        """Another process has sent 0 for all but the positions, which it left as they were."""
+        """Continue from the guard's command: positions unchanged, all other elements 0.
+
+        The guard is another process.
+        """
         self.values[self._others] = 0.0
         self._rule = self._settled = None
         self._share = 0.0
         self.start_fresh()
 
     def forget(self) -> None:
-        """As if nothing had ever been commanded."""
+        """Return to the state before the first command."""
         self.commanded, self._fresh_start, self._blending = False, True, False
         self._rule = self._settled = None
         self.manner = STOPPED
@@ -244,7 +289,10 @@ class Command:
 
 
 def _part(left_ns: int, period_ns: int) -> tuple[float, int]:
-    """What one tick leaves of the way, 0 to 1, and of its time: equal steps, 0 at the end."""
+    """The share of a ramp that remains after one tick, 0 to 1, and its remaining time [ns].
+
+    All steps are equal; the last one reaches 0.
+    """
     if left_ns <= period_ns:
         return 0.0, 0
     return (left_ns - period_ns) / left_ns, left_ns - period_ns

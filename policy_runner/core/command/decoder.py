@@ -1,8 +1,8 @@
-"""From the model's raw output to targets, in one fixed order, element by element.
+"""Compute targets from the model's raw output, element by element, in one fixed order.
 
-output (or the table's row that argmax chose) = raw -> squash -> clip_raw -> denormalize
+output (or the row of the table that argmax chose) = raw -> squash -> clip_raw -> denormalize
 -> * scale + offset + relative_to -> clip -> ema.
-The robot's own limits come after this, in `limits`.
+The robot's own limits come after this, in `Command`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,23 @@ from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
 
 
 class ArgmaxChoice:
-    """The row of a table that the model chose, by its largest output or by its number."""
+    """The row of a table that the model chooses, by its largest output or by an index."""
 
     def __init__(
         self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
     ) -> None:
+        """Check the table.
+
+        Args:
+            spec: the table and the way of choosing.
+            output: the part of the model's output that chooses: [rows], or [1] for an index.
+            size: number of elements of the group.
+            file: the spec file, for error messages.
+            key: the key of `argmax` in the spec, for error messages.
+
+        Raises:
+            Refusal: a row has another number of elements than the group.
+        """
         for k, row in enumerate(spec.table):
             if len(row) != size:
                 expected = f"{size} numbers, one per element of the group"
@@ -36,9 +48,13 @@ class ArgmaxChoice:
         self._by_index = spec.by == "index"
 
     def read(self, out: Array) -> bool:
-        """Write the row to out; False when the output is not finite, or no row's number.
+        """Write the chosen row to `out` [elements of the group].
 
-        A network of floats may miss its whole number by a little, up to 1e-6: it is rounded.
+        Rounds an index that differs from a whole number by up to 1e-6, because a network computes
+        in floats.
+
+        Returns:
+            False: the output is not finite, or is no index of a row.
         """
         if not np.all(np.isfinite(self._output)):
             return False
@@ -55,11 +71,11 @@ class ArgmaxChoice:
 
 
 class ActionDecoder:
-    """Decodes one inference's output tensors into targets, float64 [elements].
+    """Decodes the output tensors of one inference into targets, float64 [elements].
 
-    `raw`, `clipped` and `target` are the newest values of those stages, which is what
-    `last_action` terms read; each `decode` may exchange the arrays; `reset` sets them to zero,
-    the target to `start`.
+    `raw`, `clipped` and `target` hold the newest values of these stages; `last_action` terms read
+    them. Each `decode` may replace the arrays. `reset` sets `raw` and `clipped` to zero and
+    `target` to `start`.
     """
 
     def __init__(
@@ -70,9 +86,18 @@ class ActionDecoder:
         measured: Callable[[int], Array | None],
         file: str,
     ) -> None:
-        """Outputs and normalizers are those of spec.action, one by one.
+        """Bind the action of the spec to the model's outputs.
 
-        `measured` gives, for an index in joint_names, the positions that hold that joint's.
+        Args:
+            spec: the policy's spec.
+            outputs: the model's output per tensor of `spec.action`.
+            normalizers: the denormalization per tensor of `spec.action`, or None.
+            measured: maps an index in `joint_names` to the array of measured positions that
+                includes this joint [joint_names], or None.
+            file: the spec file, for error messages.
+
+        Raises:
+            Refusal: groups, slices, tables or named numbers do not fit.
         """
         self.elements = action_elements(spec, file)
         size = len(self.elements)
@@ -107,7 +132,7 @@ class ActionDecoder:
         self._measured = self._measured_positions(spec, measured, file)
         self.start = self._start_target(spec, file)
         self.reset()
-        # float32 cannot grow beyond float64 here, so the common case needs no second look.
+        # A float32 output cannot overflow float64 here, so the common case needs no second check.
         doubles = any(source.dtype == np.float64 for _, source in self._reads)
         self._target_may_be_non_finite = doubles or bool(self._measured)
 
@@ -181,7 +206,7 @@ class ActionDecoder:
             columns[name].append(part)
 
     def _start_target(self, spec: PolicySpec, file: str) -> Array:
-        """Before the first inference: positions at the default pose, all else 0."""
+        """The target before the first inference: positions at the default pose, others 0."""
         start = np.zeros(len(self.elements))
         positions = [k for k, element in enumerate(self.elements) if element.kind == "position"]
         if spec.default_joint_pos is not None and positions:
@@ -192,7 +217,7 @@ class ActionDecoder:
     def _measured_positions(
         self, spec: PolicySpec, measured: Callable[[int], Array | None], file: str
     ) -> list[tuple[npt.NDArray[np.intp], Array, npt.NDArray[np.intp]]]:
-        """(elements, positions, joints) per message that the joints are read from."""
+        """(elements, positions, joints) per array of measured positions."""
         found: dict[int, tuple[list[int], Array, list[int]]] = {}
         for element in self._from_measured.tolist():
             name = self.elements[element].joint
@@ -210,9 +235,9 @@ class ActionDecoder:
         ]
 
     def decode(self) -> bool:
-        """Read the outputs and compute `target`; False when raw or target is not finite.
+        """Read the outputs and compute `target`; False if raw or target is not finite.
 
-        On False nothing advances: `raw`, `clipped` and `target` keep the last good values.
+        On False nothing advances: `raw`, `clipped` and `target` keep the last valid values.
         """
         raw, clipped, target = self._next_raw, self._next_clipped, self._next_target
         for where, source in self._reads:
@@ -245,9 +270,10 @@ class ActionDecoder:
         return True
 
     def reset(self) -> None:
-        """Before the first inference of a run: every stage is zero.
+        """Reset every stage before the first inference of a run.
 
-        But for the target, which `previous_target` means: positions start at the default pose.
+        `raw` and `clipped` become zero. `target`, which `previous_target` reads, becomes `start`:
+        positions at the default pose.
         """
         for stage in (self.raw, self.clipped):
             stage.fill(0.0)

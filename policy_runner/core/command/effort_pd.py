@@ -1,4 +1,4 @@
-"""Efforts from position targets, with the gains that the policy was trained with."""
+"""Compute efforts from position targets, with the gains that the policy was trained with."""
 
 from __future__ import annotations
 
@@ -22,9 +22,15 @@ class EffortFromPd:
     The formula of every simulator's implicit-free position drive (Isaac Lab's IdealPDActuator,
     MuJoCo's position actuator with kv); computed every tick with the newest measurement.
 
+    Args:
+        spec: the policy's spec, with gains and effort limits.
+        file: the spec file, for error messages.
+        elements: the elements of the command; all must be positions.
+        slots: the inputs; the first one with joint states is used.
+
     Raises:
-        Refusal: a gain or an effort limit is missing or negative, no input gives joint positions
-            and velocities, or the action is not positions alone.
+        Refusal: a gain or an effort limit is missing or negative, no input provides joint
+            positions and velocities, or the action has other kinds than positions.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class EffortFromPd:
                 numbers[key] = _of_each(spec, key, file, index)
         other = sorted({element.kind for element in elements} - {"position"})
         if other:
-            expected = "a policy that commands positions alone for effort_from_pd"
+            expected = "a policy that commands only positions for effort_from_pd"
             problems.append(Problem(file, "action", expected, ", ".join(other)))
         slot = next((slot for slot in slots if slot.joints is not None), None)
         if slot is None or slot.joints is None:
@@ -53,20 +59,20 @@ class EffortFromPd:
         if problems or slot is None or slot.joints is None:
             raise Refusal(problems)
         self._index = np.array(index, dtype=np.intp)
-        # Asked for here, so that ages and "never seen" cover them even if no term reads them.
+        # Request them, so that age and "never seen" are checked even if no term reads them.
         self._position = slot.joint_values("position", names, {}, index)
         self._velocity = slot.joint_values("velocity", names, {}, index)
         self._kp, self._kd = numbers["stiffness"], numbers["damping"]
         self.limit = numbers["effort_limit"]  # N m, float64 [elements]; an effort is within +-
         self._zeros = np.zeros(len(index))
-        self._before = np.zeros(len(index))  # what a stop counts from
+        self._before = np.zeros(len(index))  # efforts at the start of a stop
         self._stopped = True
         self._next = np.zeros(len(index))
         self.effort = np.zeros(len(index))
         self.not_finite = 0
 
     def fault(self) -> Fault | None:
-        """HOLD while a measurement that an effort needs is not finite; counted tick by tick."""
+        """HOLD while a measurement that an effort needs is not finite; count every such tick."""
         for kind, measured in (("position", self._position), ("velocity", self._velocity)):
             values = measured[self._index]
             if values.dot(self._zeros) != 0.0:
@@ -77,10 +83,10 @@ class EffortFromPd:
         return None
 
     def compute(self, target: Array) -> Array:
-        """Efforts for a position target, float64 [elements] (a reused array).
+        """Compute efforts for a position target, float64 [elements] (a reused array).
 
-        NaN where a number that it needs is not finite: the publisher refuses it. A stop
-        counts from the last efforts that were finite.
+        If a needed number is not finite, all efforts are NaN and the publisher refuses them. A
+        stop continues from the last finite efforts.
         """
         effort = self._next
         np.subtract(target, self._position[self._index], out=effort)
@@ -96,10 +102,10 @@ class EffortFromPd:
         return effort
 
     def stop(self, share: float = 0.0) -> Array:
-        """So much of the last effort that was computed, and nothing of the measurement.
+        """Return `share`, 0 to 1, of the last computed effort; do not use the measurement.
 
-        A stop often means that the measurement is old, and an effort that follows an old one
-        is a runaway.
+        During a stop the measurement is often old. An effort that follows an old measurement is
+        a runaway.
         """
         if not self._stopped:
             self._stopped = True
@@ -108,13 +114,13 @@ class EffortFromPd:
         return self.effort
 
     def stopped_by_guard(self) -> None:
-        """Another process has sent efforts of 0: a stop counts from there."""
+        """Continue from the guard's command: the guard, another process, has sent efforts of 0."""
         self._stopped = True
         self._before.fill(0.0)
         self.effort.fill(0.0)
 
     def continue_from(self, before: EffortFromPd) -> None:
-        """Another policy takes over: a stop goes on from the last efforts, by joint."""
+        """Take over from another policy: a stop continues from its last efforts, by joint."""
         efforts = before._before if before._stopped else before.effort
         known = dict(zip(before._joints, efforts.tolist(), strict=True))
         self._before[:] = [known.get(joint, 0.0) for joint in self._joints]
@@ -122,10 +128,16 @@ class EffortFromPd:
 
 
 def _of_each(spec: PolicySpec, key: str, file: str, joints: Sequence[int]) -> Array:
-    """A gain or limit of these joints of the policy, float64 [joints].
+    """Gains or limits of these joints, float64 [joints].
+
+    Args:
+        spec: the policy's spec.
+        key: `stiffness`, `damping` or `effort_limit`.
+        file: the spec file, for error messages.
+        joints: indices in `joint_names`.
 
     Raises:
-        Refusal: none, or one that is negative or not finite.
+        Refusal: the key is missing, or a number is negative or not finite.
     """
     given = getattr(spec, key)
     if given is None:

@@ -1,4 +1,4 @@
-"""The move to the default pose that goes before the policy, where it is asked for."""
+"""The move to the default pose before the policy starts, if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,29 @@ from policy_runner.core.settings import Settings
 
 @dataclass
 class _Course:
-    """A move under way: where it began, and its ticks so far."""
+    """A move that has begun: its first position, and its ticks so far."""
 
     begin: Array
     ticks: int = 0
 
 
 class StartPoseMove:
-    """Positions go from where they are to the default pose within `start_pose.duration`.
+    """Moves the positions from their start to the default pose within `start_pose.duration`.
 
-    Along s(t) = t^3 (10 - 15 t + 6 t^2), the path of least jerk, which starts and ends at rest.
-    Over when the time has passed and every joint is measured within the tolerance of its goal;
-    after twice the time it is given up.
+    The path is s(t) = t^3 (10 - 15 t + 6 t^2), the minimum-jerk path; it starts and ends at rest.
+    The move ends when the time has passed and every joint is measured within the tolerance of its
+    goal. After twice the time it fails.
     """
 
     def __init__(self, pose: Array, measured: MeasuredPositions, command: Command) -> None:
-        self.target = pose.copy()  # of this tick, float64 [elements]; all but positions are 0
+        """Start without a move.
+
+        Args:
+            pose: the default pose of positions, float64 [elements].
+            measured: measured positions, and the elements of the command.
+            command: gives the start of the move.
+        """
+        self.target = pose.copy()  # target of this tick, float64 [elements]; non-positions are 0
         self._pose = pose
         self._measured = measured
         self._command = command
@@ -40,20 +47,20 @@ class StartPoseMove:
         self._done = False
 
     def restart(self) -> None:
-        """The next start begins with the move again."""
+        """Let the next start begin with the move."""
         self._course, self._done = None, False
 
     def continue_from(self, before: StartPoseMove) -> None:
-        """Another policy takes over: a move that is over stays so, one under way begins anew."""
+        """Take over from another policy: a finished move stays finished, an unfinished restarts."""
         self._done = before._done
 
     def interrupt(self) -> None:
-        """Something forbade it in this tick: it begins anew from where it is by then."""
+        """Interrupt the move in this tick; it restarts later from the position at that time."""
         if self._course is not None:
             self._course.ticks = -1
 
     def fault(self, settings: Settings) -> Fault | None:
-        """What one more tick of it leads to; None when it is over, or not asked for."""
+        """Compute one tick of the move; None: it is finished, or the settings do not ask for it."""
         if self._done or not settings.start_pose_ns:
             self._done = True
             return None
@@ -75,7 +82,7 @@ class StartPoseMove:
         if course.ticks > count and bool(np.all(away <= settings.start_pose_tolerance)):
             self._done = True
             return None
-        worst = int(np.argmax(away))  # the first that is not a number, if there is one
+        worst = int(np.argmax(away))  # the first NaN, if there is one
         text = f"{self._measured.elements[worst].joint}: {away[worst]:.3g} away, {seconds:.1f} s"
         late = course.ticks > 2 * count
         decision = Decision.SAFE_STOP if late else Decision.STARTING

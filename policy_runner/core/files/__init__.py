@@ -1,4 +1,4 @@
-"""Read files that come with a policy: bounded, safe, checked.
+"""Read a policy's files with a size limit, without running code from them, and checked.
 
-Ground: `bounded`. Doors: `arrays` and `safe_yaml`.
+Base module: `bounded`. Other folders use `arrays` and `safe_yaml`.
 """

@@ -1,4 +1,4 @@
-"""The arrays of an .npz, read without pickle and without believing what it says of its size."""
+"""Read arrays from files without pickle and without trusting the sizes that a file states."""
 
 from __future__ import annotations
 
@@ -24,13 +24,18 @@ _REMEDY = "export the file again"
 def npz_arrays(
     path: Path, content: bytes, most: int = MOST_STORED
 ) -> Mapping[str, npt.NDArray[Any]]:
-    """Every array of the archive by name.
+    """Read every array of an .npz archive, by name.
+
+    Args:
+        path: the file, for error messages.
+        content: its bytes.
+        most: largest size after decompression [bytes].
 
     Raises:
         Refusal: no .npz, a damaged one, pickled objects, or more than `most` bytes unpacked.
     """
     if not content.startswith(b"PK"):
-        got = "an empty file" if not content else "a file that is no .npz"
+        got = "an empty file" if not content else "a file that is not an .npz"
         raise refuse(str(path), "", _EXPECTED, got, _REMEDY)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -40,7 +45,7 @@ def npz_arrays(
             names = [one.filename.removesuffix(".npy") for one in members]
             return {name: _array(_read(archive, one)) for name, one in zip(names, members)}
     except Exception as error:
-        # Those of zipfile, zlib, numpy, and of Python's parser, which numpy reads headers with.
+        # From zipfile, zlib, numpy, and from Python's parser, because numpy parses headers with it.
         text = " ".join(str(error).split()) or type(error).__name__
         raise refuse(str(path), "", _EXPECTED, text[:400], _REMEDY) from error
 
@@ -49,7 +54,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("a compression that numpy does not write")
     with archive.open(member) as file:
-        return file.read(member.file_size)  # with a size: else all is unpacked before it is cut
+        return file.read(member.file_size)  # without a size, `read` would unpack everything first
 
 
 def _array(content: bytes) -> npt.NDArray[Any]:
@@ -62,7 +67,7 @@ def _array(content: bytes) -> npt.NDArray[Any]:
     else:
         raise ValueError(f"an array of version {version}")
     if dtype.hasobject:
-        raise ValueError("Python objects, which are read by running a pickle")
+        raise ValueError("Python objects, which can only be read by running a pickle")
     count, behind = math.prod(shape), len(content) - file.tell()
     if count < 0 or count * dtype.itemsize != behind or (count and not behind):
         raise ValueError(f"{behind} bytes for shape {shape} of {dtype}")
@@ -73,10 +78,14 @@ def _array(content: bytes) -> npt.NDArray[Any]:
 def read_statistics(
     path: Path, sha256: str | None = None, group: Sequence[str] = ()
 ) -> dict[str, Array]:
-    """Every array of the file as float64, flattened to one dimension.
+    """Read every array of the file as float64, flattened to one dimension.
 
-    `group` are the keys from outside to the mapping that holds them in a nested .json; in the
-    other formats it is the beginning of their names, without the dot or slash after it.
+    Args:
+        path: an .npz, .json or .safetensors file.
+        sha256: expected sha256 of the file; None: not checked.
+        group: in a nested .json, the keys that lead to the mapping with the arrays, outermost
+            first. In the other formats, the beginning of the arrays' names, without the dot or
+            slash that follows.
 
     Raises:
         Refusal: missing, no such format, no such group, other sha256, pickled, or not numbers.
@@ -95,10 +104,15 @@ def read_statistics(
 
 
 def read_tensor(path: Path, key: str, sha256: str | None = None) -> Array:
-    """One array of the file as float64, flattened to one dimension.
+    """Read one array of the file as float64, flattened to one dimension.
+
+    Args:
+        path: an .npz, .json or .safetensors file.
+        key: the array's name.
+        sha256: expected sha256 of the file; None: not checked.
 
     Raises:
-        Refusal: as `read_statistics`, or no array of that name.
+        Refusal: see `read_statistics`, or no array has that name.
     """
     stored = read_statistics(path, sha256)
     if key not in stored:
@@ -123,8 +137,8 @@ def _of_group(path: Path, stored: dict[str, Array], group: Sequence[str]) -> dic
     return inside
 
 
-# safetensors: 8 bytes length of a JSON header, the header {name: dtype, shape, data_offsets},
-# then the bytes of all tensors, little-endian; see the format's description in its repository.
+# safetensors: 8 bytes with the length of a JSON header, the header {name: dtype, shape,
+# data_offsets}, then the bytes of all tensors, little-endian. The format's repository describes it.
 _SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
     "I8": "i1", "U8": "u1", "BOOL": "?",
@@ -132,7 +146,7 @@ _SAFETENSORS = {
 
 
 def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
-    expected, remedy = "a .safetensors file of numbers", "copy it again from where it is from"
+    expected, remedy = "a .safetensors file of numbers", "copy the file again from its source"
     try:
         length = int.from_bytes(content[:8], "little")
         if 8 + length > len(content):
@@ -146,7 +160,7 @@ def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
             data = content[8 + length + first : 8 + length + last]
             room -= len(data)
             if room < 0:
-                raise ValueError("tensors that lie over each other")
+                raise ValueError("tensors that overlap")
             if facts["dtype"] == "BF16":  # the upper half of a float32
                 wide = np.frombuffer(data, dtype="<u2").astype("<u4") << 16
                 values = wide.view("<f4")
@@ -164,7 +178,7 @@ def _read_safetensors(path: Path, content: bytes) -> dict[str, Array]:
 def _read_json(path: Path, content: bytes, group: Sequence[str]) -> dict[str, Array]:
     try:
         stored = json.loads(content)
-    except (ValueError, RecursionError) as error:  # ValueError: a whole number without end
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer that is too long
         raise refuse(str(path), "", "a JSON object of lists of numbers", str(error)) from error
     at = ""
     for part in group:

@@ -1,7 +1,7 @@
 """Read a policy's files completely, with a size limit and an optional sha256 check.
 
-The limits are far above what is seen (a spec of 20 kB, statistics of some MB) and far below
-what fills a robot's memory.
+The limits are far above real files (a spec of 20 kB, statistics of some MB) and far below a robot's
+memory.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from pathlib import Path
 from policy_runner.core.errors import refuse
 
 MIB = 1 << 20
-MOST_SPEC = MIB  # PyYAML reads about 100 kB a second
+MOST_SPEC = MIB  # PyYAML reads about 100 kB per second
 MOST_FOREIGN = 4 * MIB  # a trainer's YAML and JSON
 MOST_STORED = 256 * MIB  # statistics, tensors and motions, also after decompression
 
 
 def read_bounded(path: Path, most: int, what: str, sha256: str | None = None) -> bytes:
-    """The content of a regular file of at most `most` bytes.
+    """Read a regular file of at most `most` bytes.
+
+    Args:
+        path: the file.
+        most: largest size [bytes].
+        what: the kind of file, for error messages.
+        sha256: expected sha256; None: not checked.
 
     Raises:
-        Refusal: no regular file, one that cannot be read, a larger one, or another sha256.
+        Refusal: the file is not a regular file, is not readable, is too large, or has another
+            sha256.
     """
-    if not path.is_file():  # nor a pipe or a device, which might never end
+    if not path.is_file():  # also refuses a pipe or a device, which might never end
         raise refuse(str(path), "", what, "no such file")
     try:
         with path.open("rb") as file:
@@ -39,10 +46,10 @@ def read_bounded(path: Path, most: int, what: str, sha256: str | None = None) ->
 
 
 def check_sha256(path: Path, content: bytes, sha256: str | None) -> None:
-    """Nothing, where the spec names no sha256 or this one.
+    """Check the sha256 that the spec states, if it states one.
 
     Raises:
-        Refusal: it names another.
+        Refusal: the content has another sha256.
     """
     if sha256 is None:
         return
@@ -51,14 +58,19 @@ def check_sha256(path: Path, content: bytes, sha256: str | None) -> None:
         raise refuse(str(path), "sha256", sha256, found, "the file is not the one the spec names")
 
 
-def beside(spec_path: Path, name: str, key: str) -> Path:
-    """The path of a file that the spec names, links followed.
+def next_to(spec_path: Path, name: str, key: str) -> Path:
+    """The resolved path of a file that the spec names.
 
-    It lies in the spec's folder, or in the folder of the file that the spec is a link to: an
-    installation made of links (colcon's --symlink-install) is one folder elsewhere.
+    The file must be in the spec's folder, or, if the spec is a link, in the folder of the linked
+    file. The second case is an installation made of links (colcon's --symlink-install).
+
+    Args:
+        spec_path: the spec file.
+        name: path of the file, relative to the spec's folder.
+        key: the key in the spec that names the file, for error messages.
 
     Raises:
-        Refusal: it lies outside.
+        Refusal: the file is outside.
     """
     folder = spec_path.parent
     try:
@@ -66,7 +78,7 @@ def beside(spec_path: Path, name: str, key: str) -> Path:
         inside = any(
             path.is_relative_to(place) for place in (folder.resolve(), spec_path.resolve().parent)
         )
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links
         raise refuse(str(spec_path), key, "a file inside the spec's folder", str(error)) from error
     if not inside:
         linked = Path(os.path.abspath(folder / name)).is_relative_to(folder.absolute())

@@ -1,5 +1,5 @@
 """The newest value of each input, with its age.
 
-Ground: `message_types`, `message_fields`, `joints` and `attitude`. Doors: `slot`,
-`measured_positions`, and for bytes `cdr` and `field_runs`.
+Base modules: `message_types`, `message_fields`, `joints` and `attitude`. Other folders use `slot`,
+`measured_positions`, and, for serialized messages, `cdr` and `field_runs`.
 """

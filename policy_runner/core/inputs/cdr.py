@@ -1,15 +1,15 @@
-"""Where the numbers lie in a serialized message, so that a tick need not build the message.
+"""Find the numbers in a serialized message, so that a tick need not build the message object.
 
-Plain CDR of either byte order (encapsulation 00 00 or 00 01), which is what every ROS 2
-middleware sends: primitives aligned to their size, counted from behind the four bytes of
-encapsulation; a string or a sequence is a uint32 count and its elements (a string's count and
-bytes include the final NUL). Other encapsulations, XCDR2 among them, are refused by name.
+Every ROS 2 middleware sends plain CDR, in either byte order (encapsulation 00 00 or 00 01):
+primitives are aligned to their size, counted from the end of the four bytes of encapsulation. A
+string or a sequence is a uint32 count and its elements; a string's count and bytes include the
+final NUL. Other encapsulations, for example XCDR2, are refused with their name.
 
-The walk finds every length of a message inside it, down to the last byte. Only what passed it
-may reach the middleware's own deserializer: on Kilted that one crashes on a damaged message.
+The walk checks every length in a message, down to the last byte. Only a checked message may reach
+the middleware's own deserializer: on Kilted it crashes on a damaged message.
 
-Taking a JointState of 12 joints as a message costs about 72 us, as bytes 25 us, and reading
-three arrays out of the bytes a few more.
+Taking a JointState of 12 joints as a message costs about 72 us, as bytes 25 us. Reading three
+arrays from the bytes costs a few us more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from policy_runner.core.inputs.message_types import (
 
 ENCAPSULATION = 4
 MOST_ITEMS = 512
-# The last two bits say how many bytes of padding follow; the other bits of the options are 0.
+# The last two bits are the count of padding bytes at the end; the other option bits are 0.
 BYTE_ORDERS = {
     bytes((0, kind, 0, padding)): order
     for kind, order in ((0, ">"), (1, "<"))
@@ -47,12 +47,12 @@ _COUNT = {"<": struct.Struct("<I"), ">": struct.Struct(">I")}
 
 
 class Unreadable(Exception):
-    """The bytes are not what the type says, or the type holds what is not read here."""
+    """The bytes do not fit the type, or this module cannot read a field of the type."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One field of numbers: `count` of numpy dtype `dtype` from byte `offset` on."""
+    """One field of numbers: `count` numbers of numpy type `dtype`, starting at byte `offset`."""
 
     offset: int
     count: int
@@ -61,21 +61,21 @@ class Place:
 
 @dataclass
 class Layout:
-    """Where everything lies in messages of one shape.
+    """The position of every field in messages of one shape.
 
-    `shape` are the byte ranges that decide the layout (encapsulation, counts and strings): a
-    message of the same length with the same bytes there has the same layout.
+    `shape` holds the byte ranges that determine the layout: encapsulation, counts and strings. A
+    message with the same length and the same bytes in these ranges has the same layout.
     """
 
     size: int
-    order: str = "<"  # of the bytes of a number
+    order: str = "<"  # byte order of numbers
     places: dict[str, Place] = field(default_factory=dict)
     strings: dict[str, list[str]] = field(default_factory=dict)
     shape: list[tuple[int, int, bytes]] = field(default_factory=list)
     flags: list[tuple[int, int]] = field(default_factory=list)  # (offset, count) of booleans
 
     def fits(self, raw: bytes) -> bool:
-        """Whether another message has this very layout."""
+        """Whether another message has the same layout."""
         if len(raw) != self.size:
             return False
         for start, end, same in self.shape:  # noqa: SIM110 -- a generator takes longer
@@ -84,10 +84,10 @@ class Layout:
         return True
 
     def check_flags(self, raw: bytes) -> None:
-        """Check that every boolean is 0 or 1, which a deserializer may rely on.
+        """Check that every boolean is 0 or 1, because a deserializer may rely on it.
 
         Raises:
-            Unreadable: one is not.
+            Unreadable: a boolean has another value.
         """
         for offset, count in self.flags:
             if max(raw[offset : offset + count], default=0) > 1:
@@ -95,10 +95,10 @@ class Layout:
 
 
 def byte_order(raw: bytes) -> str:
-    """`<` or `>`, from a message's encapsulation.
+    """The byte order `<` or `>`, from a message's encapsulation.
 
     Raises:
-        Unreadable: another encapsulation than plain CDR.
+        Unreadable: the encapsulation is not plain CDR.
     """
     order = BYTE_ORDERS.get(raw[:ENCAPSULATION])
     if order is not None:
@@ -118,19 +118,19 @@ def read_layout(
     most_items: int = MOST_ITEMS,
     wanted: Mapping[str, int] | None = None,
 ) -> Layout:
-    """Walk one message; every length in it is inside of it then.
+    """Walk through one message and check that every length in it stays inside it.
 
     Args:
         raw: the whole message with its encapsulation.
         type_name: as `describe` knows it.
         describe: see `message_type`.
-        most_items: strings and messages of variable size that sequences may hold together. Each
-            is walked by itself, so that a message full of them would hold up the loop.
-        wanted: how many first elements of an array of messages to place, by its path; 0 where it
-            does not say. None: place all of them.
+        most_items: largest total of strings and of messages of variable size in sequences. The
+            walk visits each of them, so a message with very many would block the loop.
+        wanted: by path of an array of messages, how many of its first elements to place; 0 for a
+            path that is not in it. None: place all elements.
 
     Raises:
-        Unreadable: another encapsulation, or bytes that are not what the type says.
+        Unreadable: the encapsulation is not plain CDR, or the bytes do not fit the type.
     """
     kind = message_type(type_name, describe)
     walk = _Walk(raw, byte_order(raw), most_items, wanted)
@@ -138,13 +138,13 @@ def read_layout(
         walk.message("", kind)
         walk.end()
     except _Opaque:
-        pass  # what comes before it is placed; a field behind it has no place
+        pass  # fields before it have a place, fields after it have none
     walk.close_shape()
     return walk.layout
 
 
 class _Opaque(Exception):
-    """A field whose size is not known here: nothing behind it can be located."""
+    """A field of unknown size: no field after it can be located."""
 
 
 class _Walk:
@@ -157,9 +157,9 @@ class _Walk:
         self._count_format = _COUNT[order]
         self._most = self._items_left = most_items
         self._at = ENCAPSULATION
-        # Fast CDR (Kilted) takes the padding that the encapsulation tells of off the end.
+        # Fast CDR (Kilted) removes the padding that the encapsulation states from the end.
         self._end = len(raw) - raw[ENCAPSULATION - 1]
-        self._empty = 0  # sequences without elements
+        self._empty = 0  # number of sequences without elements
         self._shape: tuple[int, int] | None = (0, ENCAPSULATION)
         self.layout = Layout(len(raw), order)
 
@@ -168,13 +168,13 @@ class _Walk:
             self._field(f"{prefix}.{name}" if prefix else name, node)
 
     def end(self) -> None:
-        """Nothing but padding may follow.
+        """Check that only padding follows.
 
-        Fast DDS (`serialize_message`) counts the alignment of elements that are not there, up to 4
-        bytes for each empty sequence, and leaves as many bytes at the end.
+        For each empty sequence, Fast DDS (`serialize_message`) counts the alignment of its absent
+        elements, up to 4 bytes, and leaves as many bytes at the end.
 
         Raises:
-            Unreadable: more does.
+            Unreadable: more bytes follow.
         """
         behind = self._end - self._at
         if behind > 7 + 4 * self._empty:
@@ -216,7 +216,7 @@ class _Walk:
                 self._field(f"{path}[{k}]", element)
 
     def _fixed(self, path: str, element: Node, count: int) -> None:
-        """Place the wanted elements; the rest is arithmetic, however many they are."""
+        """Place the wanted elements. The end of the array is computed, for any number of them."""
         end = _end_of(element, self._at - ENCAPSULATION, count) + ENCAPSULATION
         if end > self._end:
             raise Unreadable(f"{path} ends behind the message")
@@ -264,8 +264,8 @@ class _Walk:
         self._at += -(self._at - ENCAPSULATION) % size
 
     def _shapes(self, start: int, end: int) -> None:
-        # Neighbours become one range, padding (at most 3 bytes) included: if a sender's padding
-        # changes, the layout is read again, which costs time and nothing else.
+        # Join neighbours to one range, including the padding of at most 3 bytes. If a sender's
+        # padding changes, the layout is read again, which only costs time.
         if self._shape is not None and start - self._shape[1] <= 3:
             self._shape = (self._shape[0], end)
             return
@@ -280,10 +280,10 @@ class _Walk:
 
 
 def _end_of(node: Node, at: int, count: int = 1) -> int:
-    """Where `count` elements of fixed size end that begin at `at` [bytes behind the encapsulation].
+    """The end of `count` elements of fixed size that begin at `at` [bytes after encapsulation].
 
-    Only an element's start modulo 8 decides about its padding, so that after at most 8 elements
-    the rest repeats.
+    An element's padding depends only on its start modulo 8, so the pattern repeats after at most
+    8 elements.
     """
     if isinstance(node, Number):
         return at + -at % node.size + count * node.size if count else at

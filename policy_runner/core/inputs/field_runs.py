@@ -1,6 +1,6 @@
-"""Field paths of an input as stretches of numbers, checked against the message type.
+"""Resolve field paths of an input to runs of numbers, checked against the message type.
 
-Done once while configuring; a message is only asked whether it has as many elements as needed.
+This happens once, during configure. For a message, only its number of elements is checked.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from policy_runner.core.inputs.message_types import (
 
 @dataclass(frozen=True)
 class Run:
-    """`count` numbers of the message at `path`, for elements `start` and on of the slot's array.
+    """Consecutive numbers of a message: `count` numbers at `path`.
 
-    first: index of the first one where `path` is an array or a sequence; None: a single number.
-    exact: the field was asked for as a whole, so that it must have just this length.
+    They fill the slot's array from element `start` on.
+    first: index of the first number, if `path` is an array or a sequence; None: a single number.
+    exact: the whole field was requested, so it must have exactly this length.
     """
 
     path: str
@@ -37,7 +38,7 @@ class Run:
     exact: bool = False
 
     def wrong_length(self, length: int) -> str:
-        """Why an array of this length has not what is needed; '' when it has."""
+        """Why an array of this length does not fit; '' if it fits."""
         first, last = self.first or 0, (self.first or 0) + self.count
         if length < last:
             return f"{length} elements in {self.path}, {last} needed"
@@ -47,7 +48,11 @@ class Run:
         return ""
 
     def place_in(self, places: Mapping[str, Place]) -> tuple[Place | None, str]:
-        """Where the numbers are in a message, or None and why they are not there."""
+        """The place of the numbers in a message and '', or None and why they are missing.
+
+        Args:
+            places: the message's `Layout.places`.
+        """
         place = places.get(self.path)
         if place is None:
             return None, f"no {self.path} in a message with fewer elements"
@@ -61,13 +66,13 @@ class Run:
 
 
 def runs_of(path: str, leaves: tuple[str, ...], tree: MessageType) -> list[Run]:
-    """The stretches that a slot's path stands for.
+    """The runs of numbers for a slot's path.
 
     Args:
         path: as the policy's terms name it.
-        leaves: what `message_fields.leaves` made of it. Where the type was not known there, they
-            are the path itself, or elements of it; here it may turn out to be a message, such as
-            a Quaternion, which then must have as many numbers.
+        leaves: the result of `message_fields.leaves` for it. For a type that is not known there,
+            the leaves are the path itself, or elements of it. If the path turns out to be a
+            message here, such as a Quaternion, it must have exactly as many numbers.
         tree: the message type.
 
     Raises:
@@ -106,7 +111,7 @@ def _run(base: str, first: int | None, count: int, start: int, whole: bool, node
 
 
 def _check_before(tree: MessageType, path: str) -> None:
-    """Everything in front of a field must be readable, or the start of the field is unknown."""
+    """Check that every field before `path` is readable; otherwise its position is unknown."""
     node: Node = tree
     for name, index in steps(path):
         assert isinstance(node, MessageType)
@@ -123,7 +128,7 @@ def _check_before(tree: MessageType, path: str) -> None:
 
 
 def wanted_elements(paths: Iterable[str]) -> dict[str, int]:
-    """How many first elements of each array of messages some paths lead through."""
+    """Per array of messages on these paths: how many of its first elements they need."""
     wanted: dict[str, int] = {}
     for path in paths:
         prefix = ""

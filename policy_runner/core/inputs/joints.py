@@ -1,4 +1,4 @@
-"""Joints by name: from a message's order to the policy's, merged per joint, with an age each."""
+"""Joints by name: sort a message's joints into the policy's order, with an age per joint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEVER = -1
 
 @dataclass(frozen=True)
 class RobotJoint:
-    """How the robot calls a policy's joint: robot value = sign * policy value + offset [rad]."""
+    """The robot's name of a policy joint; robot value = sign * policy value + offset [rad]."""
 
     name: str
     sign: float = 1.0
@@ -23,8 +23,8 @@ class RobotJoint:
 class JointSamples:
     """Newest position, velocity and effort of every policy joint; NaN until seen.
 
-    Messages may list joints in any order, partly, and with foreign joints among them; several
-    publishers may share one topic. What a message does not say keeps its value and its age.
+    A message may list joints in any order, only some of them, and foreign joints. Several
+    publishers may share one topic. A joint that is not in a message keeps its value and its age.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class JointSamples:
         size = len(joint_names)
         self.values = {kind: np.full(size, np.nan) for kind in ("position", "velocity", "effort")}
         self.seen_ns = {kind: np.full(size, NEVER, dtype=np.int64) for kind in self.values}
-        # One time for all joints of a kind, where the newest message told every one of them.
+        # One time for all joints of a kind, if the newest message contained all of them.
         self._all_seen_ns: dict[str, int | None] = dict.fromkeys(self.values, NEVER)
         self._tells_all = False
         self._gather = np.zeros(0, dtype=np.intp)
@@ -51,10 +51,17 @@ class JointSamples:
     def merge(
         self, names: list[str], values: Mapping[str, Sequence[float]], arrived_ns: int
     ) -> str:
-        """Take one message's joints, arrays in the order of `names`; an empty array says nothing.
+        """Take the joints of one message.
 
-        Returns the fault that made the message unusable (nothing was taken), or ''. Arrays that are
-        no numpy arrays of numbers are an error of the caller, and may be taken in part.
+        Args:
+            names: the message's joints, with the robot's names.
+            values: by kind, an array in the order of `names`. An empty array has no information.
+                Other arrays must be numpy arrays of numbers; the caller is responsible for that,
+                and otherwise a part of the message may be taken.
+            arrived_ns: arrival of the message.
+
+        Returns:
+            The fault that made the message unusable (then nothing was taken), or ''.
         """
         if names != self._names:
             self._index(names)
@@ -68,7 +75,7 @@ class JointSamples:
                 continue
             mine = self.values[kind]
             if self._tells_all:
-                # Not `take`: messages' numbers are not aligned, which it copes with slowly.
+                # Not `take`: it is slow on numbers that are not aligned, as in messages.
                 mine[:] = np.asarray(given)[self._gather]
                 if not self._plain:
                     if kind == "position":
@@ -88,22 +95,27 @@ class JointSamples:
         return ""
 
     def oldest_ns(self, kind: str, joints: npt.NDArray[np.intp]) -> int:
-        """Arrival of the oldest value among these joints; NEVER while one was never seen."""
+        """Arrival of the oldest value of these joints; NEVER if any of them was never seen.
+
+        Args:
+            kind: position, velocity or effort.
+            joints: indices of policy joints.
+        """
         seen = self._all_seen_ns[kind]
         if seen is not None:
             return seen
-        # Lists, since Python's min is quicker than numpy's at these lengths.
+        # Use a list: Python's min is faster than numpy's at these lengths.
         return int(min(self.seen_ns[kind][joints].tolist()))
 
     def forget(self) -> None:
-        """As if none had ever been seen."""
+        """Return to the state before the first message."""
         for kind, values in self.values.items():
             values.fill(np.nan)
             self.seen_ns[kind].fill(NEVER)
             self._all_seen_ns[kind] = NEVER
 
     def forget_later_than(self, now_ns: int) -> None:
-        """Forget the joints that were seen after `now_ns`: before a jump of the clock."""
+        """Forget joints that were seen after `now_ns`: they are from before a clock jump."""
         for kind, values in self.values.items():
             later = self.seen_ns[kind] > now_ns
             if later.any():
@@ -112,11 +124,11 @@ class JointSamples:
                 self._all_seen_ns[kind] = None
 
     def _index(self, names: list[str]) -> None:
-        # Once per change of the names, not per message: publishers repeat one order.
+        # Computed when the names change, not per message: publishers repeat the same order.
         ours = [(k, self._slot[name]) for k, name in enumerate(names) if name in self._slot]
         self._from = np.array([k for k, _ in ours], dtype=np.intp)
         self._to = np.array([slot for _, slot in ours], dtype=np.intp)
         self._fault = "" if len(set(names)) == len(names) else "a joint name twice in one message"
         self._tells_all = not self._fault and len(ours) == len(self._slot)
-        self._gather = self._from[np.argsort(self._to)]  # from a message to all joints, in order
+        self._gather = self._from[np.argsort(self._to)]  # message index of every joint, in order
         self._names = list(names)

@@ -1,4 +1,4 @@
-"""Where the robot's joints are, element by element of the command."""
+"""Measured positions of the robot's joints, per element of the command."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ from policy_runner.core.spec.elements import ActionElement
 class MeasuredPositions:
     """Newest measured positions of the joints that are commanded as positions [rad].
 
-    In policy joints and signs. With `needed`, the parameter that cannot do without, the inputs
-    are asked for positions that no term reads; else a joint that no term reads is unknown.
+    In policy joints and signs.
+
+    Args:
+        slots: by input name, the newest values.
+        joint_names: the policy's joints, in the policy's order.
+        robot: by policy joint, the robot's name, sign and offset of the joint.
+        elements: the elements of the command.
+        needed: the parameter that requires all positions. Then inputs are also read for joints
+            that no term reads. '': no parameter; a joint that no term reads is unknown.
 
     Raises:
-        Refusal: needed, and no input tells them.
+        Refusal: positions are needed, and no input provides them.
     """
 
     def __init__(
@@ -43,8 +50,8 @@ class MeasuredPositions:
             if needed and not reading:
                 if not with_joints:
                     expected = "not set, or a policy with an input of joint states"
-                    raise refuse("", needed, expected, f"none that tells where {element.joint} is")
-                # Asked for here, so that ages and "never seen" cover it as well.
+                    raise refuse("", needed, expected, f"none that measures {element.joint}")
+                # Request the value, so that its age and "never seen" are checked too.
                 with_joints[0].joint_values("position", names, robot, [index])
                 reading = with_joints[:1]
             samples = reading[0].joints if reading else None
@@ -52,7 +59,7 @@ class MeasuredPositions:
                 self._sources.append((k, samples, index))
 
     def read(self, out: Array) -> Array:
-        """Write them to out [elements], NaN for what is unknown; returns out."""
+        """Write the positions to `out` [elements], NaN for unknown ones. Return `out`."""
         out.fill(np.nan)
         for k, samples, index in self._sources:
             out[k] = samples.values["position"][index]

@@ -1,7 +1,7 @@
-"""Which numbers a message field holds, known without ROS: paths of its leaves, in order.
+"""List the numbers of a message field without ROS: the paths of its leaves, in order.
 
-Only the messages that policies commonly read are listed; a spec that reads another type
-says the `size` of the field, and the node checks path and size against the real type.
+This file lists only the messages that policies commonly read. A spec that reads another type
+states the `size` of the field, and the node checks path and size against the real type.
 """
 
 from __future__ import annotations
@@ -103,9 +103,15 @@ _ARRAY = re.compile(r"^(?P<element>[\w/]+)\[(?P<count>\d*)\]$")
 def leaves(message_type: str, path: str, size: int | None = None) -> tuple[str, ...]:
     """Leaf paths of `path` in a message, in the order of the definition.
 
-    `orientation` of an Imu gives ('orientation.x', ..., 'orientation.w'); `data[3:7]` gives
-    itself once per element: ('data[3]', ..., 'data[6]'); `poses[0].position` of a PoseArray gives
-    ('poses[0].position.x', ...). Sequences, covariances among them, are there when they are named.
+    `orientation` of an Imu gives ('orientation.x', ..., 'orientation.w'); `data[3:7]` gives one
+    path per element: ('data[3]', ..., 'data[6]'); `poses[0].position` of a PoseArray gives
+    ('poses[0].position.x', ...). Sequences and covariances are included only if `path` names them.
+
+    Args:
+        message_type: such as `sensor_msgs/msg/Imu`.
+        path: of the field, with an optional slice at the end.
+        size: the field's number of elements; needed for types that this file does not list and
+            for sequences.
 
     Raises:
         KeyError: the type is known and has no such field (args: the field names it has), or
@@ -127,7 +133,7 @@ def leaves(message_type: str, path: str, size: int | None = None) -> tuple[str, 
     if message_type not in _MESSAGES:
         _checked_steps(path)
         if size is None:
-            raise KeyError("the key `size` beside `field`, since this message type is not known")
+            raise KeyError("the key `size` next to `field`, since this message type is not known")
         return (path,) if size == 1 else tuple(f"{path}[{k}]" for k in range(size))
     kind = field_kind(message_type, path, "")
     length = _length(kind)
@@ -141,7 +147,7 @@ def leaves(message_type: str, path: str, size: int | None = None) -> tuple[str, 
 
 
 def runs(leaf_paths: tuple[str, ...]) -> list[tuple[str, int | None, int]]:
-    """Leaves as stretches (path, first index, how many); index None: one number by itself.
+    """Join leaves to runs (path, first index, count); index None: a single number.
 
     ('data[3]', 'data[4]', 'gain') gives [('data', 3, 2), ('gain', None, 1)].
     """
@@ -162,16 +168,16 @@ def runs(leaf_paths: tuple[str, ...]) -> list[tuple[str, int | None, int]]:
 
 
 def field_kind(message_type: str, path: str, wanted: str) -> str:
-    """The kind of a field: a message type, number, sequence, number[9]; arrays end with ].
+    """The kind of a field: a message type, number, sequence or number[9]. Arrays end with ].
 
     Args:
-        message_type: of the message that has the field.
-        path: of the field, with indices where it leads through arrays.
-        wanted: what the kind must be, and what is returned for a type that is not known. An
-            array of fixed length is a sequence, too. "": any.
+        message_type: type of the message that has the field.
+        path: of the field, with an index for each array on the way.
+        wanted: the required kind. For a type that is not known, it is the result. An array of
+            fixed length is also a sequence. "": any kind.
 
     Raises:
-        KeyError: there is no such field (args: what was expected).
+        KeyError: there is no such field (args: the expected one).
     """
     parts = _checked_steps(path)
     kind = message_type
@@ -209,7 +215,7 @@ def _element(kind: str, name: str, index: int) -> str:
 
 
 def _length(kind: str) -> int | None:
-    """How many elements an array of fixed length has."""
+    """Number of elements of an array of fixed length; None for other kinds."""
     match = _ARRAY.match(kind)
     return int(match["count"]) if match is not None and match["count"] else None
 
@@ -217,7 +223,7 @@ def _length(kind: str) -> int | None:
 def _expand(kind: str, path: str) -> list[str]:
     if kind == "number":
         return [path]
-    # A covariance beside a pose is no part of what `pose` means.
+    # A covariance next to a pose does not belong to the pose's numbers.
     parts = [(name, sub) for name, sub in _MESSAGES[kind].items() if not _is_array(sub)]
     return [leaf for name, sub in parts for leaf in _expand(sub, f"{path}.{name}")]
 

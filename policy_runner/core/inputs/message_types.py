@@ -1,7 +1,7 @@
-"""Message types as trees of numbers, texts, arrays and sequences: what the bytes must look like.
+"""Message types as trees of numbers, texts, arrays and sequences, which describe the bytes.
 
-Built once per type from what the type says of its fields. `cdr.py` walks messages with it, and
-field paths such as `motor_cmd[3].q` are checked against it while configuring.
+A tree is built once per type, from the type's own description of its fields. `cdr.py` uses it to
+walk through messages. During configure, field paths such as `motor_cmd[3].q` are checked with it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ Describe = Callable[[str], Mapping[str, str]]  # type name -> {field: type}, in 
 
 @dataclass(frozen=True)
 class Number:
-    """A boolean, an integer or a float; `dtype` is numpy's, without the order of the bytes."""
+    """A boolean, an integer or a float; `dtype` is numpy's, without the byte order."""
 
     dtype: str
-    size: int  # [bytes], which is its alignment too
+    size: int  # [bytes]; also its alignment
     fixed = True
     readable = True
 
 
 @dataclass(frozen=True)
 class Text:
-    """A string of at most `bound` bytes; None: of any length."""
+    """A string of at most `bound` bytes; None: any length."""
 
     bound: int | None
     fixed = False
@@ -35,7 +35,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A field that is not read here, such as a wstring: nothing behind it can be located."""
+    """A field that cannot be read, such as a wstring: no field after it can be located."""
 
     kind: str
     fixed = False
@@ -44,7 +44,10 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Items:
-    """`count` elements in a row; None: a sequence, of at most `bound` elements if that is set."""
+    """An array of `count` elements. `count` None: a sequence of at most `bound` elements.
+
+    `bound` None: any number of elements.
+    """
 
     element: Node
     count: int | None
@@ -52,23 +55,23 @@ class Items:
 
     @property
     def fixed(self) -> bool:
-        """Whether every message has the same bytes for it, alignment aside."""
+        """Whether it has the same number of bytes in every message, without alignment."""
         return self.count is not None and self.element.fixed
 
     @property
     def readable(self) -> bool:
-        """Whether all of it can be located."""
+        """Whether all its parts can be located."""
         return self.element.readable
 
     @property
     def most(self) -> int | None:
-        """The largest number of elements; None: any."""
+        """The largest number of elements; None: no maximum."""
         return self.bound if self.count is None else self.count
 
 
 @dataclass(frozen=True)
 class MessageType:
-    """A message: its fields in order. `fixed` and `readable` as in `Items`."""
+    """A message and its fields in order. For `fixed` and `readable` see `Items`."""
 
     name: str
     fields: Mapping[str, Node]
@@ -81,7 +84,7 @@ class MessageType:
 
 Node = Number | Text | Unknown | Items | MessageType
 
-# Name in the language of messages -> what it is in bytes.
+# Name in the message definition language -> its number type in bytes.
 NUMBERS = {
     **dict.fromkeys(("octet", "byte", "char", "uint8"), Number("u1", 1)),
     "boolean": Number("?", 1),
@@ -99,14 +102,14 @@ _STEP = re.compile(r"^(?P<name>\w*)(?:\[(?P<index>[^\[\]]*)\])?$")
 
 @lru_cache(maxsize=256)
 def message_type(type_name: str, describe: Describe) -> MessageType:
-    """The tree of a type.
+    """Build the tree of a type.
 
     Args:
         type_name: such as `sensor_msgs/msg/Imu`, or as `describe` names the types of fields.
-        describe: the fields of a type by its name; equal calls give equal answers.
+        describe: returns the fields of a type; the same type name must give the same fields.
     """
     fields = {name: _node(kind, describe) for name, kind in describe(type_name).items()}
-    # The language allows no empty structure: the middleware sends one byte instead.
+    # IDL does not allow an empty structure, so the middleware sends one byte instead.
     fields = fields or {"structure_needs_at_least_one_member": NUMBERS["uint8"]}
     nodes = fields.values()
     return MessageType(
@@ -128,10 +131,10 @@ def _node(kind: str, describe: Describe) -> Node:
 
 
 class NoSuchField(Exception):
-    """A path that leads to no field; the text says what was expected there.
+    """A path leads to no field. The text states what was expected at this place.
 
     Attributes:
-        known: names of which one may have been meant.
+        known: the names that exist at this place, for a suggestion.
     """
 
     def __init__(self, expected: str, known: tuple[str, ...] = ()) -> None:
@@ -140,10 +143,10 @@ class NoSuchField(Exception):
 
 
 def steps(path: str) -> list[tuple[str, int | None]]:
-    """The names of a path and their indices: `motor_cmd[3].q` is [(motor_cmd, 3), (q, None)].
+    """Split a path into names and indices: `motor_cmd[3].q` is [(motor_cmd, 3), (q, None)].
 
     Raises:
-        NoSuchField: an index that is not a whole number from 0 on.
+        NoSuchField: an index is not a whole number from 0 on.
     """
     found: list[tuple[str, int | None]] = []
     for part in path.split("."):
@@ -158,11 +161,11 @@ def steps(path: str) -> list[tuple[str, int | None]]:
 
 
 def find_field(given: MessageType, path: str) -> Node:
-    """What stands at a path.
+    """The node at a path.
 
     Raises:
-        NoSuchField: there is no such field, an index where there are no elements, none where
-            there are, or one beyond the end of a fixed array.
+        NoSuchField: there is no such field, a field without elements has an index, an index is
+            missing, or an index is beyond the end of an array.
     """
     node: Node = given
     for name, index in steps(path):
@@ -183,10 +186,10 @@ def find_field(given: MessageType, path: str) -> Node:
 
 
 def numbers_within(node: Node, path: str) -> Iterator[str]:
-    """Paths of the numbers of which something of fixed size at `path` consists, in order.
+    """Yield the paths of all numbers in a node of fixed size at `path`, in order.
 
     Raises:
-        NoSuchField: a part of it is no number, or a sequence.
+        NoSuchField: a part of the node is a sequence or no number.
     """
     if isinstance(node, Number):
         yield path

@@ -1,8 +1,8 @@
-"""The newest values of one input; a keeper holds a sequence or an image, which has no fixed size.
+"""The newest values of one input. A keeper holds a value without a fixed size: sequence, image.
 
 The message reader calls every keeper of a slot with the value at its path (the path "" is the
-message itself). A keeper only keeps the value; the term that reads it does the work, so that a
-camera faster than the policy costs nothing.
+message itself). A keeper only stores the value, and the term that reads it processes it. So a
+camera that is faster than the policy costs no extra work.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class ValueKeeper(Protocol):
     """Keeps the newest value at its path, of any size."""
 
     def __call__(self, value: Any) -> str:
-        """Keep it; '' or why it is unusable."""
+        """Keep the value; return '' or why it is unusable."""
 
     def forget(self) -> None:
-        """As if nothing had ever come."""
+        """Return to the state before the first value."""
 
     def zero(self) -> None:
-        """All numbers 0, for an input whose absence means that."""
+        """Set all numbers to 0, for an input with `on_stale: zero` that is silent."""
 
 
 class SequenceKeeper:
-    """The newest sequence of numbers, whatever its length; None before the first."""
+    """Keeps the newest sequence of numbers, of any length; None before the first."""
 
     def __init__(self) -> None:
         self.values: Array | None = None
@@ -49,21 +49,21 @@ class SequenceKeeper:
         return ""
 
     def forget(self) -> None:
-        """As if nothing had ever come."""
+        """Return to the state before the first sequence."""
         self.values = None
 
     def zero(self) -> None:
-        """Zeros, as many as there were."""
+        """Set all numbers to 0; the length stays."""
         if self.values is not None:
             self.values = np.zeros_like(self.values)
 
 
 class MessageKeeper:
-    """The newest message as it is; None before the first."""
+    """Keeps the newest message unchanged; None before the first."""
 
     def __init__(self) -> None:
         self.message: Any = None
-        self.count = 0  # of messages, so that a reader sees whether there is a newer one
+        self.count = 0  # of messages; a reader compares it to find a newer message
 
     def __call__(self, value: Any) -> str:
         """Keep this message."""
@@ -72,21 +72,21 @@ class MessageKeeper:
         return ""
 
     def forget(self) -> None:
-        """As if nothing had ever come."""
+        """Drop the message."""
         self.message = None
         self.count += 1
 
     def zero(self) -> None:
-        """A picture has no numbers that mean nothing: the newest one stays."""
+        """Keep the newest message: an image has no neutral numbers."""
 
 
 class InputSlot:
-    """Newest values of one input, their arrival and stamp on their clocks [ns].
+    """The newest values of one input, with the newest message's arrival and stamp [ns].
 
-    `arrays` maps a field path to a float64 array of its leaves; `joints` is there for a
-    JointState; `keepers` hold sequences and images, by path ("": the message).
-    Arrival is on the loop's clock and already counts the time that the message waited in the
-    middleware.
+    `arrays` maps a field path to a float64 array of its leaves. `joints` is set for a JointState.
+    `keepers` hold sequences and images, by path ("": the message).
+    The arrival is on the loop's clock; the time that the message waited in the middleware is
+    already included in the age.
     """
 
     def __init__(self, name: str, spec: Input) -> None:
@@ -98,25 +98,32 @@ class InputSlot:
         self.joints: JointSamples | None = None
         self.joint_kinds: list[str] = []
         self._used: dict[str, npt.NDArray[np.intp]] = {}  # kind -> policy joints that terms read
-        self.arriving_ns = NEVER  # of the message being read, for joints merged one by one
+        self.arriving_ns = NEVER  # arrival of the message being read, for its joints
         self.arrived_ns = NEVER
         self.stamp_ns = NEVER
         self.count = 0
-        self.most_bytes = 0  # of a usable message, where the spec tells; 0 or less: it does not
+        self.most_bytes = 0  # largest size of a usable message; 0 or less: not known
         self.fault = ""
         self.faults = 0
-        self.silence = ""  # why nothing comes, from the graph; written by the executor
+        self.silence = ""  # why no message arrives, from the ROS graph; the executor writes it
         self.ages = Window()
         self.stamped = False  # messages begin with a header
-        self.oldest_stamp_ns = self.newest_stamp_ns = 1 << 62  # a stamp may lag and lead so far
-        self.stamp_wrong = False  # of some message since the last judgement, or at it
-        self.stamp_judged = True  # set by who judges: the next message begins a new verdict
+        # How far a stamp may be behind and ahead of the clock [ns].
+        self.oldest_stamp_ns = self.newest_stamp_ns = 1 << 62
+        # True if a message since the last judgement had a wrong stamp. If no message arrived since
+        # then, it keeps its value.
+        self.stamp_wrong = False
+        self.stamp_judged = True  # `Freshness` sets it: the next message begins a new judgement
         self.stamp_faults = 0
-        self._wrong_stamp: tuple[int, int] | None = None  # the newest wrong one, and its lag [ns]
-        self.attitude: AttitudeCheck | None = None  # of an Imu whose orientation is read
+        self._wrong_stamp: tuple[int, int] | None = None  # newest wrong stamp, and its lag [ns]
+        self.attitude: AttitudeCheck | None = None  # set for an Imu whose orientation is read
 
     def field(self, path: str, size: int | None = None) -> Array:
-        """The array that holds the leaves of `path`, made on first request.
+        """The array of the leaves of `path`, created on the first request.
+
+        Args:
+            path: of the field.
+            size: number of elements, see `message_fields.leaves`.
 
         Raises:
             KeyError: no such field, see `message_fields.leaves`.
@@ -127,13 +134,13 @@ class InputSlot:
         return self.arrays[path]
 
     def sequence(self, path: str) -> SequenceKeeper:
-        """The keeper of the sequence at `path`, made on first request."""
+        """The keeper of the sequence at `path`, created on the first request."""
         keeper = self.keepers.setdefault(path, SequenceKeeper())
         assert isinstance(keeper, SequenceKeeper)
         return keeper
 
     def whole_message(self) -> MessageKeeper:
-        """The keeper of the newest message, made on first request."""
+        """The keeper of the newest message, created on the first request."""
         keeper = self.keepers.setdefault("", MessageKeeper())
         assert isinstance(keeper, MessageKeeper)
         return keeper
@@ -145,7 +152,14 @@ class InputSlot:
         robot: Mapping[str, RobotJoint],
         index: Sequence[int],
     ) -> Array:
-        """The array of `kind` of all policy joints, of which those at `index` will be read."""
+        """The array of `kind` for all policy joints [joint_names].
+
+        Args:
+            kind: position, velocity or effort.
+            joint_names: the policy's joints, in the policy's order.
+            robot: by policy joint, the robot's name, sign and offset of the joint.
+            index: the joints that the caller will read; their ages are checked.
+        """
         if self.joints is None:
             self.joints = JointSamples(joint_names, robot)
         if kind not in self.joint_kinds:
@@ -155,18 +169,25 @@ class InputSlot:
         return self.joints.values[kind]
 
     def used(self, kind: str) -> list[int]:
-        """The policy joints whose `kind` some term reads; others may never be seen."""
+        """Indices of the policy joints whose `kind` is read; other joints may never be seen."""
         return [int(k) for k in self._used[kind]] if kind in self._used else []
 
     def expect_at_most(self, size: int) -> None:
-        """A reader knows that no usable message is longer [bytes]; 0: one does not know."""
+        """Set the largest size of a usable message for one term [bytes].
+
+        0: the term does not know it; then no limit applies to the input.
+        """
         known = -1 if not size or self.most_bytes < 0 else max(size, self.most_bytes)
         self.most_bytes = known
 
     def received(self, arrived_ns: int, stamp_ns: int, clock_ns: int | None = None) -> None:
-        """Account for one message whose values were just written.
+        """Record one message whose values were just written.
 
-        `clock_ns`: now, on the clock that stamps should be from; None: they are not judged.
+        Args:
+            arrived_ns: on the loop's clock.
+            stamp_ns: the header stamp.
+            clock_ns: the current time on the clock that stamps should come from; None: the stamp
+                is not judged.
         """
         self.arrived_ns = arrived_ns
         self.stamp_ns = stamp_ns
@@ -179,13 +200,13 @@ class InputSlot:
                 self.stamp_faults += 1
                 self._wrong_stamp = (stamp_ns, lag)
             elif self.stamp_judged:
-                # A topic may have several publishers: one right stamp excuses no wrong one.
+                # A topic may have several publishers: a correct stamp does not excuse a wrong one.
                 self.stamp_wrong = False
             self.stamp_judged = False
 
     @property
     def stamp_fault(self) -> str:
-        """What was wrong with the newest wrong header stamp, in words; '' when none was."""
+        """The fault of the newest wrong header stamp, in words; '' without one."""
         if self._wrong_stamp is None:
             return ""
         stamp_ns, lag_ns = self._wrong_stamp
@@ -195,20 +216,20 @@ class InputSlot:
         return f"the header stamp is {lag:.3f} s {side} the clock"
 
     def refused(self, reason: str) -> None:
-        """Account for one message that could not be used; the old values stay, and age."""
+        """Record one unusable message. The old values stay and become older."""
         self.fault = reason
         self.faults += 1
 
     @property
     def oldest_ns(self) -> int:
-        """Arrival of the oldest value the policy uses; NEVER while one was never seen."""
+        """Arrival of the oldest value that the policy uses; NEVER if any was never seen."""
         if self.joints is None:
             return self.arrived_ns
         oldest = self.joints.oldest_ns
         return min([oldest(kind, used) for kind, used in self._used.items()])
 
     def forget(self) -> None:
-        """As if nothing had ever arrived (activation, a jump of the clock)."""
+        """Return to the state before the first message (activation, clock jump)."""
         self.arrived_ns = self.stamp_ns = NEVER
         self.fault = ""
         self.stamp_wrong, self.stamp_judged, self._wrong_stamp = False, True, None
@@ -222,14 +243,14 @@ class InputSlot:
             self.joints.forget()
 
     def forget_later_than(self, now_ns: int) -> None:
-        """Forget what arrived after `now_ns`: it is from before a jump of the clock."""
+        """Forget values that arrived after `now_ns`: they are from before a clock jump."""
         if self.arrived_ns > now_ns:
             self.forget()
         elif self.joints is not None:
             self.joints.forget_later_than(now_ns)
 
     def missing(self) -> str:
-        """What was never seen, in words: '' when all is there."""
+        """The values that were never seen, in words; '' if all were seen."""
         if self.joints is not None and self.arrived_ns != NEVER:
             names = [
                 f"{kind} of {self.joints.joint_names[k]}"
@@ -243,9 +264,9 @@ class InputSlot:
         return self.fault or self.silence or "no message yet"
 
     def older_than(self, limit_ns: int) -> str:
-        """Which joints' values arrived before `limit_ns`, as the start of a sentence.
+        """The joints whose values arrived before `limit_ns`, as the start of a sentence.
 
-        Empty where all of them did: then the whole input is silent.
+        Empty if all values have one time: then the whole input is silent.
         """
         if self.joints is None:
             return ""
@@ -261,4 +282,4 @@ class InputSlot:
         return f"{', '.join(parts)}: " if len(times) > 1 else ""
 
 
-Read = Callable[[], str]  # writes one term's numbers into the frame; '' or a fault in words
+Read = Callable[[], str]  # writes one term's numbers into the frame; returns '' or a fault in words

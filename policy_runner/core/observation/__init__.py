@@ -1,4 +1,5 @@
-"""From inputs to the input tensors of the model.
+"""Build the input tensors of the model from the inputs.
 
-Ground: `arithmetic`, `history`, `normalization` and `terms`. Door: `tensor_builder`.
+Base modules: `arithmetic`, `history`, `normalization` and `terms`. Other folders use
+`tensor_builder`.
 """

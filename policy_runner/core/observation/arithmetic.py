@@ -1,9 +1,9 @@
-"""What happens to every element of a frame after it was read, in one fixed order.
+"""The arithmetic on every element of a frame after it was read, in one fixed order.
 
 minus relative_to -> wrap -> replace non-finite -> clip -> scale (or scale -> clip) -> offset.
-All terms' settings are laid side by side, so each stage is one array operation for the whole
-frame, and a stage that no term asks for costs nothing. A value that is still not finite before
-the clip is a fault: a clip would turn an infinity into a plausible number.
+The settings of all terms are joined to arrays, so each stage is one array operation for the whole
+frame. A stage that no term needs does not exist. A value that is still not finite before the clip
+is a fault: a clip would turn an infinity into a plausible number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Stage = Callable[[Array], None]
 
 
 def clip_stage(low: Array, high: Array) -> list[Stage]:
-    """One stage per side that bounds anything."""
+    """The clip stages: one per side with at least one finite bound."""
     stages: list[Stage] = []
     if np.any(low != -np.inf):
         stages.append(lambda x: _ignore(np.maximum(x, low, out=x)))
@@ -38,14 +38,19 @@ def _ignore(_result: object) -> None:
 def frame_stages(
     terms: Sequence[tuple[TermArithmetic, Array, Sequence[str] | int, str]], file: str
 ) -> tuple[list[Stage], list[Stage]]:
-    """The stages for a frame of terms, each given as (settings, relative, elements, key).
+    """The stages for a frame of terms.
 
-    Elements are the names of the term's numbers, or just how many there are.
+    Args:
+        terms: per term (settings, relative, elements, key). `relative` is subtracted, float64
+            [elements]. Elements are the names of the term's numbers, or their count. `key` is the
+            term's key in the spec, for error messages.
+        file: the spec file, for error messages.
 
-    Two lists: those before the frame is checked to be finite, and those after.
+    Returns:
+        Two lists: stages before the check that the frame is finite, and stages after it.
 
     Raises:
-        Refusal: lengths that do not fit a term.
+        Refusal: a length does not fit a term.
     """
     columns: dict[str, list[Array]] = {
         name: []
@@ -62,7 +67,7 @@ def frame_stages(
         columns["period"].append(_period(term, names, file, key))
         low1, high1 = (low, high) if first else (open_low, open_high)
         if isinstance(term, VelocityCommandTerm) and term.range is not None:
-            # Clamped before the clip: one clip after the other is one clip, too.
+            # The range clamps before the clip. Two clips in a row can be one clip.
             bottom, top = bounds_by_name(term.range, names, file, f"{key}.range")
             low1, high1 = (np.minimum(np.maximum(b, low1), high1) for b in (bottom, top))
         columns["low1"].append(low1)
@@ -92,7 +97,7 @@ def frame_stages(
 
 
 def numbered(size: int) -> list[str]:
-    """Names for elements that have none: [0], [1], ..."""
+    """Names for elements without names: [0], [1], ..."""
     return [f"[{k}]" for k in range(size)]
 
 
@@ -110,7 +115,7 @@ def _wrap_stage(period: Array) -> Stage:
 
     def wrap(x: Array) -> None:
         values = x[where]
-        # An infinity has no place in a period, and is left to the non-finite rule by its name.
+        # An infinity cannot be wrapped; it stays for the non-finite rule `inf` or `-inf`.
         x[where] = np.where(np.isinf(values), values, np.mod(values + half, span) - half)
 
     return wrap

@@ -1,4 +1,4 @@
-"""Past frames, flattened in the order the policy was trained with."""
+"""Keep past frames, flattened in the order that the policy was trained with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from policy_runner.core.spec import History
 
 
 def term_lags(spec: History, names: Sequence[str], file: str, key: str) -> list[list[int]]:
-    """For each term the lags that are in the tensor (0 is the newest frame), in its order.
+    """Per term, the lags in the tensor (0 is the newest frame), in the tensor's order.
+
+    Args:
+        spec: the history.
+        names: the names of the terms.
+        file: the spec file, for error messages.
+        key: the history's key in the spec, for error messages.
 
     Raises:
         Refusal: neither or both of `length` and `lags`, an unknown term, or a mapping by term
-            where whole frames are stacked.
+            although whole frames are stacked.
     """
     if (spec.length is None) == (spec.lags is None):
         got = "none" if spec.length is None else "both"
@@ -44,10 +50,10 @@ def term_lags(spec: History, names: Sequence[str], file: str, key: str) -> list[
 
 
 class FrameHistory:
-    """The newest frames; `push` gives those of the spec flattened, float64 [stacked].
+    """Keeps the newest frames. `push` returns the frames that the spec names, float64 [stacked].
 
-    Which past element stands where is one index array, computed once: stacking per term or
-    per frame, oldest or newest first, lengths and lags are all the same gather.
+    One index array, computed once, maps past elements to the tensor. So stacking per term or per
+    frame, oldest or newest first, lengths and lags all use the same gather.
     """
 
     def __init__(
@@ -58,7 +64,14 @@ class FrameHistory:
         file: str = "",
         key: str = "history",
     ) -> None:
-        """Names of the terms, for those that have their own length.
+        """Compute the index array.
+
+        Args:
+            spec: the history.
+            term_sizes: numbers per term in one frame.
+            names: names of the terms, for terms with their own length.
+            file: the spec file, for error messages.
+            key: the history's key in the spec, for error messages.
 
         Raises:
             Refusal: see `term_lags`.
@@ -86,11 +99,11 @@ class FrameHistory:
         self.stacked = np.zeros(len(index))
 
     def reset(self) -> None:
-        """Forget the past; the next push fills it as the spec says."""
+        """Drop past frames. The next `push` fills them as the spec states in `fill`."""
         self._empty = True
 
     def push(self, frame: Array) -> Array:
-        """Take the next frame, float64 [frame]; returns the flattened history (a reused array)."""
+        """Add the next frame, float64 [frame]. Return the flattened history (a reused array)."""
         if self._empty:
             self._frames[:] = frame if self._repeat else 0.0
             self._empty = False

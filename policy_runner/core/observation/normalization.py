@@ -1,4 +1,4 @@
-"""The formulas that trainers normalize with, and their presets.
+"""Normalization formulas of common trainers, and their presets.
 
 | preset             | formula                                    | way back                   |
 |--------------------|--------------------------------------------|----------------------------|
@@ -15,12 +15,12 @@
 | openpi_quantile    | 2 (x - q01) / (q99 - q01 + 1e-6) - 1       | (y + 1) / 2 (...) + q01    |
 
 Sources: stable-baselines3 VecNormalize, rsl_rl EmpiricalNormalization, rl_games
-RunningMeanStd, skrl RunningStandardScaler, lerobot normalize_processor (1e-8 in place of a d of
+RunningMeanStd, skrl RunningStandardScaler, lerobot normalize_processor (1e-8 instead of a d of
 0), openpi transforms. skrl and lerobot_mean_std have no eps on the way back, so they
 lose eps / spread there. The way back does not clip.
 
-Whether eps stands inside or outside the root, and how large it is, is part of the model:
-with std 0.005 and x - mean = 0.01 the first four give 2.0, 0.67, 1.69 and 2.0.
+The size of eps, and its place inside or outside the root, belong to the model:
+with std 0.005 and x - mean = 0.01 the first four presets give 2.0, 0.67, 1.69 and 2.0.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from policy_runner.core.model import Array
 from policy_runner.core.spec import Normalization
 from policy_runner.core.spec.named_numbers import bounds_by_name
 
-# Which statistics stand for low and high in the formulas that map to [-1, 1].
+# The statistics that are low and high in the formulas that map to [-1, 1].
 SPANS = {"min_max": ("min", "max"), "quantiles": ("q01", "q99"), "quantile10": ("q10", "q90")}
 
 
 @dataclass(frozen=True)
 class Formula:
-    """Which statistics, where eps stands, and the clip afterwards."""
+    """A formula: its statistics, the place of eps, and the clip after it."""
 
     kind: str  # mean_std | mean_var | min_max | quantiles | quantile10 | identity
     eps: float
@@ -68,10 +68,15 @@ PRESETS = {
 
 
 def resolve_formula(spec: Normalization, file: str, key: str) -> Formula:
-    """The preset with the spec's own keys over it.
+    """The formula of the preset; the spec's own keys override the preset.
+
+    Args:
+        spec: the normalization.
+        file: the spec file, for error messages.
+        key: the normalization's key in the spec, for error messages.
 
     Raises:
-        Refusal: no preset and a part of the formula is not said.
+        Refusal: there is no preset, and a part of the formula is missing.
     """
     base = PRESETS[spec.preset] if spec.preset else None
     if base is None:
@@ -108,8 +113,9 @@ def resolve_formula(spec: Normalization, file: str, key: str) -> Formula:
 class Normalizer:
     """x -> clip((x - mean) / denominator + shift, low, high), element by element, float64 [n].
 
-    Every formula here is of that form: to [-1, 1], `mean` is the lower end, the denominator half
-    the span, and shift -1. `back` is the denominator on the way back, where it is another.
+    Every formula has this form. For formulas that map to [-1, 1], `mean` is the lower end,
+    `denominator` is half the span, and `shift` is -1. `back` is the denominator on the way back;
+    None: the same denominator.
     """
 
     mean: Array
@@ -127,7 +133,7 @@ class Normalizer:
         object.__setattr__(self, "_shifts", bool(np.any(self.shift)))
 
     def normalize(self, x: Array, out: Array) -> None:
-        """Write the normalized x, float64 [n], to out (which may be x)."""
+        """Write the normalized `x`, float64 [n], to `out`, which may be `x` itself."""
         np.subtract(x, self.mean, out=out)
         np.divide(out, self.denominator, out=out)
         if self._shifts:
@@ -137,7 +143,7 @@ class Normalizer:
             np.minimum(out, self.high, out=out)
 
     def denormalize(self, y: Array) -> Array:
-        """The x that gives y, where y was not clipped; float64 [n]."""
+        """The x whose normalized value is `y`, if `y` was not clipped; float64 [n]."""
         return np.asarray((y - self.shift) * self.spread + self.mean, dtype=np.float64)
 
     @property
@@ -147,12 +153,12 @@ class Normalizer:
 
 
 def identity(size: int) -> Normalizer:
-    """x -> x, float64 [size]."""
+    """The normalizer x -> x, float64 [size]."""
     return Normalizer(np.zeros(size), np.ones(size))
 
 
 def side_by_side(parts: Sequence[Normalizer]) -> Normalizer:
-    """One normalizer for several, each over its own elements."""
+    """Join several normalizers to one; each works on its own elements, in this order."""
     sizes = [part.mean.size for part in parts]
 
     def joined(values: Sequence[float | Array]) -> Array:
@@ -177,12 +183,18 @@ def build_normalizer(
     size: int,
     file: str,
 ) -> Normalizer:
-    """Precompute mean and denominator from stored statistics, for `size` elements.
+    """Precompute mean and denominator from stored statistics.
 
-    `names` maps mean, std, var, ... to the keys of the file where they differ.
+    Args:
+        formula: the formula.
+        statistics: the stored arrays, by the file's keys.
+        names: maps mean, std, var, ... to the keys of the file, if they differ.
+        size: number of elements.
+        file: where the statistics come from, for error messages.
 
     Raises:
-        Refusal: a statistic is missing, of another length, not finite, or gives a division by 0.
+        Refusal: a statistic is missing, has another length, is not finite, or leads to a division
+            by 0.
     """
     if formula.kind == "identity":
         one = identity(size)
@@ -231,12 +243,15 @@ def _statistics(
     size: int,
     file: str,
 ) -> dict[str, Array]:
-    """The wanted statistics, each float64 [size]; std from var and the other way round."""
+    """The wanted statistics, each float64 [size]. If only var is stored, std is computed from it.
+
+    The same applies to var if only std is stored.
+    """
     problems: list[Problem | str] = []
     found: dict[str, Array] = {}
     for key in wanted:
         name = names.get(key, key)
-        # std and var say the same; a file may store either: convert it.
+        # A file may store std or var: convert if the other one is wanted.
         other = {"std": "var", "var": "std"}.get(key, "")
         stored = names.get(other, other)
         converted = bool(other) and name not in statistics and key not in names

@@ -1,6 +1,6 @@
-"""From the newest inputs to the tensors that the policy was trained on.
+"""Build the tensors that the policy was trained on from the newest inputs.
 
-frame = terms, read and worked on in the order of `frame_arithmetic`;
+frame = terms, read and computed in the order of `arithmetic`;
 tensor = frame -> history -> clip -> normalize -> clip.
 """
 
@@ -29,10 +29,20 @@ from policy_runner.core.spec.named_numbers import bounds_by_name
 class TensorBuilder:
     """Builds one input tensor of the model, in two parts: read a frame, then advance.
 
-    `read` may be called at any time; `advance` once per inference, since it moves the history.
+    Call `read` at any time. Call `advance` once per inference, because it moves the history.
     """
 
     def __init__(self, spec: ObservationTensor, sources: Sources, key: str) -> None:
+        """Compile the terms.
+
+        Args:
+            spec: the tensor in the spec.
+            sources: the data that the terms read.
+            key: the tensor's key in the spec, for error messages.
+
+        Raises:
+            Refusal: a term, the history or the normalization does not fit.
+        """
         problems: list[Problem | str] = []
         self.terms: list[CompiledTerm] = []
         given = spec.terms if spec.terms is not None else [spec.whole] if spec.whole else []
@@ -88,9 +98,9 @@ class TensorBuilder:
 
     @property
     def normalized_parts(self) -> list[tuple[str, int]]:
-        """The normalized elements term by term, in order: (term's name, how many).
+        """The normalized elements per term, in order: (term's name, number of elements).
 
-        One part called "" where whole frames are stacked, which no term's statistics fit.
+        If whole frames are stacked, there is one part with the name "": no term's statistics fit.
         """
         names = [term.name for term in self.terms]
         if self._on_frame or self._history is None:
@@ -99,7 +109,7 @@ class TensorBuilder:
         return list(zip(names if len(counts) == len(names) else [""], counts, strict=True))
 
     def set_normalizer(self, normalizer: Normalizer) -> None:
-        """Normalize with these statistics from now on."""
+        """Use this normalizer from now on."""
         self._normalizer = normalizer
 
     @property
@@ -109,9 +119,10 @@ class TensorBuilder:
 
     @property
     def tensor_elements(self) -> list[str]:
-        """Names of the tensor's elements [size]: those of the frame where there is no history.
+        """Names of the tensor's elements [size].
 
-        With a history `term/[k]`, or `[k]` where whole frames are stacked.
+        Without a history, the names of the frame's elements. With a history, `term/[k]`, or `[k]`
+        if whole frames are stacked.
         """
         if self.size == len(self.elements):
             return self.elements
@@ -125,7 +136,7 @@ class TensorBuilder:
         ]
 
     def read(self) -> str:
-        """Read every term into the frame; returns '' or why the frame cannot be used."""
+        """Read every term into the frame. Return '' or why the frame is unusable."""
         for read in self._reads:
             fault = read()
             if fault:
@@ -142,9 +153,9 @@ class TensorBuilder:
         return ""
 
     def advance(self, out: npt.NDArray[np.generic]) -> str:
-        """History, clip, normalization; writes the tensor's elements to out [size].
+        """Apply history, clip and normalization; write the tensor's elements to `out` [size].
 
-        Returns '' or which element the tensor's type cannot hold.
+        Return '' or the element that the tensor's type cannot hold.
         """
         if self._on_frame:
             work = self._frame_work
@@ -163,19 +174,18 @@ class TensorBuilder:
         return self._not_held(out, values)
 
     def _not_held(self, out: npt.NDArray[np.generic], values: Array) -> str:
-        """Why `out` does not hold `values`: one overflowed in the cast, or wrapped; or ''."""
-        kind = out.dtype.kind
+        """Why `out` does not hold `values`: an element overflowed or wrapped in the cast; or ''."""
         kind = out.dtype.kind
         if kind == "f":
-            # As in `read`: 0 exactly when every element is finite.
+            # As in `read`: the product is 0 exactly when every element is finite.
             if out.dot(self._zeros_like(out)) == 0.0:
                 return ""
             bad = int(np.flatnonzero(~np.isfinite(out))[0])
-        elif kind == "b":  # true of whatever is not 0
+        elif kind == "b":  # a boolean holds every value: true if it is not 0
             return ""
         else:
             low, high = cast_range(out.dtype)
-            # A cast to integers cuts decimals off. False for NaN.
+            # A cast to integers drops decimals. The comparison is false for NaN.
             if low - 1.0 < values.min() and values.max() < high + 1.0:
                 return ""
             bad = int(np.flatnonzero(~((values > low - 1.0) & (values < high + 1.0)))[0])
@@ -193,6 +203,6 @@ class TensorBuilder:
             self._normalizer.normalize(values, values)
 
     def reset(self) -> None:
-        """Forget the past frames."""
+        """Drop the past frames."""
         if self._history is not None:
             self._history.reset()

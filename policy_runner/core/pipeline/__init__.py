@@ -1,4 +1,5 @@
 """One tick. Read `pipeline.py` first.
 
-Ground: `policy` (what infers) and `bind_tensors`. Doors: `build` makes a pipeline, `pipeline` runs.
+Base modules: `policy` (runs inferences) and `bind_tensors`. Other folders use two modules: `build`
+makes a pipeline, `pipeline` runs it.
 """

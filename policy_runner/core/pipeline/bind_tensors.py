@@ -1,4 +1,4 @@
-"""From the spec's normalizations to normalizers: statistics found, checked, in tensor order."""
+"""Bind the spec to the model's tensors: names, normalizers, recurrent states and constants."""
 
 from __future__ import annotations
 
@@ -28,10 +28,16 @@ from policy_runner.core.spec import (
 
 
 def stored_normalizer(spec_file: SpecFile, given: Normalization, size: int, key: str) -> Normalizer:
-    """The normalizer of one formula and its statistics, for `size` elements.
+    """Build the normalizer of one formula and its statistics.
+
+    Args:
+        spec_file: the spec; its folder holds the statistics file.
+        given: the formula, and the statistics as numbers or as a file name.
+        size: number of elements.
+        key: the formula's key in the spec, for error messages.
 
     Raises:
-        Refusal: the formula is not complete, or the statistics are not there or do not fit.
+        Refusal: the formula is not complete, or the statistics are missing or do not fit.
     """
     file = str(spec_file.path)
     formula = resolve_formula(given, file, key)
@@ -43,7 +49,7 @@ def stored_normalizer(spec_file: SpecFile, given: Normalization, size: int, key:
         raise refuse(file, f"{key}.statistics", "a file or numbers", "nothing")
     group = [given.group] if isinstance(given.group, str) else list(given.group or [])
     if isinstance(given.statistics, str):
-        path = spec_file.beside(given.statistics, f"{key}.statistics")
+        path = spec_file.next_to(given.statistics, f"{key}.statistics")
         statistics = read_statistics(path, given.sha256, group)
         where = str(path)
     else:
@@ -56,7 +62,14 @@ def stored_normalizer(spec_file: SpecFile, given: Normalization, size: int, key:
 def set_normalizer(
     builder: TensorBuilder, given: object, spec_file: SpecFile, key: str
 ) -> list[Problem | str]:
-    """Give the tensor its normalizer, if it has one; the problems that kept it from it."""
+    """Set the tensor's normalizer if the spec has one. Return the problems that prevented it.
+
+    Args:
+        builder: the tensor.
+        given: the tensor's `normalization` from the spec; None: no normalizer.
+        spec_file: the spec; its folder holds the statistics files.
+        key: the tensor's key in the spec, for error messages.
+    """
     try:
         if isinstance(given, Normalization):
             size = sum(count for _, count in builder.normalized_parts)
@@ -106,10 +119,10 @@ def _per_term(
 
 
 def action_normalizers(spec_file: SpecFile) -> list[Normalizer | None]:
-    """One for each action tensor, None where it has no denormalization.
+    """One normalizer per action tensor; None for a tensor without a denormalization.
 
     Raises:
-        Refusal: as `stored_normalizer`.
+        Refusal: see `stored_normalizer`.
     """
 
     def one(k: int, tensor: ActionTensor) -> Normalizer | None:
@@ -126,14 +139,21 @@ Problems = list[Problem | str]
 
 
 def tensor_name(given: str | int, tensors: Mapping[str, object]) -> str | None:
-    """The name of the tensor with that name or position; None without one."""
+    """The name of the tensor with that name or position; None if there is none."""
     if isinstance(given, int):
         return list(tensors)[given] if given < len(tensors) else None
     return given if given in tensors else None
 
 
 def unknown(file: str, key: str, given: str | int, known: Mapping[str, object]) -> Problem:
-    """The problem of a tensor that the model has not."""
+    """The problem that the model has no such tensor.
+
+    Args:
+        file: the spec file.
+        key: the key in the spec that names the tensor.
+        given: the tensor's name or position in the spec.
+        known: the model's tensors.
+    """
     got = f"position {given}" if isinstance(given, int) else f"'{given}'"
     return Problem(
         file, key, f"a tensor of the model ({', '.join(known)})", got,
@@ -142,7 +162,10 @@ def unknown(file: str, key: str, given: str | int, known: Mapping[str, object]) 
 
 
 def uncovered(spec_file: SpecFile, model: Model) -> Problems:
-    """Tensors of the model that the spec does not name, and the other way round."""
+    """The problems of model tensors that the spec does not name, and of unknown names in the spec.
+
+    Unknown observation tensors are not checked here; `build_pipeline` reports them.
+    """
     spec, file = spec_file.spec, str(spec_file.path)
     problems: Problems = []
 
@@ -204,7 +227,7 @@ def _state_problems(file: str, k: int, state: State, model: Model) -> Problems:
 
 
 def state_tensors(state: State, model: Model) -> tuple[Buffer, Buffer]:
-    """The model's input and output of a state, which must be there."""
+    """The model's input and output of a state. Both must exist."""
     given = tensor_name(state.input, model.inputs)
     result = tensor_name(state.output, model.outputs)
     return model.inputs[str(given)], model.outputs[str(result)]
@@ -214,8 +237,8 @@ def bind_states(spec_file: SpecFile, model: Model) -> list[StateTensors]:
     """(input, output, value at reset) of every recurrent state.
 
     Raises:
-        Refusal: an initial tensor that is not there, of another size, or of numbers that the
-            state's type cannot hold.
+        Refusal: an initial tensor is missing, has another size, or has numbers that the state's
+            type cannot hold.
     """
     bound = []
     problems: Problems = []
@@ -241,9 +264,15 @@ def fill_constant(
 ) -> None:
     """Write a constant tensor's numbers, in C order.
 
+    Args:
+        spec_file: the spec; its folder holds the file of a stored tensor.
+        given: one number for all elements, one number per element, or a stored tensor.
+        tensor: the model's input; it is overwritten.
+        key: the constant's key in the spec, for error messages.
+
     Raises:
-        Refusal: not as many as the tensor has, numbers that its type cannot hold, or a file
-            without them.
+        Refusal: the count of numbers is not the tensor's, its type cannot hold them, or the file
+            lacks them.
     """
     if isinstance(given, StoredTensor):
         values = _stored(spec_file, given, tensor, key)
@@ -272,7 +301,7 @@ def _check_cast(
 def _stored(
     spec_file: SpecFile, given: StoredTensor, tensor: Buffer, key: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    path = spec_file.beside(given.file, f"{key}.file")
+    path = spec_file.next_to(given.file, f"{key}.file")
     values = read_tensor(path, given.key, given.sha256)
     if values.size != tensor.size:
         raise refuse(str(path), given.key, f"{tensor.size} numbers", f"{values.size}")

@@ -1,4 +1,4 @@
-"""From a spec file and a loaded model to a pipeline; every mismatch at once."""
+"""Build a pipeline from a spec file and a loaded model; report every mismatch at once."""
 
 from __future__ import annotations
 
@@ -47,11 +47,17 @@ def build_pipeline(
 ) -> Pipeline:
     """Bind the spec to the model's tensors.
 
-    `mountings` says for an Imu by its input's name how it is turned against the body: roll,
-    pitch, yaw [rad] of its axes, R(body, sensor) = Rz(yaw) Ry(pitch) Rx(roll).
+    Args:
+        spec_file: the policy's spec.
+        model: the loaded model; the pipeline uses its tensors.
+        settings: the robot's rules.
+        robot_joints: by policy joint, the robot's name and sign of the joint.
+        clock_ns: a monotonic clock [ns]; it only measures how long the parts of a tick take.
+        mountings: by input name, how an Imu is rotated relative to the body: roll, pitch, yaw
+            [rad] of its axes, R(body, sensor) = Rz(yaw) Ry(pitch) Rx(roll).
 
     Raises:
-        Refusal: names, sizes, joints or statistics that do not fit, all of them.
+        Refusal: names, sizes, joints or statistics do not fit. It lists all of them.
     """
     spec, file = spec_file.spec, str(spec_file.path)
     slots = {name: InputSlot(name, given) for name, given in spec.inputs.items()}
@@ -75,7 +81,7 @@ def build_pipeline(
         action_kinds=tuple(element.kind for element in elements),
         previous_target=previous_target if previous_target is not None else np.zeros(size),
         mountings=_turned(mountings or {}, spec, problems),
-        beside=spec_file.beside,
+        next_to=spec_file.next_to,
     )
     tensors = _tensor_builders(spec_file, model, sources, problems)
     problems += uncovered(spec_file, model)
@@ -120,7 +126,7 @@ def build_pipeline(
 def _tensor_builders(
     spec_file: SpecFile, model: Model, sources: Sources, problems: Problems
 ) -> list[tuple[TensorBuilder, Buffer]]:
-    """Builders of the tensors that have terms; constant ones are filled here, once."""
+    """Make the builders of the tensors that have terms. Fill constant tensors here, once."""
     builders: list[tuple[TensorBuilder, Buffer]] = []
     for k, tensor in enumerate(spec_file.spec.observation):
         key = f"observation[{k}]"
@@ -193,7 +199,7 @@ def _reads_previous_target(spec: PolicySpec) -> bool:
 
 
 def tilt_problems(settings: Settings, spec: PolicySpec) -> list[Problem | str]:
-    """Why the tilt cannot be watched as the settings ask; empty when it can, or need not be."""
+    """The problems of watching the tilt; empty if the policy measures it, or no limit is set."""
     if not settings.max_tilt_rad or reads_gravity(spec):
         return []
     expected = "0, or a policy with a projected_gravity term"
@@ -201,6 +207,7 @@ def tilt_problems(settings: Settings, spec: PolicySpec) -> list[Problem | str]:
 
 
 def reads_gravity(spec: PolicySpec) -> bool:
+    """Whether the policy has a `projected_gravity` term."""
     return any(
         isinstance(term, ProjectedGravityTerm)
         for tensor in spec.observation

@@ -1,7 +1,7 @@
 """One tick, from the newest inputs to a limited command. Read `Pipeline.step` first.
 
-Pure but for its own state: the time and the clock come in as arguments, nothing is logged,
-nothing sleeps; what an operator should know is counted, and the node reads the counts.
+The pipeline changes only its own state. The time and the clock are arguments; nothing logs or
+sleeps. The pipeline counts events for the operator, and the node reads and reports the counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from policy_runner.core.spec.elements import ActionElement
 
 
 class Step(NamedTuple):
-    """What one tick decided, and when its parts ended on the pipeline's clock [ns]."""
+    """The result of one tick, and the times at which its parts ended, on `clock_ns` [ns]."""
 
     decision: Decision
     command: Array | None  # float64 [elements], in policy joints and units; None: publish nothing
@@ -54,12 +54,12 @@ class Pipeline:
         """Join the parts; `build_pipeline` makes them from a spec.
 
         Args:
-            policy: what infers; no other pipeline may use it.
+            policy: runs the inferences; no other pipeline may use it.
             slots: by input name, the newest values; the policy's terms read the same slots.
-            robot_watch: judges tilt, joint positions and joint speeds.
-            measured: where the commanded joints are measured to be.
+            robot_watch: checks tilt, joint positions and joint speeds.
+            measured: the measured positions of the commanded joints.
             settings: the robot's rules; assign to `settings` to change them.
-            clock_ns: a monotonic clock [ns], for how long the parts of a tick take.
+            clock_ns: a monotonic clock [ns]; it only measures how long the parts of a tick take.
         """
         self.policy = policy
         self.slots = slots
@@ -82,7 +82,7 @@ class Pipeline:
 
     @property
     def inferences(self) -> int:
-        """How many inferences there were, those of the policies before this one included."""
+        """Number of inferences, including those of the policies before this one."""
         return self.policy.inferences
 
     @property
@@ -97,7 +97,7 @@ class Pipeline:
 
     @property
     def settings(self) -> Settings:
-        """What this robot does with the policy; assign between two ticks to change it."""
+        """The robot's rules for the policy; assign between two ticks to change them."""
         return self._settings
 
     @settings.setter
@@ -108,26 +108,30 @@ class Pipeline:
 
     @property
     def worst_age_ns(self) -> int:
-        """Age of the oldest value that the last step used."""
+        """Age [ns] of the oldest value that the last step used."""
         return self._freshness.worst_age_ns
 
     @property
     def limit_hits(self) -> npt.NDArray[np.int64]:
-        """How often a limit changed each element's command."""
+        """Per element: how often a limit changed its command, int64 [elements]."""
         return self._command.limit_hits
 
     @property
     def exempt_steps(self) -> npt.NDArray[np.int64]:
-        """How often each element's command went further in a tick than its rate limit."""
+        """Per element: how often its command exceeded the rate limit, int64 [elements]."""
         return self._command.exempt_steps
 
     @property
     def manner(self) -> Manner:
-        """How the newest command is to be published."""
+        """How to publish the newest command."""
         return self._command.manner
 
     def watch(self, further: Callable[[], Fault | None]) -> None:
-        """Have every tick ask `further` as well, once all inputs are there and recent."""
+        """Let every tick also call `further`, after all inputs are present and recent.
+
+        Args:
+            further: returns a fault, or None.
+        """
         self._further = further
 
     def step(
@@ -136,21 +140,22 @@ class Pipeline:
         outer: Fault | None = None,
         look_again: Callable[[bool], int] | None = None,
     ) -> Step:
-        """One tick at `now_ns` on the loop's clock; see `docs/architecture.md` for a walk.
+        """Compute one tick. `docs/explanation/architecture.md` explains it step by step.
 
         Args:
-            now_ns: the time of this tick.
+            now_ns: the time of this tick on the loop's clock.
             outer: a fault found outside the pipeline, for example a silent executor.
-            look_again: called after an inference, with whether that overran its period. It hears
-                the emergency stop again, and returns the time by then on the loop's clock, which
-                counts where the inference was late. None: an inference takes no time.
+            look_again: called after an inference; its argument is True if the inference took
+                longer than its period. It reads the emergency stop again and returns the current
+                time on the loop's clock. After a late inference, the ages of the inputs are
+                judged at that time. None: an inference takes no time.
         """
         clock = self._clock_ns
         started = clock()
         settings = self._settings
         due = self._phase == 0
-        # 1. May we? No stop by an operator, inputs present and recent, the robot well, the
-        # observation finite.
+        # 1. Is RUN allowed? No stop by the operator, all inputs present and recent, the robot
+        # within its limits, the observation finite.
         fault = self._judge_inputs(now_ns, outer, due)
         if self.operator.asks:
             self.operator.answer(self.safety, fault, self._robot_watch.pose_outside())
@@ -161,12 +166,13 @@ class Pipeline:
         if decision is Decision.RUN and before is Decision.SAFE_STOP and settings.start_pose_ns:
             decision = self._start_over(now_ns)
         observed = inferred = clock()
-        # 2. The policy, once every `decimation` ticks; only here does its state advance.
+        # 2. The inference, once every `decimation` ticks. Only here the policy's state advances.
         infer = decision is Decision.RUN and due
         if infer:
             if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
                 self.reset()
-                # The frame still has the last action of before, and a term may be unusable now.
+                # The frame still holds the last action from before the reset, and a term may be
+                # unusable now.
                 fault = self.policy.observe()
                 infer = fault is None
             if infer:
@@ -175,10 +181,9 @@ class Pipeline:
                 fault = self._judge_again(inferred - observed, fault, look_again)
             if fault is not None:
                 decision = self.safety.judge(now_ns, fault, settings)
-        # Whatever interrupts RUN, the next RUN begins with an inference, never with a target
-        # of before.
+        # After any interruption RUN begins with an inference, never with an old target.
         self._phase = (self._phase + 1) % settings.decimation if decision is Decision.RUN else 0
-        # 3. The command: the limited target, or the stop that fits the kind of command.
+        # 3. The command: the limited target, or the stop for the kind of command.
         command = self._decide(decision, infer)
         return Step(decision, command, infer, started, observed, inferred, clock())
 
@@ -204,7 +209,13 @@ class Pipeline:
     def _judge_again(
         self, took_ns: int, fault: Fault | None, look_again: Callable[[bool], int] | None
     ) -> Fault | None:
-        """What forbids the command of this inference: what came meanwhile, or `fault`."""
+        """Return the fault that forbids the command of this inference: `fault` or a newer one.
+
+        Args:
+            took_ns: duration of the inference.
+            fault: the fault of the inference itself.
+            look_again: see `step`.
+        """
         fault = fault or self._late(took_ns)
         if look_again is None:
             return fault
@@ -217,7 +228,7 @@ class Pipeline:
         return stop or fault
 
     def _late(self, took_ns: int) -> Fault | None:
-        """Counts an inference that took longer than its period; many in a row are a fault."""
+        """Count an inference that took longer than its period; many in a row are a fault."""
         settings = self._settings
         if took_ns <= settings.period_ns * settings.decimation:
             self._late_in_a_row = 0
@@ -245,26 +256,26 @@ class Pipeline:
         if self.safety.reason is Reason.MOVING:
             return self._command.move(self._start_pose.target, self._settings)
         self._start_pose.interrupt()
-        # An earlier command (a move, or a run that a jump of time ended) must not continue.
+        # An earlier command must not continue: a move, or a run that a clock jump ended.
         return self._command.stop(self._settings) if self._command.commanded else None
 
     def _start_over(self, now_ns: int) -> Decision:
-        """Armed after a SAFE_STOP: the move to the start pose goes before the policy again."""
+        """Move to the start pose before the policy again, after a SAFE_STOP was armed."""
         self.reset()
         self.safety.reset()
         self._start_pose.restart()
         return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
 
     def stopped_by_guard(self) -> None:
-        """The guard has stopped the outputs: limits and blends count from what it sent."""
+        """Continue from the guard's command after it stopped the outputs: limits and blends."""
         self._command.stopped_by_guard()
 
     def refuse(self, now_ns: int, fault: Fault) -> Array | None:
-        """The stop in place of this tick's command, which must not leave; see `Command.last`.
+        """Replace this tick's command, which must not be sent, with a stop; see `Command.last`.
 
         Args:
             now_ns: on the loop's clock.
-            fault: why it must not leave.
+            fault: why the command must not be sent.
         """
         self._command.take_back()
         self.safety.judge(now_ns, fault, self._settings)
@@ -273,23 +284,26 @@ class Pipeline:
         return self._command.last(self._settings)
 
     def refuse_old(self, now_ns: int, age_ns: int) -> Array | None:
-        """As `refuse`, because the tick began `age_ns` ago."""
+        """Call `refuse` because the tick began `age_ns` ago."""
         text = f"its tick began {age_ns / 1e9:.3f} s ago"
         return self.refuse(now_ns, Fault(Decision.HOLD, Reason.COMMAND_TOO_OLD, text))
 
     def stop_command(self) -> Array | None:
-        """The final command before shutdown, see `Command.last`; None: there is nothing to hold."""
+        """The final command before shutdown, see `Command.last`. None: no position to hold."""
         return self._command.last(self._settings)
 
     def reset(self) -> None:
-        """Put the policy back to its start, see `Policy.reset`; the next RUN infers at once."""
+        """Reset the policy, see `Policy.reset`. The next RUN begins with an inference."""
         self.policy.reset()
         self._phase = 0
 
     def time_jumped(self, forget_inputs: bool) -> None:
-        """Simulation time went back or leapt: phase, histories and ages are invalid now.
+        """Reset after a jump of simulation time: phase, histories and ages are invalid.
 
-        With `forget_inputs` the next run waits for new messages. A latched SAFE_STOP stays.
+        A latched SAFE_STOP stays.
+
+        Args:
+            forget_inputs: the next RUN waits for new messages.
         """
         self.reset()
         self.safety.time_jumped()
@@ -307,8 +321,12 @@ class Pipeline:
     def continue_from(self, before: Pipeline) -> None:
         """Take over from another policy between two ticks.
 
-        The decision, everything latched, the operator, the counts and the last command are taken
-        over, so the rate limit continues from that command. Histories and states are not.
+        This pipeline takes over the decision, everything latched, the operator, the counts and
+        the last command. So the rate limit continues from that command. It does not take over
+        histories and recurrent states.
+
+        Args:
+            before: the pipeline of the other policy.
         """
         self.safety, self.operator = before.safety, before.operator
         self.policy.inferences = before.policy.inferences
@@ -320,7 +338,7 @@ class Pipeline:
         self._start_pose.continue_from(before._start_pose)
 
     def activate(self) -> None:
-        """As if just configured: nothing seen, nothing commanded, nothing latched.
+        """Return to the state after configure: nothing seen, nothing commanded, nothing latched.
 
         Exception: an emergency stop survives. While it is pressed the decision is SAFE_STOP;
         after that, nothing is commanded until ~/arm is called.

@@ -1,4 +1,4 @@
-"""A policy bound to a model's tensors: what an inference reads, writes and remembers."""
+"""A policy bound to a model's tensors: the data that an inference reads, writes and keeps."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class Policy:
     """The policy's own part of a tick: observe, infer, and the state between inferences.
 
     Histories, recurrent state and the last action advance exactly once per inference and
-    never on HOLD; `reset` puts them back to their start.
+    never on HOLD. `reset` sets them to their start values.
 
     Attributes:
         tensors: the observation tensors that are built from terms, each with its builder and the
-            model's input [builder.size], flat. Constant tensors are not among them.
-        decoder: from the model's outputs to targets. Read it; only the policy may call it.
-        inferences: how many inferences there were.
+            model's input [builder.size], flat. Constant tensors are not included.
+        decoder: computes targets from the model's outputs. Others may read it; only the policy
+            may call it.
+        inferences: number of inferences.
         inferred_at_ns: time of the newest inference [ns]; NEVER after a reset.
     """
 
@@ -43,12 +44,12 @@ class Policy:
 
         Args:
             tensors: the observation tensors that are built from terms, see above.
-            states: recurrent state. The model carries it itself where it can.
+            states: recurrent state. The model carries it if it can, otherwise this class does.
             model: the loaded model; `tensors`, `states` and `decoder` use its arrays.
-            decoder: from the model's outputs to targets, float64 [elements].
-            last_action: what the spec's `last_action` says (raw, clipped, target or limited), and
-                the array [elements] from which the `last_action` terms read it.
-            clocks: counters of terms, which advance once per inference.
+            decoder: computes targets from the model's outputs, float64 [elements].
+            last_action: the spec's `last_action` (raw, clipped, target or limited), and the array
+                [elements] from which the `last_action` terms read it.
+            clocks: counters of terms; they advance once per inference.
             previous_target: receives the decoder's target [elements]; None: no term reads it.
         """
         self.tensors = tensors
@@ -63,7 +64,7 @@ class Policy:
         self._previous_target = previous_target
 
     def observe(self) -> Fault | None:
-        """Read every term into its frame; the fault of a frame that cannot be used."""
+        """Read every term into its frame. Return the fault of the first unusable frame."""
         for builder, _ in self.tensors:
             why = builder.read()
             if why:
@@ -73,8 +74,8 @@ class Policy:
     def infer(self, now_ns: int) -> Fault | None:
         """Build the tensors from the frames that `observe` filled, then `run`.
 
-        An element that its tensor's type cannot hold is a fault; then the past frames are
-        forgotten, since the one that does not fit is among them.
+        If a tensor's type cannot hold one of its elements, this is a fault. Then all past frames
+        are dropped, because the frame with that element is one of them.
         """
         for builder, tensor in self.tensors:
             why = builder.advance(tensor)
@@ -86,9 +87,9 @@ class Policy:
         return self.run(now_ns)
 
     def run(self, now_ns: int) -> Fault | None:
-        """One inference on what the model's inputs hold; the fault of an unusable action.
+        """Run one inference on the model's current inputs. Return the fault of an unusable action.
 
-        After a fault recurrent states, counters and the last action have not advanced.
+        After a fault, recurrent states, counters and the last action have not advanced.
         """
         self._model.run()
         if not self.decoder.decode():
@@ -106,17 +107,18 @@ class Policy:
         return None
 
     def commanded(self, command: Array) -> None:
-        """Take the limited command [elements] of the newest inference as the last action.
+        """Keep the limited command [elements] of the newest inference as the last action.
 
-        Only a policy with `last_action: limited` was trained with it; others ignore it.
+        Only with `last_action: limited`. For other policies this does nothing: they were not
+        trained with it.
         """
         if self._last_action_kind == "limited":
             np.copyto(self._last_action, command)
 
     def reset(self) -> None:
-        """Put histories, recurrent state and the last action back to their start.
+        """Set histories, recurrent state and the last action to their start values.
 
-        The previous target starts where the action's own does: at the default pose.
+        The previous target starts at the decoder's start target, which is the default pose.
         """
         for builder, _ in self.tensors:
             builder.reset()
@@ -143,12 +145,12 @@ class Policy:
         found = {}
         for builder, tensor in self.tensors:
             names = builder.elements
-            if len(names) != tensor.size:  # stacked: which frame is where is the history's order
+            if len(names) != tensor.size:  # stacked frames: the history sets their order
                 names = [f"[{k}]" for k in range(tensor.size)]
             found[str(builder.name)] = (tensor, names)
         return found
 
     @property
     def raw_action(self) -> Array:
-        """The model's output of the newest inference, float64 [elements], before any arithmetic."""
+        """The model's output of the newest inference, unchanged, float64 [elements]."""
         return self.decoder.raw

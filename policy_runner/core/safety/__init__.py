@@ -1,4 +1,4 @@
-"""The decision of every tick, and what it is based on.
+"""The decision of every tick, and the faults that it is based on.
 
-Ground: `decision`. The other files are doors: each finds faults of one kind.
+Base module: `decision`. Other folders use the other files; each finds faults of one kind.
 """

@@ -1,4 +1,4 @@
-"""A decision every tick, with its reason. HOLD recovers by itself, SAFE_STOP latches."""
+"""Make a decision every tick, with its reason. HOLD recovers by itself, SAFE_STOP latches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from policy_runner.core.settings import Settings
 
 
 class Decision(enum.Enum):
-    """What a tick publishes: nothing, the policy's command, or the defined stop."""
+    """The decision of a tick: publish nothing, the policy's command, or the configured stop."""
 
     STARTING = "STARTING"
     RUN = "RUN"
@@ -19,7 +19,7 @@ class Decision(enum.Enum):
 
 
 class Reason(enum.Enum):
-    """Why a tick did not RUN."""
+    """Why the decision of a tick is not RUN."""
 
     NONE = "none"
     INPUT_MISSING = "input never seen"
@@ -48,14 +48,14 @@ class Reason(enum.Enum):
 
 
 class Fault(NamedTuple):
-    """One thing that forbids RUN in this tick."""
+    """A reason not to run in this tick, and the decision that it asks for."""
 
     decision: Decision
     reason: Reason
     detail: str = ""
 
     def more_severe_than(self, other: Fault) -> bool:
-        """Whether this one stops where the other only holds."""
+        """Whether this fault asks for SAFE_STOP and the other does not."""
         return self.decision is Decision.SAFE_STOP and other.decision is not Decision.SAFE_STOP
 
 
@@ -73,7 +73,7 @@ _KEPT_CHANGES = 256
 
 
 class Safety:
-    """The state between ticks: what is latched, since when it holds, since when all is well."""
+    """The safety state between ticks: the latched stop, and the times of HOLD and recovery."""
 
     def __init__(self) -> None:
         self.holds = 0
@@ -82,26 +82,30 @@ class Safety:
         self.reason = Reason.INPUT_MISSING
         self.detail = ""
         self.armed = True  # False: STARTING continues until ~/arm is called
-        # The newest changes, which the executor takes for the log, and how many there were.
+        # The newest changes, which the executor takes for the log, and the count of all changes.
         self.changes: deque[Change] = deque(maxlen=_KEPT_CHANGES)
         self.changed = 0
         self._told: tuple[Decision | None, Reason] = (None, Reason.NONE)
         self._held_since_ns = 0
         self._well_since_ns: int | None = None
         self._armed_again = False
-        self._stopped_by_operator = False  # never released without ~/arm
-        self._recovers = False  # from any other SAFE_STOP, by itself
-        self._failed = False  # the control thread has ended, or does not
+        self._stopped_by_operator = False  # only ~/arm releases this SAFE_STOP
+        self._recovers = False  # any other SAFE_STOP ends by itself
+        self._failed = False  # the control thread has crashed or hangs
 
     def activate(self, armed: bool) -> None:
-        """Back to STARTING with nothing latched. `armed`: RUN needs no ~/arm."""
+        """Return to STARTING with nothing latched.
+
+        Args:
+            armed: RUN does not need ~/arm.
+        """
         self._failed = False
         self.reset()
         self.armed = armed
         self._told = (None, Reason.NONE)
 
     def reset(self) -> None:
-        """Back to STARTING with nothing latched. Keeps the armed state.
+        """Return to STARTING with nothing latched. Keep the armed state.
 
         Called after a clock jump.
         """
@@ -110,7 +114,7 @@ class Safety:
         self._armed_again = self._stopped_by_operator = False
 
     def time_jumped(self) -> None:
-        """Forget since when there was no fault. A latched SAFE_STOP stays."""
+        """Reset after a clock jump. A latched SAFE_STOP stays; its recovery time starts again."""
         if self.decision is Decision.SAFE_STOP:
             self._well_since_ns = None
         else:
@@ -118,15 +122,15 @@ class Safety:
 
     @property
     def is_armed(self) -> bool:
-        """Whether it may run (again) without another ~/arm."""
+        """Whether RUN is possible without another ~/arm."""
         if self.decision is not Decision.SAFE_STOP:
             return self.armed
         return self._armed_again or (self._recovers and not self._stopped_by_operator)
 
     def arm(self) -> None:
-        """Release a latched SAFE_STOP. While there is a fault it stays, and needs another ~/arm.
+        """Release a latched SAFE_STOP. During a fault it stays latched and needs another ~/arm.
 
-        Do not remember the request: the robot would start on its own as soon as it is repaired.
+        The request is not remembered: the robot would start by itself as soon as it is repaired.
         """
         self.armed = self._armed_again = True
 
@@ -141,12 +145,22 @@ class Safety:
         self._armed_again = False
 
     def fail(self, detail: str) -> None:
-        """The control thread has crashed or hangs; SAFE_STOP until the next activation."""
+        """SAFE_STOP until the next activation, because the control thread has crashed or hangs.
+
+        Args:
+            detail: the failure in words, for the operator.
+        """
         self._set(Decision.SAFE_STOP, Reason.LOOP_FAILED, detail)
         self._failed = True
 
     def judge(self, now_ns: int, fault: Fault | None, settings: Settings) -> Decision:
-        """The decision of this tick."""
+        """Return the decision of this tick.
+
+        Args:
+            now_ns: on the loop's clock.
+            fault: the most severe fault of this tick; None: RUN is possible.
+            settings: the robot's rules.
+        """
         self._recovers = settings.recover == "auto"
         if self._failed:
             return self.decision
@@ -168,7 +182,7 @@ class Safety:
 
     def _refuse(self, now_ns: int, fault: Fault, settings: Settings) -> Decision:
         if fault.reason is Reason.OPERATOR_STOP:
-            # Whatever was before, this is what an operator should read.
+            # The operator must read this reason, whatever the decision was before.
             self.armed = self._armed_again = False
             self._stopped_by_operator = True
             return self._set(*fault)

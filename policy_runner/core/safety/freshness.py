@@ -1,7 +1,7 @@
-"""Are the inputs there, and young enough? Their ages on every tick, and the most severe fault.
+"""Check on every tick that all inputs are present and recent; find the most severe fault.
 
-How old an input is, is told by when it arrived. What its header stamps say is judged apart: the
-clocks of real robots are days off, 0, or simulated, and messages that come in time are no danger.
+The age of an input counts from its arrival. Header stamps are judged separately: the clocks of
+real robots are days off, 0, or simulated, and a message that arrives in time is no danger.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from policy_runner.core.settings import Settings
 
 
 class Freshness:
-    """Judges the inputs of one policy by the robot's rules for them."""
+    """Judges the inputs of one policy by the robot's rules."""
 
     def __init__(self, slots: Mapping[str, InputSlot], settings: Settings) -> None:
         self._watched = [(slot, settings.inputs[name], name) for name, slot in slots.items()]
         for slot, rule, _ in self._watched:
             slot.newest_stamp_ns = settings.stamp_tolerance_ns
             slot.oldest_stamp_ns = rule.max_age_ns + settings.stamp_tolerance_ns
-        self.worst_age_ns = 0  # of the oldest value at the last judgement
+        self.worst_age_ns = 0  # age of the oldest value at the last call of `fault`
 
     def fault(self, now_ns: int) -> Fault | None:
-        """The most severe fault of an input, the first of equal ones; notes every input's age."""
+        """Return the most severe fault of an input; record the age of every input.
+
+        If several are equally severe, the first one counts.
+        """
         first: Fault | None = None
         worst_ns = 0
         for slot, rule, name in self._watched:
@@ -63,7 +66,7 @@ class Freshness:
 
 
 def zero(slot: InputSlot) -> None:
-    """All that the policy reads of this input becomes 0: a command that fell silent."""
+    """Set all values that the policy reads from this input to 0, because the input is silent."""
     for array in slot.arrays.values():
         array.fill(0.0)
     for keeper in slot.keepers.values():

@@ -1,4 +1,4 @@
-"""The loop and what is next to it: deadlines, the executor, and who else commands."""
+"""Watch the loop and its process: deadlines, the executor, and other publishers of commands."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ _SUSPENDED_NS = 500_000_000
 
 
 class LoopWatch:
-    """Judges on every tick, from plain numbers that others write.
+    """Judges the process on every tick, from plain numbers that other threads write.
 
-    `beat_ns` is the executor's own heartbeat [ns, monotonic clock], `failures` its callbacks
-    that raised within the last minute, `commanders` names other publishers of a command topic.
+    Attributes:
+        beat_ns: the executor's newest heartbeat [ns, monotonic clock].
+        failures: number of the executor's callbacks that raised within the last minute.
+        commanders: names of other publishers of a command topic; '' without one.
     """
 
     def __init__(self) -> None:
@@ -21,25 +23,31 @@ class LoopWatch:
         self.commanders = ""
         self._begun_ns = 0
         self._last_ns = 0
-        self._excused_beat_ns = -1  # the last one before the newest standstill
+        self._excused_beat_ns = -1  # the last heartbeat before the newest standstill
         self._missed = 0
         self._late_ticks = 0
 
     def begin(self, now_ns: int) -> None:
-        """The loop starts: silence and lateness of before do not count."""
+        """Start with the loop. Earlier silence and earlier late ticks do not count."""
         self._begun_ns = self._last_ns = now_ns
         self._missed = self._late_ticks = 0
         self._excused_beat_ns = -1
 
     def fault(self, now_ns: int, missed: int, settings: Settings) -> Fault | None:
-        """`now_ns` on the monotonic clock, `missed`: deadlines missed since the start."""
+        """Return the fault of this tick, or None.
+
+        Args:
+            now_ns: on the monotonic clock.
+            missed: deadlines missed since the loop started.
+            settings: the robot's rules.
+        """
         self._late_ticks = self._late_ticks + 1 if missed != self._missed else 0
         self._missed = missed
         timeout_ns = settings.executor_timeout_ns
         stood_still = now_ns - self._last_ns > max(_SUSPENDED_NS, 3 * settings.period_ns)
         if stood_still and self.beat_ns != self._excused_beat_ns:
-            # The whole process stood still, or time did: the executor could not beat either.
-            # If it has not since the last standstill, it is silent: ticks may always come so late.
+            # The whole process stood still, or the clock jumped, so the executor could not beat.
+            # If it has not beaten since the last standstill it is silent: every tick may be late.
             self._begun_ns, self._excused_beat_ns = now_ns, self.beat_ns
         self._last_ns = now_ns
         if timeout_ns:

@@ -1,7 +1,7 @@
-"""What people ask of the robot: the emergency stop, arming, disarming.
+"""The operator's requests: the emergency stop, arming, disarming.
 
-The control thread calls everything here, between two ticks or in one. The exceptions are named
-where they stand: `Operator.forbid` and `EstopSource.unheard` are for the executor.
+The control thread calls everything here, during a tick or between two ticks. Exceptions: the
+executor calls `Operator.forbid` and writes `EstopSource.unheard`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 
-# (accepted, in words) -> whether the caller still wants it.
+# (accepted, text) -> whether the caller still waits for the answer.
 Answer = Callable[[bool, str], bool]
 _KEPT_EVENTS = 64
 
@@ -22,25 +22,27 @@ class EstopSource:
     def __init__(self, name: str = "~/estop") -> None:
         self.name = name
         self.pressed = False
-        # Since the press the topic did not have exactly one publisher the whole time. A `false`
-        # may come from a publisher that did not press, so that only ~/arm releases.
+        # True: since the press, the topic did not always have exactly one publisher. A `false`
+        # may come from a publisher that did not press, so only ~/arm releases this source.
         self.shared = False
-        self.pressed_ns = 0  # when the newest `true` was heard, on a monotonic clock
-        self.unheard = ""  # which publishers cannot be heard, and why; written by the executor
+        self.pressed_ns = 0  # arrival of the newest `true`, on a monotonic clock
+        # The publishers that cannot be heard, and why; the executor writes it.
+        self.unheard = ""
 
 
 class Operator:
     """The emergency stop's state, and a request to arm that waits for the next tick.
 
-    A node has one, whatever policy it runs: `latched` outlives deactivation and configuration.
+    A node has one `Operator` for all its policies. `latched` survives deactivation and
+    configuration.
     """
 
     def __init__(self, sources: Sequence[EstopSource] | None = None) -> None:
         self.sources = tuple(sources) if sources is not None else (EstopSource(),)
-        self.pressed = False  # some source is
-        self.latched = False  # stopped or disarmed, and not armed since
+        self.pressed = False  # at least one source is pressed
+        self.latched = False  # stopped or disarmed, and not armed since then
         self.events: deque[str] = deque(maxlen=_KEPT_EVENTS)  # for the log; the executor takes them
-        self._stop = False  # pressed since the last tick, maybe released again
+        self._stop = False  # pressed since the last tick, perhaps already released
         self._fault = Fault(Decision.SAFE_STOP, Reason.OPERATOR_STOP, self.sources[0].name)
         self._asked: Answer | None = None
         self._asked_ns = self._quiet_ns = 0
@@ -51,13 +53,13 @@ class Operator:
     def hear_estop(
         self, pressed: bool, now_ns: int = 0, source: EstopSource | None = None, why: str = ""
     ) -> None:
-        """Take one message. A press counts however soon the next message says otherwise.
+        """Process one message. A press stops the robot even if a `false` follows immediately.
 
         Args:
-            pressed: what the message says.
+            pressed: the value of the message.
             now_ns: on a monotonic clock.
-            source: where it came from; None: the first one.
-            why: what makes it count as a press, where that is not its content.
+            source: the topic of the message; None: the first source.
+            why: why it counts as a press, if the reason is not the message's value.
         """
         source = source or self.sources[0]
         if pressed:
@@ -79,9 +81,10 @@ class Operator:
         self._fault = Fault(Decision.SAFE_STOP, Reason.OPERATOR_STOP, why or names)
 
     def fault(self) -> Fault | None:
-        """The emergency stop, from the tick in which it was heard until it is released.
+        """The fault of the emergency stop, from the tick in which it was heard to its release.
 
-        In the tick of a request to arm, what that request may release is no fault.
+        Exception: in the tick of a request to arm, a press that the request may release is no
+        fault.
         """
         if self._stop:
             self._stop = False
@@ -101,12 +104,12 @@ class Operator:
     # --- arming ---
 
     def ask_to_arm(self, answer: Answer, now_ns: int = 0, quiet_ns: int = 0) -> None:
-        """Have the next tick arm, or say why not.
+        """Let the next tick arm, or report why not.
 
         Args:
-            answer: gets the outcome.
+            answer: called with the result; see `Answer`.
             now_ns: on the clock of `hear_estop`.
-            quiet_ns: how long a source with several publishers must not have said `true`.
+            quiet_ns: minimum time since the last `true` of a source with several publishers.
         """
         self._asked, self._asked_ns, self._quiet_ns = answer, now_ns, quiet_ns
 
@@ -116,18 +119,24 @@ class Operator:
         return self._asked is not None
 
     def forbid(self, key: str, why: str) -> None:
-        """Refuse arming with this sentence from now on; '' allows it again. For the executor.
+        """Refuse arming from now on. The executor calls this.
 
         Args:
-            key: what forbids it; each key has one sentence.
-            why: the reason.
+            key: name of the check that forbids arming; each key has one reason.
+            why: the reason, a sentence for the operator; '' removes it.
         """
         if self._forbidden.get(key, "") != why:
             rest = {name: text for name, text in self._forbidden.items() if name != key}
             self._forbidden = {**rest, key: why} if why else rest
 
     def answer(self, safety: Safety, fault: Fault | None, outside: str) -> None:
-        """Arm, unless something prevents it; `outside`: a joint beyond its limits."""
+        """Answer the waiting request: arm, or refuse with the reason.
+
+        Args:
+            safety: is armed if there is no reason to refuse.
+            fault: the fault of this tick.
+            outside: text of a joint beyond its limits, or ''.
+        """
         asked = self._asked
         if asked is None:
             return
@@ -153,7 +162,7 @@ class Operator:
         return f"{Reason.JOINT_OUTSIDE.value}: {outside}" if outside else ""
 
     def _quiet(self) -> str:
-        """How long to wait for a source that only ~/arm releases."""
+        """Text: how long a source that only ~/arm releases must be quiet."""
         pressed = [source for source in self.sources if source.pressed]
         if not pressed or not all(source.shared for source in pressed):
             return ""  # a publisher can still release it
@@ -162,14 +171,14 @@ class Operator:
         return f" said true {max(since_ns, 0) / 1e9:.2f} s ago and {waits}"
 
     def disarm(self, safety: Safety) -> None:
-        """Stop until ~/arm is called, also through deactivation and activation."""
+        """Stop until ~/arm is called. Deactivation and activation do not end this stop."""
         self.latched = True
         safety.disarm()
 
 
 _ARMED = {
     Decision.STARTING: "armed",
-    Decision.RUN: "armed already",
-    Decision.HOLD: "armed already; HOLD ends by itself",
-    Decision.SAFE_STOP: "armed; SAFE_STOP ends once all was well for safety.hold_recover",
+    Decision.RUN: "already armed",
+    Decision.HOLD: "already armed; HOLD ends by itself",
+    Decision.SAFE_STOP: "armed; SAFE_STOP ends after safety.hold_recover without a fault",
 }

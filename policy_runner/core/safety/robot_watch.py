@@ -1,4 +1,4 @@
-"""The robot itself, on every tick: is it upright, are its joints within their limits?"""
+"""Watch the robot on every tick: is it upright, are its joints within their limits?"""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec.elements import ActionElement
 
-Watched = tuple[str, JointSamples, int]  # joint, where it is measured, its index there
+Watched = tuple[str, JointSamples, int]  # joint, its measurements, its index in them
 
 
 class RobotWatch:
-    """Judges what is measured of the robot; nothing here depends on the policy's own rate.
+    """Judges the robot's measurements on every tick, independent of the policy's own rate.
 
-    Positions of commanded position joints against their limits and `position_margin`, speeds
-    against `max_velocity`, in policy joints and signs [rad, rad/s]; the angle of every measured
-    gravity to upright against `max_tilt_rad`.
+    In policy joints and signs [rad, rad/s] it checks:
+
+    - measured positions of commanded position joints, against limits and `position_margin`;
+    - measured speeds, against `max_velocity`;
+    - the angle between every measured gravity and upright, against `max_tilt_rad`.
 
     Raises:
-        Refusal: something is to be watched that nobody measures.
+        Refusal: no input measures a value that has to be watched.
     """
 
     def __init__(
@@ -38,24 +40,34 @@ class RobotWatch:
         gravities: Sequence[tuple[Array, Callable[[], str]]],
         settings: Settings,
     ) -> None:
-        """`gravities`: where each is measured [3], and what computes it from the newest message."""
+        """Find the measurements to watch.
+
+        Args:
+            slots: by input name, the newest values.
+            joint_names: the policy's joints, in the policy's order.
+            robot: by policy joint, the robot's name, sign and offset of the joint.
+            elements: the elements of a command.
+            gravities: per `projected_gravity` term, its array [3], and the function that computes
+                it from the newest message.
+            settings: the robot's rules.
+        """
         self._gravities = list(gravities)
         problems: list[Problem | str] = []
         positions = [(e.joint, k) for k, e in enumerate(elements) if e.kind == "position"]
         names = list(joint_names)
 
         def measured(joint: str, kind: str, key: str) -> Watched | None:
-            """Where it is measured; without a key only where some term reads it."""
+            """Where the joint is measured. Without a key, only a value that a term reads counts."""
             index = names.index(joint)
             with_joints = [slot for slot in slots.values() if slot.joints is not None]
             reading = [slot for slot in with_joints if index in slot.used(kind)]
             if key and not with_joints:
                 expected = "not set, or a policy with an input of joint states"
                 problems.append(
-                    Problem("", key, expected, f"none that tells the {kind} of {joint}")
+                    Problem("", key, expected, f"none that reports the {kind} of {joint}")
                 )
             if key and with_joints and not reading:
-                # Asked for here, so that ages and "never seen" cover it as well.
+                # Request the value, so that its age and "never seen" are checked too.
                 with_joints[0].joint_values(kind, names, robot, [index])
                 reading = with_joints[:1]
             samples = reading[0].joints if reading else None
@@ -91,21 +103,26 @@ class RobotWatch:
             if one[0] in settings.max_velocity
         ]
         limit = settings.max_tilt_rad
-        # Gravity points along -z when upright: its angle to that is acos(-z).
+        # If the robot is upright, gravity points along -z. Its angle to that is acos(-z).
         self._lowest_cosine = math.cos(limit) if limit else -math.inf
         self.watches = bool(limit or self._watched_bounds or self._speeds)
 
     def forget(self) -> None:
-        """As if gravity had never been measured."""
+        """Return to the state before the first measurement of gravity."""
         for gravity, _ in self._gravities:
             gravity.fill(np.nan)
 
     def fault(self, observed: bool) -> Fault | None:
-        """What forbids to go on; `observed`: this tick has computed the gravity already."""
+        """Return the fault of this tick, or None.
+
+        Args:
+            observed: this tick has already computed the gravity.
+        """
         if self._lowest_cosine > -1.0:
             for gravity, refresh in self._gravities:
                 if not observed:
-                    # What makes it unusable is the next inference's to say; the old one stays.
+                    # If the message is unusable, the old gravity stays; the next inference
+                    # reports why.
                     refresh()
                 cosine = -gravity.item(2)
                 if cosine < self._lowest_cosine:  # false for NaN: never seen
@@ -129,7 +146,7 @@ class RobotWatch:
     def _outside(bounds: Sequence[tuple[str, JointSamples, int, float, float]]) -> str:
         for joint, samples, k, low, high in bounds:
             position = samples.values["position"].item(k)
-            # Not finite is outside as well, but for a joint that was never seen.
+            # A position that is not finite is outside too, except for a joint never seen.
             if not low <= position <= high and samples.seen_ns["position"][k] != NEVER:
                 return f"{joint}: {position:.4g}, within {low:g} to {high:g}"
         return ""

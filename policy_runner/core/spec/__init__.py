@@ -1,7 +1,8 @@
-"""The policy spec: what `policy.yaml` may say. Other rooms import from here.
+"""The policy spec: the format of `policy.yaml`.
 
 `policy` has the whole file, `terms`, `tensors` and `action` its parts, `reader` the checks.
-Ground: `base` and `named_numbers`. Door: this module, and `elements` for the action's elements.
+Base modules: `base` and `named_numbers`. Other folders import from this module, and from
+`elements` for the action's elements.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the parts of the policy spec are made of: strict models, and kinds of numbers."""
+"""Base types of the policy spec: strict models, and kinds of numbers."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-# One number for all elements, one per element in their order, or by element name, where a key
-# may be a regular expression that matches whole names; see `named_numbers`.
+# One number for all elements, one per element in their order, or by element name. A key may be a
+# regular expression that matches whole names; see `named_numbers`.
 NamedNumbers = FiniteFloat | list[FiniteFloat] | dict[str, FiniteFloat]
 Bound = float | None
 Range = Annotated[list[Bound], Field(min_length=2, max_length=2)]  # [low, high], null = open
 Ranges = Range | list[Range] | dict[str, Range]  # for all, one per element, or by name
-# By name, or by position (0 first) where a model repeats names.
+# By name, or by position (0 is the first) if a model repeats names.
 TensorName = Name | Annotated[int, Field(ge=0, strict=True)]
 
 
 class Strict(BaseModel):
-    """Frozen, and unknown keys are refused."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Limit(Strict):
-    """What the robot may be commanded to; in the unit of the command and the policy's sense."""
+    """The limits of a command, in the command's unit and with the policy's sign."""
 
-    lower: FiniteFloat | None = Field(None, description="least command; default: none")
+    lower: FiniteFloat | None = Field(None, description="smallest command; default: none")
     upper: FiniteFloat | None = Field(None, description="largest command; default: none")
     max_rate: PositiveFloat | None = Field(
         None, description="largest change per second; default: none"

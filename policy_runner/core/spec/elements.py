@@ -1,4 +1,4 @@
-"""What the elements of an action are: joints, axes or names, their kinds, and chosen rows."""
+"""The elements of an action: joints, axes or names, with their kinds and limits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from policy_runner.core.spec.policy import PolicySpec
 
 
 class Kind(NamedTuple):
-    """What one kind of command is; all that depends on the kind alone is derived from here."""
+    """The properties of one kind of command. Other modules derive theirs from this table."""
 
     unit: str
-    plural: str  # in the description of its stop
-    limits: str  # prefix of its limits among the parameters
+    plural: str  # for the description of the stop parameter
+    limits: str  # prefix of the parameters with its limits
     of_joints: bool  # its elements are joints, by name
 
 
-# A new kind is a row here, a name in `ActionGroup.kind`, and a stop in `core.settings.StopRule`.
+# To add a kind, add a row here, a name in `ActionGroup.kind`, and a stop in
+# `core.settings.StopRule`.
 KINDS = {
     "position": Kind("rad", "positions", "joints.", True),
     "velocity": Kind("rad/s", "velocities", "joints.", True),
@@ -35,9 +36,9 @@ KINDS = {
 
 @dataclass(frozen=True)
 class ActionElement:
-    """What one element of the action commands."""
+    """One element of the action: its joint and its kind."""
 
-    joint: str  # of a twist: its axis, such as linear.x; of a value: its name
+    joint: str  # for a twist its axis, such as linear.x; for a value its name
     kind: str  # position | velocity | effort | twist | value
 
 
@@ -45,7 +46,8 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
     """Every element of the action, tensor by tensor, group by group.
 
     Raises:
-        Refusal: an unknown joint, or a joint commanded twice in one kind.
+        Refusal: a joint is unknown, a joint is commanded twice in one kind, or a group does not
+            name what its kind needs.
     """
     elements: list[ActionElement] = []
     problems: list[Problem | str] = []
@@ -56,7 +58,7 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
             for other in ("joints", "axes", "elements"):
                 if (getattr(group, other) is None) == (other == which):
                     got = "none" if other == which else f"`{other}`"
-                    expected = f"`{which}` alone, for kind {group.kind}"
+                    expected = f"only `{which}`, for kind {group.kind}"
                     problems.append(Problem(file, where, expected, got))
             for k, joint in enumerate(group.names):
                 key = f"{where}.{which}[{k}]"
@@ -76,16 +78,16 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
 
 
 def default_pose(spec: PolicySpec, joints: Sequence[str], file: str) -> Array:
-    """`default_joint_pos` of these joints [rad]; there must be one."""
+    """`default_joint_pos` of these joints, float64 [joints] [rad]. The spec must have one."""
     assert spec.default_joint_pos is not None
     pose = by_name(spec.default_joint_pos, spec.joint_names, file, "default_joint_pos")
     return pose[[spec.joint_names.index(joint) for joint in joints]]
 
 
 def limit_names(elements: Sequence[ActionElement]) -> list[str]:
-    """What each element's limits are called: its joint, axis or name.
+    """The name of each element's limits: its joint, axis or name.
 
-    `<joint>.<kind>` where one joint is commanded in several kinds, which have units of their own.
+    If a joint is commanded in several kinds, it is `<joint>.<kind>`, because their units differ.
     """
     joints = [element.joint for element in elements]
     return [e.joint if joints.count(e.joint) == 1 else f"{e.joint}.{e.kind}" for e in elements]
@@ -94,12 +96,17 @@ def limit_names(elements: Sequence[ActionElement]) -> list[str]:
 def limits_by_element(
     limits: Mapping[str, Limit], elements: Sequence[ActionElement], file: str
 ) -> list[Limit]:
-    """The limits of each element; a key is a name of `limit_names`, or a pattern of whole names.
+    """The limits of each element.
 
-    The exact name wins; not every element needs one.
+    An exact name has priority over a pattern. An element may have no limits.
+
+    Args:
+        limits: by a name of `limit_names`, or by a pattern that matches whole names.
+        elements: the elements of the action.
+        file: the file with the limits, for error messages.
 
     Raises:
-        Refusal: a key that matches nothing, several patterns for one name, or lower above upper.
+        Refusal: a key matches nothing, several patterns match one name, or lower is above upper.
     """
     names = limit_names(elements)
     problems: list[Problem | str] = []

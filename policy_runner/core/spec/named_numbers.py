@@ -1,4 +1,4 @@
-"""Numbers for named elements: one for all, one each in order, or by name or pattern."""
+"""Numbers for named elements: one for all, one per element in order, or by name or pattern."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ T = TypeVar("T")
 
 
 def by_name(value: object, names: Sequence[str], file: str, key: str) -> Array:
-    """A number for all elements, a list in their order, or a mapping by name: float64 [n].
+    """Resolve numbers to an array with one number per element, float64 [n].
 
-    A key of the mapping is a name, or a regular expression that matches whole names. The exact
-    name wins; without one exactly one pattern must match.
+    A key of a mapping is a name, or a regular expression that matches whole names. An exact name
+    has priority. Without it, exactly one pattern must match.
+
+    Args:
+        value: one number for all elements, a list in their order, or a mapping by name.
+        names: the names of the elements.
+        file: the file with the numbers, for error messages.
+        key: their key in the file, for error messages.
 
     Raises:
-        Refusal: a list of another length; a key that matches nothing; an element that no key
-            or several patterns match.
+        Refusal: a list has another length, a key matches nothing, or an element matches no key
+            or several patterns.
     """
     if isinstance(value, Mapping):
         return np.array(match_names(value, names, file, key), dtype=np.float64)
@@ -38,7 +44,7 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
     """The mapping's value for each name; see `by_name` for the rule.
 
     Raises:
-        Refusal: as `by_name`.
+        Refusal: see `by_name`.
     """
     patterns = {}
     for pattern in value:
@@ -66,13 +72,13 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
     return found
 
 
-_QUICK = "of at most 4 repetitions, none of a group, in 200 characters"
+_QUICK = "with at most 200 characters and 4 repetitions, and no repeated group"
 
 
 def _quick(pattern: str) -> bool:
-    """Whether the pattern is one whose search ends soon, whatever the names are.
+    """Whether a search with the pattern ends soon for all names.
 
-    A repeated group, such as in (a+)+, may take time that doubles with every letter.
+    With a repeated group, as in (a+)+, the time may double with every letter.
     """
     plain = re.sub(r"\\.|\[\]?[^\]]*\]", "x", pattern)  # without escapes and classes
     repeated = re.findall(r"[*+?{]", plain.replace("(?:", "("))
@@ -87,10 +93,17 @@ def _listed(names: Sequence[str]) -> str:
 def bounds_by_name(
     ranges: object, names: Sequence[str], file: str, key: str
 ) -> tuple[Array, Array]:
-    """[low, high] for all, one each, or by name; null = open: two float64 [n].
+    """Resolve ranges to low and high, two float64 [n].
+
+    Args:
+        ranges: [low, high] for all elements, one per element, or a mapping by name. null means no
+            bound. None: no bounds.
+        names: the names of the elements.
+        file: the file with the ranges, for error messages.
+        key: their key in the file, for error messages.
 
     Raises:
-        Refusal: as `by_name`, or low above high.
+        Refusal: see `by_name`, or low is above high.
     """
     size = len(names)
     if isinstance(ranges, Mapping):

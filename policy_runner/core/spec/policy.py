@@ -1,7 +1,7 @@
-"""The policy spec: what the policy was trained on, as the file `policy.yaml` says it.
+"""The policy spec: the file `policy.yaml`, which describes how the policy was trained.
 
-These models only say which keys there are and what each may hold; `reader` reads the file
-and adds the checks that look at several keys at once.
+These models only define the keys and their types. `reader` reads the file and adds the checks that
+need several keys.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Model(Strict):
     """The ONNX file, relative to the spec's folder."""
 
     file: Name = Field(description="path in the spec's folder")
-    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+    sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
 
 
 class Input(Strict):
-    """A message that the robot delivers: its type and its default topic (remap it as usual)."""
+    """A message from the robot: its type and its default topic (remap it as usual)."""
 
     type: Annotated[str, Field(pattern=r"^\w+/msg/\w+$")] = Field(
         description="such as sensor_msgs/msg/Imu"
@@ -53,7 +53,7 @@ class PolicySpec(Strict):
     schema_version: Literal["policy_runner/1"] = Field(
         alias="schema", description="version of this format: policy_runner/1"
     )
-    name: Name = Field(description="of the policy, for people")
+    name: Name = Field(description="name of the policy, for people")
     description: str = Field("", description="for people; default: none")
     model: Model = Field(description="the network")
     control_dt: PositiveFloat = Field(description="s between two inferences in training")
@@ -62,7 +62,8 @@ class PolicySpec(Strict):
         " empty for a policy without joints"
     )
     default_joint_pos: NamedNumbers | None = Field(
-        None, description="rad (m), per joint of joint_names: what `relative_to` may name"
+        None,
+        description="rad (m), per joint of joint_names: the pose that `relative_to` may name",
     )
     stiffness: NamedNumbers | None = Field(
         None, description="N m/rad, per joint of joint_names: gains of training, for the robot"
@@ -71,12 +72,12 @@ class PolicySpec(Strict):
         None, description="N m s/rad, per joint of joint_names: gains of training, for the robot"
     )
     effort_limit: NamedNumbers | None = Field(
-        None, description="N m, per joint of joint_names: of training, for effort_from_pd"
+        None, description="N m, per joint of joint_names: limits of training, for effort_from_pd"
     )
     limits: Mapping[str, Limit] = Field(
         {},
-        description="of the robot's commands, by joint, axis or element name or pattern; what the"
-        " runner's parameters say goes before",
+        description="limits of the robot's commands, by name or pattern of joints, axes or"
+        " elements; the runner's parameters have priority",
     )
     inputs: Mapping[str, Input] = Field(description="messages by a name of your choice")
     motions: Mapping[str, Motion] = Field({}, description="reference motions by name")
@@ -87,10 +88,12 @@ class PolicySpec(Strict):
     action: Annotated[list[ActionTensor], Field(min_length=1)] = Field(
         description="outputs of the model that command something"
     )
-    ignored_outputs: list[TensorName] = Field([], description="outputs of the model that do not")
+    ignored_outputs: list[TensorName] = Field(
+        [], description="outputs of the model that command nothing; default: none"
+    )
     last_action: Literal["raw", "clipped", "target", "limited"] = Field(
-        description="what last_action terms see: the output, after clip_raw, the target, or the"
-        " target after the robot's limits"
+        description="value that last_action terms read: the output, the value after clip_raw, the"
+        " target, or the target after the robot's limits"
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading `policy.yaml`: every problem of the file at once, each with its key."""
+"""Read `policy.yaml`; report every problem of the file at once, each with its key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.files.bounded import MOST_SPEC, beside
+from policy_runner.core.files.bounded import MOST_SPEC, next_to
 from policy_runner.core.files.safe_yaml import load_yaml
 from policy_runner.core.spec.elements import action_elements, limits_by_element
 from policy_runner.core.spec.named_numbers import by_name
@@ -21,12 +21,12 @@ from policy_runner.core.spec.tensors import Normalization, StoredTensor
 from policy_runner.core.spec.terms import Motion
 from policy_runner.core.spec.validation_errors import spec_problems
 
-MOST_PROBLEMS = 100  # that are told; each is looked at for what was meant
+MOST_PROBLEMS = 100  # reported at once; limited because the search for suggestions takes time
 
 
 @dataclass(frozen=True)
 class SpecFile:
-    """A spec and where it was read from; other files are looked up inside `folder`."""
+    """A spec and the path of its file. Its other files are in `folder`."""
 
     spec: PolicySpec
     path: Path
@@ -36,17 +36,21 @@ class SpecFile:
         """The spec's folder."""
         return self.path.parent
 
-    def beside(self, name: str, key: str) -> Path:
+    def next_to(self, name: str, key: str) -> Path:
         """The path of a file that the spec names.
 
+        Args:
+            name: path of the file, relative to the spec's folder.
+            key: the key in the spec that names the file, for error messages.
+
         Raises:
-            Refusal: it lies outside the spec's folder.
+            Refusal: the file is outside the spec's folder.
         """
-        return beside(self.path, name, key)
+        return next_to(self.path, name, key)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
-    """`on`, `off`, `yes` and `no` are text, as in YAML 1.2: `on` is a key of ours."""
+    """Reads `on`, `off`, `yes` and `no` as text, as in YAML 1.2: `on` is a key of the spec."""
 
 
 _BOOL = "tag:yaml.org,2002:bool"
@@ -60,10 +64,13 @@ _Loader.add_implicit_resolver(
 
 
 def read_spec(path: Path) -> SpecFile:
-    """Read and validate one spec; a folder means the `policy.yaml` in it.
+    """Read and validate one spec.
+
+    Args:
+        path: the spec file, or a folder with a `policy.yaml`.
 
     Raises:
-        Refusal: with every problem found.
+        Refusal: the spec has problems. It lists all of them.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -132,7 +139,7 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
 def _limit_problems(spec: PolicySpec, file: str) -> list[Problem | str]:
     try:
         elements = action_elements(spec, file)
-    except Refusal:  # told where the action is bound
+    except Refusal:  # `build_pipeline` reports it
         return []
     try:
         limits_by_element(spec.limits, elements, file)
@@ -145,7 +152,7 @@ TODO = "TODO"
 
 
 def todo_problems(content: object, file: str) -> list[Problem]:
-    """One problem for every TODO in a file's content; an aliased one counts once."""
+    """One problem for every TODO in a file's content. A TODO that is aliased counts once."""
     seen: set[int] = set()
     problems = []
     for key, text in _texts("", content):
@@ -157,7 +164,7 @@ def todo_problems(content: object, file: str) -> list[Problem]:
 
 
 def without_todos(problems: Iterable[Problem], content: object) -> list[Problem]:
-    """The problems at other places than those of the TODOs, whose cause is already said."""
+    """Drop the problems at the places of TODOs, because the TODOs are already reported."""
     places = [key for key, text in _texts("", content) if text.startswith(TODO)]
     return [
         problem
@@ -182,7 +189,7 @@ def _texts(key: str, content: Any) -> Iterator[tuple[str, str]]:
 
 
 def unchecked_files(spec: PolicySpec) -> list[str]:
-    """Files whose sha256 the spec does not state, each once, in its order."""
+    """The files without a sha256 in the spec, each once, in the order of the spec."""
     return list(dict.fromkeys(_visit(spec)))
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName
 from policy_runner.core.spec.terms import Term
 
-MOST_FRAMES = 10_000  # of a history, which is all kept in memory
+MOST_FRAMES = 10_000  # of a history; it is kept in memory completely
 Frames = Annotated[PositiveInt, Field(le=MOST_FRAMES)]
 Lag = Annotated[NonNegativeInt, Field(lt=MOST_FRAMES)]
 Lags = Annotated[list[Lag], Field(min_length=1)]
@@ -22,16 +22,16 @@ Statistic = Literal["mean", "std", "var", "min", "max", "q01", "q10", "q90", "q9
 
 
 class History(Strict):
-    """Past frames: per term all its frames (`term`) or whole frames one by one (`frame`).
+    """Past frames: all frames of one term, then the next term, or one whole frame after another.
 
-    One of `length` and `lags`. A mapping by term name needs `stack: term`; a term that it does
-    not name has the newest frame only.
+    Set either `length` or `lags`. A mapping by term name needs `stack: term`; a term that is not
+    in the mapping has only the newest frame.
     """
 
     stack: Literal["term", "frame"] = Field(
         description="term: all frames of the first term, then the next; frame: frame by frame"
     )
-    order: Literal["oldest_first", "newest_first"] = Field(description="of the frames")
+    order: Literal["oldest_first", "newest_first"] = Field(description="order of the frames")
     length: Frames | dict[str, Frames] | None = Field(
         None, description="newest frames kept, or {term: frames}"
     )
@@ -39,27 +39,31 @@ class History(Strict):
         None, description="which frames, 0 is the newest, or {term: lags}"
     )
     fill: Literal["repeat", "zeros"] = Field(
-        description="what stands for frames before the first: the first one, or 0"
+        description="frames before the first one; repeat: equal to the first; zeros: 0"
     )
 
 
 class Normalization(Strict):
-    """Stored statistics and the formula they are used in; see the presets in docs/policy_spec.md.
+    """Stored statistics and their formula; docs/reference/policy_spec.md lists the presets.
 
     mean_std: (x - mean) / (std + eps); mean_var: (x - mean) / sqrt(var + eps) with eps_in_sqrt;
-    min_max: 2 (x - min) / (max - min) - 1; quantiles and quantile10 alike with q01, q99 and
+    min_max: 2 (x - min) / (max - min) - 1; quantiles and quantile10: the same with q01, q99 and
     q10, q90; identity: x. Then clip.
     """
 
-    preset: Preset | None = Field(None, description="a formula by name; keys below go over it")
+    preset: Preset | None = Field(
+        None, description="a formula by name; the keys below override the preset"
+    )
     statistics: Name | dict[str, list[float]] | None = Field(
         None, description=".npz, .json or .safetensors in the spec's folder, or inline by name"
     )
     group: Name | Annotated[list[Name], Field(min_length=1)] | None = Field(
-        None, description="where in a nested .json the statistics are: key, or keys from outside"
+        None,
+        description="place of the statistics in a nested .json: a key, or keys from outside to"
+        " inside",
     )
     keys: dict[Statistic, Name] = Field(
-        {}, description="what the file calls mean, std, var, ...; default: just so"
+        {}, description="the file's names of mean, std, var, ...; default: the same names"
     )
     formula: Literal["mean_std", "mean_var", "min_max", "quantiles", "quantile10", "identity"] | (
         None
@@ -72,23 +76,23 @@ class Normalization(Strict):
         None, description="eps only where the spread is 0, instead of added; default false"
     )
     eps_in_inverse: bool | None = Field(
-        None, description="whether the way back has eps, too; mean_std and mean_var; default true"
+        None, description="denormalization uses eps too; for mean_std and mean_var; default true"
     )
-    clip: Range | None = Field(None, description="after it; default: the preset's")
-    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+    clip: Range | None = Field(None, description="after the formula; default: the preset's")
+    sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
     on: Literal["frame", "stacked"] | None = Field(
-        None, description="before or after the history; needed where there is one"
+        None, description="before or after the history; needed if there is a history"
     )
 
 
 class PerTermNormalization(Strict):
-    """Each term's own statistics."""
+    """Separate statistics for each term."""
 
     per_term: dict[str, Normalization | Literal["none"]] = Field(
         description="by term name, every term of the tensor"
     )
     on: Literal["frame", "stacked"] | None = Field(
-        None, description="before or after the history; needed where there is one"
+        None, description="before or after the history; needed if there is a history"
     )
 
 
@@ -96,33 +100,36 @@ class StoredTensor(Strict):
     """Numbers from a file."""
 
     file: Name = Field(description=".npz or .safetensors in the spec's folder")
-    key: Name = Field(description="name of the tensor in it")
-    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+    key: Name = Field(description="name of the tensor in the file")
+    sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
 
 
 class ObservationTensor(Strict):
     """One input tensor of the model: built from ordered `terms`, one term `whole`, or `constant`.
 
-    The numbers fill the tensor in C order, whatever its rank; the batch, if it has one, is 1.
+    The numbers fill the tensor in C order, for any rank. If it has a batch axis, the batch is 1.
     """
 
     tensor: TensorName = Field(description="input of the model: its name, or its position")
     terms: Annotated[list[Term], Field(min_length=1)] | None = Field(
-        None, description="one after the other"
+        None, description="terms, one after the other"
     )
-    whole: Term | None = Field(None, description="one term that is the tensor, such as an image")
+    whole: Term | None = Field(None, description="one term that fills the tensor, such as an image")
     constant: FiniteFloat | list[FiniteFloat] | StoredTensor | None = Field(
         None, description="numbers that never change: one for all, or all in C order"
     )
     history: History | None = Field(None, description="default: the newest frame only")
     clip: Range | None = Field(None, description="before normalization; default: none")
     normalization: Normalization | PerTermNormalization | Literal["none", "in_model"] | None = (
-        Field(None, description="needed with `terms`: none and in_model say it explicitly")
+        Field(
+            None,
+            description="needed with `terms`; none: no normalization; in_model: the model does it",
+        )
     )
 
     @property
     def every_term(self) -> list[Term]:
-        """Its terms, or the one that is the whole tensor, or none."""
+        """The terms of the tensor, including `whole`; empty for a constant."""
         return [*(self.terms or [])] + ([self.whole] if self.whole is not None else [])
 
 
@@ -132,5 +139,5 @@ class State(Strict):
     input: TensorName = Field(description="input of the model")
     output: TensorName = Field(description="output of the model, of the same shape and type")
     initial: Literal["zeros"] | StoredTensor = Field(
-        "zeros", description="at every reset; default zeros"
+        "zeros", description="value at every reset; default zeros"
     )

@@ -1,4 +1,4 @@
-"""The observation terms of the policy spec: where the numbers of a tensor come from."""
+"""The observation terms of the policy spec: the sources of a tensor's numbers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Axes = Annotated[list[Axis], Field(min_length=1)]
 
 
 class TermArithmetic(Strict):
-    """What every term may do after it was read, in this order (`order: scale_clip` swaps two)."""
+    """Arithmetic on a term after reading, in this order; `order` can swap clip and scale."""
 
     name: str | None = Field(
-        None, description="how diagnostics, history and per-term statistics call it; default: term"
+        None, description="name in diagnostics, history and per-term statistics; default: term"
     )
     wrap: NamedNumbers | None = Field(
-        None, description="period, > 0, in the term's unit; result in [-period/2, period/2); 0: not"
+        None, description="period > 0, term's unit; result in [-period/2, period/2); 0: no wrap"
     )
     nonfinite: dict[Literal["nan", "inf", "-inf"], FiniteFloat] | None = Field(
-        None, description="numbers in place of NaN, inf and -inf; default: a fault"
+        None, description="numbers that replace NaN, inf and -inf; default: a fault"
     )
     clip: Ranges | None = Field(None, description="[low, high], null is open; default: none")
     scale: NamedNumbers = Field(1.0, description="factor, 0 allowed; default 1")
@@ -33,9 +33,9 @@ class TermArithmetic(Strict):
 
 
 class Pool(Strict):
-    """A sequence of any length made into `bins` numbers: bin k of n elements is [kn/bins, ...)."""
+    """Reduces n elements to `bins` numbers: bin k is [k n / bins, (k + 1) n / bins)."""
 
-    bins: PositiveInt = Field(description="how many numbers the term has")
+    bins: PositiveInt = Field(description="count of numbers of the term")
     by: Literal["min", "max", "mean"] = Field("min", description="default min")
 
 
@@ -50,11 +50,11 @@ class FieldTerm(TermArithmetic):
     fields: Names | None = Field(None, description="several paths, one after the other")
     size: PositiveInt | None = Field(
         None,
-        description="needed where the type is not known here; messages with more or fewer are"
-        " refused",
+        description="needed if the runner does not list the type; messages with more or fewer"
+        " numbers are refused",
     )
     pool: Pool | None = Field(
-        None, description="for a sequence such as `ranges`: `nonfinite` is applied before it"
+        None, description="for a sequence such as `ranges`: `nonfinite` is applied before pooling"
     )
 
 
@@ -90,18 +90,18 @@ class EulerAnglesTerm(TermArithmetic):
     input: Name = Field(description="a name of `inputs`")
     field: Name = Field("orientation", description="path of the quaternion; default orientation")
     angles: Annotated[list[Literal["roll", "pitch", "yaw"]], Field(min_length=1)] = Field(
-        ["roll", "pitch", "yaw"], description="which, in which order; default roll, pitch, yaw"
+        ["roll", "pitch", "yaw"], description="angles in this order; default roll, pitch, yaw"
     )
 
 
 class HeadingTerm(TermArithmetic):
-    """Sine and cosine of the yaw, as in euler_angles."""
+    """Sine and cosine of the yaw of euler_angles."""
 
     term: Literal["heading"]
     input: Name = Field(description="a name of `inputs`")
     field: Name = Field("orientation", description="path of the quaternion; default orientation")
     parts: Annotated[list[Literal["sin", "cos"]], Field(min_length=1)] = Field(
-        ["sin", "cos"], description="which, in which order; default sin, cos"
+        ["sin", "cos"], description="parts in this order; default sin, cos"
     )
 
 
@@ -114,7 +114,7 @@ class Rotation6dTerm(TermArithmetic):
     layout: Literal["rows", "columns"] = Field(
         description="rows: R00 R01 R10 R11 R20 R21; columns: R00 R10 R20 R01 R11 R21"
     )
-    inverse: bool = Field(False, description="of the transpose, world -> body; default false")
+    inverse: bool = Field(False, description="use the transpose, world -> body; default false")
 
 
 class QuaternionTerm(TermArithmetic):
@@ -124,7 +124,7 @@ class QuaternionTerm(TermArithmetic):
     input: Name = Field(description="a name of `inputs`")
     field: Name = Field("orientation", description="path of the quaternion; default orientation")
     layout: Literal["xyzw", "wxyz"] = Field(description="order of the four numbers")
-    positive_w: bool = Field(False, description="the one of q and -q with w >= 0; default false")
+    positive_w: bool = Field(False, description="take q or -q so that w >= 0; default false")
 
 
 class PoseSource(Strict):
@@ -135,11 +135,11 @@ class PoseSource(Strict):
 
 
 class PoseInFrameTerm(TermArithmetic):
-    """The pose of one thing in the frame of another, both known in one world frame."""
+    """The pose of A in the frame of B; both poses are known in one world frame."""
 
     term: Literal["pose_in_frame"]
-    pose: PoseSource = Field(description="A: what is looked at")
-    frame: PoseSource = Field(description="B: where it is looked at from")
+    pose: PoseSource = Field(description="pose of A")
+    frame: PoseSource = Field(description="pose of B")
     parts: Annotated[
         list[Literal["position", "position_xy", "quaternion_xyzw", "quaternion_wxyz", "yaw"]],
         Field(min_length=1),
@@ -157,14 +157,14 @@ class JointTerm(TermArithmetic):
     joints: Names | None = Field(None, description="in this order; default: all of joint_names")
     relative_to: Literal["zero", "default_joint_pos", "previous_target"] | NamedNumbers = Field(
         "zero",
-        description="what is subtracted: nothing, the spec's default_joint_pos, the previous"
-        " inference's target of the same kind (before the first default_joint_pos, or 0), or these"
+        description="subtracted value: nothing, the spec's default_joint_pos, the previous"
+        " inference's target of the same kind (at first: default_joint_pos, or 0), or these"
         " numbers",
     )
 
 
 class LastActionTerm(TermArithmetic):
-    """The previous inference's action, of the kind the spec's `last_action` says; 0 at reset."""
+    """The previous inference's action, as the spec's `last_action` selects; 0 after a reset."""
 
     term: Literal["last_action"]
     joints: Names | None = Field(
@@ -180,18 +180,18 @@ class ConstantTerm(TermArithmetic):
 
 
 class PhaseHold(Strict):
-    """A clock that stands still while the robot is told to."""
+    """Holds the clock while the commanded velocity is small."""
 
     input: Name = Field(description="a Twist or TwistStamped of `inputs`")
     axes: Axes = Field(
         ["linear.x", "linear.y", "angular.z"],
-        description="of which the Euclidean norm is taken; default linear.x, linear.y, angular.z",
+        description="axes of the Euclidean norm; default linear.x, linear.y, angular.z",
     )
     below: PositiveFloat = Field(description="the clock is held while the norm is below this")
     at: FiniteFloat | list[FiniteFloat] | None = Field(
         None,
-        description="what every clock shows meanwhile, cycles; default: where it stands. The"
-        " clock itself does not advance",
+        description="phase of every clock while it is held, cycles; default: its last phase. The"
+        " clock does not advance",
     )
 
 
@@ -199,9 +199,9 @@ class PhaseClockTerm(TermArithmetic):
     """sin and cos of 2 pi (start + k control_dt / period + offset), k inferences since reset."""
 
     term: Literal["phase_clock"]
-    period: PositiveFloat = Field(description="s")
+    period: PositiveFloat = Field(description="period of the clock, s")
     offsets: Annotated[list[FiniteFloat], Field(min_length=1)] = Field(
-        [0.0], description="one clock each, cycles; default one clock at 0"
+        [0.0], description="offset of each clock, cycles; default one clock at 0"
     )
     start: FiniteFloat = Field(0.0, description="phase of the first inference, cycles; default 0")
     parts: Annotated[list[Literal["sin", "cos", "phase"]], Field(min_length=1)] = Field(
@@ -214,19 +214,19 @@ class PhaseClockTerm(TermArithmetic):
 
 
 class StepCounterTerm(TermArithmetic):
-    """Inferences since reset: `start` for `delay` of them and the first after, then + 1 each."""
+    """Inferences since reset: `start` for `delay` + 1 inferences, then + 1 per inference."""
 
     term: Literal["step_counter"]
     start: FiniteFloat = Field(0.0, description="value at reset; default 0")
-    delay: NonNegativeInt = Field(0, description="inferences that it stays at start; default 0")
+    delay: NonNegativeInt = Field(0, description="additional inferences at start; default 0")
     last: FiniteFloat | None = Field(None, description="largest value; default: none")
     end: Literal["hold", "loop"] = Field(
-        "hold", description="at `last`: stay, or go on with start; default hold"
+        "hold", description="after `last`: stay there, or continue with start; default hold"
     )
 
 
 class FirstStepTerm(TermArithmetic):
-    """1 at the first inference after a reset, 0 at every other."""
+    """1 at the first inference after a reset, 0 at all others."""
 
     term: Literal["first_step"]
 
@@ -235,7 +235,7 @@ class Motion(Strict):
     """A table of reference rows, one per inference, from `start` on."""
 
     file: Name = Field(description=".npz or .csv in the spec's folder")
-    sha256: Sha256 | None = Field(None, description="of the file; default: not checked")
+    sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
     joint_names: Names | None = Field(
         None, description="columns of an .npz; default: its array `joint_names`"
     )
@@ -249,14 +249,16 @@ class Motion(Strict):
         None, description="s between rows; default: 1 / the file's `fps`; must be control_dt"
     )
     start: NonNegativeInt = Field(0, description="first row; default 0")
-    delay: NonNegativeInt = Field(0, description="inferences that stay at the first row; default 0")
+    delay: NonNegativeInt = Field(
+        0, description="additional inferences at the first row; default 0"
+    )
     end: Literal["hold", "loop", "stop"] = Field(
         description="after the last row: stay there, go back to start, or stop the policy (HOLD)"
     )
 
 
 class MotionTerm(TermArithmetic):
-    """The present row of a reference motion, joints by name."""
+    """The current row of a reference motion, joints by name."""
 
     term: Literal["motion"]
     motion: Name = Field(description="a name of `motions`")
@@ -267,26 +269,26 @@ class MotionTerm(TermArithmetic):
 
 
 class ChainLink(Strict):
-    """One joint between the measured body and the wanted one."""
+    """One joint between the measured body and `body`."""
 
     joint: Name = Field(description="a joint of joint_names")
-    axis: Literal["x", "y", "z"] = Field(description="it turns about")
+    axis: Literal["x", "y", "z"] = Field(description="rotation axis of the joint")
 
 
 class MotionOrientationTerm(TermArithmetic):
-    """First two columns of R(robot)^T R(reference): how the reference looks from the robot."""
+    """First two columns of R(robot)^T R(reference): the reference in the robot's frame."""
 
     term: Literal["motion_orientation"]
     motion: Name = Field(description="a name of `motions`")
-    body: Name = Field(description="whose orientation in the table, a name of its bodies")
-    input: Name = Field(description="where the robot's orientation comes from")
+    body: Name = Field(description="body in the table that gives the reference's orientation")
+    input: Name = Field(description="a name of `inputs` that gives the robot's orientation")
     field: Name = Field("orientation", description="path of the quaternion; default orientation")
     chain: list[ChainLink] = Field(
         [], description="joints from the measured body to `body`, in order; default: none"
     )
     joints_input: Name | None = Field(None, description="the JointState for `chain`")
     align: Literal["none", "yaw"] = Field(
-        description="yaw: the reference is turned to the robot's yaw at the first inference"
+        description="yaw: the reference is rotated to the robot's yaw at the first inference"
     )
     layout: Literal["rows", "columns"] = Field(
         description="rows: R00 R01 R10 R11 R20 R21; columns: R00 R10 R20 R01 R11 R21"
@@ -301,7 +303,7 @@ PositivePerChannel = PositiveFloat | list[PositiveFloat]
 class ImageTerm(Strict):
     """Pixels of an Image or CompressedImage: crop -> resize -> (x * scale - mean) / std.
 
-    Needs Pillow (the extra `images`), except for an uncompressed image that already has its size.
+    Needs Pillow (the extra `images`), except for an uncompressed image that is not resized.
     """
 
     term: Literal["image"]
@@ -317,7 +319,7 @@ class ImageTerm(Strict):
         None, description="[top, left, height, width] of the message's pixels; default: all"
     )
     resize: Literal["nearest", "bilinear", "bicubic", "area", "refuse"] = Field(
-        "refuse", description="how pixels get to `size`; default: another size is a fault"
+        "refuse", description="filter for resizing to `size`; default: another size is a fault"
     )
     layout: Literal["chw", "hwc"] = Field(description="channels first or last")
     scale: PerChannel = Field(description="factor, e.g. 0.00392156862745098 for 1/255")
@@ -333,7 +335,7 @@ class CustomTerm(TermArithmetic):
     parameters: dict[str, Any] = Field({}, description="passed to the term unchanged")
 
 
-# A new term is a model above, its name here, and a function in `core/observation/terms`.
+# To add a term, add a model above, its name here, and a function in `core/observation/terms`.
 Term = Annotated[
     FieldTerm
     | VelocityCommandTerm

@@ -1,11 +1,12 @@
-"""From pydantic's findings to sentences: keys as the file writes them, one problem per mistake.
+"""Convert pydantic's errors to sentences: keys as in the file, one problem per mistake.
 
-Where a key may hold this or that, pydantic reports the failure of every alternative. Here only
-the alternative that was most likely meant speaks, so that one slip gives one sentence.
+If a key has several alternative types, pydantic reports an error for every alternative. This
+module reports only the errors of the most likely alternative, so one mistake gives one sentence.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import types
 import typing
@@ -18,8 +19,9 @@ from pydantic import BaseModel
 from policy_runner.core.errors import Problem, did_you_mean
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization
+from policy_runner.core.spec.terms import TermArithmetic
 
-# What says "not this alternative at all", when found at the alternatives' own place.
+# At the place of the alternatives, these errors mean that the alternative was not meant.
 _OTHER_KIND = {
     *("float_type", "float_parsing", "int_type", "int_parsing", "string_type", "bool_type"),
     *("list_type", "dict_type", "model_type", "model_attributes_type", "literal_error"),
@@ -28,7 +30,7 @@ _OTHER_KIND = {
 
 @dataclass(frozen=True)
 class _Found:
-    """One finding, and the alternatives it went through: (key there, which alternative)."""
+    """One error, and the alternatives on its way: (key, name of the alternative)."""
 
     problem: Problem
     kind: str
@@ -36,7 +38,13 @@ class _Found:
 
 
 def spec_problems(content: Mapping[Any, Any], errors: Sequence[Any], file: str) -> list[Problem]:
-    """Problems for the errors of validating `content`, in their order."""
+    """The problems for pydantic's errors, in their order.
+
+    Args:
+        content: the content of the spec file.
+        errors: `ValidationError.errors()` of its validation.
+        file: the spec file.
+    """
     found = [_found(content, error, file) for error in errors]
     found = [_statistics_without_a_place(content, item) for item in found]
     return list(dict.fromkeys(item.problem for item in _settle(found, 0)))
@@ -46,12 +54,12 @@ _BESIDE = re.compile(r"observation\[(\d+)\]\.(\w+)")
 
 
 def _statistics_without_a_place(content: Mapping[Any, Any], found: _Found) -> _Found:
-    """A key of a normalization that stands beside it, or one that says in_model and more."""
+    """Explain a key of `normalization` that is next to it, or `in_model` with further keys."""
     one = found.problem
     match = _BESIDE.fullmatch(one.key)
     if match and found.kind == "extra_forbidden" and match[2] in Normalization.model_fields:
         in_model = content["observation"][int(match[1])].get("normalization") == "in_model"
-        expected = "no such key beside `normalization: in_model`" if in_model else one.expected
+        expected = "no such key next to `normalization: in_model`" if in_model else one.expected
         remedy = (
             "a normalizer is in the graph or outside it, not both"
             if in_model
@@ -92,11 +100,14 @@ def _settle(found: list[_Found], depth: int) -> list[_Found]:
 
 
 def _found(content: Mapping[Any, Any], error: Any, file: str) -> _Found:
-    """Walks the location through the file's content: what is not in there is an alternative."""
+    """Follow the error's location through the file's content.
+
+    A part of the location that is not in the content is the name of an alternative.
+    """
     key = ""
     at: Any = content
     alternatives: list[tuple[str, str]] = []
-    tagged = None  # where a term's kind was passed; it may also be the name of its next key
+    tagged = None  # key of the term whose kind was already passed; the next key may equal the kind
     location = error["loc"]
     for k, part in enumerate(location):
         last_key = k == len(location) - 1 and error["type"] in ("missing", "extra_forbidden")
@@ -120,8 +131,8 @@ def _problem(file: str, key: str, error: Any) -> Problem:
     if len(got) > 80:
         got = got[:77] + "..."
     if kind == "extra_forbidden":
-        last = str(error["loc"][-1])
-        return Problem(file, key, "a known key", f"'{last}'", did_you_mean(last, _known_keys()))
+        hint = _hint_for_unknown(key, error["loc"])
+        return Problem(file, key, "a known key", f"'{error['loc'][-1]}'", hint)
     if kind == "missing":
         return Problem(file, key, "this key", "nothing")
     if kind == "union_tag_invalid":
@@ -157,22 +168,81 @@ def _choices(expected: str) -> list[str]:
     return expected.replace(" or ", ", ").replace("'", "").split(", ")
 
 
-def _known_keys() -> set[str]:
-    keys: set[str] = set()
-    seen: set[type] = set()
+def _hint_for_unknown(key: str, location: Sequence[Any]) -> str:
+    """Name a similar key that is known at this place, or the places that know this very key."""
+    word = str(location[-1])
+    path = key[: -len(word)].rstrip(".")
+    places = _places_of(path, tuple(str(part) for part in location[:-1]))
+    # Where a mapping may be one of two, the key may be one of the other's.
+    here = [known for known, place in _known_keys() if place in places and known != word]
+    elsewhere = [
+        place.text_for(word)
+        for known, place in _known_keys()
+        if known == word and place not in places
+    ]
+    # A key that is right in another place is rarely a slip for one that only looks a bit alike.
+    hint = did_you_mean(word, here, cutoff=0.8 if elsewhere else 0.6)
+    if hint or not elsewhere:
+        return hint
+    different = list(dict.fromkeys(elsewhere))
+    others = ", among others" if len(different) > _MOST_PLACES else ""
+    return f"`{word}` is a key of {' or '.join(different[:_MOST_PLACES])}{others}"
 
-    def visit(annotation: Any) -> None:
-        # First what has parts: in Python 3.10 a list[X] says of itself that it is a type.
-        if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
+
+@functools.lru_cache(maxsize=32)
+def _places_of(path: str, location: tuple[str, ...]) -> frozenset[_Place]:
+    return frozenset(place for _, place in _known_keys() if place.holds(path, location))
+
+
+_MOST_PLACES = 3
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the file may hold a mapping: its path, and the kinds of term that it may be."""
+
+    path: str  # as in a problem's key, without numbers: observation[].terms[]
+    kinds: tuple[str, ...]
+
+    def holds(self, path: str, location: tuple[str, ...]) -> bool:
+        """Whether a problem's mapping at `path` is this place."""
+        pattern = re.escape(self.path).replace(re.escape(_ANY), ".+").replace(r"\[\]", r"\[\d+\]")
+        if self.kinds and not set(self.kinds) & set(location):
+            return False
+        return re.fullmatch(pattern, path) is not None
+
+    def text_for(self, key: str) -> str:
+        """The place's name in a sentence."""
+        if self.kinds and key in TermArithmetic.model_fields:
+            return "a term"
+        return f"the term {self.kinds[0]}" if self.kinds else self.path or "the top level"
+
+
+_ANY = "<name>"
+
+
+@functools.cache
+def _known_keys() -> tuple[tuple[str, _Place], ...]:
+    """Every key of the policy spec with each place that knows it."""
+    keys: list[tuple[str, _Place]] = []
+
+    def visit(annotation: Any, path: str) -> None:
+        # Check for parts first: in Python 3.10, list[X] is an instance of type.
+        origin = typing.get_origin(annotation)
+        if origin is not None or isinstance(annotation, types.UnionType):
+            if origin is list:
+                path = f"{path}[]"
+            elif isinstance(origin, type) and issubclass(origin, Mapping):
+                path = f"{path}.{_ANY}"
             for part in typing.get_args(annotation):
-                visit(part)
+                visit(part, path)
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if annotation in seen:
-                return
-            seen.add(annotation)
+            kind = annotation.model_fields.get("term")
+            place = _Place(path, typing.get_args(kind.annotation) if kind else ())
             for name, info in annotation.model_fields.items():
-                keys.add(info.alias or name)
-                visit(info.annotation)
+                key = info.alias or name
+                keys.append((key, place))
+                visit(info.annotation, f"{path}.{key}" if path else key)
 
-    visit(PolicySpec)
-    return keys
+    visit(PolicySpec, "")
+    return tuple(keys)

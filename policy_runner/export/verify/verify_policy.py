@@ -59,7 +59,7 @@ def verify_policy(
     ours = OurSide(folder)
     try:
         spec_file = ours.loaded.spec_file
-        facts = read_model_facts(spec_file.beside(spec_file.spec.model.file, "model.file"))
+        facts = read_model_facts(spec_file.next_to(spec_file.spec.model.file, "model.file"))
         result = Verification(str(folder), str(source))
         progress("look at the files")
         result.rows += file_rows(facts, spec_file.spec)

@@ -1,5 +1,5 @@
-"""The runner's parameters: one row declares, checks and documents each.
+"""The runner's parameters: one row declares, checks and documents each parameter.
 
-Ground: `parameter`. Door: `runner`, the table of all rows that do not depend on the policy;
-`policy` makes the rows that do.
+Base: `parameter`. Entry points: `runner`, the table of all rows that do not depend on the policy,
+and `policy`, which makes the rows that do.
 """

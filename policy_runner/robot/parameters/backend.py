@@ -1,4 +1,4 @@
-"""The rows that say what runs the model. Names: `onnxruntime.*` and `tensorrt.*` are options."""
+"""The rows of the inference backend; `onnxruntime.*` and `tensorrt.*` are its options."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "backend",
         "auto",
-        "what runs the model; auto takes what `policy-runner bench backends SPEC --remember` "
-        "found fastest, else a documented order, and says why",
+        "inference backend that runs the model; auto takes the backend that "
+        "`policy-runner bench backends SPEC --remember` found fastest, else a documented order, "
+        "and reports why",
         choices=BACKENDS,
     ),
     Parameter(
         "device",
         "auto",
-        "where the model runs: auto, cpu, gpu, or gpu:N; a GPU that is asked for is used, "
-        "or configure refuses",
+        "where the model runs: auto, cpu, gpu, or gpu:N; if a requested GPU cannot be used, "
+        "configure refuses",
     ),
     Parameter(
         "precision",
         "as_exported",
-        "numbers the model computes with; fp16 needs a backend that can, and is checked",
+        "precision of the model's arithmetic; fp16 needs a backend that supports it, and is "
+        "checked",
         choices=PRECISIONS,
     ),
     Parameter(
@@ -46,8 +48,8 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "onnxruntime.tf32",
         False,
-        "allow products rounded to 10 bits of mantissa on the GPU; without effect where the "
-        "provider is tensorrt, which has them in any case",
+        "allow products rounded to 10 bits of mantissa on the GPU; no effect with the provider "
+        "tensorrt, which always uses them",
     ),
     Parameter(
         "onnxruntime.cudnn_search",
@@ -66,13 +68,13 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "onnxruntime.allow_cpu_nodes",
         False,
-        "accept that operations the provider lacks run elsewhere, with copies between them",
+        "accept that operations which the provider lacks run elsewhere, with copies between them",
     ),
     Parameter(
         "tensorrt.cuda_graph",
         True,
-        "run each inference as one CUDA graph; where that fails its check, piece by piece, "
-        "and diagnostics says why",
+        "run each inference as one CUDA graph; if that fails its check, run it piece by piece, "
+        "and diagnostics reports why",
     ),
     Parameter(
         "tensorrt.cuda_binding",
@@ -83,14 +85,14 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "tensorrt.wait",
         "spin",
-        "how the control thread waits for the GPU: spin is soonest, block leaves the core free",
+        "how the control thread waits for the GPU: spin is fastest, block leaves the core free",
         choices=("spin", "block"),
     ),
     Parameter("tensorrt.tf32", False, "allow products rounded to 10 bits of mantissa"),
     Parameter(
         "tensorrt.workspace",
         64,
-        "memory that the builder may plan with",
+        "memory that the engine builder may use for its plan",
         unit="MiB",
         low=1,
         high=100_000,
@@ -116,7 +118,7 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "engines.limit_gb",
         2.0,
-        "size of that folder above which the engines used longest ago are removed",
+        "size of that folder above which the least recently used engines are removed",
         unit="GB",
         low=0.0,
         high=1000.0,
@@ -124,7 +126,7 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
     Parameter(
         "precision_check.tolerance",
         0.02,
-        "most that an action may differ from fp32 on the CPU, in the command's own unit",
+        "largest allowed difference of an action from fp32 on the CPU, in the command's own unit",
         low=0.0,
     ),
     Parameter("precision_check.samples", 64, "observations that are compared", low=1, high=100_000),

@@ -1,11 +1,11 @@
-"""The runner's rows about commands: messages, joints, limits, stops."""
+"""The runner's rows about commands: messages, fields and joint names."""
 
 from __future__ import annotations
 
 from policy_runner.core.spec.elements import KINDS
 from policy_runner.robot.parameters.parameter import Parameter
 
-# Parameter command.type -> what it can carry. A twist has message types of its own.
+# Parameter command.type -> kinds that it can carry. A twist also has its own message types.
 JOINT_KINDS = tuple(name for name, kind in KINDS.items() if kind.of_joints)
 COMMAND_TYPES = {
     "joint_state": JOINT_KINDS,
@@ -15,7 +15,7 @@ COMMAND_TYPES = {
     "message": (*JOINT_KINDS, "twist", "value"),
 }
 TWIST_TYPES = ("twist_stamped", "twist")
-# Parameters that are read for one command.type only; with another one they must keep their default.
+# Parameters that only one command.type reads; with another type they must keep their default.
 READ_FOR = {
     "command.layout": "float64_multi_array",
     "command.message_type": "message",
@@ -42,7 +42,7 @@ COMMAND_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "command.held_joints",
         (),
-        "joints nobody drives, `name=value` each, that the command holds at a value",
+        "joints that the policy does not drive, `name=value` each; the command holds these values",
         kind="str[]",
     ),
     Parameter(
@@ -80,11 +80,11 @@ COMMAND_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "command.stamp",
         "now",
-        "joint_trajectory: its header's stamp; zero means at once, since a controller drops what"
-        " has ended by its own clock",
+        "joint_trajectory: stamp of its header; zero means start at once (a controller drops"
+        " trajectories that have already ended by its own clock)",
         choices=("now", "zero"),
     ),
-    Parameter("joint_prefix", "", "what the robot puts before every joint's name"),
+    Parameter("joint_prefix", "", "prefix of every joint name on the robot"),
     Parameter(
         "command.joint_names",
         (),

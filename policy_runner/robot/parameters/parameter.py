@@ -12,7 +12,7 @@ KINDS = ("bool", "int", "float", "str", "int[]", "float[]", "str[]")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row. `default` None: no value unless the user sets one (then `kind` is required)."""
+    """One row. If `default` is None, only the user sets a value; then `kind` is required."""
 
     name: str
     default: Any
@@ -32,12 +32,12 @@ class Parameter:
 
     @property
     def text(self) -> str:
-        """Description with the unit, one sentence, as rqt and `ros2 param describe` show it."""
+        """Description with the unit, one sentence; rqt and `ros2 param describe` show it."""
         return f"{self.description} [{self.unit}]" if self.unit else self.description
 
 
 def expected(row: Parameter) -> str:
-    """What a value of this row must be, in words."""
+    """Describe the valid values of this row."""
     words = {"bool": "true or false", "int": "an integer", "float": "a float", "str": "a string"}
     base = row.kind.removesuffix("[]")
     text = words[base] if base == row.kind else f"a list ({words[base]} each)"
@@ -68,12 +68,12 @@ def _element_problem(row: Parameter, value: Any) -> str:
 
 
 def problem(row: Parameter, value: Any) -> str:
-    """The sentence that refuses `value` for this row, or '' when it is fine."""
+    """Return the sentence that refuses `value` for this row, or '' if the value is valid."""
     if row.kind.endswith("[]"):
         if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
             got = f"{value!r}"
         else:
-            # An empty YAML list has no type of its own; it is a legal value of every array row.
+            # An empty YAML list has no type; it is a valid value of every array row.
             got = next((g for g in (_element_problem(row, v) for v in list(value)) if g), "")
     else:
         got = _element_problem(row, value)

@@ -1,4 +1,4 @@
-"""Rows that a policy adds: of its inputs, joints and commanded elements."""
+"""Rows that a policy adds: for its inputs, joints and commanded elements."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ PREFIXES = ("inputs.", "joints.", "twist.", "values.")
 
 
 def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
-    """Rows of one input of the policy; a velocity command that falls silent means zero."""
+    """Return the rows of one input; by default a stale velocity command counts as zero."""
     is_command = given.type.endswith(("/Twist", "/TwistStamped"))
     return (
         Parameter(
             f"inputs.{name}.type",
             given.type,
-            f"message type of {name}, where the robot's differs from the policy spec's",
+            f"message type of {name}, if the robot's type differs from the policy spec's",
         ),
         Parameter(
             f"inputs.{name}.mounting",
             (0.0, 0.0, 0.0),
-            f"roll, pitch, yaw of the sensor behind {name} against the body; Imu only",
+            f"roll, pitch, yaw of the sensor of {name} relative to the body; Imu only",
             unit="rad",
             low=-6.3,
             high=6.3,
@@ -41,22 +41,22 @@ def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
         Parameter(
             f"inputs.{name}.on_stale",
             "zero" if is_command else "hold",
-            f"what a stale {name} leads to",
+            f"reaction to a stale {name}",
             choices=("hold", "safe_stop", "zero"),
             live=True,
         ),
         Parameter(
             f"inputs.{name}.strict_stamp",
             False,
-            f"a wrong header stamp of {name}, of any publisher, leads to the same, not only to a"
-            " warning",
+            f"a wrong header stamp of {name}, from any publisher, has the effect of on_stale, not"
+            " only a warning",
             live=True,
         ),
     )
 
 
 def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
-    """The rows that exist because of this policy: its inputs', its joints', its axes'."""
+    """Return the rows that this policy adds, for its inputs, joints and axes."""
     kinds = {element.joint: element.kind for element in elements}
     single = set(limit_names(elements)) | (set(spec.joint_names) - set(kinds))
     rows: list[Parameter] = []
@@ -68,17 +68,23 @@ def policy_rows(spec: PolicySpec, elements: Sequence[ActionElement]) -> tuple[Pa
 
 
 def limit_prefix(name: str, kind: str) -> str:
-    """Where the limits of a command stand among the parameters."""
+    """Return the prefix of the parameters with an element's limits, such as `joints.knee`."""
     return KINDS[kind].limits + name
 
 
 def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
-    """Rows of the limits of one element of the command, in its unit."""
+    """Return the rows of the limits of one element.
+
+    Args:
+        prefix: of the parameters, see `limit_prefix`.
+        name: the element, for the descriptions.
+        unit: unit of its command.
+    """
     return (
         Parameter(
             f"{prefix}.lower",
             None,
-            f"least command of {name}, in the policy's sense of it; not set: the policy spec's",
+            f"smallest command of {name}, with the policy's sign; not set: the policy spec's",
             unit=unit,
             kind="float",
             live=True,
@@ -86,7 +92,7 @@ def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
         Parameter(
             f"{prefix}.upper",
             None,
-            f"largest command of {name}, in the policy's sense of it; not set: the policy spec's",
+            f"largest command of {name}, with the policy's sign; not set: the policy spec's",
             unit=unit,
             kind="float",
             live=True,
@@ -104,12 +110,18 @@ def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
 
 
 def joint_rows(name: str, kind: str, limited: bool = True) -> tuple[Parameter, ...]:
-    """Rows of one joint of the policy; limits are in the unit of its command."""
+    """Return the rows of one joint of the policy.
+
+    Args:
+        name: the policy's name of the joint.
+        kind: kind of its command, which gives the unit of the limits.
+        limited: add the rows of the limits.
+    """
     return (
         Parameter(
             f"joints.{name}.name",
             "",
-            f"what the robot calls {name}; empty: joint_prefix and {name}",
+            f"the robot's name of {name}; empty: joint_prefix and {name}",
         ),
         Parameter(
             f"joints.{name}.sign",
@@ -123,7 +135,7 @@ def joint_rows(name: str, kind: str, limited: bool = True) -> tuple[Parameter, .
         Parameter(
             f"joints.{name}.max_velocity",
             None,
-            f"measured speed of {name} that means SAFE_STOP; not set: not watched",
+            f"measured speed of {name} that causes SAFE_STOP; not set: not checked",
             unit="rad/s",
             low=1e-6,
             kind="float",
@@ -132,7 +144,7 @@ def joint_rows(name: str, kind: str, limited: bool = True) -> tuple[Parameter, .
 
 
 def limit_rows_of(elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
-    """Limits of what is no joint with one kind of command: axes, values, joints with several."""
+    """Return the rows of limits for axes, values, and joints with several kinds of command."""
     rows: list[Parameter] = []
     for name, element in zip(limit_names(elements), elements, strict=True):
         if not KINDS[element.kind].of_joints or name != element.joint:

@@ -1,4 +1,4 @@
-"""The rows of the runner that exist whatever the policy: one table, see `parameter_table`."""
+"""The table of the runner's rows that do not depend on the policy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "policy",
         "",
-        "policy spec: a policy.yaml, or the folder that holds one; set while active: reload",
+        "policy spec: a policy.yaml, or the folder that contains one; set while active: reload",
         live=True,
     ),
     Parameter(
-        "autostart", False, "configure and activate by itself after the start", at_start=True
+        "autostart", False, "configure and activate automatically after the start", at_start=True
     ),
     Parameter(
         "rate",
@@ -32,7 +32,7 @@ TABLE: tuple[Parameter, ...] = (
         "allow_rate_mismatch", False, "accept a rate other than the one the policy was trained at"
     ),
     *BACKEND_TABLE,
-    Parameter("dry_run", False, "do everything but command: commands go to ~/dry_run"),
+    Parameter("dry_run", False, "do everything except command; commands go to ~/dry_run"),
     Parameter(
         "lockstep",
         False,
@@ -49,8 +49,8 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "max_joint_names",
         512,
-        "names, other strings and messages in the lists of one input message; with more of them it"
-        " is refused before they are decoded",
+        "most names, other strings and messages in the lists of one input message; a message with"
+        " more is refused before they are decoded",
         low=1,
         high=65_536,
     ),
@@ -59,7 +59,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "publish_vectors",
         False,
-        "publish what goes into the model and comes out on ~/observation and ~/action",
+        "publish the model's input and output on ~/observation and ~/action",
     ),
     *SAFETY_ROWS,
     Parameter(
@@ -97,14 +97,14 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "diagnostics.window",
         10_000,
-        "samples that the latency percentiles look back on",
+        "number of samples in the latency percentiles",
         low=100,
         high=10_000,
     ),
     Parameter(
         "diagnostics.missed_warn",
         0.01,
-        "share of deadlines missed in a diagnostics period that is a warning",
+        "share of missed deadlines in a diagnostics period that causes a warning",
         low=0.0,
         high=1.0,
         live=True,
@@ -112,7 +112,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "diagnostics.log_interval",
         5.0,
-        "least time between two log lines about the same trouble",
+        "least time between two log lines about the same fault",
         unit="s",
         low=0.1,
         high=3600.0,

@@ -1,4 +1,4 @@
-"""The runner's rows about when it may not run: arming, faults, and how they end."""
+"""The runner's rows about safety: arming, faults, and recovery from faults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "require_arming",
         True,
-        "after activation nothing is commanded until ~/arm; false is for simulations",
+        "after activation no command is published until ~/arm; false is for simulations",
     ),
     Parameter(
         "safety.require_guard",
@@ -19,7 +19,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.max_tilt",
         0.0,
-        "angle of any measured gravity to upright that means SAFE_STOP; 0: not watched",
+        "angle between any measured gravity and upright that causes SAFE_STOP; 0: not checked",
         unit="rad",
         low=0.0,
         high=3.15,
@@ -53,7 +53,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.reset_after",
         0.5,
-        "histories and recurrent state start anew after a gap without inference of this length",
+        "histories and recurrent state are reset after a gap of this length without inference",
         unit="s",
         low=0.0,
         high=3600.0,
@@ -62,7 +62,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.stamp_tolerance",
         0.5,
-        "header stamps may lead the clock by this, and lag by max_age and this; else a warning",
+        "header stamps may lead the clock by this, and lag by max_age plus this; else a warning",
         unit="s",
         low=0.0,
         high=3600.0,
@@ -71,7 +71,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.late_inferences",
         10,
-        "inferences in a row that outlast their period: SAFE_STOP; wall clock only; 0: never",
+        "consecutive inferences longer than their period: SAFE_STOP; wall clock only; 0: never",
         low=0,
         high=10_000,
         live=True,
@@ -79,7 +79,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.late_ticks",
         25,
-        "ticks in a row that each skipped a deadline: HOLD; wall clock only; 0: never",
+        "consecutive ticks that each skipped a deadline: HOLD; wall clock only; 0: never",
         low=0,
         high=10_000,
         live=True,
@@ -97,7 +97,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.callback_failures",
         10,
-        "exceptions in callbacks within a minute that mean SAFE_STOP; 0: never",
+        "exceptions in callbacks within a minute that cause SAFE_STOP; 0: never",
         low=0,
         high=1000,
         live=True,
@@ -120,7 +120,7 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "estop.quiet_time",
         1.0,
-        "how long a pressed topic with several publishers must not say true before ~/arm"
+        "how long a pressed topic with several publishers must be without a true before ~/arm"
         " releases it",
         unit="s",
         low=0.0,
@@ -130,8 +130,8 @@ SAFETY_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "safety.position_margin",
         None,
-        "a position joint measured further than this outside its limits means SAFE_STOP;"
-        " not set: not watched",
+        "a position joint measured further than this outside its limits causes SAFE_STOP;"
+        " not set: not checked",
         unit="rad",
         low=0.0,
         high=10.0,

@@ -10,7 +10,7 @@ STOP_ROWS: tuple[Parameter, ...] = (
         "stop.position",
         "hold",
         "what HOLD and SAFE_STOP do with positions: hold the last, move to default_joint_pos, or"
-        " stiffness 0 with the damping of training, where the message carries gains",
+        " stiffness 0 with the damping of training, if the message carries gains",
         choices=("hold", "default_pose", "damping"),
         live=True,
     ),
@@ -29,7 +29,7 @@ STOP_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "stop.ramp_s",
         0.0,
-        "time in which a stop reaches 0 or the default pose, linearly; 0: in one tick, and the"
+        "time in which a stop reaches 0 or the default pose, linearly; 0: in one tick, or for the"
         " pose at max_rate",
         unit="s",
         low=0.0,
@@ -39,18 +39,18 @@ STOP_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "allow_runaway_hold",
         False,
-        "let stop.* hold a velocity, effort, twist or value: the robot goes on moving",
+        "let stop.* hold a velocity, effort, twist or value: the robot continues to move",
     ),
     Parameter(
         "limits.urdf",
         "",
-        "limits that neither parameters nor policy spec say: from the topic robot_description"
-        " (topic), or from a URDF file (its path); empty: none",
+        "source of limits that neither the parameters nor the policy spec give: the topic"
+        " robot_description (topic), or a URDF file (its path); empty: none",
     ),
     Parameter(
         "start_pose.duration",
         0.0,
-        "time of the move to default_joint_pos that goes before the policy; 0: none",
+        "time of the move to default_joint_pos before the policy commands; 0: no move",
         unit="s",
         low=0.0,
         high=60.0,
@@ -58,7 +58,7 @@ STOP_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "start_pose.tolerance",
         0.1,
-        "how near every joint must be measured to end the move",
+        "the move ends when every joint is measured within this distance of the pose",
         unit="rad",
         low=1e-4,
         high=3.2,
@@ -67,7 +67,7 @@ STOP_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "blend_in",
         0.0,
-        "time in which positions pass over from the pose at the start to the policy's; 0: at once",
+        "time in which positions blend from the pose at the start to the policy's; 0: at once",
         unit="s",
         low=0.0,
         high=60.0,

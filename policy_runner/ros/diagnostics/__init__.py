@@ -1,5 +1,5 @@
 """Statuses of `/diagnostics`, and the log.
 
-Ground: `status.py`, how one is written. Doors: `listener.py`, which hears them, and `story.py`,
-which writes the log.
+Base: `status.py` builds one status. Entry points: `listener.py` receives statuses, and `story.py`
+writes the log.
 """

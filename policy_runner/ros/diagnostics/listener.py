@@ -1,4 +1,7 @@
-"""Listens on `/diagnostics` for the terminal view and the recorder; raw, so that it can keep it."""
+"""Receives `/diagnostics` for the terminal view, the demo and the recorder.
+
+The subscriptions are raw: the recorder stores the bytes of each message.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ _MOST_VALUES = 65_536  # statuses and values of one message
 
 
 def diagnostics_builder() -> Callable[[bytes], list[Any]]:
-    """What makes the statuses of a raw message of /diagnostics; none of a damaged one.
+    """Return a function that converts a raw message of /diagnostics into its statuses.
 
-    Raw, since a damaged message ends the process on ROS 2 Kilted where rclpy builds it.
+    A damaged message gives an empty list. The messages are taken raw and checked first: on
+    ROS 2 Kilted a damaged message ends the process when rclpy deserializes it.
     """
     build = CheckedDeserializer(DiagnosticArray, _MOST_VALUES)
 
@@ -41,7 +45,7 @@ def diagnostics_builder() -> Callable[[bytes], list[Any]]:
 
 @dataclass(frozen=True)
 class Row:
-    """Newest status of one name; `heard_ns` is monotonic."""
+    """Newest status of one name; `heard_ns` is its arrival on the monotonic clock."""
 
     level: int
     message: str
@@ -51,12 +55,15 @@ class Row:
 
 
 class DiagnosticsListener:
-    """Keeps the newest status by name, in a context and a thread of its own.
-
-    `on_raw(data, wall_ns)` gets every message as it came (CDR), in the listener's thread.
-    """
+    """Keeps the newest status of each name; uses its own rclpy context and its own thread."""
 
     def __init__(self, on_raw: Callable[[bytes, int], None] | None = None) -> None:
+        """Subscribe and start the listener's thread.
+
+        Args:
+            on_raw: called as `on_raw(data, wall_ns)` in the listener's thread, with the CDR bytes
+                of every message and its time of arrival [ns, wall clock].
+        """
         self._on_raw = on_raw
         self._rows: dict[str, Row] = {}
         self._build = diagnostics_builder()
@@ -67,7 +74,7 @@ class DiagnosticsListener:
             DiagnosticArray,
             "/diagnostics",
             self._take,
-            # Best effort hears every publisher and can never hold one up.
+            # Best effort matches every publisher and can never block a publisher.
             QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
             raw=True,
         )
@@ -75,7 +82,7 @@ class DiagnosticsListener:
         self._executor.start()
 
     def rows(self) -> dict[str, Row]:
-        """Newest status by name, at this moment."""
+        """Return the newest status by name."""
         return dict(self._rows)
 
     def close(self) -> None:
@@ -95,7 +102,7 @@ class DiagnosticsListener:
 
 
 class Watch:
-    """Listens on /diagnostics in a thread of its own, in a context of its own."""
+    """Receives /diagnostics for the demo; uses its own rclpy context and its own thread."""
 
     def __init__(self) -> None:
         self.values: dict[str, dict[str, str]] = {}  # status name -> its newest values
@@ -152,13 +159,17 @@ class Watch:
             self.last_ticks = now
 
     def freeze(self, keep_known: bool) -> None:
-        """The run is over: levels are no longer noted, nor, with `keep_known`, newer figures."""
+        """Stop recording levels, because the run has ended.
+
+        Args:
+            keep_known: also keep the present values of every known status, and ignore newer ones.
+        """
         self._noting_levels = False
         if keep_known:
             self._kept = frozenset(self.values)
 
     def number(self, status: str, key: str) -> float | None:
-        """One value as a number; None while it is not there."""
+        """Return one value as a number, or None while it is missing or not a number."""
         try:
             return float(self.values[status][key])
         except (KeyError, ValueError):

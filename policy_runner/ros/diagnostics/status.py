@@ -1,4 +1,4 @@
-"""One status of `/diagnostics`, built in one way by every node of this package.
+"""Builds one status of `/diagnostics`, in the same way for every node of this package.
 
 Keys carry the unit (`tj [C]`), values are bare numbers, a missing value is `n/a`:
 `rqt_robot_monitor` and plots need the same keys in every message.
@@ -22,22 +22,22 @@ _SIGNIFICANT_DIGITS = 5
 
 
 def level_name(level: int | bytes) -> str:
-    """`OK`, `WARN`, `ERROR` or `STALE`, from our int or from the byte of a message.
+    """Return `OK`, `WARN`, `ERROR` or `STALE`, from an int or from the byte of a message.
 
-    rclpy gives the `level` of a message as bytes of length 1; a level no message defines is
-    named by its number.
+    rclpy gives the `level` of a message as bytes of length 1. An undefined level is named by its
+    number.
     """
     number = level_number(level)
     return LEVEL_NAMES[number] if 0 <= number < len(LEVEL_NAMES) else f"LEVEL {number}"
 
 
 def level_number(level: int | bytes) -> int:
-    """The level as our int, from an int or from the byte of a message."""
+    """Return the level as an int, from an int or from the byte of a message."""
     return level[0] if isinstance(level, (bytes, bytearray)) else int(level)
 
 
 def format_value(value: object) -> str:
-    """Text of one value: five significant digits, never an exponent; None and NaN are `n/a`."""
+    """Format one value: five significant digits, never an exponent; None and NaN are `n/a`."""
     if value is None:
         return "n/a"
     if isinstance(value, bool):
@@ -70,9 +70,15 @@ def make_status(
 ) -> DiagnosticStatus:
     """Build one `diagnostic_msgs/DiagnosticStatus`.
 
-    `level` is one of `LEVEL_OK|WARN|ERROR|STALE` and becomes the byte that rclpy wants;
-    `values` keep their order and are formatted by `format_value`.
-    Raises ValueError on a level outside 0..3, which would read as OK in some viewers.
+    Args:
+        name: of the status.
+        level: one of `LEVEL_OK|WARN|ERROR|STALE`; converted to the byte that rclpy needs.
+        message: one sentence for the operator.
+        values: keep their order and are formatted by `format_value`.
+        hardware_id: of the robot or computer; may be empty.
+
+    Raises:
+        ValueError: a level outside 0..3, which some viewers would show as OK.
     """
     if level not in (LEVEL_OK, LEVEL_WARN, LEVEL_ERROR, LEVEL_STALE):
         raise ValueError(f"status {name!r}: expected level 0..3, got {level!r}")

@@ -1,7 +1,7 @@
-"""The log tells the story: one line for each change of the decision, each request and its answer.
+"""Writes the log: one line for each change of the decision, each request and its answer.
 
-The control thread records and never logs; the executor takes its records a few times a second.
-What flaps is throttled: a few lines at once, then one line that counts the others.
+The control thread stores records and never logs. The executor takes these records a few times a
+second. Frequent changes are throttled: a few lines at once, then one line that counts the rest.
 """
 
 from __future__ import annotations
@@ -21,14 +21,20 @@ class Throttle:
     """Lets some lines of one kind through in each interval, and counts the others."""
 
     def __init__(self, interval_s: Callable[[], float], clock_s: Callable[[], float]) -> None:
-        self.suppressed = 0  # since the interval began
+        """Begin the first interval.
+
+        Args:
+            interval_s: returns the present length of an interval [s].
+            clock_s: a monotonic clock [s].
+        """
+        self.suppressed = 0  # lines since the interval began
         self._interval_s = interval_s
         self._clock_s = clock_s
         self._begun_s = clock_s()
         self._passed = 0
 
     def passes(self) -> bool:
-        """Whether one more line may be written now; counts it if not."""
+        """Return whether one more line may be written now; count the line if not."""
         self._passed += 1
         if self._passed <= AT_ONCE:
             return True
@@ -36,7 +42,11 @@ class Throttle:
         return False
 
     def ended(self) -> int:
-        """How many lines the interval that has just ended has suppressed; 0 while it lasts."""
+        """Begin a new interval if this one has ended.
+
+        Returns:
+            The number of lines that the ended interval has suppressed; 0 while it lasts.
+        """
         if self._clock_s() - self._begun_s < self._interval_s():
             return 0
         suppressed, self.suppressed, self._passed = self.suppressed, 0, 0
@@ -45,7 +55,7 @@ class Throttle:
 
 
 class Story:
-    """Writes what the control thread has recorded to the log; for the executor."""
+    """Writes the control thread's records to the log; called by the executor."""
 
     def __init__(
         self,
@@ -54,22 +64,22 @@ class Story:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
-        logger: with `info`, `warning` and `error`, as rclpy's.
-        interval_s: least time between two summaries of what was suppressed.
+        logger: has `info`, `warning` and `error`, like rclpy's logger.
+        interval_s: least time between two summaries of suppressed lines.
         clock_s: a monotonic clock.
         """
         self._logger = logger
         self._decisions = Throttle(interval_s, clock_s)
         self._requests = Throttle(interval_s, clock_s)
         self._findings = Throttle(interval_s, clock_s)
-        # The executor writes; so does the main thread, when the process ends.
+        # The executor writes. The main thread also writes, when the process ends.
         self._lock = threading.Lock()
         self._safety: Safety | None = None
-        self._changed = 0  # changes of that safety that were taken
+        self._changed = 0  # changes taken from that `Safety`
         self._known: dict[str, tuple[str, ...]] = {}
 
     def tell(self, safety: Safety | None, operator: Operator) -> None:
-        """Write what is new."""
+        """Write the new requests and the new changes of the decision."""
         with self._lock:
             self._tell(safety, operator)
 
@@ -95,12 +105,18 @@ class Story:
             if self._decisions.passes():
                 self._write(change.decision, change_sentence(change))
         lost = safety.changed - self._changed
-        if lost > 0:  # more than the record holds
+        if lost > 0:  # the record is bounded and has dropped older changes
             self._changed += lost
             self._decisions.suppressed += lost
 
     def answered(self, request: str, accepted: bool, message: str) -> None:
-        """Write what a service has answered."""
+        """Write the answer of a service.
+
+        Args:
+            request: name of the service, such as "~/arm".
+            accepted: the answer; a refusal is a warning.
+            message: the answer's text.
+        """
         self._request(Decision.RUN if accepted else Decision.HOLD, f"{request}: {message}")
 
     def _request(self, like: Decision, text: str) -> None:
@@ -108,7 +124,7 @@ class Story:
             self._write(like, text)
 
     def _write(self, like: Decision, text: str) -> None:
-        # A line of code each: rclpy's logger refuses two severities from one place.
+        # Three separate calls: rclpy's logger refuses two severities from one line of code.
         if like is Decision.SAFE_STOP:
             self._logger.error(text)
         elif like is Decision.HOLD:
@@ -117,11 +133,11 @@ class Story:
             self._logger.info(text)
 
     def found(self, kind: str, sentences: Sequence[str]) -> None:
-        """Write findings of one kind that are new, and say when there are none any more.
+        """Write the new findings of one kind, and one line when none of them holds any more.
 
         Args:
-            kind: of findings, such as "other participants".
-            sentences: all that hold now.
+            kind: name of this kind of findings, such as "other participants".
+            sentences: all findings of this kind that hold now.
         """
         before = self._known.get(kind, ())
         self._known[kind] = tuple(sentences)
@@ -130,11 +146,11 @@ class Story:
                 self._logger.warning(new)
         over = [old for old in before if old not in sentences]
         if over and not sentences and self._findings.passes():
-            self._logger.info(f"over: {'; '.join(over)}")
+            self._logger.info(f"resolved: {'; '.join(over)}")
 
 
 def change_sentence(change: Change) -> str:
-    """A change of the decision, in words."""
+    """Describe a change of the decision."""
     if change.decision is Decision.RUN:
         if change.before is None or change.before is Decision.STARTING:
             return "RUN: the policy commands"
@@ -143,7 +159,7 @@ def change_sentence(change: Change) -> str:
 
 
 def sentence(safety: Safety) -> str:
-    """The present decision, in words."""
+    """Describe the present decision."""
     return _sentence(safety.decision, safety.reason, safety.detail)
 
 

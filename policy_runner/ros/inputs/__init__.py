@@ -1,5 +1,6 @@
-"""What the node hears: polled by the control thread.
+"""Inputs of the node, polled by the control thread.
 
-Ground: `polling.py` (subscriptions without an executor) and `graph.py` (who can hear whom).
-Doors: `estop.py`, `robot_description.py`, and `live_check.py` for `policy-runner check --live`.
+Base: `polling.py` (subscriptions without an executor) and `graph.py` (matching of publishers and
+subscribers). Entry points: `estop.py`, `robot_description.py`, and `live_check.py` for
+`policy-runner check --live`.
 """

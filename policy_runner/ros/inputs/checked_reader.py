@@ -1,6 +1,6 @@
-"""The reader of an input, checked against the message type and the robot's configuration.
+"""Creates the reader of an input, checked against the message type and the configuration.
 
-*configure* and `policy-runner check` make it here, so that they refuse the same inputs.
+*configure* and `policy-runner check` both create it here, so that they refuse the same inputs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from policy_runner.ros.messages.types import message_class
 
 
 def checked_reader(slot: InputSlot, message_type: Any, config: RobotConfig) -> SlotReader:
-    """Reads an input's messages into its slot.
+    """Create the reader that writes an input's messages into its slot.
 
     Raises:
         Refusal: the type lacks a field that the policy reads, or a header that the configuration
-            relies on.
+            needs (`strict_stamp`, lockstep).
     """
     reader = SlotReader(slot, message_type, config.loop.max_joint_names)
     problems: list[Problem | str] = []
@@ -38,7 +38,10 @@ def checked_reader(slot: InputSlot, message_type: Any, config: RobotConfig) -> S
 
 
 def input_problems(loaded: LoadedPolicy) -> list[Problem | str]:
-    """Every input whose messages could not be read; types that are not here are warnings."""
+    """Return the problems of every input whose messages cannot be read.
+
+    A message type that is not installed here is not a problem: it adds a warning to `loaded`.
+    """
     problems: list[Problem | str] = []
     for name, slot in loaded.pipeline.slots.items():
         try:

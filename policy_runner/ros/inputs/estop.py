@@ -1,7 +1,7 @@
-"""The emergency stop's topics, taken by the control thread itself, without any executor.
+"""Topics of the emergency stop. The control thread takes their messages, without an executor.
 
 Every press counts: the queues are deep, and a queue that may have lost messages counts as a
-press. How many publishers a topic has decides what a `false` may release.
+press. A `false` may release a press only while its topic has exactly one publisher.
 """
 
 from __future__ import annotations
@@ -20,25 +20,33 @@ from policy_runner.ros.inputs.graph import publishers_of, unheard_publishers
 from policy_runner.ros.inputs.polling import PolledSubscription
 
 _TYPE = "std_msgs/msg/Bool"
-# 3 kHz for 0.67 s. A depth of 10 lost 11 of 20 presses next to a publisher of `false` at 1 kHz.
+# Enough for 3 kHz during 0.67 s. A depth of 10 lost 11 of 20 presses while another node published
+# `false` at 1 kHz.
 DEPTH = 2000
-_AT_ONCE = 64  # messages between two looks at the time, about 0.2 ms
-# The bound of a drain: a quarter of the time since the last one, since what came meanwhile waits,
-# and at least this.
+_AT_ONCE = 64  # messages between two readings of the clock, about 0.2 ms
+# A drain may last a quarter of the time since the last drain, because the messages of that time
+# wait in the queue. It may always last this long.
 _LONGEST_NS = 1_000_000
 DEFAULT_TOPICS = ("~/estop",)
 
 
 class EstopInput:
-    """Tells an `Operator` what the emergency stop's topics say: reliable, each with its own latch.
+    """Passes the emergency stop's messages to an `Operator`.
 
-    A node has one for its life. While the node is not active, the executor drains it instead of
-    the control thread, so that every press is heard then, too.
+    The subscriptions are reliable, and each topic has its own latch. A node keeps one
+    `EstopInput` for its whole life. While the node is not active, the executor drains it instead
+    of the control thread, so that no press is missed.
     """
 
     def __init__(self, node: Node, topics: Sequence[str] = DEFAULT_TOPICS) -> None:
-        self.problems: list[str] = []  # of the parameter `estop.topics`
-        # Messages that are lost while simulation time is paused say nothing: set it to False.
+        """Subscribe to the topics; if no name is valid, to `DEFAULT_TOPICS`.
+
+        Args:
+            node: creates the subscriptions.
+            topics: names of the parameter `estop.topics`; an invalid name becomes a problem.
+        """
+        self.problems: list[str] = []  # errors in the parameter `estop.topics`
+        # False while simulation time is paused: then lost messages are no sign of a press.
         self.loss_is_press = True
         self._node = node
         self._polled: list[_PolledSource] = []
@@ -55,35 +63,35 @@ class EstopInput:
 
     @property
     def sources(self) -> list[EstopSource]:
-        """What the `Operator` latches, one for each topic."""
+        """The latches for the `Operator`, one for each topic."""
         return [one.source for one in self._polled]
 
     @property
     def topics(self) -> list[str]:
-        """Fully resolved names of the topics that are heard."""
+        """Fully resolved names of the subscribed topics."""
         return [one.topic for one in self._polled]
 
     def drain(self, operator: Operator) -> None:
-        """Take all that is there, for a quarter of the time since the last call at most.
+        """Take all waiting messages, for at most a quarter of the time since the last call.
 
-        Never blocks. For one thread at a time: the control thread, or the executor while there
-        is none.
+        Never blocks. Only one thread at a time may call it: the control thread, or the executor
+        while there is no control thread.
         """
         for one in self._polled:
             one.drain(operator, self.loss_is_press)
 
     def look(self) -> list[str]:
-        """Look at the graph, for the executor a few times a second.
+        """Check the ROS graph. The executor calls this a few times a second.
 
         Returns:
-            What an operator should know: publishers that cannot be heard, a press that only
-            ~/arm releases; one sentence each.
+            One sentence for the operator about each topic that needs attention: a publisher that
+            cannot be received, or a press that only ~/arm releases.
         """
         return [sentence for one in self._polled if (sentence := one.look(self._node))]
 
 
 class _PolledSource:
-    """One topic: its subscription, its latch, and who publishes there."""
+    """One topic: its subscription, its latch and its publishers."""
 
     def __init__(self, node: Node, topic: str) -> None:
         self.source = EstopSource(topic)
@@ -91,7 +99,7 @@ class _PolledSource:
         self.topic = str(self._polled.subscription.topic_name)
         self._waited = 0  # messages taken since the queue was last empty
         self._drained_ns = time.monotonic_ns()
-        self._publishers: frozenset[Any] = frozenset()  # ids, as the executor saw them last
+        self._publishers: frozenset[Any] = frozenset()  # ids at the executor's last check
         self._count = 0
         self._until_refresh = 0
 
@@ -113,7 +121,10 @@ class _PolledSource:
         self._drained_ns = time.monotonic_ns()
 
     def _judge_loss(self, operator: Operator, loss_is_press: bool) -> None:
-        """As many messages as the queue holds without an end: earlier ones may be lost."""
+        """Count a full queue as a press, because earlier messages may be lost.
+
+        The queue was full if `DEPTH` messages were taken without emptying it.
+        """
         if self._waited < DEPTH:
             return
         self._waited = 0
@@ -123,15 +134,15 @@ class _PolledSource:
             operator.hear_estop(True, time.monotonic_ns(), source, why)
 
     def _take(self, operator: Operator, most: int) -> bool:
-        """Take some messages; whether the queue was emptied."""
+        """Take at most `most` messages; return whether the queue is empty."""
         for _ in range(most):
             taken = self._polled.take_raw()
             if taken is None:
                 return True
             raw = taken[0]
             self._waited += 1
-            # A std_msgs/Bool is 4 bytes of encapsulation and one of content. What is shorter
-            # cannot be read, and counts as a press.
+            # A std_msgs/Bool has 4 bytes of encapsulation and 1 byte of content. A shorter
+            # message cannot be read and counts as a press.
             pressed = len(raw) < 5 or raw[4] != 0
             if pressed or self.source.pressed:
                 self._hear(operator, pressed)
@@ -145,13 +156,16 @@ class _PolledSource:
             self._note_publishers()
 
     def _note_publishers(self) -> None:
-        """From a moment without exactly one publisher on, `false` releases this press no more."""
+        """Mark the press as shared if the topic has not exactly one publisher.
+
+        From then on a `false` no longer releases this press.
+        """
         count = self._polled.publishers()
         if count is not None and count != 1:
             self.source.shared = True
 
     def look(self, node: Node) -> str:
-        """Compare the graph with the last look; a sentence where something is to be told."""
+        """Compare the graph with the last check; return a sentence for the operator, or ''."""
         source, subscription = self.source, self._polled.subscription
         count = node.count_publishers(subscription.topic_name)
         self._until_refresh -= 1
@@ -160,7 +174,8 @@ class _PolledSource:
             infos = publishers_of(node, subscription.topic_name)
             present = frozenset(bytes(info.endpoint_gid) for info in infos)
             if self._publishers - present or len(present) > 1:
-                # Here, too: on ROS 2 Humble the control thread cannot count them.
+                # The executor checks this too: on ROS 2 Humble the control thread cannot count
+                # the publishers.
                 source.shared = source.shared or source.pressed
             self._publishers, self._count = present, count
             source.unheard = unheard_publishers(infos, subscription, _TYPE)

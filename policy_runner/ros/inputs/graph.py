@@ -1,4 +1,7 @@
-"""Finds who cannot be heard, and who cannot hear us, from what the ROS graph shows."""
+"""Finds publishers that we cannot receive and subscribers that cannot receive us.
+
+The source is the ROS graph.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"  # discovered, and its node's name not yet
+UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"  # the endpoint is discovered, its node's name is not yet
 
 
 def deaf_receivers(node: Node, publishers: Iterable[Publisher]) -> str:
-    """A sentence about subscribers that cannot receive our commands (type or QoS), or ''."""
+    """Describe the subscribers that cannot receive our commands (type or QoS); '' if none."""
     sentences = []
     for publisher in publishers:
         topic = publisher.topic_name
-        # Two counts first: what follows holds the interpreter for a part of a fast loop's period.
+        # Compare two counts first: the queries below hold the interpreter for a considerable part
+        # of a fast loop's period.
         if node.count_subscribers(topic) <= publisher.get_subscription_count():
             continue
-        # As the middleware announces it: a profile of our own says "default" in its places.
+        # Use our QoS as the middleware announces it: our own profile may contain "default".
         ours = [
             info
             for info in node.get_publishers_info_by_topic(topic)
@@ -40,16 +44,16 @@ def deaf_receivers(node: Node, publishers: Iterable[Publisher]) -> str:
 
 
 def publishers_of(node: Node, topic: str) -> Sequence[TopicEndpointInfo]:
-    """Every publisher of a topic that is known, this node's included.
+    """Return every known publisher of a topic, including this node's.
 
-    Holds the interpreter for 0.05 to 0.3 ms, so it is not for every tick.
+    Holds the interpreter for 0.05 to 0.3 ms, so do not call it in every tick.
     """
     infos: Sequence[TopicEndpointInfo] = node.get_publishers_info_by_topic(topic)
     return infos
 
 
 def full_name(info: TopicEndpointInfo) -> str:
-    """The node's name with its namespace."""
+    """Return the node's name with its namespace."""
     if info.node_name == UNKNOWN_NAME:
         return "a node whose name is not known"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
@@ -58,7 +62,13 @@ def full_name(info: TopicEndpointInfo) -> str:
 def unheard_publishers(
     infos: Iterable[TopicEndpointInfo], subscription: Subscription, type_name: str
 ) -> str:
-    """A sentence about the publishers that a subscription cannot hear (type or QoS), or ''."""
+    """Describe the publishers that a subscription cannot receive (type or QoS); '' if none.
+
+    Args:
+        infos: publishers of the topic.
+        subscription: its QoS must be compatible.
+        type_name: message type of the subscription, as pkg/msg/Name.
+    """
     sentences = []
     for info in infos:
         if info.topic_type != type_name:
@@ -74,13 +84,13 @@ def unheard_publishers(
 def other_publishers(
     node: Node, topic: str, infos: Sequence[TopicEndpointInfo], guard: bool = True
 ) -> list[str]:
-    """The full names of the other nodes that publish the same, each once, sorted.
+    """Return the full names of the other nodes that publish this topic, each once, sorted.
 
     Args:
-        node: this one. What it publishes itself does not count.
-        topic: as the graph calls it.
-        infos: of `publishers_of`, of one type.
-        guard: leave this node's guard out, `<name>_guard` in the same namespace.
+        node: this node. Its own publishers do not count.
+        topic: name of the topic in the graph.
+        infos: publishers of one type, from `publishers_of`.
+        guard: leave out this node's guard, `<name>_guard` in the same namespace.
     """
     own = f"{node.get_namespace().rstrip('/')}/{node.get_name()}"
     names = [full_name(info) for info in infos]
@@ -92,7 +102,10 @@ def other_publishers(
 
 
 def explain_silence(node: Node, subscription: Subscription, type_name: str) -> str:
-    """A sentence when no publisher can be heard: none, another type, an incompatible QoS; or ''."""
+    """Explain why a subscription receives nothing: no publisher, wrong type or wrong QoS.
+
+    Returns '' if at least one publisher matches.
+    """
     topic = subscription.topic_name
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
@@ -104,7 +117,7 @@ def explain_silence(node: Node, subscription: Subscription, type_name: str) -> s
     reasons = []
     for info in matching:
         compatibility, reason = qos_check_compatible(info.qos_profile, subscription.qos_profile)
-        if compatibility != QoSCompatibility.ERROR:  # a new object each time: not "is"
+        if compatibility != QoSCompatibility.ERROR:  # rclpy makes a new object each time: no "is"
             return ""
         reasons.append(reason)
     return f"incompatible QoS on {topic}: {reasons[0].strip()}"

@@ -1,4 +1,4 @@
-"""What the guard says of itself, heard by the control thread: whether it is there, and acted."""
+"""Receives the guard's reports, in the control thread: is a guard present, and has it acted?"""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from policy_runner.ros.messages.topics import Topics
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 
 GUARD_TOPIC = "~/guard"
-PRESENT_NS = 2_000_000_000  # it reports twice a second
+PRESENT_NS = 2_000_000_000  # the guard reports twice a second
 _MOST_TAKES = 16
 
 
 class GuardReport:
     """Takes `~/guard`; counts how often the guard stopped the outputs of this process.
 
-    `acts` and `reason` are of the newest report of this session; `heard_ns` is when one came, on
-    the monotonic clock; 0 before the first.
+    `acts` counts the stops of this session, and `reason` is the reason of the last one.
+    `heard_ns` is the arrival of the last report in which the guard hears heartbeats, on the
+    monotonic clock; 0 before the first.
     """
 
     def __init__(self, topics: Topics, session: str) -> None:
+        """Subscribe to `~/guard`.
+
+        Args:
+            topics: creates the subscription.
+            session: the session of this runner's `GuardContract`; other reports are ignored.
+        """
         self._polled = PolledSubscription(
             topics, DiagnosticArray, GUARD_TOPIC, QoSProfile(depth=10)
         )
@@ -31,11 +38,14 @@ class GuardReport:
         self.acts = 0
         self.reason = ""
         self.heard_ns = 0
-        self.silence_ns = 1 << 62  # what the guard tolerates; set by the executor
+        self.silence_ns = 1 << 62  # longest silence that the guard accepts; the executor sets it
         self._known: int | None = None
 
     def drain(self) -> bool:
-        """Take all that is there, never blocks; whether the guard has acted since the last call."""
+        """Take all waiting reports; return whether the guard has acted since the last call.
+
+        Never blocks.
+        """
         acted = False
         for _ in range(_MOST_TAKES):
             taken = self._polled.take_raw()
@@ -53,7 +63,7 @@ class GuardReport:
         for status in statuses:
             values = status.values
             if values.get("session") != self._session or not values.get("acts", "").isdigit():
-                continue  # it does not know the outputs of this process (yet)
+                continue  # this guard does not know the outputs of this process (yet)
             if values.get("hears") == "true":
                 self.heard_ns = time.monotonic_ns()
             acts, known = int(values["acts"]), self._known
@@ -66,9 +76,9 @@ class GuardReport:
         return acted
 
     def is_watching(self) -> bool:
-        """Whether a guard has ever reported for this session: it knows the outputs."""
+        """Return whether a guard has ever reported for this session, so it knows the outputs."""
         return self._known is not None
 
     def is_present(self) -> bool:
-        """Whether a guard that knows the outputs and hears heartbeats reported within 2 s."""
+        """Return whether a guard that hears our heartbeats has reported within the last 2 s."""
         return bool(self.heard_ns) and time.monotonic_ns() - self.heard_ns < PRESENT_NS

@@ -1,9 +1,9 @@
-"""Finds a joint that two publishers of joint_states send.
+"""Finds joints that two publishers of joint_states send.
 
-rclpy tells a message's publisher only from Kilted on. Before that, the sequence number of each
-message does: the middleware counts each publisher's messages from 1 on, so that the messages of
-two publishers are two interleaved sequences. ROS 2 Humble has neither; there, two lists of names
-that share a joint count as two publishers.
+From Kilted on, rclpy gives the publisher of each message. Before that, the sequence number
+identifies it: the middleware counts each publisher's messages from 1, so two publishers give two
+interleaved sequences. ROS 2 Humble has neither. There, two lists of names that share a joint
+count as two publishers.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from policy_runner.ros.messages.types import describe_message
 
 TYPE = "sensor_msgs/msg/JointState"
 _QOS = QoSProfile(depth=500, reliability=ReliabilityPolicy.BEST_EFFORT)
-_LONGEST_S = 20.0  # listening, after the publishers have changed
-_MOST_GAP = 20  # messages lost between two of one publisher
-_ENOUGH = 2  # times that a publisher's sequence is resumed; messages may overtake each other
+_LONGEST_S = 20.0  # time of listening after the publishers have changed
+_MOST_GAP = 20  # largest step between two sequence numbers of the same publisher
+_ENOUGH = 2  # resumptions that prove a sequence; one alone may be a message out of order
 _MOST_LISTS = 16
 Names = tuple[str, ...]
 
 
 class _Publishers:
-    """Tells whether some messages came from several publishers.
+    """Detects whether messages came from several publishers.
 
-    Each publisher's numbers are a sequence of their own. Two sequences that are both resumed
-    again and again are two publishers. After a loss the old sequence is never resumed.
+    Each publisher numbers its messages in its own sequence. Two sequences that are both resumed
+    several times are two publishers. After a loss of messages the old sequence is never resumed.
     """
 
     def __init__(self) -> None:
-        self._newest: list[int] = []  # number of each sequence
-        self._resumed: list[int] = []  # how often, after a message of another one
+        self._newest: list[int] = []  # newest number of each sequence
+        self._resumed: list[int] = []  # how often each was resumed after another sequence
         self._last = -1  # index of the sequence that got the last message
         self._ids: set[str] = set()
 
     def add(self, mark: int | str | None) -> None:
-        """Take one message's sequence number, or its publisher's id where that is known."""
+        """Add one message: its sequence number, or its publisher's id if that is known."""
         if isinstance(mark, str):
             self._ids.add(mark)
             return
@@ -57,30 +57,30 @@ class _Publishers:
             self._resumed[k] += k != self._last
             self._last = k
         else:
-            # The newest eight: a loss begins a new one each time.
+            # Keep the newest eight sequences: each loss of messages begins a new sequence.
             self._newest, self._resumed = [*self._newest[-7:], mark], [*self._resumed[-7:], 0]
             self._last = len(self._newest) - 1
 
     @property
     def several(self) -> bool:
-        """Whether they were two or more."""
+        """Whether two or more publishers were found."""
         return len(self._ids) > 1 or sum(count >= _ENOUGH for count in self._resumed) > 1
 
 
 class JointSources:
-    """Which joints two publishers send, from messages in the order in which they came."""
+    """Finds the joints that two publishers send, from messages in the order of their arrival."""
 
     def __init__(self) -> None:
         self._lists: dict[Names, _Publishers] = {}
-        self._pairs: dict[frozenset[Names], _Publishers] = {}  # of lists that share a joint
+        self._pairs: dict[frozenset[Names], _Publishers] = {}  # two lists that share a joint
         self._has_marks = False
 
     def add(self, names: Names, info: Mapping[str, Any]) -> None:
-        """Take one message.
+        """Add one message.
 
         Args:
-            names: the joints in it.
-            info: what rclpy's take gives with a message.
+            names: joints in the message.
+            info: message info that rclpy's take returns with the message.
         """
         publisher = info.get("publisher_gid")
         mark = info.get("publication_sequence_number") if publisher is None else str(publisher)
@@ -98,7 +98,7 @@ class JointSources:
                 publishers.add(mark)
 
     def shared(self) -> list[str]:
-        """The joints that two publishers send, sorted."""
+        """Return the joints that two publishers send, sorted."""
         found: set[str] = set()
         for names, publishers in self._lists.items():
             if publishers.several:
@@ -111,7 +111,7 @@ class JointSources:
 
 
 class JointListener:
-    """Listens to a topic next to the control thread for a while; polled by the executor."""
+    """Second subscription to a joint_states topic, for 20 s; the executor polls it."""
 
     def __init__(self, node: Node, topic: str) -> None:
         self._until_s = time.monotonic() + _LONGEST_S
@@ -122,7 +122,7 @@ class JointListener:
         self._layouts: list[tuple[Layout, Names]] = []
 
     def look(self) -> list[str]:
-        """Take what has come; the joints that two publishers send, as far as is known."""
+        """Take the waiting messages; return the joints found so far that two publishers send."""
         polled = self._polled
         if polled is None:
             return self._sources.shared()
@@ -153,7 +153,7 @@ class JointListener:
         return names
 
     def close(self) -> None:
-        """Stop listening; what was found stays."""
+        """Stop listening; keep the findings."""
         if self._polled is not None:
             self._polled.destroy()
             self._polled = None

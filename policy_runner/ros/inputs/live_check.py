@@ -1,4 +1,4 @@
-"""A policy's inputs against the running graph: publishers, types, QoS, joints, rates."""
+"""Compares a policy's inputs with the running graph: publishers, types, QoS, joints, rates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass
 class LiveFindings:
-    """What is no reason to refuse: a sentence per oddity, and each input's rate."""
+    """Findings that are no reason to refuse: warnings, and the rate of each input."""
 
     warnings: list[str] = field(default_factory=list)
     rates: list[str] = field(default_factory=list)
@@ -46,17 +46,17 @@ class LiveFindings:
 
 @dataclass
 class _Listener:
-    """One input's subscription, when its messages came [ns], and whose joints they were."""
+    """One input: its subscription, the arrivals of its messages [ns] and its joints' sources."""
 
     slot: InputSlot
     subscription: Subscription
     arrivals: list[int]
-    joints: JointListener | None  # finds joints that two publishers send; None: no JointState
-    shared: list[str] = field(default_factory=list)  # those joints
+    joints: JointListener | None  # None: the input is no JointState
+    shared: list[str] = field(default_factory=list)  # joints that two publishers send
     _looked_s: float = 0.0
 
     def look(self) -> None:
-        """Take what has come, a few times a second."""
+        """Take the waiting messages of `joints`, at most every `_LOOK_EVERY_S`."""
         if self.joints is not None and time.monotonic() - self._looked_s > _LOOK_EVERY_S:
             self._looked_s = time.monotonic()
             self.shared = self.joints.look()
@@ -69,10 +69,17 @@ def compare_with_graph(
     namespace: str,
     wait_s: float,
 ) -> LiveFindings:
-    """Listen to every input for `wait_s`, as the node would subscribe to it.
+    """Listen to every input for `wait_s`, with the same subscriptions as the node.
+
+    Args:
+        pipeline: its slots are the inputs; its settings give their `max_age` and `on_stale`.
+        lockstep: subscribe as in lockstep (reliable).
+        topics: input name -> topic, in place of the topic of the policy spec.
+        namespace: of the node, for relative topics; may be empty.
+        wait_s: how long to listen [s].
 
     Raises:
-        Refusal: every input that the node could not run with.
+        Refusal: names every input that would prevent the node from running.
     """
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
@@ -136,7 +143,7 @@ def _subscribe(node: Node, slot: InputSlot, name: str, topic: str, lockstep: boo
         arrivals.append(now)
         try:
             fault, stamp = read(raw)
-        except Exception as error:  # noqa: BLE001 - as the node: a bad message ends nothing
+        except Exception as error:  # noqa: BLE001 - a bad message ends nothing, as in the node
             fault, stamp = f"{type(error).__name__}: {error}", 0
         if fault:
             slot.refused(fault)
@@ -232,4 +239,4 @@ def _look_at_commands(node: Node, found: LiveFindings) -> None:
             "another node than the runner and its guard publishes it"
         )
     if not node.get_subscriptions_info_by_topic(topic):
-        found.warnings.append(f"{topic}: nobody listens to it")
+        found.warnings.append(f"{topic}: no node subscribes to it")

@@ -1,7 +1,8 @@
-"""Other participants: who else publishes what this node publishes or reads; for the executor.
+"""Finds other nodes that publish a topic which this node publishes or reads.
 
-A count per topic is cheap and comes first. The query that names the nodes holds the interpreter
-for 0.05 to 0.3 ms, so it follows only where the count changed, and rarely otherwise.
+The executor calls it. It first counts the publishers of each topic, which is cheap. The query for
+the nodes' names holds the interpreter for 0.05 to 0.3 ms. So it follows only if the count has
+changed, and rarely otherwise.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from policy_runner.ros.inputs.joint_sources import TYPE as JOINT_STATE
 from policy_runner.ros.inputs.joint_sources import JointListener
 from policy_runner.ros.inputs.polling import PolledInput
 
-_REFRESH_EVERY = 20  # looks; a publisher that replaced another one changes no count
-_NAMED_WITHIN = 3  # looks that a node's name is waited for
-_GAPS = 3  # between messages, which the rate of a slow input is known from
-_SILENT = 40  # looks without a message, after which the rate of before is forgotten
+_REFRESH_EVERY = 20  # looks; a publisher that replaces another one does not change the count
+_NAMED_WITHIN = 3  # looks to wait for a node's name
+_GAPS = 3  # gaps between messages that are needed to judge the rate of an input
+_SILENT = 40  # looks without a message after which the earlier rate is forgotten
 _SEVERAL = {JOINT_STATE, "sensor_msgs/msg/MultiDOFJointState", "sensor_msgs/msg/Joy"}
 
 
 def has_one_source(type_name: str) -> bool:
-    """Whether two publishers of an input of this type contradict each other.
+    """Return whether two publishers of an input of this type would contradict each other.
 
-    The joints of a robot and the commands to it may have several publishers.
+    Joints and commands of a robot may have several publishers.
     """
     if type_name == "nav_msgs/msg/Odometry":
         return True
@@ -47,13 +48,13 @@ def has_one_source(type_name: str) -> bool:
 
 
 def another_type(input_name: str, topic: str, wanted: str, types: Mapping[str, str]) -> str:
-    """A sentence about publishers of another type than the input's, or ''.
+    """Describe a publisher whose message type is not the input's; '' if there is none.
 
     Args:
-        input_name: of the policy spec.
-        topic: as the graph calls it.
-        wanted: the input's message type.
-        types: full name of each publisher's node -> its type.
+        input_name: name of the input in the policy spec.
+        topic: name of the topic in the graph.
+        wanted: message type of the input.
+        types: full name of each publisher's node -> its message type.
     """
     others = {node: kind for node, kind in types.items() if kind != wanted}
     if not others:
@@ -68,7 +69,13 @@ def another_type(input_name: str, topic: str, wanted: str, types: Mapping[str, s
 
 
 def sources_sentence(input_name: str, topic: str, nodes: Sequence[str]) -> str:
-    """A topic with one source has several publishers; `nodes`: the node of each."""
+    """Describe a topic that should have one source and has several publishers.
+
+    Args:
+        input_name: name of the input in the policy spec.
+        topic: name of the topic in the graph.
+        nodes: the node of each publisher.
+    """
     names = ", ".join(dict.fromkeys(nodes))
     return f"inputs.{input_name}: {topic} has {len(nodes)} publishers ({names}), expected one"
 
@@ -76,14 +83,24 @@ def sources_sentence(input_name: str, topic: str, nodes: Sequence[str]) -> str:
 def joints_sentence(
     input_name: str, topic: str, joints: Sequence[str], nodes: Sequence[str]
 ) -> str:
-    """Two publishers send the same joints; `nodes`: the node of each publisher of the topic."""
+    """Describe joints that two publishers send.
+
+    Args:
+        input_name: name of the input in the policy spec.
+        topic: name of the topic in the graph.
+        joints: these joints.
+        nodes: the node of each publisher of the topic.
+    """
     several = ", ".join(joints[:4]) + (" and others" if len(joints) > 4 else "")
     names = ", ".join(dict.fromkeys(nodes))
     return f"inputs.{input_name}: two publishers of {topic} send {several} ({names})"
 
 
 def slow_sentence(input_name: str, gap_s: float, max_age_ns: int) -> str:
-    """An input comes too rarely; two digits, so that a jitter makes no new sentence."""
+    """Describe an input whose messages arrive too rarely.
+
+    The gap has two digits, so that jitter does not give a new sentence each time.
+    """
     return (
         f"inputs.{input_name}: a message every {gap_s:.2g} s, more slowly than its max_age of "
         f"{max_age_ns / 1e9:g} s"
@@ -96,15 +113,19 @@ def _family(type_name: str) -> str:
 
 @dataclass
 class _Topic:
-    """What the graph showed of one topic at the last query."""
+    """Publishers of one topic at the last query of the graph."""
 
     count: int = -1
-    age: int = 0  # looks since
-    unnamed: int = 0  # looks in a row in which a node's name was missing
+    age: int = 0  # looks since that query
+    unnamed: int = 0  # consecutive looks in which a node's name was missing
     infos: Sequence[Any] = ()
 
     def look(self, node: Node, name: str) -> bool:
-        """Query what may have changed; whether everything that is there is named."""
+        """Query the graph if the publishers may have changed.
+
+        Returns:
+            Whether the names of all publishers' nodes are known, or were waited for long enough.
+        """
         count = node.count_publishers(name)
         self.age += 1
         if count != self.count or self.unnamed or self.age >= _REFRESH_EVERY:
@@ -116,14 +137,14 @@ class _Topic:
 
 
 class SlowInput:
-    """Whether an input's messages come more rarely than its `max_age` allows."""
+    """Detects an input whose messages arrive more rarely than its `max_age` allows."""
 
     def __init__(self) -> None:
         self._came: deque[tuple[int, int]] = deque(maxlen=_GAPS + 1)  # arrival [ns], count
-        self._silent = 0  # looks in a row without a message
+        self._silent = 0  # consecutive looks without a message
 
     def look(self, slot: InputSlot, max_age_ns: int) -> str:
-        """A sentence, or ''; to be called regularly."""
+        """Return a sentence about a slow input, or ''; the executor calls it regularly."""
         came, count, arrived_ns = self._came, slot.count, slot.arrived_ns
         self._silent = self._silent + 1 if came and count == came[-1][1] else 0
         restarted = bool(came) and (count < came[-1][1] or arrived_ns < came[-1][0])
@@ -141,11 +162,11 @@ class SlowInput:
 
 @dataclass
 class Participants:
-    """What was found at the last look."""
+    """Findings of the last look at the other participants."""
 
     node: Node
-    commanders: str = ""  # who else publishes a command topic, a sentence or ''
-    of_inputs: list[str] = field(default_factory=list)  # a sentence each
+    commanders: str = ""  # sentence about other publishers of a command topic, or ''
+    of_inputs: list[str] = field(default_factory=list)  # one sentence for each finding
     _topics: dict[str, _Topic] = field(default_factory=dict)
     _listeners: dict[str, tuple[frozenset[bytes], JointListener | None]] = field(
         default_factory=dict
@@ -159,13 +180,15 @@ class Participants:
         rules: Mapping[str, InputRule],
         on_error: Callable[[str], object] = lambda _text: None,
     ) -> None:
-        """Look at everything once; twice a second finds each change within 2 s.
+        """Look at every topic once.
+
+        Called twice a second, it finds each change within 2 s.
 
         Args:
-            publishers: of this node's commands.
-            inputs: of its policy.
-            rules: by input name.
-            on_error: told what could not be looked at.
+            publishers: publishers of this node's commands.
+            inputs: inputs of its policy.
+            rules: rule of each input, by input name.
+            on_error: called with a sentence if the look failed.
         """
         names = {one.topic_name for one in publishers}
         names |= {one.polled.subscription.topic_name for one in inputs}
@@ -187,7 +210,7 @@ class Participants:
         for publisher in publishers:
             topic = self._topic(publisher.topic_name)
             if topic is None:
-                return  # a name is still missing: what was found last stays
+                return  # a name is still missing: keep the last findings
             own = [i for i in topic.infos if full_name(i) == self.node.get_fully_qualified_name()]
             same = [i for i in topic.infos if not own or i.topic_type == own[0].topic_type]
             others = other_publishers(self.node, publisher.topic_name, same)
@@ -240,7 +263,7 @@ class Participants:
             listener.close()
 
     def close(self) -> None:
-        """Nothing is looked at any more: the policy has gone."""
+        """Stop looking and forget all findings; called when the policy is unloaded."""
         for name in list(self._listeners):
             self._forget(name)
         self._topics.clear()

@@ -1,7 +1,7 @@
-"""Subscriptions that no executor ever touches: the control thread takes the messages itself.
+"""Subscriptions without an executor: the control thread takes the messages itself.
 
-It uses the binding below rclpy's public surface, which is the same in Humble, Jazzy and Kilted
-(rclpy's own `wait_for_message` uses it). It is checked once per subscription when it is made.
+They use the binding below rclpy's public API. It is the same in Humble, Jazzy and Kilted, and
+rclpy's own `wait_for_message` uses it. Each new subscription checks once that it exists.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ from policy_runner.ros.messages.raw_reader import (
 )
 from policy_runner.ros.messages.topics import Topics
 
-try:  # Humble calls the module otherwise
+try:  # the module has another name in Humble
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:
     from rclpy.qos_event import SubscriptionEventCallbacks  # type: ignore[no-redef]
-# A queue holds 10; more takes in one tick would only chase a publisher faster than the loop.
+# A queue holds 10 messages. More takes in one tick would only follow a publisher that is faster
+# than the loop.
 MOST_TAKES = 16
 
 
 class PolledGroup(CallbackGroup):
-    """A callback group that refuses every entity, so that it stays out of the wait set.
+    """A callback group that refuses every entity, so that no entity gets into the wait set.
 
-    It must refuse all of them: one QoS event handler left in the executor makes it spin.
+    It must refuse all entities: one QoS event handler in the executor would make it spin.
     """
 
     def can_execute(self, entity: Any) -> bool:
-        """Never."""
+        """Return False always."""
         return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Never."""
+        """Return False always."""
         return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Nothing began."""
+        """Do nothing, since no execution ever begins."""
 
 
 class PolledSubscription:
-    """One subscription, from which one thread takes the messages itself."""
+    """One subscription whose messages one thread takes itself."""
 
     def __init__(
         self,
@@ -71,13 +72,16 @@ class PolledSubscription:
             topics: creates the subscription.
             message_type: class of the messages.
             topic: relative name.
-            qos: of the subscription.
-            most_items: strings and messages in the sequences of one message that `take` builds.
-            overrides: whether `qos_overrides` apply. They are declared once for a topic, so that
-                a second subscription with them would get the depth of the first.
+            qos: profile of the subscription.
+            most_items: limit of strings and messages in the sequences of one message for `take`.
+            overrides: whether the parameters `qos_overrides` apply. They are declared once for
+                each topic, so a second subscription with them would get the depth of the first.
+
+        Raises:
+            Refusal: this rclpy's subscriptions have no `take_message`.
         """
         given = QoSOverridingOptions.with_default_policies() if overrides else None
-        self.damaged = 0  # messages that `take` left out, since they are not what the type says
+        self.damaged = 0  # messages that `take` skipped because their bytes do not fit the type
         self.subscription = topics.create_subscription(
             message_type,
             topic,
@@ -98,10 +102,10 @@ class PolledSubscription:
         self._build: CheckedDeserializer | None = None
 
     def take(self) -> tuple[Any, Any] | None:
-        """The next message and its info, or None; never blocks.
+        """Return the next message and its info, or None; never blocks.
 
-        Damaged messages are left out and counted: the middleware's deserializer, which crashes on
-        some of them (Kilted), does not see them.
+        Skips and counts damaged messages. They never reach the middleware's deserializer, which
+        crashes on some of them (Kilted).
         """
         if self._build is None:
             self._build = CheckedDeserializer(self._type, self._most_items)
@@ -117,15 +121,15 @@ class PolledSubscription:
         return None
 
     def take_raw(self) -> tuple[bytes, Any] | None:
-        """The next message as it came over the wire, and its info, or None; never blocks."""
+        """Return the next message's serialized bytes and its info, or None; never blocks."""
         with self._handle:
             taken: tuple[bytes, Any] | None = self._handle.take_message(self._type, True)
         return taken
 
     def publishers(self) -> int | None:
-        """How many publishers this subscription hears at this moment; None on ROS 2 Humble.
+        """Return how many publishers match this subscription now; None on ROS 2 Humble.
 
-        Under a microsecond, unlike a query of the graph.
+        Takes less than a microsecond, unlike a query of the graph.
         """
         count = getattr(self._handle, "get_publisher_count", None)
         if count is None:
@@ -134,12 +138,12 @@ class PolledSubscription:
             return int(count())
 
     def destroy(self) -> None:
-        """Destroy the subscription; only after the taking thread has stopped."""
+        """Destroy the subscription; call it only after the taking thread has stopped."""
         self._topics.destroy_subscription(self.subscription)
 
 
 class MessageWait:
-    """Sleeps until one of some polled subscriptions has a message; for one thread."""
+    """Sleeps until one of several polled subscriptions has a message; for one thread."""
 
     def __init__(self, context: Context, polled: Sequence[PolledSubscription]) -> None:
         self._handles = [one.subscription.handle for one in polled]
@@ -148,8 +152,8 @@ class MessageWait:
         )
 
     def wait(self, timeout_ns: int) -> None:
-        """Return when a message is there to take, or after the timeout."""
-        # A wait drops what was not ready, so the set is filled again each time.
+        """Return when a message can be taken, or after the timeout."""
+        # A wait removes the entities that were not ready, so fill the set again each time.
         self._wait_set.clear_entities()
         for handle in self._handles:
             self._wait_set.add_subscription(handle)
@@ -157,11 +161,19 @@ class MessageWait:
 
 
 class PolledInput:
-    """One input of the policy: drains its subscription into its slot, once per tick."""
+    """One input of the policy: moves the messages of its subscription into its slot, every tick."""
 
     def __init__(
         self, polled: PolledSubscription, slot: InputSlot, reader: RawReader, max_bytes: int
     ) -> None:
+        """Connect a subscription with a slot.
+
+        Args:
+            polled: subscription of the input.
+            slot: gets the values.
+            reader: writes one raw message into the slot.
+            max_bytes: larger messages are refused. The slot's own `most_bytes` may be lower.
+        """
         self.polled = polled
         self.slot = slot
         self._read = reader
@@ -172,13 +184,17 @@ class PolledInput:
         self.also: PolledInput | None = None
 
     def drain(self, now_ns: int, arrival: str = "waited") -> None:
-        """Take all that is there; `now_ns` is on the loop's clock. When did a message arrive?
+        """Take all waiting messages.
 
-        "waited": now, less its time in the middleware, where that tells it plausibly: it may
-        have lain there for most of a period. (It is wall time, which may be set between the two
-        readings, and 0 on some middlewares.) It cannot have been there when the queue was empty.
-        "now": simulation time, where wall time means nothing.
-        "stamp": lockstep, where a message belongs to the step it is stamped with.
+        Args:
+            now_ns: time of this tick on the loop's clock.
+            arrival: how to find each message's time of arrival.
+                "waited": now, minus the time it waited in the middleware, which may be most of a
+                period. That time is the difference of two wall times. It can be wrong: the wall
+                clock may be set between them, and some middlewares give 0. So it is limited to
+                the time since the queue was last empty.
+                "now": for simulation time, where wall time means nothing.
+                "stamp": for lockstep, where a message belongs to the step of its stamp.
         """
         for _ in range(MOST_TAKES):
             taken = self.polled.take_raw()
@@ -188,7 +204,7 @@ class PolledInput:
             raw, info = taken
             if self._not_before_ns is not None and self._is_left_out(info):
                 continue
-            # What header stamps are compared with; in lockstep they are the time itself.
+            # Header stamps are compared with this clock. In lockstep the stamps are the clock.
             clock_ns = None if arrival == "stamp" else now_ns
             arrived_ns = now_ns
             if arrival == "waited":
@@ -202,11 +218,11 @@ class PolledInput:
                 self.also._hear(raw, arrived_ns, clock_ns, arrival)
 
     def leave_out_before(self, wall_ns: int) -> None:
-        """The clock jumped: what was received until then does not count as new.
+        """Skip the messages received before a clock jump: they do not count as new.
 
         Args:
-            wall_ns: when the message that made it jump was received [ns, wall time]; 0: unknown,
-                then all that waits now is left out.
+            wall_ns: when the /clock message of the jump was received [ns, wall time]. 0 means
+                unknown; then all messages that wait now are skipped.
         """
         self._not_before_ns = wall_ns
         if wall_ns == 0:
@@ -216,14 +232,14 @@ class PolledInput:
             self._not_before_ns = None
 
     def _is_left_out(self, info: Any) -> bool:
-        # Messages come in the order of their reception: the first later one ends it.
+        # Messages come in the order of their reception: the first later message ends the skipping.
         if info["received_timestamp"] <= (self._not_before_ns or 0):
             return True
         self._not_before_ns = None
         return False
 
     def hand_over(self) -> None:
-        """The second reader continues alone, and knows when the queue was empty."""
+        """Let the second reader continue alone; it gets the time when the queue was empty."""
         also, self.also = self.also, None
         if also is not None:
             also._emptied_ns = self._emptied_ns
@@ -256,7 +272,7 @@ def _never_called(_message: Any) -> None:
 
 
 def input_qos(lockstep: bool) -> QoSProfile:
-    """Best effort matches every publisher; lockstep may lose nothing."""
+    """Return the QoS of an input: best effort matches every publisher; lockstep is reliable."""
     return QoSProfile(
         depth=10,
         history=HistoryPolicy.KEEP_LAST,

@@ -1,4 +1,4 @@
-"""The URDF that `robot_state_publisher` keeps on the topic robot_description."""
+"""Reads the URDF that `robot_state_publisher` publishes on the topic robot_description."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ _LATCHED = QoSProfile(
 
 
 def robot_description(node: Node, source: str, timeout_s: float = 2.0) -> str | None:
-    """The text, where the parameter `limits.urdf` (`source`) asks for the topic; else None.
+    """Read the URDF from the topic if the parameter `limits.urdf` is "topic"; else return None.
 
-    Polled, since configure runs inside the executor that would deliver it.
+    The topic is polled, because *configure* runs inside the executor that would deliver the
+    message.
+
+    Args:
+        node: subscribes to the topic.
+        source: value of the parameter `limits.urdf`.
+        timeout_s: how long to wait for a message [s].
 
     Raises:
-        Refusal: none was published in time.
+        Refusal: no URDF was published in time.
     """
     if source != "topic":
         return None

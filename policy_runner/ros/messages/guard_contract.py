@@ -1,8 +1,8 @@
-"""What the runner tells its guard: which outputs there are, how each stops, how long is too long.
+"""The contract between the runner and its guard: the outputs, their stop messages, the limits.
 
-The runner publishes it, latched, on `~/outputs` as JSON in a std_msgs/String; it is new after every
-configuration and every reload. The stop of an output is a whole serialized message, so that the
-guard needs to know nothing of joints, kinds and gains.
+The runner publishes it, latched, on `~/outputs` as JSON in a std_msgs/String. It publishes a new
+contract after every *configure* and every reload. The stop of an output is a complete serialized
+message, so the guard needs no knowledge of joints, kinds of command and gains.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OUTPUTS_TOPIC = "~/outputs"
-GUARD_SUFFIX = "_guard"  # of the guard's node name, after the runner's
+GUARD_SUFFIX = "_guard"  # the guard's node name is the runner's name plus this
 _STAMP = struct.Struct("<iI")
 
 
@@ -23,23 +23,24 @@ _STAMP = struct.Struct("<iI")
 class GuardedOutput:
     """One topic that the runner commands.
 
-    `stop` is the serialized message that stops it; None where nothing has to be sent, since a held
-    position is safe. `stamp_at` is the place of the header's stamp in it [bytes]; None: no stamp.
+    `stop` is the serialized message that stops this output. It is None if no message is needed,
+    because a held position is safe. `stamp_at` is the offset of the header's stamp in `stop`
+    [bytes]; None: no stamp.
     """
 
     topic: str  # fully resolved
     type: str  # as pkg/msg/Name
-    size: int  # commanded numbers
+    size: int  # number of commanded values
     stop: bytes | None
     stamp_at: int | None = None
 
     def stop_at(self, stamp_ns: int) -> bytes:
-        """The message that stops this output, stamped with this time; b"" where none is needed."""
+        """Return the stop message with this stamp; b"" if no message is needed."""
         if self.stop is None or self.stamp_at is None:
             return self.stop or b""
         message = bytearray(self.stop)
         seconds, rest = divmod(stamp_ns, 1_000_000_000)
-        # A stamp that does not fit never prevents a stop: 0 means "now" to most receivers.
+        # A stamp that does not fit must never prevent a stop. Most receivers read 0 as "now".
         if not -(1 << 31) <= seconds < 1 << 31:
             seconds, rest = 0, 0
         _STAMP.pack_into(message, self.stamp_at, seconds, rest)
@@ -48,15 +49,15 @@ class GuardedOutput:
 
 @dataclass(frozen=True)
 class GuardContract:
-    """Everything that the guard must know of one configuration of the runner.
+    """Everything that the guard must know about one configuration of the runner.
 
     Args:
-        session: names this configuration; heartbeats carry it.
-        silence_ns: the longest time without a heartbeat that is no fault.
-        reaction_ns: within this time after a press of an emergency stop the runner stops.
+        session: identifies the runner's process; heartbeats carry it.
+        silence_ns: the longest time without a heartbeat that is not a fault [ns].
+        reaction_ns: the runner must stop within this time after an emergency stop is pressed [ns].
         guarded: False in a dry run and in lockstep, where the guard must not act.
         estop_topics: topics of the emergency stop, fully resolved.
-        outputs: what the runner commands.
+        outputs: topics that the runner commands.
     """
 
     session: str
@@ -67,7 +68,7 @@ class GuardContract:
     outputs: tuple[GuardedOutput, ...]
 
     def to_json(self) -> str:
-        """As text, for `~/outputs`."""
+        """Return the contract as text, for `~/outputs`."""
         return json.dumps(
             {
                 "session": self.session,
@@ -90,10 +91,10 @@ class GuardContract:
 
     @classmethod
     def from_json(cls, text: str) -> GuardContract:
-        """What `to_json` wrote.
+        """Read the text that `to_json` wrote.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: the text is not such a contract.
         """
         try:
             given = json.loads(text)
@@ -110,10 +111,10 @@ class GuardContract:
 
 
 def read_text(raw: bytes) -> str:
-    """The text of a serialized std_msgs/String, little or big endian.
+    """Return the text of a serialized std_msgs/String, little or big endian.
 
     Raises:
-        ValueError: the bytes are no such message.
+        ValueError: the bytes are not such a message.
     """
     order = "<" if raw[1:2] == b"\x01" else ">"
     try:
@@ -139,11 +140,14 @@ def _output(given: dict[str, Any]) -> GuardedOutput:
 def merged(
     before: Sequence[GuardedOutput], after: Sequence[GuardedOutput]
 ) -> tuple[GuardedOutput, ...]:
-    """Outputs of both, one for each topic and type: the later one's stop where both have it."""
+    """Merge the outputs of two contracts: one output for each topic and type.
+
+    If both contracts have an output, the result uses the one from `after`.
+    """
     found = {(one.topic, one.type): one for one in (*before, *after)}
     return tuple(found.values())
 
 
 def reaction_limit_ns(control_period_ns: int) -> int:
-    """How long the runner may take to react to a press of the emergency stop."""
+    """Return how long the runner may take to react to a press of the emergency stop [ns]."""
     return max(50_000_000, 2 * control_period_ns)

@@ -1,7 +1,7 @@
-"""Message objects to numpy, for recordings: just the numbers the policy reads.
+"""Reads message objects of recordings into numpy: only the numbers that the policy reads.
 
-The node reads the bytes themselves (`raw_reader.py`). Both refuse the same messages, and what is
-refused has changed nothing of its input.
+The node reads the serialized bytes instead (`raw_reader.py`). Both readers refuse the same
+messages, and a refused message changes nothing in its input slot.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from policy_runner.core.inputs.message_fields import runs
 from policy_runner.core.inputs.slot import InputSlot, SequenceKeeper
 from policy_runner.ros.messages.raw_reader import UNKNOWN_PARTS
 
-Reader = Callable[[Any], str]  # '' or why the message is unusable
+Reader = Callable[[Any], str]  # returns '' or the reason why the message is unusable
 _Numbers = npt.NDArray[np.float64]
 
 
 class _Unusable(Exception):
-    """Why a message cannot be used, in words."""
+    """A message cannot be used; the text is the reason."""
 
 
 def stamp_ns(message: Any) -> int:
-    """Header stamp in ns; 0 for a message without a header."""
+    """Return the header stamp [ns]; 0 for a message without a header."""
     header = getattr(message, "header", None)
     if header is None:
         return 0
@@ -37,7 +37,11 @@ def stamp_ns(message: Any) -> int:
 
 
 def build_reader(slot: InputSlot, message_type: Any) -> Reader:
-    """A reader for the fields that the policy's terms asked this slot for.
+    """Build a reader for the fields of this slot that the policy's terms use.
+
+    Args:
+        slot: gets the values; it lists the fields.
+        message_type: class of the messages.
 
     Raises:
         Refusal: the message type has no such field.
@@ -45,7 +49,7 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
     if slot.joints is not None:
         return _joint_reader(slot)
     example = message_type()
-    reads: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = []  # (take, then write)
+    reads: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = []  # (take, write)
     problems = []
     paths = {path: _fields_taker(path, leaves) for path, leaves in slot.paths.items()}
     for path, (take, bases) in paths.items():
@@ -62,7 +66,7 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
 
     def read(message: Any) -> str:
         for name, why in unknown:
-            covariance = getattr(message, name, None)  # arrays in place of messages have none
+            covariance = getattr(message, name, None)  # arrays from .npz have no such field
             if covariance is not None and covariance[0] == -1.0:
                 return why
         try:
@@ -90,7 +94,7 @@ def _missing(
         try:
             _get(example, base)
         except IndexError:
-            continue  # a sequence of an example is empty; a message says whether it is long enough
+            continue  # sequences are empty in an example; each message's length is checked later
         except AttributeError as error:
             fields = list(message_type.get_fields_and_field_types())
             hint = did_you_mean(path.split(".")[0], fields)
@@ -112,7 +116,11 @@ def _get(message: Any, path: str) -> Any:
 def _fields_taker(
     path: str, leaves: tuple[str, ...]
 ) -> tuple[Callable[[Any], _Numbers], list[str]]:
-    """What takes a path's numbers from a message, and the paths that must be there."""
+    """Build a function that takes a path's numbers from a message.
+
+    Returns:
+        That function, and the paths that the message type must have.
+    """
     found: list[Run] = []
     start = 0
     for base, first, count in runs(leaves):
@@ -140,7 +148,10 @@ def _fields_taker(
 
 
 def _flat(value: Any) -> _Numbers:
-    """All numbers of a value, in order: a number, bytes (octets), an array, or a message."""
+    """Return all numbers of a value in order.
+
+    The value may be a number, bytes (octets), an array, or a message.
+    """
     if isinstance(value, bytes):
         return np.frombuffer(value, np.uint8).astype(np.float64)
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], bytes):
@@ -181,7 +192,7 @@ def _joint_reader(slot: InputSlot) -> Reader:
     assert joints is not None
 
     def read(message: Any) -> str:
-        # Whatever polls the topic sets arriving_ns: it knows how long the message waited.
+        # The code that polls the topic sets `arriving_ns`: it knows how long the message waited.
         values: dict[str, Any] = {
             kind: np.asarray(getattr(message, kind), dtype=np.float64) for kind in slot.joint_kinds
         }

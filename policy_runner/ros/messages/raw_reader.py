@@ -1,8 +1,8 @@
-"""Serialized messages to numpy: copies just the numbers the policy reads, builds no message.
+"""Reads serialized messages into numpy: copies only the numbers that the policy reads.
 
-The layout is read once per shape of message (`core/inputs/cdr.py`) and reused while it fits.
-Only images are built as messages, after the layout has found every length inside of them. A
-message that is refused has changed nothing of its input.
+The layout is read once for each shape of message (`core/inputs/cdr.py`) and reused while it fits.
+Only images are built as message objects, after the layout has checked that every length in them
+fits into the message. A refused message changes nothing in its input slot.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from policy_runner.core.inputs.message_types import (
 from policy_runner.core.inputs.slot import InputSlot, SequenceKeeper
 from policy_runner.ros.messages.types import describe_message, type_name
 
-RawReader = Callable[[bytes], tuple[str, int]]  # (fault or '', header stamp [ns])
+RawReader = Callable[[bytes], tuple[str, int]]  # returns (fault or '', header stamp [ns])
 _Copy = tuple[npt.NDArray[np.float64], int, int, str]  # target, count, offset, dtype
 _STAMP = {"<": struct.Struct("<iI"), ">": struct.Struct(">iI")}
-_ATTITUDE_EVERY = 16  # messages: what it costs is spread over them
-UNKNOWN_PARTS = {  # of an Imu: sensor_msgs/Imu marks each with -1 in its covariance's element 0
+_ATTITUDE_EVERY = 16  # check one message of so many, to spread the cost
+UNKNOWN_PARTS = {  # sensor_msgs/Imu marks an unknown part with -1 in element 0 of its covariance
     "orientation": "no orientation (orientation_covariance[0] is -1)",
     "angular_velocity": "no angular velocity (angular_velocity_covariance[0] is -1)",
     "linear_acceleration": "no acceleration (linear_acceleration_covariance[0] is -1)",
@@ -50,10 +50,10 @@ UNKNOWN_PARTS = {  # of an Imu: sensor_msgs/Imu marks each with -1 in its covari
 
 
 def header_stamp_ns(raw: bytes) -> int:
-    """Stamp of a serialized message that begins with a std_msgs/Header [ns].
+    """Return the stamp [ns] of a serialized message that begins with a std_msgs/Header.
 
     Raises:
-        Unreadable: another encapsulation than plain CDR, or too few bytes.
+        Unreadable: the encapsulation is not plain CDR, or the message has too few bytes.
     """
     order = byte_order(raw)
     if len(raw) - raw[3] < 12:
@@ -63,10 +63,18 @@ def header_stamp_ns(raw: bytes) -> int:
 
 
 class CheckedDeserializer:
-    """Builds whole messages of one type, after every length in them was found inside of them."""
+    """Deserializes messages of one type, after a check that every length fits into the message."""
 
     def __init__(self, message_class: Any, most_items: int = MOST_ITEMS) -> None:
-        """`most_items`: as in `read_layout`."""
+        """Prepare for one type.
+
+        Args:
+            message_class: class of the messages.
+            most_items: limit of strings and messages in a message's sequences, see `read_layout`.
+
+        Raises:
+            Unreadable: the type contains a field that cannot be checked, such as a wstring.
+        """
         self._class = message_class
         self._name = type_name(message_class)
         self._most = most_items
@@ -75,10 +83,10 @@ class CheckedDeserializer:
             raise Unreadable(f"{self._name} holds what cannot be checked, such as a wstring")
 
     def __call__(self, raw: bytes) -> Any:
-        """The message.
+        """Deserialize one message.
 
         Raises:
-            Unreadable: the bytes are not what the type says.
+            Unreadable: the bytes do not fit the type.
         """
         from rclpy.serialization import deserialize_message
 
@@ -89,18 +97,19 @@ class CheckedDeserializer:
         layout.check_flags(raw)
         try:
             return deserialize_message(raw, self._class)
-        except Exception as error:  # what rclpy itself refuses, such as the largest float32
+        except Exception as error:  # rclpy itself refuses some values, such as the largest float32
             raise Unreadable(f"{self._name}: {type(error).__name__}: {error}") from error
 
 
 @dataclass
 class _Placed:
-    """Where a slot's values are in messages of one layout; `fault`: why they are not all there."""
+    """Places of a slot's values in messages of one layout."""
 
     layout: Layout
-    fault: str = ""
+    fault: str = ""  # why some values are missing, or ''
     copies: list[_Copy] = field(default_factory=list)
-    unknown: list[tuple[int, str]] = field(default_factory=list)  # doubles that must not be -1
+    # (offset of a double that must not be -1, fault if it is)
+    unknown: list[tuple[int, str]] = field(default_factory=list)
     sequences: list[tuple[SequenceKeeper, Place]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     joints: list[tuple[str, Place]] = field(default_factory=list)
@@ -108,14 +117,19 @@ class _Placed:
 
 
 class SlotReader:
-    """Reads raw messages of one input into its slot.
-
-    Raises:
-        Refusal: the message type lacks a field that the policy reads, or it is no number.
-    """
+    """Reads raw messages of one input into its slot."""
 
     def __init__(self, slot: InputSlot, message_class: Any, most_items: int = MOST_ITEMS) -> None:
-        """`most_items`: strings and messages in sequences of one message, see `read_layout`."""
+        """Prepare for one slot and one message type.
+
+        Args:
+            slot: gets the values; it lists the fields.
+            message_class: class of the messages.
+            most_items: limit of strings and messages in a message's sequences, see `read_layout`.
+
+        Raises:
+            Refusal: the type lacks a field that the policy reads, or the field is not a number.
+        """
         self._slot = slot
         self._name = type_name(message_class)
         self._most = most_items
@@ -123,7 +137,7 @@ class SlotReader:
         self._has_header = next(iter(fields.values()), "") == "std_msgs/Header"
         self._runs = _checked_runs(slot, message_type(self._name, describe_message))
         bases = [run.path for runs in self._runs.values() for run in runs]
-        # A message that is built needs all of its booleans checked.
+        # All booleans of a message are checked before the message is deserialized.
         self._whole = slot.keepers.get("")
         self._wanted = None if self._whole is not None else wanted_elements(bases)
         self._build = CheckedDeserializer(message_class, most_items) if self._whole else None
@@ -135,7 +149,11 @@ class SlotReader:
         self._placed: _Placed | None = None
 
     def __call__(self, raw: bytes) -> tuple[str, int]:
-        """Write the message's numbers; returns why it is unusable, or '', and its stamp [ns]."""
+        """Write one message's numbers into the slot.
+
+        Returns:
+            Why the message is unusable, or ''; and its header stamp [ns], 0 without a header.
+        """
         placed = self._placed
         if placed is None or not placed.layout.fits(raw):
             try:
@@ -148,7 +166,7 @@ class SlotReader:
         fault = self._unusable(raw, placed)
         if fault:
             return fault, stamp
-        # Everything that can be refused is refused before anything is written.
+        # Do all checks before the first write, so that a refused message changes nothing.
         message = self._build(raw) if self._build is not None else None
         sequences = [
             (keep, _numbers(raw, place).astype(np.float64)) for keep, place in placed.sequences
@@ -183,10 +201,10 @@ class SlotReader:
         return ""
 
     def _place(self, raw: bytes) -> _Placed:
-        """Find where this shape of message has what the slot wants.
+        """Find the places of the slot's values in messages of this shape.
 
         Raises:
-            Unreadable: a damaged message.
+            Unreadable: the message is damaged.
         """
         slot = self._slot
         layout = read_layout(raw, self._name, describe_message, self._most, self._wanted)
@@ -217,14 +235,14 @@ class SlotReader:
 
 
 class _AttitudeSamples:
-    """Hands every so many messages of an Imu to its `AttitudeCheck`."""
+    """Passes every 16th message of an Imu to its `AttitudeCheck`."""
 
     def __init__(self, check: AttitudeCheck) -> None:
         self._check = check
         self._until = 0
 
     def take(self, raw: bytes, layout: Layout) -> None:
-        """One message, which was read well."""
+        """Take one message that was read without a fault."""
         if self._until:
             self._until -= 1
             return
@@ -248,7 +266,12 @@ def _numbers(raw: bytes, place: Place) -> npt.NDArray[Any]:
 
 
 def _copies(target: npt.NDArray[np.float64], places: Sequence[tuple[int, Place]]) -> list[_Copy]:
-    """Copies for a path's numbers, from element `start` on each; neighbours become one copy."""
+    """Return the copies that write a path's numbers; adjacent places become one copy.
+
+    Args:
+        target: array of the path.
+        places: (first element in `target`, place in the message).
+    """
     found: list[tuple[int, int, int, str]] = []  # start, count, offset, dtype
     for start, place in places:
         dtype = "u1" if place.dtype == "?" else place.dtype
@@ -265,10 +288,10 @@ def _copies(target: npt.NDArray[np.float64], places: Sequence[tuple[int, Place]]
 
 
 def _checked_runs(slot: InputSlot, tree: MessageType) -> dict[str, list[Run]]:
-    """The stretches of numbers that each path of a slot stands for.
+    """Return the runs of numbers that each path of a slot stands for.
 
     Raises:
-        Refusal: a path that this type has not, all of them.
+        Refusal: names every path that this type does not have.
     """
     found: dict[str, list[Run]] = {}
     problems: list[Problem | str] = []

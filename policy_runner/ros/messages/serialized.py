@@ -1,7 +1,7 @@
-"""A command message serialized once; a tick writes its numbers and stamp into the bytes.
+"""A command message that is serialized once; each tick writes numbers and stamp into the bytes.
 
-Converting a JointState of 12 joints for every publish costs about as much as inferring a small
-policy; writing 12 doubles into bytes that are already serialized costs next to nothing.
+Serializing a JointState of 12 joints for every publish costs about as much as one inference of a
+small policy. Writing 12 doubles into serialized bytes costs almost nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from policy_runner.core.inputs.cdr import ENCAPSULATION, read_layout
 from policy_runner.core.model import Array, cast_range
 from policy_runner.ros.messages.types import describe_message
 
-_SECONDS = (-(2**31), 2**31 - 1)  # that builtin_interfaces/Time holds: 1901 to 2038
+_SECONDS = (-(2**31), 2**31 - 1)  # range of builtin_interfaces/Time: the years 1901 to 2038
 
 
 def stamp_parts(stamp_ns: int) -> tuple[int, int]:
-    """Seconds and nanoseconds of a stamp, for builtin_interfaces/Time.
+    """Return the seconds and nanoseconds of a stamp, for builtin_interfaces/Time.
 
-    A time that does not fit becomes the nearest one that does: no stamp may prevent a stop.
+    A time outside the type's range is clipped to it: no stamp may prevent a stop.
     """
     seconds, rest = divmod(stamp_ns, 1_000_000_000)
     low, high = _SECONDS
@@ -31,23 +31,20 @@ def stamp_parts(stamp_ns: int) -> tuple[int, int]:
 
 
 class _Numbers(NamedTuple):
-    """The numbers of one type: where they lie in the bytes, and which values they are."""
+    """The numbers of one type: their places in the bytes and the values written there."""
 
-    view: npt.NDArray[Any]  # of all bytes, as numbers of this type
-    at: npt.NDArray[np.intp]  # in the view; twice as fast as a slice
-    which: npt.NDArray[np.intp] | None  # of the values; None: all, in their order
-    whole: bool  # integers: values are rounded
+    view: npt.NDArray[Any]  # all bytes, as numbers of this type
+    at: npt.NDArray[np.intp]  # indices in the view; twice as fast as a slice
+    which: npt.NDArray[np.intp] | None  # indices of the values; None: all, in their order
+    whole: bool  # the type is an integer: round the values
 
 
 class SerializedCommand:
-    """The bytes of `message`; `paths` say where value k goes, such as `position[3]`.
+    """The serialized bytes of one command message, into which each tick writes its values.
 
     Attributes:
-        low: the least number that each path's type holds, float64 [paths].
-        high: the largest one.
-
-    Raises:
-        KeyError: a path that is no number of the message.
+        low: the smallest number that each path's type can hold, float64 [paths].
+        high: the largest number that each path's type can hold, float64 [paths].
     """
 
     def __init__(
@@ -63,10 +60,13 @@ class SerializedCommand:
         Args:
             message: holds everything that never changes.
             type_name: of the message.
-            paths: where the values go.
-            stiffness: where each value's gain is that damping sets to 0, "" where there is none;
-                empty: nowhere.
-            stamped: write a stamp where the message begins with a header.
+            paths: the field of each value, such as `position[3]`.
+            stiffness: the field of each value's stiffness, which `damp` sets to 0; "" for a value
+                without one. Empty: no value has one.
+            stamped: write a stamp if the message begins with a header.
+
+        Raises:
+            KeyError: a path is not a number of the message.
         """
         from rclpy.serialization import serialize_message
 
@@ -97,7 +97,7 @@ class SerializedCommand:
             chosen = None if len(kinds) == 1 else np.array(which, dtype=np.intp)
             whole = np.dtype(kind).kind in "iu"
             self._numbers.append(_Numbers(self._view(kind), at, chosen, whole))
-        # Per value: the view and index of its gain, and what the gain is.
+        # For each value: the view and index of its stiffness, and the stiffness itself.
         self._gains: dict[int, tuple[npt.NDArray[Any], int, Any]] = {}
         for k, path in enumerate(stiffness):
             if path:
@@ -110,27 +110,29 @@ class SerializedCommand:
         self.stamp_at = ENCAPSULATION if self._stamped else None  # place of the stamp; None: none
 
     def _view(self, kind: str) -> npt.NDArray[Any]:
-        # Numbers are aligned to their size behind the encapsulation, so all lie on one grid.
+        # CDR aligns each number to its size after the encapsulation, so one view reaches them all.
         if kind not in self._views:
             count = (len(self._raw) - ENCAPSULATION) // np.dtype(kind).itemsize
             self._views[kind] = np.frombuffer(self._raw, kind, count, ENCAPSULATION)
         return self._views[kind]
 
     def damp(self, damped: bool, which: Sequence[int] | None = None) -> None:
-        """Stiffness 0 from now on, or again what the message came with.
+        """Set the stiffness to 0, or back to the message's original stiffness.
 
         Args:
-            damped: 0 or not.
-            which: of which values; None: of all.
+            damped: True: 0; False: the original stiffness.
+            which: indices of the values; None: all values.
         """
         for k, (view, index, gain) in self._gains.items():
             if which is None or k in which:
                 view[index] = 0 if damped else gain
 
     def filled(self, values: Array, stamp_ns: int) -> bytes:
-        """The bytes to publish with these values, float64 [paths], and this stamp.
+        """Return the bytes to publish.
 
-        The values must be within `low` and `high`. Integers get the nearest one.
+        Args:
+            values: float64 [paths], within `low` and `high`. Rounded for integer fields.
+            stamp_ns: stamp of the header [ns].
         """
         for view, at, which, whole in self._numbers:
             chosen = values if which is None else values[which]

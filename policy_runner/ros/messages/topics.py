@@ -1,11 +1,11 @@
-"""Names of topics that several rooms use, and what creates publishers and subscriptions."""
+"""Topic names that several packages use, and protocols that create publishers/subscriptions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-if TYPE_CHECKING:  # annotations only: Humble calls the module of the event callbacks otherwise
+if TYPE_CHECKING:  # annotations only: in Humble, event callbacks are in another module
     from rclpy.callback_groups import CallbackGroup
     from rclpy.event_handler import SubscriptionEventCallbacks
     from rclpy.publisher import Publisher
@@ -17,7 +17,7 @@ COMMAND_TOPIC = "joint_commands"
 
 
 class Publishers(Protocol):
-    """Creates publishers: an rclpy node, or something that stands in for one."""
+    """Creates publishers: an rclpy node, or a substitute for it."""
 
     def create_publisher(
         self,
@@ -29,7 +29,7 @@ class Publishers(Protocol):
         callback_group: CallbackGroup | None = None,
         qos_overriding_options: QoSOverridingOptions | None = None,
     ) -> Publisher:
-        """As `rclpy.node.Node.create_publisher`."""
+        """See `rclpy.node.Node.create_publisher`."""
 
 
 class Topics(Publishers, Protocol):
@@ -47,7 +47,7 @@ class Topics(Publishers, Protocol):
         event_callbacks: SubscriptionEventCallbacks | None = None,
         qos_overriding_options: QoSOverridingOptions | None = None,
     ) -> Subscription:
-        """As `rclpy.node.Node.create_subscription`."""
+        """See `rclpy.node.Node.create_subscription`."""
 
     def destroy_subscription(self, subscription: Subscription, /) -> bool:
-        """As `rclpy.node.Node.destroy_subscription`."""
+        """See `rclpy.node.Node.destroy_subscription`."""

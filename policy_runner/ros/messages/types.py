@@ -9,7 +9,7 @@ from policy_runner.core.errors import refuse
 
 
 def message_class(type_name: str, key: str) -> Any:
-    """The class of a message type such as `sensor_msgs/msg/Imu`.
+    """Return the class of a message type such as `sensor_msgs/msg/Imu`; `key` names it in errors.
 
     Raises:
         Refusal: the package is not installed or has no such message.
@@ -24,14 +24,14 @@ def message_class(type_name: str, key: str) -> Any:
 
 
 def type_name(message_class: Any) -> str:
-    """The name of a message class, such as `sensor_msgs/msg/Imu`."""
+    """Return the name of a message class, such as `sensor_msgs/msg/Imu`."""
     package = message_class.__module__.partition(".")[0]
     return f"{package}/msg/{message_class.__name__}"
 
 
 @lru_cache(maxsize=256)
 def describe_message(type_name: str) -> dict[str, str]:
-    """Fields of a message type and their types, in order."""
+    """Return the fields of a message type, in order: field name -> type."""
     package, _, name = type_name.replace("/msg/", "/").partition("/")
     module = __import__(f"{package}.msg", fromlist=[name])
     fields: dict[str, str] = getattr(module, name).get_fields_and_field_types()

@@ -1,5 +1,6 @@
-"""What the node publishes.
+"""Outputs of the node: commands, heartbeat, gains and vectors.
 
-Ground: `command_messages.py` (where a value stands in a message). Doors: `command_publisher.py`
-with `command_format.py`, `heartbeat.py` (`~/status`), `joint_gains.py`, `vectors.py`.
+Base: `command_messages.py` (the place of each value in a message). Entry points:
+`command_publisher.py` with `command_format.py`, `heartbeat.py` (`~/status`), `joint_gains.py`,
+`vectors.py`.
 """

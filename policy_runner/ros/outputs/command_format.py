@@ -1,4 +1,4 @@
-"""The parameters `command.*`, read into one frozen value."""
+"""Converts the parameters `command.*` into one frozen `CommandFormat` and checks them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,18 @@ def command_format(
     robot: Mapping[str, RobotJoint],
     period_ns: int,
 ) -> CommandFormat:
-    """How the receiver wants its commands.
+    """Return the format in which the receiver expects its commands.
+
+    Args:
+        command: the parameters `command.*`.
+        spec: the policy's spec; its gains and action tensors are read.
+        file: path of the spec file, for errors.
+        robot: policy joint name -> joint of the robot.
+        period_ns: period of the control loop [ns].
 
     Raises:
-        Refusal: a held joint that the policy drives, that is not `name=value`, or that the message
-            has no place for.
+        Refusal: a held joint is not `name=value`, is driven by the policy, or has no place in the
+            message; or `command.stamp` does not fit the message type.
     """
     problems: list[Problem | str] = []
     if command.stamp != "now" and command.type != "joint_trajectory":
@@ -78,7 +85,14 @@ def command_format(
 
 
 def _no_place_for_held(message: str, kind: str) -> list[Problem | str]:
-    """Why held joints would be left out without a word: `kind` is that of the first elements."""
+    """Return a problem if the message has no place for held joints.
+
+    They would otherwise be dropped silently.
+
+    Args:
+        message: value of the parameter `command.type`.
+        kind: kind of the policy's first elements.
+    """
     key = "parameter command.held_joints"
     if kind not in JOINT_KINDS:
         return [
@@ -92,14 +106,14 @@ def _no_place_for_held(message: str, kind: str) -> list[Problem | str]:
 
 
 class _NoNode:
-    """Where a publisher would be made; nothing is."""
+    """Stands in for a node in a check; creates no publisher."""
 
     def create_publisher(self, *_arguments: object, **_named: object) -> Any:
         return None
 
 
 def command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
-    """Every reason why the command could not be published as the parameters ask for it."""
+    """Return every reason why the command cannot be published with these parameters."""
     problems: list[Problem | str] = []
     command, spec, file = loaded.config.command, loaded.spec, str(loaded.spec_file.path)
     pipeline, joints = loaded.pipeline, loaded.joints

@@ -1,4 +1,4 @@
-"""Which messages carry which kind of command, and where in them each value stands."""
+"""Builds the command messages: which message carries which kind, and the place of each value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POINT_FIELD = {"position": "positions", "velocity": "velocities", "effort": "ef
 
 @dataclass(frozen=True)
 class CommandFormat:
-    """How the receiver wants its commands; see the parameters `command.*`."""
+    """The format in which the receiver expects its commands; see the parameters `command.*`."""
 
     type: str
     twist_type: str = "twist_stamped"
@@ -29,29 +29,33 @@ class CommandFormat:
     held: Mapping[str, float] = field(
         default_factory=dict
     )  # joints that the policy does not drive -> value
-    layout: tuple[str, ...] = ()  # of a multi array: numbers per joint, joint by joint
+    layout: tuple[str, ...] = ()  # multi array: the numbers of each joint, joint by joint
     gains: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # joint -> gain -> value
     message_type: str = ""
     fields: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()  # `path=value`
     stiffness_fields: tuple[str, ...] = ()
     damping_fields: tuple[str, ...] = ()
-    stamped: bool = True  # False: a trajectory's stamp is 0, which means at once
+    stamped: bool = True  # False: the trajectory's stamp is 0, which means "start at once"
 
 
 class CommandMessage(NamedTuple):
-    """One message to publish each tick: topic suffix, class, bytes, which of the names."""
+    """One message to publish in each tick."""
 
-    suffix: str
+    suffix: str  # appended to the topic
     message_class: Any
     serialized: SerializedCommand
-    which: list[int]
+    which: list[int]  # indices of the names whose values it carries
 
 
 def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> list[CommandMessage]:
-    """The messages that carry one kind of command; `names` in the receiver's order.
+    """Build the messages that carry one kind of command.
 
-    `which` counts `names`, held ones included: a tick fills those as well.
+    Args:
+        form: the receiver's format.
+        kind: "position", "velocity", "effort", "twist" or "value".
+        names: names of the values in the receiver's order, including held joints. `which` of each
+            message indexes them: a tick also fills the values of held joints.
 
     Raises:
         Refusal: the message type cannot carry this kind, or lacks a field.
@@ -164,7 +168,10 @@ def _twist(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
 
 
 def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
-    """Any message by field path: one path per value in the receiver's order, and constants."""
+    """Build a message of any type from field paths and constants.
+
+    `command.fields` has one path for each value, in the receiver's order.
+    """
     key = "parameter command.fields"
     class_ = message_class(form.message_type, "parameter command.message_type")
     which = [k for k, name in enumerate(names) if name not in form.held]
@@ -192,7 +199,7 @@ def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
 
 
 def _each_once(form: CommandFormat, fields: MessageFields) -> dict[str, str]:
-    """Every path of a number, and the parameter that names it; twice is a problem."""
+    """Return each number's path -> the parameter that names it; a repeated path is a problem."""
     keys: dict[str, str] = {}
     for part in ("fields", "stiffness_fields", "damping_fields"):
         key = f"parameter command.{part}"
@@ -208,7 +215,7 @@ def _each_once(form: CommandFormat, fields: MessageFields) -> dict[str, str]:
 
 
 def _constants(form: CommandFormat, fields: MessageFields) -> dict[str, Any]:
-    """Path -> value."""
+    """Return the constants: path -> value."""
     key = "parameter command.constants"
     found: dict[str, Any] = {}
     for text in form.constants:
@@ -228,7 +235,7 @@ def _constants(form: CommandFormat, fields: MessageFields) -> dict[str, Any]:
 
 
 def _gain_fields(form: CommandFormat, driven: Sequence[str]) -> dict[str, float]:
-    """Paths of the message's gains, and the policy spec's gains that belong there."""
+    """Return the gains of the policy spec: path in the message -> gain."""
     found: dict[str, float] = {}
     for part, paths in (("stiffness", form.stiffness_fields), ("damping", form.damping_fields)):
         key = f"parameter command.{part}_fields"

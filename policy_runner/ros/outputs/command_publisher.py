@@ -1,4 +1,4 @@
-"""Commands out: values placed by name, in the receiver's order, into bytes made beforehand."""
+"""Publishes commands: writes values by name, in the receiver's order, into prepared bytes."""
 
 from __future__ import annotations
 
@@ -36,17 +36,13 @@ _HUGE = float(np.finfo(np.float64).max)
 class CommandPublisher:
     """Publishes one message per kind of command (position, velocity, effort, twist) each tick.
 
-    Robot value = sign * policy value, plus the joint's offset for a position. Topic `name`;
-    with several kinds in one policy `name/<kind>` for each; a Float64 per joint goes to
-    `.../<joint>`.
+    Robot value = sign * policy value, plus the joint's offset for a position. The topic is `name`.
+    If one policy has several kinds, the topics are `name/<kind>`. Messages of type Float64, one
+    for each joint, go to `.../<joint>`.
 
-    This is the last gate: numbers that are not finite, or beyond their bounds or their type, are
-    refused, whatever computed them. It knows what it sent last, so it can stop the robot without
-    any other part of the node.
-
-    Raises:
-        Refusal: a message type that cannot carry the command, or a receiver's joint order that
-            does not name exactly the commanded joints.
+    This is the last gate. It refuses numbers that are not finite, or that are outside their bounds
+    or the range of their type, no matter which code computed them. It stores the last sent
+    numbers, so it can stop the robot without any other part of the node.
     """
 
     def __init__(
@@ -62,14 +58,18 @@ class CommandPublisher:
         """Create the publishers.
 
         Args:
-            topics: creates them.
-            name: the topic; see above.
-            form: what the receiver wants.
-            elements: of the policy's command, in its order.
-            robot: the robot's joints by the policy's names.
-            receiver_order: the robot's names of every commanded and held joint; empty: the
-                policy's order.
-            pd: with it the elements are positions, and the efforts that lead there are published.
+            topics: creates the publishers.
+            name: the topic; see the class.
+            form: the receiver's format.
+            elements: elements of the policy's command, in the policy's order.
+            robot: policy joint name -> joint of the robot.
+            receiver_order: robot names of all commanded and held joints, in the receiver's order;
+                empty: the policy's order.
+            pd: if given, the elements are positions, and the efforts of this PD law are published.
+
+        Raises:
+            Refusal: the message type cannot carry the command, or `receiver_order` does not name
+                exactly the commanded and held joints.
         """
         self._pd = pd
         if pd is not None:
@@ -87,15 +87,16 @@ class CommandPublisher:
         )
         self._turned = bool(np.any(self._sign != 1.0))
         self._shifted = bool(np.any(self._offset))
-        # All numbers of the command: those of the elements, then those of the held joints, which
-        # stand in the message of the first kind.
+        # All numbers of the command: first the elements, then the held joints. The message of the
+        # first kind carries the held joints.
         self._size = len(elements)
         held = list(form.held) if kinds[0] in JOINT_KINDS else []
         self._held = np.array([form.held[one] for one in held])
         self._names = [joint.name for joint in joints] + held
         self._kinds = [element.kind for element in elements] + [kinds[0]] * len(held)
         self._moving = np.flatnonzero([kind != "position" for kind in self._kinds])
-        # What is sent next, and what was sent last; they change places. NaN: never.
+        # The numbers of the next and of the last message; the two buffers alternate. NaN: never
+        # sent.
         self._next, self._sent = (np.zeros(len(self._names)) for _ in range(2))
         self._next_own, self._sent_own = self._next[: self._size], self._sent[: self._size]
         self._holds = bool(held)
@@ -103,7 +104,7 @@ class CommandPublisher:
         self._messages: list[OutputMessage] = []
         self._leaving: list[Leaving] = []
         self._damped = False
-        self.commanded = False  # whether anything was sent, here or by the policies before
+        self.commanded = False  # whether a command was sent, by this or by an earlier policy
         for kind in kinds:
             index = [k for k, element in enumerate(elements) if element.kind == kind]
             if kind == kinds[0]:
@@ -116,8 +117,8 @@ class CommandPublisher:
                 publisher = topics.create_publisher(
                     message_class,
                     topic + suffix,
-                    QoSProfile(depth=1),  # reliable: ros2_control matches nothing less
-                    # Its own, since a group keeps dead references to what was destroyed.
+                    QoSProfile(depth=1),  # reliable: ros2_control requires it
+                    # Its own group: a group keeps dead references to destroyed entities.
                     callback_group=MutuallyExclusiveCallbackGroup(),
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
@@ -125,25 +126,28 @@ class CommandPublisher:
                 outputs = [Output(*place, kind, names[k]) for k in which]
                 at = np.array([index[k] for k in which], dtype=np.intp)
                 self._messages.append(OutputMessage(publisher, serialized, at, outputs))
-        # Whether one message has all numbers in their order, so that none need be picked.
+        # True if one message has all numbers in their order, so that no selection is needed.
         self._one_whole = len(self._messages) == 1 and np.array_equal(
             self._messages[0].places, np.arange(len(self._names))
         )
         self._limits: CommandLimits | None = None
-        # The bounds of the robot's numbers; finite, so that infinities are beyond them.
+        # The bounds of the robot's numbers. They are finite, so that infinities are outside.
         self._low, self._high = (np.zeros(len(self._names)) for _ in range(2))
         self._use(None)
         self.begin()
 
     def begin(self) -> None:
-        """Nothing was sent yet: a loop starts, and the one before it has sent the last command."""
+        """Forget the sent numbers at the start of a loop.
+
+        The loop before it has already sent its last command.
+        """
         self._sent.fill(0.0)
         self._sent[[kind == "position" for kind in self._kinds]] = np.nan
         self._leaving = []
         self.commanded = False
 
     def _use(self, limits: CommandLimits | None) -> None:
-        """Refuse what is beyond these limits, or beyond what the messages' types hold."""
+        """Set the bounds from these limits and from the ranges of the messages' types."""
         self._limits = limits
         self._low.fill(-_HUGE)
         self._high.fill(_HUGE)
@@ -168,17 +172,18 @@ class CommandPublisher:
         manner: Manner = RUNNING,
         limits: CommandLimits | None = None,
     ) -> str:
-        """Publish the command, or say why it must not leave.
+        """Publish the command, or return why it must not be published.
 
         Args:
             command: float64 [elements], in policy order and units.
-            stamp_ns: on the node's clock.
-            manner: of a command that stops no effort is computed, and stiffness may go to 0.
-            limits: of the elements.
+            stamp_ns: time on the node's clock [ns].
+            manner: a stopping command gets no new effort from the PD law, and its stiffness may
+                go to 0.
+            limits: limits of the elements.
 
         Returns:
-            "" when it was published; else which number is not finite or beyond its bounds, and
-            then nothing was published.
+            "" if the command was published. Otherwise the number that is not finite or outside
+            its bounds; then nothing was published.
         """
         why = self._make(command, manner, limits)
         if why:
@@ -196,7 +201,7 @@ class CommandPublisher:
         return ""
 
     def _make(self, command: Array, manner: Manner, limits: CommandLimits | None) -> str:
-        """Compute the robot's numbers; '' or why they must not leave."""
+        """Compute the robot's numbers; return '' or why they must not be published."""
         if self._pd is not None:
             share = manner.effort_share
             command = self._pd.compute(command) if share is None else self._pd.stop(share)
@@ -211,8 +216,8 @@ class CommandPublisher:
             np.add(own, self._offset, own)
         if self._holds:
             self._hold(manner)
-        # `fmax` and `fmin` change NaN and whatever is beyond its bounds, and bytes are compared
-        # in a third of the time of numbers; two zeros may differ in their sign.
+        # `fmax` and `fmin` change NaN and every number outside its bounds. Comparing bytes takes a
+        # third of the time of comparing numbers. Two zeros may differ in their sign.
         checked = self._checked
         np.fmax(values, self._low, checked)
         np.fmin(checked, self._high, checked)
@@ -233,7 +238,7 @@ class CommandPublisher:
         return f"{self._kinds[bad]} of {self._names[bad]}: {values[bad]:g}, within {bounds}"
 
     def _hold(self, manner: Manner) -> None:
-        """Held velocities and efforts follow the stops, as all others of their kind do."""
+        """Set the held joints; held velocities and efforts stop like the other joints' do."""
         share = 1.0
         if self._kinds[-1] != "position":
             share = manner.held_effort if self._kinds[-1] == "effort" else manner.held_velocity
@@ -245,10 +250,10 @@ class CommandPublisher:
             message.serialized.damp(damped)
 
     def _send_with_leaving(self, values: Array, stamp_ns: int) -> None:
-        """Send what is owed to the outputs of the policy before, then this one's messages.
+        """Send the owed last commands of the previous policy, then this policy's messages.
 
-        A topic gets one message in a tick: of two at once a receiver may see the newer one only.
-        So what this policy has on such a topic follows in the next tick.
+        Each topic gets one message in a tick: a receiver may miss the older one of two. So on such
+        a topic this policy's first message follows in the next tick.
         """
         owed, self._leaving = self._leaving, []
         busy = {id(one.publisher) for one in owed}
@@ -256,7 +261,7 @@ class CommandPublisher:
         _send_all([*owed, *mine], values, stamp_ns)
 
     def publish_owed(self, stamp_ns: int) -> None:
-        """Send what is owed to the outputs of the policy before, where this one has no command."""
+        """Send the owed last commands of the previous policy while this policy has no command."""
         owed, self._leaving = self._leaving, []
         _send_all(owed, self._sent, stamp_ns)
 
@@ -267,10 +272,11 @@ class CommandPublisher:
         manner: Manner = STOPPED,
         limits: CommandLimits | None = None,
     ) -> None:
-        """Publish the last command of every output that was ever commanded; arguments as above.
+        """Publish the last command of every output that was ever commanded.
 
-        Where the command is none, or must not leave, it is made from what was sent last:
-        positions stay, all else is zero. A topic that fails does not keep others from theirs.
+        If there is no command, or it must not be published, the last sent numbers are used:
+        positions stay, everything else is zero. A failing topic does not block the others. The
+        arguments are those of `publish`.
         """
         if command is None or self._make(command, manner, limits):
             if not self.commanded:
@@ -283,11 +289,11 @@ class CommandPublisher:
         _send_all([*owed, *mine], values, stamp_ns)
 
     def continue_from(self, before: CommandPublisher, damped: bool = False) -> None:
-        """Take over from another policy's, between two ticks; nothing is published yet.
+        """Take over from the previous policy's publisher between two ticks, without publishing.
 
         Args:
-            before: publishes no more.
-            damped: its positions end with stiffness 0, where its message carries gains.
+            before: the previous policy's publisher, which publishes no more.
+            damped: end its positions with stiffness 0, if its message carries gains.
         """
         if self._pd is not None and before._pd is not None:
             self._pd.continue_from(before._pd)
@@ -299,14 +305,14 @@ class CommandPublisher:
         self._leaving = owed
 
     def stopped_by_guard(self) -> None:
-        """The guard has sent 0 for all but the positions: that was sent last."""
+        """Note that the guard has sent the last command: 0 for everything except positions."""
         if self._pd is not None:
             self._pd.stopped_by_guard()
         if self.commanded:
             self._sent[self._moving] = 0.0
 
     def guarded_outputs(self) -> list[GuardedOutput]:
-        """Every topic with the message that stops it; positions need none."""
+        """Return every topic with the message that stops it; positions need no message."""
         found = []
         for message in self._messages:
             holds = any(output.kind == "position" for output in message.outputs)
@@ -325,20 +331,23 @@ class CommandPublisher:
 
     @property
     def unusable_measurements(self) -> int | None:
-        """How many ticks had no effort since a measurement was no number; None: no efforts."""
+        """Count of ticks without an effort because a measurement was not finite.
+
+        None: this publisher computes no efforts.
+        """
         return self._pd.not_finite if self._pd is not None else None
 
     @property
     def publishers(self) -> list[Publisher]:
-        """One for each topic."""
+        """The publishers, one for each topic."""
         return [message.publisher for message in self._messages]
 
     def wait_for_acknowledgement(self, timeout_s: float, but: Sequence[Publisher] = ()) -> bool:
-        """Whether every receiver confirmed the last command; returns at the timeout at latest.
+        """Wait until every receiver has confirmed the last command; return whether all did.
 
         Args:
-            timeout_s: how long to wait, all in all.
-            but: publishers that need not be asked.
+            timeout_s: longest total time to wait [s].
+            but: publishers to leave out.
         """
         deadline = time.monotonic() + timeout_s
         acknowledged = True
@@ -351,12 +360,12 @@ class CommandPublisher:
 
 
 def _send_all(messages: Sequence[Leaving | OutputMessage], values: Array, stamp_ns: int) -> None:
-    """Send each of them, also after one that failed; then raise what the first one raised."""
+    """Send every message, even after a failure; then raise the first error."""
     errors: list[Exception] = []
     for one in messages:
         try:
             one.send(values, stamp_ns)
-        except Exception as error:  # noqa: BLE001 - the others are owed theirs all the same
+        except Exception as error:  # noqa: BLE001 - the other topics must get their messages
             errors.append(error)
     if errors:
         raise errors[0]

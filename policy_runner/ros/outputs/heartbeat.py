@@ -1,8 +1,8 @@
-"""The heartbeat `~/status`: what the loop decides, at 20 Hz, from the loop itself.
+"""The heartbeat `~/status`: the loop publishes its decision at 20 Hz.
 
-The guard (`ros/guard`) sends the stops when it falls silent, whatever ended the runner, and a
-controller downstream can stop by itself. Below 20 Hz the heartbeat follows the control rate; a
-change of the decision is published at once.
+When the heartbeat falls silent, the guard (`ros/guard`) sends the stops, no matter what ended the
+runner. A controller downstream can also stop by itself. Below 20 Hz the heartbeat has the control
+rate. A change of the decision is published at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from policy_runner.core.safety.decision import Decision, Safety
 from policy_runner.ros.messages.serialized import stamp_parts
 
 _RATE_HZ = 20
-_IDLE_NS = 1_000_000_000  # without a tick for longer, simulation time is paused
+_IDLE_NS = 1_000_000_000  # if there is no tick for longer, simulation time is paused
 LEVELS = {
     Decision.STARTING: DiagnosticStatus.WARN,
     Decision.RUN: DiagnosticStatus.OK,
@@ -31,19 +31,19 @@ class StatusPublisher:
     """One preallocated DiagnosticArray with one status; published from the control thread."""
 
     def __init__(self, node: Node, period_ns: int, session: str) -> None:
-        """A heartbeat that has not been published yet.
+        """Create the publisher; publish nothing yet.
 
         Args:
-            node: whose state it is.
-            period_ns: of the control loop.
-            session: names this process for its guard.
+            node: the runner's node.
+            period_ns: period of the control loop [ns].
+            session: identifies this process for its guard (see `GuardContract`).
         """
         self._node = node
         self._publisher = node.create_publisher(
             DiagnosticArray,
             "~/status",
             QoSProfile(depth=10),
-            # Its own, since a group keeps dead references to what was destroyed.
+            # Its own group: a group keeps dead references to destroyed entities.
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         self._sequence = KeyValue(key="sequence", value="0")
@@ -63,18 +63,28 @@ class StatusPublisher:
         ]
         self._status = DiagnosticStatus(name=f"{node.get_name()}: status", values=values)
         self._message = DiagnosticArray(status=[self._status])
-        self.commanding = False  # whether commands leave that may move the robot; set by the loop
+        # Whether commands that may move the robot are published; the loop sets it.
+        self.commanding = False
         self._told: tuple[Decision | None, bool] = (None, False)
-        self.told_ns = time.monotonic_ns()  # of the newest heartbeat, monotonic
-        self._ticked_ns = self.told_ns  # of the newest one with a tick
+        self.told_ns = time.monotonic_ns()  # time of the newest heartbeat, monotonic clock
+        self._ticked_ns = self.told_ns  # time of the newest heartbeat from a tick
         self.set_period(period_ns)
 
     def set_period(self, period_ns: int) -> None:
-        """Ticks come in this period."""
+        """Set the period of the ticks."""
         self._every = max(1, round(1e9 / period_ns / _RATE_HZ))
 
     def tick(self, safety: Safety, sequence: int, stamp_ns: int) -> bool:
-        """Publish when it is time, or something has changed; whether it did."""
+        """Publish if it is time, or if the decision or `commanding` has changed.
+
+        Args:
+            safety: gives the decision.
+            sequence: number of this tick.
+            stamp_ns: time on the node's clock [ns].
+
+        Returns:
+            Whether it has published.
+        """
         changed = self._told != (safety.decision, self.commanding)
         if changed or sequence % self._every == 0:
             self.publish(safety, sequence, stamp_ns)
@@ -82,7 +92,7 @@ class StatusPublisher:
         return False
 
     def idle(self, safety: Safety, sequence: int, stamp_ns: int) -> None:
-        """Publish while simulation time gives no ticks, so that silence always means a fault."""
+        """Publish while simulation time is paused, so that silence always means a fault."""
         if time.monotonic_ns() - self._ticked_ns > _IDLE_NS:
             self.commanding = False
         self._publish(safety, sequence, stamp_ns)

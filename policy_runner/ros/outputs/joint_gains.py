@@ -1,4 +1,4 @@
-"""`~/joint_gains`: the gains that the policy was trained with, latched, by robot joint name."""
+"""Publishes `~/joint_gains`: the policy's training gains, latched, by robot joint name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ from policy_runner.ros.messages.topics import Publishers
 def publish_gains(
     topics: Publishers, spec: PolicySpec, file: str, robot: Mapping[str, RobotJoint]
 ) -> Publisher | None:
-    """Publish once, transient local; None when the spec has no gains.
+    """Publish the gains once, transient local; return None if the spec has no gains.
 
-    Float64MultiArray [joints, 2], row by row: stiffness [N m/rad], damping [N m s/rad]. The
-    label of the first dimension names the joints, that of the second the columns.
+    The message is a Float64MultiArray [joints, 2], row by row: stiffness [N m/rad], damping
+    [N m s/rad]. The label of the first dimension lists the joints, the label of the second
+    dimension lists the columns.
+
+    Args:
+        topics: creates the publisher.
+        spec: the policy's spec.
+        file: path of the spec file, for errors.
+        robot: policy joint name -> joint of the robot.
     """
     if spec.stiffness is None and spec.damping is None:
         return None
@@ -46,13 +53,24 @@ def publish_gains(
 def gains_sentence(
     spec: PolicySpec, gains: Mapping[str, Mapping[str, float]], robot: Mapping[str, RobotJoint]
 ) -> str:
-    """The training gains as a sentence, for the log."""
-    each = []
+    """Return the training gains as a sentence, for the log.
+
+    Args:
+        spec: the policy's spec.
+        gains: robot joint name -> "stiffness" or "damping" -> gain.
+        robot: policy joint name -> joint of the robot.
+    """
+    equal: dict[str, list[str]] = {}
     for name in spec.joint_names:
         of = gains.get(robot[name].name, {})
         pair = (of.get("stiffness"), of.get("damping"))
-        each.append(f"{name} {' and '.join('-' if g is None else f'{g:g}' for g in pair)}")
+        text = " and ".join("-" if gain is None else f"{gain:g}" for gain in pair)
+        equal.setdefault(text, []).append(name)
+    each = [
+        f"{text} ({f'{len(names)} joints: ' if len(names) > 1 else ''}{', '.join(names)})"
+        for text, names in equal.items()
+    ]
     return (
         f"{spec.name} was trained with stiffness and damping {', '.join(each)}: "
-        "see that the robot's joints have them (~/joint_gains)"
+        "make sure that the robot's joints use them (~/joint_gains)"
     )

@@ -1,7 +1,8 @@
-"""Which outputs a policy commands, and the last command of those that a reload leaves behind.
+"""Tracks the outputs of a policy and the last commands that a reload owes to some of them.
 
-An output is what one number of one topic's message moves: a joint, an axis, or an element. Once
-it was commanded it is owed a last command: a position stays where it is, all else is zero.
+An output is the joint, axis or element that one number of a topic's message moves. A reload may
+remove an output that was commanded. That output is owed a last command: a position stays where it
+is, everything else is zero.
 """
 
 from __future__ import annotations
@@ -18,49 +19,49 @@ from policy_runner.ros.messages.serialized import SerializedCommand
 
 
 class Output(NamedTuple):
-    """What one number of a message moves. Two policies that have it in common share it."""
+    """The target of one number of a message; equal outputs of two policies are the same output."""
 
     topic: str
     message: str  # the message's class
     kind: str  # position | velocity | effort | twist | value
-    name: str  # of the robot's joint, the axis, or the element
+    name: str  # name of the robot's joint, the axis, or the element
 
 
 class OutputMessage(NamedTuple):
-    """The message of one topic, and what its numbers move."""
+    """The message of one topic and its outputs."""
 
     publisher: Publisher
     serialized: SerializedCommand
-    places: npt.NDArray[np.intp]  # of its numbers among all numbers of the policy's command
+    places: npt.NDArray[np.intp]  # indices of its numbers in all numbers of the policy's command
     outputs: Sequence[Output]
 
     def send(self, values: Array, stamp_ns: int) -> None:
-        """Publish.
+        """Publish this message.
 
         Args:
-            values: all numbers of the policy's command, in the robot's sense.
-            stamp_ns: on the node's clock.
+            values: all numbers of the policy's command, with the robot's signs and offsets.
+            stamp_ns: time on the node's clock [ns].
         """
         self.publisher.publish(self.serialized.filled(values[self.places], stamp_ns))
 
 
 class Leaving:
-    """One message of a policy that was replaced, with outputs that the next one does not have.
+    """One message of a replaced policy, with outputs that the next policy does not have.
 
-    It is published once more, in the tick of the swap. What both policies have keeps moving as
-    the next one commands it.
+    It is published once more, in the tick of the swap. Outputs that both policies have follow the
+    next policy's command.
     """
 
     def __init__(
         self, message: OutputMessage, sent: Array, next_index: Mapping[Output, int], damped: bool
     ) -> None:
-        """A message that is owed.
+        """Prepare the last command.
 
         Args:
-            message: of the policy before.
-            sent: the numbers that this policy sent last.
-            next_index: where the next policy's command has each of its outputs.
-            damped: positions end with stiffness 0, where the message carries gains.
+            message: message of the replaced policy.
+            sent: the numbers that the replaced policy sent last.
+            next_index: output -> index in the next policy's command.
+            damped: end positions with stiffness 0, if the message carries gains.
         """
         self.publisher = message.publisher
         self._serialized = message.serialized
@@ -76,7 +77,7 @@ class Leaving:
                 self._damped.append(k)
 
     def send(self, values: Array, stamp_ns: int) -> None:
-        """Publish; `values` are all numbers of the next policy's command."""
+        """Publish the last command; `values` are all numbers of the next policy's command."""
         for k, there in self._staying:
             self._values[k] = values[there]
         if self._damped:
@@ -87,7 +88,14 @@ class Leaving:
 def leaving(
     messages: Sequence[OutputMessage], sent: Array, after: Sequence[OutputMessage], damped: bool
 ) -> list[Leaving]:
-    """The messages that are owed when the policy of `after` takes over; arguments as above."""
+    """Return the messages that are owed when the next policy takes over.
+
+    Args:
+        messages: messages of the replaced policy.
+        sent: the numbers that the replaced policy sent last.
+        after: messages of the next policy.
+        damped: end positions with stiffness 0, if their message carries gains.
+    """
     next_index = {
         output: int(index)
         for message in after
@@ -103,7 +111,14 @@ def leaving(
 def carry_over(
     messages: Sequence[OutputMessage], sent: Array, after: Sequence[OutputMessage], into: Array
 ) -> None:
-    """Write what was sent last to the outputs that both policies have into the next one's."""
+    """Copy the last sent numbers of the outputs that both policies have.
+
+    Args:
+        messages: messages of the replaced policy.
+        sent: the numbers that the replaced policy sent last.
+        after: messages of the next policy.
+        into: the next policy's numbers; changed in place.
+    """
     known = {
         output: sent[index]
         for message in messages

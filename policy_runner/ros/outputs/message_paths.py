@@ -1,4 +1,4 @@
-"""The fields of any message by path, such as `motor_cmd[3].q`: found, checked, and set once."""
+"""Finds, checks and sets fields of any message by path, such as `motor_cmd[3].q`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy_runner.core.inputs.message_types import NUMBERS as PRIMITIVES
 from policy_runner.core.model import cast_range
 from policy_runner.ros.messages.types import describe_message
 
-MOST_ELEMENTS = 10_000  # of a sequence that a path makes longer
+MOST_ELEMENTS = 10_000  # in a sequence that a path makes longer
 _PART = re.compile(r"^(?P<field>[A-Za-z]\w*)(?:\[(?P<index>0|[1-9]\d{0,8})\])?$")
 _ARRAY = re.compile(r"^(?P<element>[\w/]+)\[(?P<count>\d+)\]$")
 _SEQUENCE = re.compile(r"^sequence<(?P<element>[\w/<>]+)(?:, (?P<most>\d+))?>$")
@@ -27,21 +27,26 @@ class _Step(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """What a path leads to."""
+    """The field that a path names."""
 
     steps: list[_Step]
-    kind: str  # the type of what it names: a number, an array, text, or a message
+    kind: str  # type of the field: a number, an array, text, or a message
 
 
 class MessageFields:
-    """Fields of one message type; what is wrong with them is collected as problems."""
+    """Fields of one message type; errors are collected in `problems`."""
 
     def __init__(self, type_name: str) -> None:
         self._type = type_name
         self.problems: list[Problem | str] = []
 
     def number(self, key: str, path: str) -> None:
-        """See that `path` names one number of the message."""
+        """Check that `path` names one number of the message.
+
+        Args:
+            key: the parameter that contains the path, for the problem.
+            path: such as `motor_cmd[3].q`.
+        """
         found = self._find(key, path)
         if found is not None and found.kind not in NUMBERS:
             self._add(key, "paths of one number each", f"'{path}', which is {_named(found.kind)}")
@@ -51,7 +56,7 @@ class MessageFields:
 
         Args:
             message: changed in place.
-            numbers: path -> parameter that names it; each was found by `number`.
+            numbers: path -> parameter that names it; `number` has checked each path.
             constants: path -> value.
         """
         key = "parameter command.constants"
@@ -64,7 +69,7 @@ class MessageFields:
                 self._add(key, "every number once", f"'{path}', which {numbers[path]} names")
             elif "/" in field.kind and not _is_list(field.kind):
                 self._add(key, "paths of numbers, text and their arrays", f"'{path}'")
-            elif _is_list(field.kind):  # first, since it makes a sequence as long as it is
+            elif _is_list(field.kind):  # set lists first, because they define a sequence's length
                 self._set(message, key, path, field, constants[path])
             else:
                 singles[path] = field
@@ -77,7 +82,7 @@ class MessageFields:
             self._set(message, key, path, field, constants[path])
 
     def set_number(self, message: Any, key: str, path: str, value: float) -> None:
-        """Set one number, such as a gain."""
+        """Set one number, such as a gain; `key` names the parameter in a problem."""
         found = self._find(key, path)
         if found is not None:
             whole = found.kind not in ("float", "double")
@@ -88,7 +93,7 @@ class MessageFields:
         self.problems.append(Problem("", key, f"{expected} of {self._type}", got, remedy))
 
     def _find(self, key: str, path: str) -> _Field | None:
-        """What the path leads to; None with its problem."""
+        """Find the field that the path names; add a problem and return None if there is none."""
         steps: list[_Step] = []
         kind = self._type.replace("/msg/", "/")
         for part in path.split("."):
@@ -127,7 +132,10 @@ class MessageFields:
         return _element_of(kind)
 
     def _grow(self, message: Any, paths: Mapping[str, str]) -> None:
-        """Make every sequence as long as the largest index needs; each element is named."""
+        """Make every sequence as long as its largest index needs.
+
+        Paths must name every new element; a gap is a problem.
+        """
         wanted: dict[str, set[int]] = {}  # path of a sequence -> indices
         keys: dict[str, str] = {}
         for path, key in paths.items():
@@ -135,7 +143,7 @@ class MessageFields:
                 sequence = path[: match.start()]
                 wanted.setdefault(sequence, set()).add(int(match[1]))
                 keys.setdefault(sequence, key)
-        for sequence in sorted(wanted, key=len):  # the outer one first
+        for sequence in sorted(wanted, key=len):  # outer sequences first
             owner, kind = self._owner(message, sequence)
             name = sequence.rpartition(".")[2]
             present = getattr(owner, name)
@@ -153,7 +161,7 @@ class MessageFields:
                 present.append(_empty(element, present))
 
     def _owner(self, message: Any, path: str) -> tuple[Any, str]:
-        """The message that has the last field of the path, and that field's type."""
+        """Return the message that contains the last field of the path, and that field's type."""
         *parents, last = path.split(".")
         kind = self._type.replace("/msg/", "/")
         for part in parents:
@@ -187,7 +195,7 @@ def _named(kind: str) -> str:
 
 
 def _empty(element: str, present: Any) -> Any:
-    """A new element of a sequence."""
+    """Create a new element of a sequence."""
     if "/" in element:
         package, _, name = element.partition("/")
         return getattr(__import__(f"{package}.msg", fromlist=[name]), name)()
@@ -202,10 +210,10 @@ def _empty(element: str, present: Any) -> Any:
 
 
 def _fitting(value: Any, kind: str) -> Any:
-    """The value as a field of this type takes it.
+    """Convert the value to the type of a field.
 
     Raises:
-        ValueError: what would fit, in words.
+        ValueError: the value does not fit; the text is the expected value.
     """
     if _is_list(kind):
         return _fitting_list(value, kind)
@@ -219,7 +227,7 @@ def _fitting(value: Any, kind: str) -> Any:
         return value
     low, high = cast_range("u1" if kind in ("octet", "byte") else PRIMITIVES[kind].dtype)
     if kind in ("float", "double"):
-        if isinstance(value, str):  # YAML takes 1e3 for text
+        if isinstance(value, str):  # YAML reads 1e3 as text
             value = _number(value)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not low <= value <= high:
@@ -253,14 +261,14 @@ def _fitting_list(value: Any, kind: str) -> list[Any]:
 
 
 def _element_of(kind: str) -> str:
-    """The type of an array's elements."""
+    """Return the type of an array's elements."""
     match = _ARRAY.match(kind) or _SEQUENCE.match(kind)
     assert match is not None
     return match["element"]
 
 
 def _count_of(kind: str) -> int:
-    """How many elements a fixed array has."""
+    """Return the number of elements of a fixed array."""
     match = _ARRAY.match(kind)
     assert match is not None
     return int(match["count"])

@@ -1,4 +1,4 @@
-"""Opt-in: the very vectors that went into the model and came out, with the elements' names."""
+"""Publishes the model's input and output vectors with the elements' names, if enabled."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _Part = tuple[Publisher, SerializedCommand, Callable[[], npt.NDArray[Any]]]
 
 
 class VectorPublisher:
-    """`~/observation` and `~/action`, Float64MultiArray; one dimension's label names the elements.
+    """Publishes `~/observation` and `~/action` as Float64MultiArray.
 
-    Published once per inference from the control thread.
+    The label of the dimension lists the names of the elements. The control thread publishes once
+    for each inference.
     """
 
     def __init__(
@@ -32,9 +33,15 @@ class VectorPublisher:
         action: Callable[[], npt.NDArray[Any]],
         action_names: Sequence[str],
     ) -> None:
-        """`observation` gives per tensor its buffer and the names of its elements.
+        """Create the publishers.
 
-        The action is asked for each time: the decoder alternates between two buffers.
+        Args:
+            topics: creates the publishers.
+            observation: tensor name -> its buffer and the names of its elements. With several
+                tensors the topics are `~/observation/<tensor>`.
+            action: returns the present action. Called for each publish, because the decoder
+                alternates between two buffers.
+            action_names: names of the action's elements.
         """
         self._topics = topics
         self._parts: list[_Part] = []
@@ -56,6 +63,6 @@ class VectorPublisher:
         return publisher, serialized, vector
 
     def publish(self) -> None:
-        """Publish what the buffers hold now."""
+        """Publish the present content of the buffers."""
         for publisher, serialized, vector in self._parts:
             publisher.publish(serialized.filled(vector().astype(np.float64), 0))

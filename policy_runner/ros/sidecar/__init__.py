@@ -1,4 +1,4 @@
 """The node `jetson_diagnostics`.
 
-Ground: `parameters.py`, `command_watch.py`. Door: `main.py`, the process, with `node.py`.
+Base: `parameters.py`, `command_watch.py`. Entry point: `main.py`, the process, with `node.py`.
 """

@@ -1,7 +1,7 @@
-"""Watches the command topic from outside: drained raw twice a second, never decoded.
+"""Measures the command topic from outside: takes raw messages twice a second, never decodes them.
 
-A Python callback at 500 Hz would cost a seventh of a core; a raw drain costs about a
-hundredth and tells the same from the source timestamps.
+At 500 Hz a Python callback would cost a seventh of a core. Taking the raw messages costs about a
+hundredth of a core. Their source timestamps give the same figures.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from policy_runner.ros.inputs.polling import PolledGroup, SubscriptionEventCallb
 from policy_runner.ros.messages.types import message_class
 from policy_runner.telemetry.runner.command_rate import CommandReading, CommandWindow
 
-# Half a second at 1 kHz and some reserve.
+# Half a second at 1 kHz, with some reserve.
 _DEPTH = 1000
-# Drains between two looks at the graph (2 s).
+# Drains between two checks of the graph (2 s).
 _LOOK_AGAIN = 4
 
 
@@ -36,7 +36,7 @@ class CommandWatch:
         self._drains_left = 0
 
     def drain(self) -> None:
-        """Take everything that is there; call twice a second from the executor."""
+        """Take all waiting messages; the executor calls this twice a second."""
         if self._drains_left <= 0:
             self._look()
             self._drains_left = _LOOK_AGAIN
@@ -54,7 +54,7 @@ class CommandWatch:
         self._window.add(stamps, time.monotonic_ns())
 
     def reading(self) -> CommandReading:
-        """Figures at this moment."""
+        """Return the present figures."""
         return self._window.reading(self._publishers, time.monotonic_ns())
 
     def _look(self) -> None:
@@ -80,7 +80,7 @@ class CommandWatch:
 
 
 def installed_class(type_name: str) -> Any:
-    """Class of a message type such as `sensor_msgs/msg/Imu`, or None where it is not installed."""
+    """Return the class of a message type such as `sensor_msgs/msg/Imu`; None if not installed."""
     try:
         return message_class(type_name, "policy.command_topic")
     except Refusal:

@@ -1,4 +1,4 @@
-"""Process of the sidecar: starts the node, waits for a signal, ends cleanly within 2 s."""
+"""The sidecar's process: starts the node, waits for a signal, ends cleanly within 2 s."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from policy_runner.ros.process.lifetime import (
     end_on_signal,
     force_end_after,
     ignore_further_signals,
-    prefer_udp,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.transport import prefer_udp
 
 NODE_NAME = "jetson_diagnostics"
-_END_S = 0.7  # which the executor takes twice at most
+_END_S = 0.7  # the executor uses this timeout at most twice
 _HUNG = 1  # a callback did not end in time
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until a signal; 0, 1 when a callback did not end in time, 2 for wrong arguments."""
-    # rclpy's own handlers would shut the context down below the executor's feet.
+    """Run until a signal comes.
+
+    Returns:
+        The exit status: 0; 1 if a callback did not end in time; 2 for wrong arguments.
+    """
+    # rclpy's own handlers would shut the context down while the executor still uses it.
     ended = end_on_signal(at_once=True)
     prefer_udp()
     stderr = PrivateStderr()

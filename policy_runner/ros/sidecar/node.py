@@ -1,4 +1,4 @@
-"""The sidecar node: host readings and the runner's statuses, joined, on `/diagnostics`."""
+"""The sidecar node: publishes host readings, joined with the runner's statuses."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ from policy_runner.telemetry.runner.runner_statuses import RunnerStatuses
 from policy_runner.telemetry.sampler import Sampler
 from policy_runner.telemetry.verdict import ERROR, Verdict
 
-# The runner's silence is looked for more often than messages go out: found within 2 s.
+# Check for the runner's silence more often than messages are published, to find it within 2 s.
 _WATCH_S = 0.25
 _DRAIN_S = 0.5
 
 
 class JetsonDiagnostics(Node):
-    """Publishes one status a group and one for the policy.
+    """Publishes one status for each group and one for the policy on `/diagnostics`.
 
-    Callbacks only format what the sampler's threads have cached; reading never happens in
-    the executor. Call `start` after construction and `stop` before destruction.
-    `read` replaces the reading of a file in tests.
+    The sampler's threads read the host and cache the readings. Callbacks only format the cached
+    readings; the executor never reads a file. Call `start` after construction and `stop` before
+    destruction.
     """
 
     def __init__(self, read: Callable[[str], bytes] = read_bytes, **node_options: Any) -> None:
+        """Create the node.
+
+        Args:
+            read: reads a file; tests replace it.
+            **node_options: passed to `rclpy.node.Node`.
+        """
         super().__init__("jetson_diagnostics", **node_options)
         self._table = declare_table(self, PARAMETERS)
         values = self._table.values()
@@ -56,7 +62,7 @@ class JetsonDiagnostics(Node):
         )
         self._output = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._build = diagnostics_builder()
-        # Best effort hears every publisher and can never hold one up.
+        # Best effort matches every publisher and can never block a publisher.
         self.create_subscription(
             DiagnosticArray,
             "/diagnostics",
@@ -64,7 +70,7 @@ class JetsonDiagnostics(Node):
             QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT),
             raw=True,
         )
-        # Steady time: with use_sim_time and a paused simulator the host still gets hot.
+        # Steady time: the host still gets hot while a simulator with use_sim_time is paused.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(values["period"], self.publish_all, clock=steady)
         self.create_timer(_WATCH_S, self._watch, clock=steady)
@@ -74,15 +80,15 @@ class JetsonDiagnostics(Node):
             self.create_timer(_DRAIN_S, self._command.drain, clock=steady)
 
     def start(self) -> None:
-        """Begin to read the host."""
+        """Start to read the host."""
         self._sampler.start()
 
     def stop(self) -> list[str]:
-        """End the reading threads; returns the groups whose read hangs."""
+        """End the reading threads; return the groups whose read hangs."""
         return self._sampler.stop()
 
     def publish_all(self) -> None:
-        """One message with every status, from what is cached."""
+        """Publish one message with every status, from the cached readings."""
         parameters = self._table.values()
         self._host = {
             name: group.verdict(self._sampler.sample(name), parameters)
@@ -129,7 +135,7 @@ class JetsonDiagnostics(Node):
     def _on_diagnostics(self, data: bytes) -> None:
         now = time.monotonic_ns()
         for status in self._build(data):
-            # A cheap test first: this callback sees every node's statuses.
+            # A cheap test first: this callback receives the statuses of every node.
             if self._statuses.prefix in status.name:
                 values = {pair.key: pair.value for pair in status.values}
                 level = level_number(status.level)

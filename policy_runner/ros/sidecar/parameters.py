@@ -1,4 +1,4 @@
-"""Parameters of `jetson_diagnostics`: live ones at any time, the others at its start."""
+"""Parameters of `jetson_diagnostics`: live ones can change at any time, others only at start."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "temperature.generic_warn",
         90.0,
-        "WARN for sensors of boards that tell no trip",
+        "WARN for sensors of boards that report no trip",
         "°C",
         20.0,
         150.0,
@@ -83,7 +83,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "temperature.generic_error",
         100.0,
-        "ERROR for sensors of boards that tell no trip",
+        "ERROR for sensors of boards that report no trip",
         "°C",
         20.0,
         150.0,
@@ -139,7 +139,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "policy.command_silence",
         1.0,
-        "Commands that stop for longer while the runner says RUN are an ERROR",
+        "Commands that stop for longer while the runner reports RUN are an ERROR",
         "s",
         0.2,
         60.0,
@@ -148,7 +148,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "policy.silence",
         2.0,
-        "A runner that says nothing for longer is ERROR",
+        "The runner is ERROR if it is silent for longer",
         "s",
         0.2,
         60.0,

@@ -1,8 +1,8 @@
-"""What a controller downstream does when the runner's heartbeat falls silent: it stops by itself.
+"""Detects a silent runner, so that a controller downstream can stop by itself.
 
-A process that is killed outright sends no last command, and something between it and the motors
-may repeat the one before for ever. `~/status`, which comes at 20 Hz whatever the runner decides,
-falls silent with the process.
+A killed process sends no last command, and a controller may then repeat the previous command
+without end. `~/status` is published at 20 Hz no matter what the runner decides. It falls silent
+when the process ends.
 """
 
 from __future__ import annotations
@@ -11,17 +11,25 @@ import time
 
 
 class Heartbeat:
-    """Watches for silence, from the first heartbeat on; without one there is nothing to watch."""
+    """Watches for silence, starting with the first heartbeat."""
 
     def __init__(self, timeout_s: float) -> None:
-        """`timeout_s`: silence for longer counts as lost; 0: never."""
+        """Watch with this timeout.
+
+        Args:
+            timeout_s: the runner counts as lost if it is silent for longer [s]; 0: never.
+        """
         self._timeout_ns = round(timeout_s * 1e9)
         self._heard_ns: int | None = None
         self.lost = 0
         self.silent = False
 
     def silent_now(self, heard: bool) -> bool:
-        """Ask once a tick, with whether a heartbeat came since the last one."""
+        """Return whether the runner is silent; call once in each tick.
+
+        Args:
+            heard: whether a heartbeat has arrived since the last call.
+        """
         now_ns = time.monotonic_ns()
         if heard:
             self._heard_ns, self.silent = now_ns, False

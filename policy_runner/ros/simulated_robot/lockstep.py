@@ -1,4 +1,4 @@
-"""Lockstep, the simulator's side: one time goes out until an answer stamped with it comes."""
+"""The simulator's side of lockstep: publishes one time until an answer with that stamp arrives."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import time
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.simulated_robot.topics import NS_PER_S, STATUS_TOPIC, RobotTopics
 
-LONGEST_WAIT_S = 0.1  # so that a stop is heard
+LONGEST_WAIT_S = 0.1  # short, so that a stop is noticed
 
 
 class LockstepAnswers:
-    """Waits for answers; `problem` says in a sentence why one did not come."""
+    """Waits for answers; `problem` is a sentence about a missing answer."""
 
     def __init__(self, topics: RobotTopics, repeat_after_s: float, stop: threading.Event) -> None:
+        """Wait for answers on these topics.
+
+        Args:
+            topics: publishes the state and receives the answers.
+            repeat_after_s: publish an unanswered state again after this time [s].
+            stop: ends a wait when it is set.
+        """
         self._topics = topics
         self._repeat_after_s = repeat_after_s
         self._stop = stop
@@ -23,10 +30,17 @@ class LockstepAnswers:
         self.problem = ""
 
     def wait(self, stamp_ns: int, timeout_s: float) -> tuple[bool, list[float] | None]:
-        """The answer to one time: (True, targets), (True, None) for a status, or (False, None).
+        """Wait for the answer to one time; repeat the published state until then.
 
-        A command wins over a status that came with it; answers to other times are ignored. What
-        was published is repeated until it is answered.
+        A command has priority over a status with the same stamp. Answers to other times are
+        ignored.
+
+        Args:
+            stamp_ns: the published time [ns].
+            timeout_s: longest time to wait [s].
+
+        Returns:
+            (True, targets) for a command, (True, None) for a status, (False, None) for no answer.
         """
         now = time.monotonic()
         ends, repeat_at = now + timeout_s, now + self._repeat_after_s

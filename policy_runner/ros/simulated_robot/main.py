@@ -1,4 +1,4 @@
-"""Executable `simulated_robot`: one process, ends on a signal with its report written."""
+"""Executable `simulated_robot`: one process; writes its report when it ends on a signal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ _FAILED = 1
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the simulated robot until its duration is over or a signal comes; the exit status."""
+    """Run the simulated robot until its duration is over or a signal comes.
+
+    Returns:
+        The exit status.
+    """
     # rclpy's own handlers would shut the context down before the last message.
     ended = end_on_signal(at_once=True)
     if find_spec("mujoco") is None:
@@ -49,7 +53,7 @@ def _run(argv: list[str], ended: EndRequest) -> int:
     ended.at_once = False
     if ended.is_set():
         return ENDED_WELL
-    # `--viewer`, which is no argument of ROS, stands for the parameter.
+    # `--viewer` is not a ROS argument; convert it into the parameter.
     viewer = "--viewer" in argv[1:]
     words = [word for word in argv if word != "--viewer"]
     words += ["--ros-args", "-p", "viewer:=true"] if viewer else []
@@ -67,7 +71,7 @@ def _run(argv: list[str], ended: EndRequest) -> int:
     def simulate() -> None:
         try:
             node.run()
-        except BaseException as error:  # noqa: BLE001 - told by the main thread, which ends all
+        except BaseException as error:  # noqa: BLE001 - the main thread reports it and ends
             failures.append(error)
         finally:
             ended.set()
@@ -81,7 +85,7 @@ def _run(argv: list[str], ended: EndRequest) -> int:
     until = time.monotonic() + _END_S
     node.stop()
     simulation.join(_END_S / 2)
-    # Which it takes twice at most.
+    # Half of the time left: `stop` uses this timeout at most twice.
     gone = executor.stop((until - time.monotonic()) / 2) and not simulation.is_alive()
     if not gone:
         failures.append(TimeoutError(f"its threads did not end within {_END_S:g} s"))

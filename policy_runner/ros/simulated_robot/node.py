@@ -1,7 +1,7 @@
 """The simulated robot as a ROS node: real time, or lockstep by stamp on simulated time.
 
-The simulation runs in one thread of its own (`SimulatedRobot.run`), which takes the commands
-itself; the executor serves parameters only.
+The simulation runs in its own thread (`SimulatedRobot.run`), which also takes the commands. The
+executor only serves parameters.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ RECENT_FALL_S = 5.0
 
 
 class SimulatedRobot(Node):
-    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands.
-
-    Raises ValueError, one sentence a line, on parameters that it cannot run with.
-    """
+    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands."""
 
     def __init__(self, **node_options: Any) -> None:
+        """Create the node; `node_options` are passed to `rclpy.node.Node`.
+
+        Raises:
+            ValueError: invalid parameters, one sentence on each line.
+        """
         super().__init__("simulated_robot", **node_options)
         declared = declare_table(self, PARAMETERS)
         if declared.problems:
@@ -81,21 +83,27 @@ class SimulatedRobot(Node):
         self._held = values["hold"] and not self.lockstep
         self._held_ticks = 0
         self._wall_s = 0.0
-        self.error = ""  # one sentence when the run ended as an error
+        self.error = ""  # one sentence if the run ended with an error
 
     def stop(self) -> None:
-        """Let `run` end at its next tick; from any thread."""
+        """End `run` at its next tick; any thread may call this."""
         self._stop.set()
 
     @property
     def stamp_ns(self) -> int:
-        """Time that the present state carries: simulated time from one tick on (0 is "not set")."""
+        """Stamp of the present state [ns].
+
+        Simulated time starts with one tick, because a stamp of 0 means "not set".
+        """
         if self._simulated_time:
             return (self.scenario.ticks + self._held_ticks + 1) * self._tick_ns
         return time.time_ns()
 
     def run(self) -> None:
-        """Simulate until the duration is over, somebody stops it, or lockstep stays unanswered."""
+        """Simulate until the duration is over, `stop` is called, or a lockstep answer is missing.
+
+        In real time with a duration, also until the first command is missing for too long.
+        """
         start = time.monotonic()
         if self._window is not None and self._window.problem:
             self.get_logger().warning(self._window.problem)
@@ -124,13 +132,13 @@ class SimulatedRobot(Node):
             left = deadline - time.monotonic_ns()
             if left > 0:
                 time.sleep(left / NS_PER_S)
-            elif left < -self._tick_ns:  # skip what is lost, no burst after it
+            elif left < -self._tick_ns:  # skip the missed ticks; do not catch up in a burst
                 self._late_ticks += -left // self._tick_ns
                 deadline -= left
             commands = self.topics.take_commands()
             target = commands[-1][1] if commands else None
             if self._heartbeat.silent_now(heard=bool(self.topics.take_statuses())):
-                target = None  # whoever sends it, it is no runner that lives
+                target = None  # the runner is silent: ignore commands, whichever node sends them
                 self.scenario.stop_wheels()
             if self._held and not (target and any(target)):
                 self._held_ticks += 1
@@ -220,7 +228,7 @@ class SimulatedRobot(Node):
         self.topics.publish_diagnostics(self.stamp_ns, status)
 
     def report(self) -> dict[str, Any]:
-        """The score and how the run was made, ready for JSON."""
+        """Return the score and the settings of the run, ready for JSON."""
         wheels = self.topics.wheel_commands
         return {
             **self.scenario.score().as_json(),
@@ -238,9 +246,9 @@ class SimulatedRobot(Node):
         }
 
     def write_report(self) -> None:
-        """Write the report file, if one is wanted; whole or not at all."""
+        """Write the report file, if the parameter `report` names one; completely or not at all."""
         if self._report is None:
             return
-        beside = self._report.with_name(self._report.name + ".part")
-        beside.write_text(json.dumps(self.report(), indent=2) + "\n", encoding="utf-8")
-        beside.replace(self._report)
+        part = self._report.with_name(self._report.name + ".part")
+        part.write_text(json.dumps(self.report(), indent=2) + "\n", encoding="utf-8")
+        part.replace(self._report)

@@ -24,7 +24,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "commands",
         "random",
-        "Who commands velocities on cmd_vel: random (this node) or none (somebody else)",
+        "Source of cmd_vel: random (this node sends random velocities) or none (another node)",
         choices=("random", "none"),
     ),
     Parameter("pushes", True, "Push the robot now and then"),
@@ -37,7 +37,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "command_delay",
         0.0,
-        "How long a wheel command is on its way to the motors, on top of what it really took",
+        "Additional delay of a wheel command on its way to the motors",
         unit="s",
         low=0.0,
         high=1.0,
@@ -45,7 +45,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "heartbeat_timeout",
         0.3,
-        "Realtime: once policy_runner/status was heard, stop the wheels and ignore commands while "
+        "Realtime: after the first policy_runner/status, stop the wheels and ignore commands while "
         "it is silent for longer; 0: never",
         unit="s",
         low=0.0,
@@ -65,7 +65,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "repeat_after",
         0.2,
-        "Lockstep: repeat an unanswered tick after so long",
+        "Lockstep: repeat an unanswered tick after this time",
         unit="s",
         low=0.01,
         high=10.0,
@@ -73,7 +73,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "answer_timeout",
         10.0,
-        "Lockstep: without an answer for so long the run ends as an error",
+        "Lockstep: without an answer for this time the run ends with an error",
         unit="s",
         low=0.05,
         high=3600.0,
@@ -81,12 +81,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "first_answer_timeout",
         30.0,
-        "The same for the first answer, while the runner starts and is discovered; in realtime "
-        "with a duration: for the first command that lets go of the robot",
+        "Lockstep: the same for the first answer, while the runner starts and is discovered. "
+        "Realtime with a duration: the same for the first command, which releases the robot",
         unit="s",
         low=0.05,
         high=3600.0,
     ),
     Parameter("report", "", "JSON file that gets the score at the end; empty for none"),
-    Parameter("viewer", False, "Show the robot in a window, where there is a screen"),
+    Parameter("viewer", False, "Show the robot in a window, if there is a screen"),
 )

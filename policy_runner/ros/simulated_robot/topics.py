@@ -1,4 +1,4 @@
-"""Wheel commands by joint name: what a real driver would accept, and what it counts as wrong."""
+"""Topics of the simulated robot; it accepts wheel commands by joint name, as a driver does."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from policy_runner.sim.sensors import Noise, Reading
 
 
 class WheelCommands:
-    """Turns names and velocities into targets (left, right; rad/s); counts what it ignores.
+    """Converts names and velocities into targets (left, right; rad/s); counts ignored commands.
 
     A wheel that a command does not name keeps its last target. A command without any usable wheel
-    is ignored whole. `problem` is the newest reason, one sentence; '' when there was none.
+    is ignored completely. `problem` is the newest reason, one sentence; '' if there was none.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class WheelCommands:
         self.problem = ""
 
     def read(self, names: Sequence[str], velocities: Sequence[float]) -> list[float] | None:
-        """Targets, or None for a command to be ignored."""
+        """Return the targets [left, right] in rad/s, or None if the command is ignored."""
         if len(names) != len(velocities):
             self._ignore(f"{len(names)} joint names but {len(velocities)} velocities")
             return None
@@ -73,13 +73,24 @@ def _qos(reliable: bool = True) -> QoSProfile:
 class RobotTopics:
     """Publishers and polled subscriptions of one simulated robot.
 
-    Best effort subscriptions hear every publisher; in lockstep nothing may be lost, so there
-    they are reliable. Publishers are reliable always, which suits both kinds of subscriber.
+    The command subscription is best effort in real time, because that matches every publisher. In
+    lockstep it is reliable, because no message may be lost. Publishers are always reliable, which
+    matches both kinds of subscriber.
     """
 
     def __init__(
         self, node: Node, lockstep: bool, clock: bool, cmd_vel: bool, trajectory: bool, noise: Noise
     ) -> None:
+        """Create the publishers and subscriptions.
+
+        Args:
+            node: creates them.
+            lockstep: lose no command (reliable).
+            clock: publish /clock.
+            cmd_vel: publish cmd_vel.
+            trajectory: commands are JointTrajectory; otherwise JointState.
+            noise: gives the covariances of the Imu.
+        """
         self._node = node
         publisher = node.create_publisher
         self._imu_publisher = publisher(Imu, "imu/data", _qos())
@@ -105,7 +116,7 @@ class RobotTopics:
             ("linear_acceleration_covariance", noise.linear_acceleration),
         ):
             setattr(self._imu, field, [sigma**2 if i % 4 == 0 else 0.0 for i in range(9)])
-        self._joints.name = list(reversed(JOINT_NAMES))  # as it comes: right first
+        self._joints.name = list(reversed(JOINT_NAMES))  # right wheel first: the order is free
         self._odom.header.frame_id = "odom"
         self._odom.child_frame_id = "base_link"
         self._twist.header.frame_id = "base_link"
@@ -115,7 +126,14 @@ class RobotTopics:
     def set_state(
         self, stamp_ns: int, reading: Reading, balancer: Balancer, command: tuple[float, float]
     ) -> None:
-        """Fill all messages with one time and state; nothing is sent yet."""
+        """Fill all messages with one time and state, without publishing.
+
+        Args:
+            stamp_ns: stamp of all messages [ns].
+            reading: sensor readings for Imu and JointState.
+            balancer: gives the true state, for Odometry.
+            command: commanded velocity, forward [m/s] and yaw [rad/s], for cmd_vel.
+        """
         sec, nanosec = divmod(stamp_ns, NS_PER_S)
         stamps = [m.header.stamp for m in (self._imu, self._joints, self._odom, self._twist)]
         for stamp in (*stamps, self._clock.clock):
@@ -137,7 +155,7 @@ class RobotTopics:
         self._twist.twist.linear.x, self._twist.twist.angular.z = command
 
     def publish_state(self) -> None:
-        """Send what `set_state` filled; sending it again is a repetition."""
+        """Publish the messages that `set_state` filled; a second call repeats them."""
         self._joints_publisher.publish(self._joints)
         self._odom_publisher.publish(self._odom)
         if self._cmd_vel_publisher is not None:
@@ -147,7 +165,7 @@ class RobotTopics:
             self._clock_publisher.publish(self._clock)
 
     def publish_diagnostics(self, stamp_ns: int, status: Any) -> None:
-        """Send one status on /diagnostics."""
+        """Publish one status on /diagnostics."""
         array = DiagnosticArray(status=[status])
         array.header.stamp.sec, array.header.stamp.nanosec = divmod(stamp_ns, NS_PER_S)
         self._diagnostics_publisher.publish(array)
@@ -155,11 +173,15 @@ class RobotTopics:
     # -- in ----------------------------------------------------------------------------------
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until a message is there to take, or the time is over."""
+        """Sleep until a message can be taken, or until the timeout."""
         self._messages.wait(max(0, int(timeout_s * NS_PER_S)))
 
     def take_commands(self) -> list[tuple[int, list[float]]]:
-        """Every usable command that waits, oldest first: stamp ns, targets left and right."""
+        """Take every waiting command that is usable, oldest first.
+
+        Returns:
+            For each command its stamp [ns] and the targets, left and right [rad/s].
+        """
         commands = []
         for message in _take_all(self._command):
             if isinstance(message, JointTrajectory):
@@ -173,11 +195,11 @@ class RobotTopics:
         return commands
 
     def take_statuses(self) -> list[int]:
-        """Stamps (ns) of every runner's status that waits, oldest first."""
+        """Take every waiting status of the runner; return the stamps [ns], oldest first."""
         return [_stamp_ns(message) for message in _take_all(self._status)]
 
     def publisher_counts(self) -> tuple[int, int]:
-        """How many publish commands, and how many the runner's status."""
+        """Return the number of publishers of commands and of the runner's status."""
         count = self._node.count_publishers
         resolve = self._node.resolve_topic_name
         return count(resolve(COMMAND_TOPIC)), count(resolve(STATUS_TOPIC))

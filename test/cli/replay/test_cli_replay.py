@@ -27,7 +27,7 @@ def replay(policy: Path, given: Path, *options: str) -> int:
 
 
 def by_input(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same signals in the layout with input names."""
+    """Convert the signals to the layout with input names."""
     return {
         "control_dt": given["control_dt"],
         "joints/name": given["joint_state_names"],
@@ -102,7 +102,7 @@ def test_its_own_output_is_a_reference_and_ticks_without_inference_are_equal(
     policy: Path, tmp_path: Path
 ) -> None:
     given = by_input(signals())
-    given["imu/t"] = np.arange(20) * PERIOD_S + 5.5 * PERIOD_S  # the first ticks have none
+    given["imu/t"] = np.arange(20) * PERIOD_S + 5.5 * PERIOD_S  # the first ticks have no message
     for name in ("joints", "cmd"):
         given[f"{name}/t"] = np.arange(20) * PERIOD_S
     path, out = save(tmp_path / "given.npz", given), tmp_path / "out.npz"
@@ -123,7 +123,7 @@ def test_a_tick_takes_the_newest_message_received_at_or_before_it(
     given = by_input(signals(60))
     times = {}
     for name in ("imu", "joints", "cmd"):
-        # Irregular, bursts and gaps, some exactly on a tick; the first ones at 0.
+        # Irregular times with bursts and gaps; some exactly at a tick, the first ones at 0.
         t = np.sort(random.uniform(0, 20 * PERIOD_S, 60))
         t[::7] = np.round(t[::7] / PERIOD_S) * PERIOD_S
         t = np.sort(t)

@@ -1,4 +1,4 @@
-"""`replay` on rosbag2 recordings: written by the test with rosbags, and recorded ones."""
+"""`replay` on rosbag2 recordings: some written by the test with rosbags, some recorded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def write_bag(
     path: Path, given: dict[str, np.ndarray], storage: str = "mcap", stamped: bool = False,
     imu: str = "/imu/data",
 ) -> Path:  # fmt: skip
-    """The signals as a recording: a JointState of other joints in between, receive times as t."""
+    """Write the signals as a recording, with a JointState of other joints between them.
+
+    The times of reception are `t`.
+    """
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -165,11 +168,11 @@ def test_a_humanoid_s_recording_runs_through_its_policy(tmp_path: Path, capsys: 
     assert found["inferred"].sum() > 290
     assert np.isfinite(found["target"][found["inferred"]]).all()
     newest = found["observation/obs"][found["inferred"]][:, 15 + 12 : 15 + 15]
-    assert np.abs(np.linalg.norm(newest, axis=1) - 1).max() < 1e-6  # gravity, the last frame
+    assert np.abs(np.linalg.norm(newest, axis=1) - 1).max() < 1e-6  # gravity in the last frame
 
 
 def test_a_type_that_nobody_defines_is_refused(tmp_path: Path, capsys: Any) -> None:
-    """An sqlite recording of before Iron holds no definitions."""
+    """An sqlite recording from before Iron contains no message definitions."""
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 

@@ -1,4 +1,4 @@
-"""`replay` of what is no fixed set of numbers: scans of any length, and images."""
+"""`replay` of inputs of variable size: scans of any length, and images."""
 
 from __future__ import annotations
 

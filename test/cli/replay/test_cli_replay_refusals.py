@@ -1,4 +1,4 @@
-"""What `replay` refuses; and that no command needs ROS or an optional package to run."""
+"""Refusals of `replay`; no command needs ROS or an optional package to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command with stand-ins for all that it asks for."""
+"""A `Command` with stand-ins for the objects that it needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Measured:
 
 @dataclass
 class Bench:
-    """A command with all that it asks for."""
+    """A `Command` and the objects that it needs."""
 
     command: Command
     measured: Measured

@@ -1,4 +1,4 @@
-"""Order of operations of the action, by hand; and what stays when the output is not finite."""
+"""Order of operations of the action, computed by hand; and the state after a non-finite output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _group(**keys: Any) -> dict[str, Any]:
     return {"kind": "position", "joints": ["a", "b"], **keys}
 
 
-# What one group makes of raw (2, -4), by hand; the default pose is (0.5, -0.5).
+# The targets of one group for raw (2, -4), computed by hand; the default pose is (0.5, -0.5).
 BY_HAND: dict[str, tuple[dict[str, Any], list[float]]] = {
     "nothing": ({}, [2, -4]),
     "tanh": ({"squash": "tanh"}, [math.tanh(2), math.tanh(-4)]),
@@ -84,7 +84,7 @@ def test_denormalization_comes_after_clip_raw_and_before_scale(tmp_path: Path) -
 
 def test_previous_target_adds_up_after_the_clip(tmp_path: Path) -> None:
     rig = _rig(tmp_path, _group(relative_to="previous_target", scale=0.5, clip=[-3, 3]))
-    # From the default pose on, [0.5, -0.5].
+    # It starts at the default pose, [0.5, -0.5].
     assert _decode(rig, [2, -4]) == [1.5, -2.5]
     assert _decode(rig, [2, -4]) == [2.5, -3]
     assert _decode(rig, [2, 2]) == [3, -2]

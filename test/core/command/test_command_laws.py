@@ -1,6 +1,6 @@
-"""Laws of every command there is: finite, within the bounds, at the rate or counted, and stopped.
+"""Laws for every command: finite, within bounds, at its rate or counted, stopped by a stop.
 
-Over random policies, measurements, limits, stops and decisions.
+They are checked with random policies, measurements, limits, stops and decisions.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def test_zero_within_the_ramp(kind: str) -> None:
     assert _stops(b, 5) == [3.0, 2.0, 1.0, 0.0, 0.0]
     assert b.command.manner.effort_share == 0.0
     b.command.follow(np.array([4.0]), b.settings)
-    assert _stops(b, 2) == [3.0, 2.0], "a new stop begins its ramp anew"
+    assert _stops(b, 2) == [3.0, 2.0], "a new stop restarts its ramp"
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
@@ -152,7 +152,7 @@ def test_hold_holds_where_it_was_allowed(kind: str) -> None:
     assert (b.command.manner.effort_share is None) == (kind == "effort")
     last = b.command.last(b.settings)
     assert last is not None
-    assert last.tolist() == [0.0], "nobody commands after the last one"
+    assert last.tolist() == [0.0], "no command follows the last one"
 
 
 def test_the_default_pose_at_the_rate_and_along_the_ramp() -> None:
@@ -184,7 +184,7 @@ def test_the_first_rate_counts_from_the_measured_position_within_the_bounds() ->
     b.measured.positions[:] = 1.4
     assert b.command.follow(np.array([0.0]), b.settings).tolist() == [0.9]
     b = bench(["position"], _limits(step=0.1))
-    assert b.command.follow(np.array([0.7]), b.settings).tolist() == [0.7], "nobody measures"
+    assert b.command.follow(np.array([0.7]), b.settings).tolist() == [0.7], "it is not measured"
 
 
 def test_bounds_that_narrow_win_over_the_rate_and_are_counted() -> None:

@@ -1,4 +1,4 @@
-"""Limits: rate, then bounds, which win; every hit counted."""
+"""Limits: first the rate, then the bounds, which have priority; every hit is counted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_rate_from_the_previous_command() -> None:
 
 
 def test_bounds_win_over_the_rate() -> None:
-    # The bounds were narrowed while the robot stood outside: back inside at once.
+    # The new bounds exclude the robot's position: the command is inside them at once.
     assert _apply(_limits(-1, 1, 0.5), [5, -5, 5], [9, -9, 0]) == ([1, -1, 0.5], [1, 1, 1])
 
 

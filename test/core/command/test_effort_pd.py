@@ -1,4 +1,4 @@
-"""Efforts from position targets: the formula, the clip, and no NaN on the wire."""
+"""Efforts from position targets: the formula, the clip, and no NaN in a published command."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_measurement_that_is_not_finite_is_a_fault_and_counted(kind: str, bad:
     assert fault.reason is Reason.COMMAND_REFUSED
     assert fault.detail == f"the {kind} of hip is {bad}, so there is no effort"
     assert pd.not_finite == 1
-    assert np.isnan(pd.compute(np.ones(2))).all()  # which nobody publishes
+    assert np.isnan(pd.compute(np.ones(2))).all()  # the publisher refuses NaN
     slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
     assert pd.fault() is None
     assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
@@ -124,9 +124,9 @@ def test_a_stop_takes_a_share_of_the_last_effort_and_nothing_of_the_measurement(
     slot = _slot()
     pd = _pd(slot)
     assert slot.joints is not None
-    assert pd.stop(0.5).tolist() == [0.0, 0.0]  # there was none yet
+    assert pd.stop(0.5).tolist() == [0.0, 0.0]  # no effort was computed yet
     slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
-    for _ in range(2):  # every stop counts from its own beginning
+    for _ in range(2):  # every stop counts from its own start
         assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
         slot.joints.merge(JOINTS, {"position": [np.nan, 5.0]}, 0)
         assert pd.stop(0.75) == pytest.approx([6.0, 6.75])
@@ -143,10 +143,10 @@ def test_a_stop_goes_on_from_the_efforts_of_the_policy_before() -> None:
     slot.joints.merge(JOINTS, {"position": [0.1, 0.2], "velocity": [0.0, 0.0]}, 0)
     assert pd.compute(np.ones(2)) == pytest.approx([8.0, 9.0])
     other = EffortFromPd(spec, "f", list(reversed(ELEMENTS)), [slot])
-    other.continue_from(pd)  # while it ran
+    other.continue_from(pd)  # taken over during RUN
     assert other.stop(0.5) == pytest.approx([4.5, 4.0])
     third = EffortFromPd(spec, "f", ELEMENTS[:1], [slot])
-    third.continue_from(other)  # while it stopped
+    third.continue_from(other)  # taken over during a stop
     assert third.stop(0.25) == pytest.approx([2.0])
     assert third.compute(np.ones(1)) == pytest.approx([8.0])
 
@@ -162,5 +162,5 @@ def test_what_is_missing_is_refused_at_once() -> None:
     with pytest.raises(Refusal) as refusal:
         EffortFromPd(_spec(), "f", elements, [])
     text = str(refusal.value)
-    for part in ("stiffness", "damping", "effort_limit", "positions alone", "joint states"):
+    for part in ("stiffness", "damping", "effort_limit", "only positions", "joint states"):
         assert part in text

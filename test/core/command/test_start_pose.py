@@ -1,4 +1,4 @@
-"""The move to the start pose: before the policy, within the limits, or given up."""
+"""The move to the start pose: it is before the policy, within the limits, and fails in time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN, STARTING, STOP = Decision.RUN, Decision.STARTING, Decision.SAFE_STOP
 
 
 def _rig(folder: Path, terms: Any = None, **settings: Any) -> Rig:
-    """Joint a is a position with the default pose 1.0, b a velocity; the policy says 5."""
+    """Joint a is a position with the default pose 1.0, b a velocity; the policy outputs 5."""
     groups = [{"kind": kind, "joints": [j]} for kind, j in (("position", "a"), ("velocity", "b"))]
     content = spec_content(
         action=[{"tensor": "act", "groups": groups}], default_joint_pos=[1.0, 0.0]
@@ -33,7 +33,7 @@ def _tick(rig: Rig, k: int, at: float, fed: bool = True) -> Any:
 
 
 def _follow(rig: Rig, first: int, count: int, at: float = 0.0) -> tuple[list[float], float]:
-    """The robot goes where it is told; returns the commands of joint a and where it is."""
+    """Let the robot follow its commands; return the commands of joint a and its position."""
     commands = []
     for k in range(first, first + count):
         step = _tick(rig, k, at)
@@ -55,7 +55,7 @@ def test_goes_smoothly_from_where_the_robot_is_to_the_default_pose(tmp_path: Pat
     assert np.max(steps) < 1.9 * 0.8 / 10
     assert commands[-1] == pytest.approx(1.0)
     assert rig.model.runs == 0
-    assert rig.pipeline.manner.effort_share is None  # efforts are computed on the way
+    assert rig.pipeline.manner.effort_share is None  # efforts are computed during the move
     step = _tick(rig, 11, at)
     assert step.decision is RUN
     assert step.command.tolist() == [5.0, 5.0]

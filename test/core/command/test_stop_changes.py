@@ -1,4 +1,4 @@
-"""A stop that parameters or another policy change on the way: nothing jumps, nothing goes on."""
+"""Parameters or another policy change during a stop: no command jumps or keeps moving."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from command_rig import PERIOD, Bench, bench
 from policy_runner.core.settings import CommandLimits, Settings, StopRule
 
 RAMP = 4 * PERIOD
-POSE = 0.25  # of the rig
+POSE = 0.25  # default pose of the rig
 
 
 def _stops(b: Bench, count: int, latched: bool = False, element: int = 0) -> list[float]:
@@ -33,7 +33,7 @@ def _limits(high: float, step: float = math.inf) -> CommandLimits:
 
 
 def _took_over(b: Bench, pose: float = POSE, kinds: list[str] | None = None) -> Bench:
-    """Another policy with another default pose that goes on from where `b` is."""
+    """Another policy with another default pose continues from the command of `b`."""
     new = bench(kinds or b.kinds)
     new.command._pose[new.command._position] = pose
     new.settings = replace(b.settings, limits=CommandLimits.none(len(new.kinds)))
@@ -101,12 +101,12 @@ def test_a_hold_on_the_way_does_not_end_the_blend() -> None:
     target = np.array([4.0])
     assert b.command.follow(target, b.settings).tolist() == [1.0]
     _stops(b, 1)
-    # Anew from where it is: 1 + (4 - 1) / 4.
+    # The blend restarts from the current command: 1 + (4 - 1) / 4.
     assert b.command.follow(target, b.settings).tolist() == [1.75]
     for _ in range(3):
         b.command.follow(target, b.settings)
     _stops(b, 1)
-    assert b.command.follow(np.array([8.0]), b.settings).tolist() == [8.0]  # it is over by then
+    assert b.command.follow(np.array([8.0]), b.settings).tolist() == [8.0]  # the blend has ended
     b.command.start_fresh()
     _stops(b, 1)
     assert b.command.follow(target, b.settings).tolist() == [7.0]
@@ -120,7 +120,7 @@ def test_a_reload_in_a_stop_does_not_jump_to_the_default_pose(latched: bool) -> 
     assert _stops(b, 1, latched) == [1.0]
     b = _took_over(b)
     assert _stops(b, 5, latched) == [0.8125, 0.625, 0.4375, 0.25, 0.25]
-    b = _took_over(b, pose=1.05)  # a stop that is over goes on to another pose
+    b = _took_over(b, pose=1.05)  # a finished stop moves to the new pose
     assert _stops(b, 5, latched) == [0.45, 0.65, 0.85, 1.05, 1.05]
 
 

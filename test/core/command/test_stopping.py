@@ -1,4 +1,4 @@
-"""What is published on HOLD, SAFE_STOP and at the end, by the kind of command."""
+"""The published commands during HOLD and SAFE_STOP and at shutdown, per kind of command."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_rate_starts_from_standstill_and_again_after_a_stop(tmp_path: Path) -> N
 
 
 def test_rate_of_mixed_kinds_at_the_start(tmp_path: Path) -> None:
-    # A position starts where the policy says, a velocity from standstill.
+    # A position starts at the policy's target, a velocity at 0.
     rig = _rig(tmp_path, "position", "velocity", limits=_stepped(2, 1.5))
     _feed(rig, 1)
     assert _command(rig, 1) == [4, 1.5]
@@ -183,7 +183,7 @@ def test_message_that_could_not_be_used_tells_why_it_is_stale(tmp_path: Path) ->
     rig.feed("cmd", 0, linear__x=[0.5])
     rig.pipeline.step(1)
     rig.pipeline.slots["imu"].refused("no orientation")
-    assert rig.pipeline.step(2).decision is Decision.RUN  # the one before is young enough
+    assert rig.pipeline.step(2).decision is Decision.RUN  # the previous message is recent enough
     rig.feed("cmd", 150 * MS, linear__x=[0.5])
     assert rig.pipeline.step(150 * MS).decision is Decision.HOLD
     assert rig.pipeline.safety.detail == "imu: no orientation"
@@ -243,7 +243,7 @@ def test_a_jump_of_time_leaves_no_velocity_behind(tmp_path: Path) -> None:
 def test_after_a_jump_of_time_the_policy_is_blended_in_anew(tmp_path: Path) -> None:
     rig = _rig(tmp_path, "position", blend_in_ns=40 * MS)
     _feed(rig, 1)
-    assert _command(rig, 1) == [4]  # nobody measures: it begins where the policy says
+    assert _command(rig, 1) == [4]  # it is not measured, so it starts at the policy's target
     rig.model.compute = lambda _: {"act": 8}
     rig.pipeline.time_jumped(forget_inputs=False)
     assert _command(rig, 2) == [5]

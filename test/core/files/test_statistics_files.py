@@ -1,4 +1,4 @@
-"""Statistics files: what is read, and every bad one refused with its sentence."""
+"""Statistics files: the valid formats are read, every bad file is refused with its sentence."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _one(sentences: list[str], path: Path, part: str, remedy: str = f"; {REMEDY}
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "statistics.npz"
     path.write_bytes(pickle.dumps(_Bomb()))
-    _one(refused(read_statistics, path), path, "a file that is no .npz")
+    _one(refused(read_statistics, path), path, "a file that is not an .npz")
     np.savez(path, mean=np.array([_Bomb()], dtype=object))
     _one(refused(read_statistics, path), path, "running a pickle")
     assert not _Bomb.gone_off
@@ -101,7 +101,7 @@ def test_damaged_npz(tmp_path: Path) -> None:
     _one(refused(read_statistics, path), path, "File is not a zip file")
     with path.open("wb") as file:
         np.save(file, GOOD["mean"])
-    _one(refused(read_statistics, path), path, "a file that is no .npz")
+    _one(refused(read_statistics, path), path, "a file that is not an .npz")
 
 
 @settings(max_examples=200, deadline=None)
@@ -196,7 +196,7 @@ def test_arrays_that_do_not_fit(tmp_path: Path, case: str) -> None:
 def test_names_of_the_file_are_followed(tmp_path: Path) -> None:
     path = _npz(tmp_path, running_mean=GOOD["mean"], running_var=GOOD["var"])
     _rig_with(tmp_path, keys={"mean": "running_mean", "var": "running_var"})
-    # A name that was stated is not replaced by a guess.
+    # A stated name is not replaced by a guess.
     keys = {"mean": "running_mean", "var": "variance", "std": "running_var"}
     assert refused(_rig_with, tmp_path, keys=keys) == [
         f"{path}: variance: expected this statistic, got only running_mean, running_var"

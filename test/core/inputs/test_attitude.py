@@ -1,4 +1,4 @@
-"""A quaternion against the accelerometer, at rest."""
+"""The check of an Imu's quaternion against its accelerometer, at rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STILL = (0.0, 0.0, 0.01)
 
 
 def up(q: tuple[float, float, float, float], g: float = G) -> tuple[float, ...]:
-    """What an accelerometer at rest shows: g upwards, in its own axes."""
+    """The measurement of an accelerometer at rest: g upwards, in its own axes."""
     return tuple(g * part for part in matrix(q)[6:])
 
 
@@ -52,7 +52,7 @@ def test_only_rest_is_judged() -> None:
     for turn, a in (
         ((0.0, 0.5, 0.0), up(q)),  # it turns
         (STILL, up(q, 11.0)),  # it accelerates
-        (STILL, (0.0, 0.0, 0.0)),  # it falls, or the driver takes gravity away
+        (STILL, (0.0, 0.0, 0.0)),  # it falls, or the driver subtracts gravity
         (STILL, (float("nan"),) * 3),
         ((float("nan"),) * 3, up(q)),
     ):
@@ -60,7 +60,7 @@ def test_only_rest_is_judged() -> None:
             check.look(wrong, turn, a)
     check.look((0.0, 0.0, 0.0, 0.0), STILL, up(q))
     assert (check.at_rest, check.text) == (0, "")
-    # Too little was seen.
+    # Too few samples.
     assert seen(check, wrong, up(q), 4) == ""
     assert seen(check, wrong, up(q), 1) != ""
 

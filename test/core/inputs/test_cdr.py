@@ -1,4 +1,4 @@
-"""Every length of a serialized message is found inside of it, whatever its byte order."""
+"""Every length in a serialized message is checked against its end, in both byte orders."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_more_than_padding_behind_the_end_is_refused() -> None:
 
 
 def test_padding_that_the_encapsulation_tells_of_is_no_part_of_the_message() -> None:
-    """Found by the fuzzer on Kilted, whose deserializer takes it off the end."""
+    """The fuzzer found this on Kilted, whose deserializer removes the padding from the end."""
     raw = bytes(Writer("<").put("B", 1).put("I", 1).put("d", 0.5).raw)
     assert layout(b"\0\1\0\3" + raw[4:] + bytes(3), "x/Numbers")
     with pytest.raises(Unreadable, match="data ends behind the message"):
@@ -173,7 +173,7 @@ def test_more_names_than_allowed_are_refused_before_they_are_decoded(kind: str) 
     assert layout(raw, kind, most_items=4)
     with pytest.raises(Unreadable, match=r"4 elements in \w+, at most 3 are read"):
         layout(raw, kind, most_items=3)
-    # The count alone decides: what follows it need not even be there.
+    # Only the count decides: the elements after it may be missing.
     with pytest.raises(Unreadable, match="at most 512"):
         layout(bytes(Writer("<").put("I", 2**32 - 1).raw), kind)
 

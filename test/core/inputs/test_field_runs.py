@@ -1,4 +1,4 @@
-"""Field paths against the message type: each leads to numbers that every message may have."""
+"""Field paths are checked against the message type: each must lead to numbers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_paths_become_stretches() -> None:
     assert found("spares[7].q", 1) == [Run("spares[7].q", None, 1, 0)]
     assert found("data[3:6]", 3) == [Run("data", 3, 3, 0)]
     assert found("data", 1) == [Run("data", 0, 1, 0, True)]
-    # A message inside, of as many numbers.
+    # The path is a message with as many numbers.
     assert [run.path for run in found("orientation", 4)] == [f"orientation.{k}" for k in "xyzw"]
 
 

@@ -1,4 +1,4 @@
-"""Joints by name: laws of permuting, prefixing, mixing and merging; signs, offsets, ages."""
+"""Joints by name: laws for permuting, prefixing, mixing and merging; signs, offsets, ages."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _rig(folder: Path, *terms: dict[str, Any], size: int, **changes: Any) -> Rig
 
 
 def test_only_the_joints_that_are_read_are_waited_for(tmp_path: Path) -> None:
-    # A joint that the policy drives need not be one that it reads from this input.
+    # The policy may drive a joint that it does not read from this input.
     rig = _rig(tmp_path, term("joint_position", input="joints", joints=["b"]), size=1)
     rig.joints("joints", 1, ["b"], position=[2.0])
     assert rig.pipeline.step(2).decision is Decision.RUN
@@ -137,7 +137,7 @@ def test_two_inputs_with_their_own_joints(tmp_path: Path) -> None:
     step = rig.pipeline.step(2)
     assert step.decision is Decision.RUN
     assert step.command is not None
-    assert step.command.tolist() == [5.0, 2.0]  # each from the input that has it
+    assert step.command.tolist() == [5.0, 2.0]  # each joint from the input that contains it
     assert rig.model.inputs["obs"].tolist() == [[2.0, 5.0]]
 
 

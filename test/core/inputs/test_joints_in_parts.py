@@ -1,4 +1,4 @@
-"""A message that tells some joints reads them as one that tells all of them does."""
+"""Joints are read in the same way from a message with some joints and from one with all."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_sign_and_offset_of_a_joint_that_comes_alone(policy: str) -> None:
 
 def test_two_publishers_with_a_half_of_the_robot_each() -> None:
     samples = JointSamples(NAMES, ROBOT)
-    for arrived_ns in (1, 2):  # the second time nothing of the names is new
+    for arrived_ns in (1, 2):  # the second time the names are the same
         _merge(samples, ["wheel", "h"], arrived_ns)
         _merge(samples, ["k"], arrived_ns)
     for k, kind in enumerate(KINDS):

@@ -1,4 +1,4 @@
-"""Leaves of message fields, known without ROS."""
+"""Leaves of message fields, listed without ROS."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_nothing_asked_for_costs_nothing() -> None:
 def test_clip_then_scale_and_scale_then_clip() -> None:
     assert _work([3, -3, 0.5], clip=[-1, 2], scale=2) == [4, -2, 1]
     assert _work([3, -3, 0.5], clip=[-1, 2], scale=2, order="scale_clip") == [2, -1, 1]
-    # The offset comes last in both, beyond the clip.
+    # The offset is last in both orders, so the result may be outside the clip.
     assert _work([3], clip=[-1, 2], scale=2, offset=10) == [14]
     assert _work([3], clip=[-1, 2], scale=2, offset=10, order="scale_clip") == [12]
 
@@ -56,7 +56,7 @@ def test_non_finite_only_as_stated() -> None:
     rule = {"nan": 1.0, "inf": 2.0, "-inf": 3.0}
     assert _work([NAN, INF, -INF, 7], nonfinite=rule) == [1, 2, 3, 7]
     assert str(_work([NAN, INF, -INF], nonfinite={"inf": 2.0})) == "[nan, 2.0, -inf]"
-    # Before clip and scale: the stated value is one of the sensor's.
+    # It is applied before clip and scale: the stated value is in the sensor's unit.
     assert _work([INF], nonfinite={"inf": 30.0}, clip=[0, 10], scale=0.1) == [1]
 
 

@@ -1,4 +1,4 @@
-"""Histories against a naive list of frames."""
+"""Histories, compared with a plain list of frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Frames = list[list[float]]
 
 
 def _naive(frames: Frames, sizes: list[int], spec: History) -> list[float]:
-    """All frames since the reset, oldest first, to the flattened history."""
+    """The flattened history, from all frames since the reset, oldest first."""
     filler = frames[0] if spec.fill == "repeat" else [0.0] * sum(sizes)
     assert isinstance(spec.length, int)
     past = ([filler] * spec.length + frames)[-spec.length :]

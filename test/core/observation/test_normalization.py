@@ -1,4 +1,4 @@
-"""Normalization against values worked out by hand, and its laws."""
+"""Normalization, compared with values computed by hand, and its laws."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _apply(normalizer: Normalizer, x: list[float]) -> list[float]:
     return out.tolist()
 
 
-# (preset, the value by hand): std 0.005, x - mean 0.01.
+# preset: the value computed by hand, for std 0.005 and x - mean 0.01.
 BY_HAND = {
     "sb3": 0.01 / 0.0050009999000199950,  # sqrt(2.5e-5 + 1e-8)
     "rsl_rl": 0.01 / 0.015,
@@ -122,7 +122,7 @@ def test_denormalize_undoes_normalize_inside_the_clip(
     normalizer = _normalizer({"mean": [mean], "std": [std]}, preset=preset)
     y = np.array(_apply(normalizer, [x]))
     if normalizer.low < y[0] < normalizer.high:
-        # skrl has no eps on its way back, and so gives back (x - mean) eps / std too little.
+        # skrl has no eps on the way back, so its result is (x - mean) eps / std too small.
         lost = 1e-8 * abs(x - mean) / std if preset == "skrl" else 0.0
         assert normalizer.denormalize(y)[0] == pytest.approx(x, rel=1e-9, abs=1e-9 + 1.001 * lost)
     else:

@@ -1,4 +1,4 @@
-"""From a frame to the tensor: finite check, history, clip, normalization; written in place."""
+"""The tensor of a frame: finite check, history, clip, normalization; written in place."""
 
 from __future__ import annotations
 

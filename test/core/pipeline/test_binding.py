@@ -1,4 +1,4 @@
-"""Spec against model: what does not fit is refused when the pipeline is built, all at once."""
+"""A spec that does not fit its model is refused when the pipeline is built, with all problems."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
     ),
     "field of an unknown type without a size": (
         _terms(term("field", input="x", field="values"), x="my_msgs/msg/Thing"),
-        f"{TERM}.field: expected the key `size` beside `field`, since this message type is not "
+        f"{TERM}.field: expected the key `size` next to `field`, since this message type is not "
         "known of my_msgs/msg/Thing, got 'values'",
     ),
-    "size beside a field that has another": (
+    "size next to a field of another size": (
         _terms(term("field", input="imu", field="angular_velocity", size=2), imu=IMU),
         f"{TERM}.size: expected 3, the numbers of 'angular_velocity', got 2",
     ),
-    "size beside a slice that has another": (
+    "size next to a slice of another size": (
         _terms(term("field", input="x", field="data[2:4]", size=3), x="my_msgs/msg/Thing"),
         f"{TERM}.size: expected 2, the numbers of 'data[2:4]', got 3",
     ),
@@ -215,7 +215,7 @@ def test_one_mistake_is_one_sentence(tmp_path: Path, case: str) -> None:
     edit(content)
     model = FakeModel({"obs": (1, 2)}, {"act": (1, 2)})
     found = refused(make_rig, tmp_path, content, model)
-    # A term of another size does not add up either; no other second sentence.
+    # A term of another size changes the sum too; there is no other second sentence.
     others = [
         s for s in found if not s.endswith(sentence) and "expected terms that add up" not in s
     ]

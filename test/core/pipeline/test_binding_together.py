@@ -1,4 +1,4 @@
-"""Several things that do not fit the model or each other, told together."""
+"""Several keys do not fit the model or each other: all problems are reported together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came during an inference is judged before its command; a command that must not leave."""
+"""Events during an inference are judged before its command; refused commands are not sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START = 1000 * MS
 
 
 class Slow:
-    """A rig whose inference takes `took_ns` on every clock, while the operator may press."""
+    """A rig whose inference takes `took_ns` on every clock; the operator may press meanwhile."""
 
     def __init__(self, folder: Path, kind: str = "velocity", **settings: Any) -> None:
         self.took_ns = 0
@@ -87,7 +87,7 @@ def test_what_must_not_leave_is_taken_back_and_the_stop_is_at_once(
     fault = Fault(Decision.SAFE_STOP, Reason.COMMAND_REFUSED, "a: inf")
     assert pipeline.refuse(slow.now_ns, fault).tolist() == [0.0, 0.0]
     assert (slow.safety.decision, slow.safety.detail) == (Decision.SAFE_STOP, "a: inf")
-    assert slow.step().command.tolist() == [0.0, 0.0]  # no ramp from what never left
+    assert slow.step().command.tolist() == [0.0, 0.0]  # no ramp from a command that was not sent
 
 
 def test_a_held_position_is_the_one_that_left_last(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_number_that_the_tensor_cannot_hold_is_a_fault(
     assert (
         safety.detail == f"obs: joint_velocity/[3] is {value:g}, which no {np.dtype(dtype)} holds"
     )
-    assert step(fits).decision is Decision.RUN  # the frame that did not fit is forgotten
+    assert step(fits).decision is Decision.RUN  # the frame that did not fit is dropped
     assert np.isfinite(model.inputs["obs"].astype(np.float64)).all()
 
 

@@ -1,4 +1,4 @@
-"""One tick: state advances once per inference and never otherwise; what is published when."""
+"""One tick: the state advances once per inference and never otherwise; published commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NONE, RUN, HOLD = Decision.STARTING, Decision.RUN, Decision.HOLD
 
 
 def _counting_rig(folder: Path, **keys: Any) -> Rig:
-    """A recurrent policy with a history: h counts inferences, the action says h."""
+    """A recurrent policy with a history: h counts inferences, the action is h."""
     content = spec_content(
         joint_names=["a"],
         state=[{"input": "h", "output": "h_out"}],
@@ -46,7 +46,7 @@ def _counting_rig(folder: Path, **keys: Any) -> Rig:
 
 
 def _tick(rig: Rig, now_ns: int, velocity: float | None) -> Step:
-    """One tick; a velocity of None means that the joint said not a number."""
+    """One tick; velocity None means that the message contains NaN."""
     value = np.nan if velocity is None else velocity
     rig.joints("joints", now_ns, ["a"], velocity=[value])
     step = rig.pipeline.step(now_ns)
@@ -133,14 +133,14 @@ def test_state_advances_once_per_inference(
 
 
 def test_run_never_begins_with_a_target_of_before(tmp_path: Path) -> None:
-    # The inputs come at the second tick of four: the policy is asked at once.
+    # The inputs arrive at the second tick of four: the policy infers at once.
     rig = _counting_rig(tmp_path, decimation=4)
     assert rig.pipeline.step(0)[:3] == (NONE, None, False)
     inferred = [_tick(rig, k * MS, 1).inferred for k in range(1, 10)]
     assert inferred == [True, False, False, False, True, False, False, False, True]
     rig.pipeline.reset()
     assert _tick(rig, 10 * MS, 1).inferred
-    # A fault of the observation is seen where it is used; one of an input in every tick.
+    # A fault of the observation shows at an inference, a fault of an input in every tick.
     assert rig.pipeline.step(500 * MS).decision is HOLD
     assert _tick(rig, 500 * MS, 1).inferred
 

@@ -1,4 +1,4 @@
-"""What a fault, a jump of time and a start leave of the run before: nothing that moves."""
+"""A fault, a clock jump or a start leaves no state of the previous run that moves the robot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_runner.core.settings import CommandLimits, StopRule
 
 
 def _recurrent(folder: Path, **settings: Any) -> Rig:
-    """A policy that reads all that a policy remembers: h counts inferences, the action says h."""
+    """A policy that reads all state of a policy: h counts inferences, the action is h."""
     content = spec_content(
         joint_names=["a"],
         default_joint_pos=[0.0],
@@ -42,13 +42,13 @@ def _recurrent(folder: Path, **settings: Any) -> Rig:
 
 
 def _seen(rig: Rig) -> list[float]:
-    """What the model saw last: velocity, last action, count, distance to the target, h."""
+    """The model's last inputs: velocity, last action, count, distance to the target, h."""
     seen = rig.model.seen[-1]
     return [*seen["obs"][0].tolist(), float(seen["h"][0, 0])]
 
 
 def _infer(rig: Rig, now_ns: int) -> Fault | None:
-    """One inference of the policy itself, as a program of one's own makes it."""
+    """One inference of the `Policy` object alone, as in a user's own program."""
     rig.joints("joints", now_ns, ["a"], position=[0.0], velocity=[5.0])
     assert rig.pipeline.policy.observe() is None
     with np.errstate(all="ignore"):  # as the control thread does
@@ -95,7 +95,7 @@ def test_a_new_beginning_forgets_all_that_the_policy_remembers(tmp_path: Path, h
 
 
 def _moving(folder: Path, **settings: Any) -> Rig:
-    """Joint a is moved to 1.0 before the policy, which says 5, runs."""
+    """Joint a moves to 1.0 before the policy runs, which outputs 5."""
     content = spec_content(
         joint_names=["a"],
         default_joint_pos=[1.0],
@@ -113,7 +113,7 @@ def _moving(folder: Path, **settings: Any) -> Rig:
 
 
 class Ride:
-    """A robot that is where it was told to be."""
+    """A robot that follows its commands exactly."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.at, self.now_ns = rig, 0.0, 0
@@ -127,7 +127,7 @@ class Ride:
         return step.decision
 
     def until_run(self) -> list[float]:
-        """Tick until the policy runs; where the joint was before each tick."""
+        """Tick until the policy runs; return the joint's position before each tick."""
         found = []
         for _ in range(60):
             found.append(self.at)
@@ -220,7 +220,7 @@ def test_a_policy_that_takes_over_moves_only_where_the_one_before_had_not_arrive
 
 
 def _velocity(folder: Path, **settings: Any) -> Rig:
-    """A policy that commands 5 to joint a, at 1 a tick."""
+    """A policy that commands velocity 5 to joint a, at most 1 more per tick."""
     content = spec_content(
         joint_names=["a"],
         action=[{"tensor": "act", "groups": [{"kind": "velocity", "joints": ["a"]}]}],
@@ -300,7 +300,7 @@ def test_a_policy_that_takes_over_is_stopped_by_what_stopped_the_one_before(tmp_
     other.pipeline.continue_from(rig.pipeline)
     assert _commands(other, 5, 50) == [0] * 50
     assert other.pipeline.safety.reason is Reason.OPERATOR_STOP
-    # Also once it was activated again: nothing has armed it since.
+    # This also applies after another activation: ~/arm was not called since.
     third.pipeline.continue_from(other.pipeline)
     third.pipeline.activate()
     third.joints("joints", 600 * MS, ["a"], velocity=[0.0])
@@ -350,7 +350,7 @@ def test_a_policy_that_takes_over_in_a_ramp_has_what_is_left_of_it(tmp_path: Pat
     other.pipeline.continue_from(rig.pipeline)
     assert other.pipeline.exempt_steps.tolist() == exempt
     assert _commands(other, 7, 1) == [1]
-    assert other.pipeline.manner.effort_share == 0.25  # efforts go on from there as well
+    assert other.pipeline.manner.effort_share == 0.25  # efforts continue from there too
     assert _commands(other, 8, 2) == [0, 0]
 
 

@@ -1,4 +1,4 @@
-"""What is kept for the log: each change of the decision or its reason, once, and bounded."""
+"""Changes kept for the log: each change of the decision or reason once, in a bounded list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from policy_runner.core.safety.decision import Decision, Fault, Reason
 
 
 def taken(course: _Course) -> list[tuple[str, str]]:
-    """The changes that wait, as decision and reason; they are taken."""
+    """Take the waiting changes; return each as decision and reason."""
     found = [(c.decision.value, c.reason.value) for c in course.safety.changes]
     course.safety.changes.clear()
     return found

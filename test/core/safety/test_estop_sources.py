@@ -1,4 +1,4 @@
-"""Several sources of the emergency stop, several publishers of one, and what ~/arm releases."""
+"""Several sources of the emergency stop, several publishers of a source, and release by ~/arm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUIET_NS = 1000 * MS
 
 
 class Pendants(Course):
-    """A course whose emergency stop has two sources, both released, in RUN."""
+    """A course in RUN whose emergency stop has two released sources."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -1,4 +1,4 @@
-"""Every publisher's stamp, every gravity term, every observation: none is judged by another."""
+"""Every publisher's stamp, every gravity term and every observation is judged by itself."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_a_right_stamp_excuses_no_wrong_one_of_the_same_tick(
         assert rig.pipeline.step(k * MS).decision is not Decision.RUN
         assert rig.pipeline.safety.detail == "cmd: the header stamp is 0"
     assert slot.stamp_faults == 3
-    # Until the next message the verdict stays; then the next tick's messages alone count.
+    # Without a new message the judgement stays. After that only the new messages count.
     assert rig.pipeline.step(5 * MS).decision is not Decision.RUN
     slot.received(6 * MS, NOW_NS, NOW_NS)
     assert rig.pipeline.step(6 * MS).decision is Decision.RUN
-    assert slot.stamp_fault == "the header stamp is 0"  # for a report that comes once a second
+    assert slot.stamp_fault == "the header stamp is 0"  # for a report once per second
 
 
 @pytest.mark.parametrize("tipped", ["head", "body"])
@@ -88,7 +88,7 @@ def test_the_observation_after_a_reset_is_judged(tmp_path: Path) -> None:
         return rig.pipeline.step(now_ns)
 
     assert tick(1 * MS).inferred
-    # A term that cannot be read once the policy was reset, such as a user's own.
+    # A term that is unusable after a reset of the policy, such as a custom term.
     builder, _ = rig.pipeline.policy.tensors[0]
     read, reset = builder.read, builder.reset
     after: list[str] = []

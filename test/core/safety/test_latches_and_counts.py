@@ -1,4 +1,4 @@
-"""What outlives a stop, an activation or a jump of time, and what must not."""
+"""The state that must survive a stop, an activation or a clock jump, and that must not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECOVER_TICKS = 21  # the first tick without a fault, and 200 ms after it
 
 
 class Course:
-    """A safety that is judged every 10 ms."""
+    """A `Safety` that judges every 10 ms."""
 
     def __init__(self, **settings: Any) -> None:
         self.safety = Safety()
@@ -50,7 +50,7 @@ def test_an_emergency_stop_takes_back_an_arming_that_was_still_settling() -> Non
     course.judge()
     course.judge(TIPPED)
     course.safety.arm()
-    assert course.ticks(10) == {Decision.SAFE_STOP}  # armed, and settling
+    assert course.ticks(10) == {Decision.SAFE_STOP}  # armed, within `hold_recover`
     course.judge(ESTOP)
     assert not course.safety.is_armed
     assert course.ticks(100) == {Decision.SAFE_STOP}
@@ -87,11 +87,11 @@ def test_an_emergency_stop_that_was_armed_after_leaves_nothing_in_the_next_activ
     course = Course(recover="auto")
     course.judge()
     course.judge(ESTOP)
-    course.safety.arm()  # let go of and armed; deactivated before it had settled
+    course.safety.arm()  # released and armed, then deactivated within `hold_recover`
     course.judge()
     course.safety.activate(armed=True)
     assert course.judge() is Decision.RUN
-    # So another stop recovers as it is configured to.
+    # Therefore the next stop recovers as configured.
     assert course.judge(TIPPED) is Decision.SAFE_STOP
     assert course.safety.is_armed
     assert [course.judge() for _ in range(RECOVER_TICKS)][-1] is Decision.RUN
@@ -156,11 +156,11 @@ def test_a_failed_loop_is_armed_by_nothing_that_was_asked_before() -> None:
     assert course.safety.detail == "RuntimeError: odd"
 
 
-# --- what is measured ---
+# --- measurements ---
 
 
 def _watched(folder: Path, reads: str, **settings: Any) -> Rig:
-    """A policy that reads one kind of its joints, while the speed of b is watched."""
+    """A policy that reads one kind of joint value; the speed of joint b is watched."""
     content = spec_content()
     content["observation"][0]["terms"] = [term(f"joint_{reads}", input="joints")]
     return make_rig(folder, content, max_velocity={"b": 3.0}, **settings)
@@ -220,7 +220,7 @@ def test_a_margin_widens_both_bounds(tmp_path: Path) -> None:
 
 
 class Slow:
-    """A policy whose inferences take as long as `step` says, on the pipeline's own clock."""
+    """A policy whose inferences take the time given to `step`, on the pipeline's clock."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.clock = FakeClock()
@@ -293,5 +293,5 @@ def test_a_standstill_of_before_the_loop_began_again_is_no_silence_of_the_execut
     assert watch.fault(5000 * MS, 0, settings) is None  # the process stood still
     watch.begin(60_000 * MS)
     assert watch.fault(60_010 * MS, 0, settings) is None
-    assert watch.fault(65_000 * MS, 0, settings) is None  # and again, with no beat since
+    assert watch.fault(65_000 * MS, 0, settings) is None  # again, with no heartbeat in between
     assert watch.fault(65_010 * MS, 0, settings) is None

@@ -1,4 +1,4 @@
-"""Arming, disarming and the emergency stop: what a person says wins, and nothing starts alone."""
+"""Arming, disarming and the emergency stop: the operator has priority, no start by itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_runner.core.settings import CommandLimits, InputRule
 
 
 class Asked:
-    """Somebody who calls ~/arm."""
+    """A caller of ~/arm."""
 
     def __init__(self, wants: bool = True) -> None:
         self.wants = wants
@@ -27,7 +27,7 @@ class Asked:
 
 
 class Course:
-    """A pipeline that is fed and stepped every 10 ms."""
+    """A pipeline with new inputs and a tick every 10 ms."""
 
     def __init__(self, folder: Path, kind: str = "velocity", **settings: Any) -> None:
         terms = [term("joint_position", input="joints"), term("joint_velocity", input="joints")]
@@ -90,7 +90,7 @@ def test_unarmed_it_says_what_else_is_wrong_and_stays_starting(tmp_path: Path) -
     accepted, why = course.arm()
     assert (accepted, why) == (False, "not armed: input never seen: joints: no message yet")
     course.feeds = True
-    assert [course.step() for _ in range(5)] == [None] * 5  # asking beforehand armed nothing
+    assert [course.step() for _ in range(5)] == [None] * 5  # the earlier request did not arm
 
 
 def test_arming_that_nobody_waits_for_any_more_arms_nothing(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_stop_that_nobody_armed_after_outlives_activation_and_another_policy(
     assert other.state == RUN
     other.pipeline.activate()
     other.step()
-    assert other.state == RUN  # it was let go of and armed: that is over
+    assert other.state == RUN  # the stop was released and armed, so it has ended
 
 
 def test_a_refused_arming_lets_go_of_no_emergency_stop(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_safe_stop_says_whether_it_waits_for_arming(tmp_path: Path, recover: s
     assert course.state == (Decision.SAFE_STOP, Reason.INPUT_STALE)
     assert course.safety.is_armed == (recover == "auto")
     course.safety.arm()
-    course.step()  # what speaks against it is still there
+    course.step()  # the fault is still present
     assert course.safety.is_armed == (recover == "auto")
 
 

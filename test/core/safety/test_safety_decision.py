@@ -1,4 +1,4 @@
-"""STARTING, RUN, HOLD with hysteresis, SAFE_STOP that latches; arming; held too long."""
+"""STARTING, RUN, HOLD with hysteresis, latching SAFE_STOP; arming; a HOLD that lasts too long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _settings(**changes: Any) -> Settings:
 
 
 class _Course:
-    """A safety, judged every 10 ms."""
+    """A `Safety` that judges every 10 ms."""
 
     def __init__(self, **settings: Any) -> None:
         self.safety = Safety()
@@ -45,7 +45,7 @@ def test_starts_when_all_is_there() -> None:
     missing = Fault(Decision.HOLD, Reason.INPUT_MISSING, "imu: no message yet")
     assert [course.judge(missing) for _ in range(3)] == [Decision.STARTING] * 3
     assert (course.safety.reason, course.safety.detail) == (missing.reason, missing.detail)
-    assert course.judge() is Decision.RUN  # nothing ran yet, so nothing has to settle
+    assert course.judge() is Decision.RUN  # nothing ran yet, so `hold_recover` does not apply
     assert (course.safety.reason, course.safety.detail) == (Reason.NONE, "")
     assert (course.safety.holds, course.safety.safe_stops) == (0, 0)
 
@@ -70,7 +70,7 @@ def test_hold_recovers_when_all_was_well_for_a_while() -> None:
     course.judge()
     assert course.judge(HOLD) is Decision.HOLD
     assert course.safety.reason is Reason.INPUT_STALE
-    assert course.ticks_until(Decision.RUN) == 21  # the first well tick, and 200 ms after it
+    assert course.ticks_until(Decision.RUN) == 21  # first tick without a fault, 200 ms after it
     assert course.safety.holds == 1
 
 
@@ -92,7 +92,7 @@ def test_safe_stop_latches_until_armed() -> None:
     assert [course.judge() for _ in range(100)] == [Decision.SAFE_STOP] * 100
     assert (course.safety.reason, course.safety.detail) == (STOP.reason, STOP.detail)
     course.safety.arm()
-    assert course.judge() is Decision.RUN  # it had been well for long
+    assert course.judge() is Decision.RUN  # it had no fault for a long time
     assert course.judge(STOP) is Decision.SAFE_STOP
     assert [course.judge() for _ in range(100)] == [Decision.SAFE_STOP] * 100
     assert course.safety.safe_stops == 2

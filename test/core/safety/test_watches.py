@@ -1,4 +1,4 @@
-"""Header stamps, lateness, the executor's silence, the tilt between inferences."""
+"""Header stamps, late inferences and ticks, a silent executor, the tilt between inferences."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_message_without_a_header_has_no_stamp_to_judge() -> None:
 
 
 class SlowModel:
-    """Counts on the pipeline's clock how long the model takes."""
+    """A model that takes a given time on the pipeline's clock."""
 
     def __init__(self, folder: Path, **settings: int) -> None:
         self.took_ns = 0
@@ -118,7 +118,7 @@ def test_late_inferences_in_a_row_stop_and_one_alone_does_not(tmp_path: Path) ->
     assert slow.pipeline.safety.reason is Reason.INFERENCE_LATE
     assert slow.pipeline.safety.detail == "3 in a row, the last one 12.0 ms"
     slow.pipeline.safety.arm()
-    assert [slow.step(11 * MS) for _ in range(2)] == [Decision.RUN] * 2  # counted anew
+    assert [slow.step(11 * MS) for _ in range(2)] == [Decision.RUN] * 2  # the count restarted
 
 
 def test_an_inference_may_take_all_the_ticks_until_the_next_one(tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_a_silent_executor_stops_and_activation_begins_anew() -> None:
         faults = [watch.fault(ms * MS, 0, settings) for ms in range(first_ms, last_ms, 10)]
         return [fault for fault in faults if fault is not None]
 
-    watch.begin(5000 * MS)  # configuring took 5 s, in the executor itself
+    watch.begin(5000 * MS)  # configure took 5 s in the executor itself
     assert not ticks(5000, 7010)
     (first,) = ticks(7010, 7020)
     assert first == (Decision.SAFE_STOP, Reason.EXECUTOR_SILENT, "for 2.0 s")
     watch.beat_ns = 7020 * MS
     assert not ticks(7020, 9020)
     assert not ticks(9020, 12_000, _settings(executor_timeout_ns=0))
-    # Suspended, or simulated time stood still: the executor gets its time once it goes on.
+    # After a suspension or a standstill of simulated time, the executor gets its full timeout.
     watch.beat_ns = 12_000 * MS
     assert watch.fault(60_000 * MS, 0, settings) is None
     assert watch.fault(60_010 * MS, 0, settings) is None
@@ -236,7 +236,7 @@ def test_watching_what_nobody_measures_is_refused(tmp_path: Path) -> None:
         "parameter safety.position_margin: expected not set, or a policy that commands positions, "
         "got 0.1",
         "parameter joints.a.max_velocity: expected not set, or a policy with an input of joint "
-        "states, got none that tells the velocity of a",
+        "states, got none that reports the velocity of a",
     ]
 
 
@@ -284,7 +284,7 @@ def test_a_silent_executor_is_told_at_ticks_that_are_far_apart() -> None:
     watch, settings = LoopWatch(), _settings()
     watch.begin(0)
     watch.beat_ns = 100 * MS
-    # A slow simulator: every tick comes 0.6 s after the one before.
+    # A slow simulator: every tick is 0.6 s after the previous one.
     faults = [watch.fault(k * 600 * MS, 0, settings) for k in range(1, 8)]
     assert faults[:4] == [None] * 4
     assert faults[4] == (Decision.SAFE_STOP, Reason.EXECUTOR_SILENT, "for 2.4 s")
@@ -303,7 +303,7 @@ def test_tipped_while_another_term_is_unusable(tmp_path: Path) -> None:
     _imu(rig, 1, 0)
     rig.feed("head", 1, orientation=(0, 0, 0, 1))
     assert rig.pipeline.step(1).decision is Decision.RUN
-    rig.feed("head", 2, orientation=(0, 0, 0, 0))  # its driver's way to say "unknown"
+    rig.feed("head", 2, orientation=(0, 0, 0, 0))  # the driver reports "unknown" in this way
     assert rig.pipeline.step(2).decision is Decision.HOLD
     assert rig.pipeline.safety.reason is Reason.OBSERVATION_NOT_FINITE
     _imu(rig, 3, 31)

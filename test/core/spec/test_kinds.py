@@ -1,4 +1,4 @@
-"""The kinds of command: the table, the spec's own list and the stops have the same."""
+"""The kinds of command are the same in the table, in the spec and in the stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are no spec at all: whatever the bytes, one sentence, and nothing is executed."""
+"""Files that are not a spec: any bytes lead to one sentence, and no code is executed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_SPEC: dict[str, tuple[str | bytes, str]] = {
         "'tag:yaml.org,2002:python/object/apply:os.system'",
     ),
     "a Python name": ("name: !!python/name:os.system\n", "could not determine a constructor"),
-    "a list as key": ("? [a]\n: 1\n", "a key that is no plain value"),
+    "a list as key": ("? [a]\n: 1\n", "a key that is not a plain value"),
     "an unclosed bracket": ("a: [1, 2\n", "expected YAML, got while parsing a flow sequence"),
     "a tab": ("a:\n\t- 1\n", "expected YAML, got while scanning"),
     "no date": ("a: 2026-13-45\n", "expected YAML, got month must be in 1..12"),

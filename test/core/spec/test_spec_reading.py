@@ -1,4 +1,4 @@
-"""What a good spec may look like: numbers as YAML writes them, anchors, merges, folders."""
+"""Valid forms of a spec: YAML's forms of numbers, anchors, merges, folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_folder_means_the_policy_in_it(tmp_path: Path) -> None:
 
 
 def test_number_that_yaml_takes_for_text(tmp_path: Path) -> None:
-    # YAML 1.1 reads 1e-3 (without a dot) as text; a person means the number.
+    # YAML 1.1 reads 1e-3 (without a dot) as text, but the author means the number.
     text = yaml.safe_dump(spec_content()).replace("control_dt: 0.01", "control_dt: 1e-3")
     assert read_spec(write_spec(tmp_path, text)).spec.control_dt == pytest.approx(1e-3, abs=0)
 

@@ -1,6 +1,6 @@
-"""The policy of the fault matrix, which the robot can make slow and wrong through cmd_vel.
+"""The policy of the fault matrix; the robot can make it slow or wrong through cmd_vel.
 
-action = 2 * joint velocity + (linear.x, angular.z) of cmd_vel. linear.y makes an inference long
+action = 2 * joint velocity + (linear.x, angular.z) of cmd_vel. linear.y makes an inference slow
 (1: about ten periods), linear.z above 1 makes the action NaN.
 """
 
@@ -15,11 +15,11 @@ import yaml
 from runner_rig import JOINTS, spec
 
 AXES = ["linear.x", "angular.z", "linear.y", "linear.z"]
-TRIPS, WIDTH = 5000, 20_000  # of the loop in the model: about 0.2 s
+TRIPS, WIDTH = 5000, 20_000  # size of the loop in the model: about 0.2 s
 
 
 def fault_spec(kind: str = "velocity", **changes: Any) -> dict[str, Any]:
-    """The spec of that policy."""
+    """Return the spec of that policy."""
     terms = [
         {"term": "joint_velocity", "input": "joints"},
         {"term": "velocity_command", "input": "command", "axes": AXES},
@@ -36,9 +36,9 @@ def fault_spec(kind: str = "velocity", **changes: Any) -> dict[str, Any]:
 
 
 def write_fault_policy(folder: Path, gain: float = 2.0, size: int = 9, **changes: Any) -> Path:
-    """Write policy.yaml and toy.onnx; the folder.
+    """Write policy.yaml and toy.onnx; return the folder.
 
-    `gain`: of the joint velocities. `size`: of the observation; only 9 fits the spec.
+    `gain`: factor of the joint velocities. `size`: of the observation; only 9 matches the spec.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

@@ -1,4 +1,4 @@
-"""A runner in its own process, and the robot at the other end that makes every fault."""
+"""A runner in its own process, and a scripted robot that causes every fault."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from runner_rig import JOINTS, PERIOD_S, Peer, write_parameters
 
 RUNNER = ("-m", "policy_runner.ros.runner.main")
 BOUND = 20.0
-TOO_FAST = 50.0  # rad/s, of the left joint
+TOO_FAST = 50.0  # rad/s, limit of the left joint
 MAX_AGE_S = 0.3
 LEVELS = {b"\0": "OK", b"\1": "WARN", b"\2": "ERROR"}
 _numbers = itertools.count()
-# Announce often at the start: two processes then find each other in tenths of a second.
+# Announce often at the start: then two processes find each other within tenths of a second.
 QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <participant profile_name="quick" is_default_profile="true"><rtps><builtin><discovery_config>
@@ -34,14 +34,14 @@ QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
 
 
 def quick_discovery(folder: Path) -> dict[str, str]:
-    """The environment in which a child is found soon."""
+    """Return the environment in which a child is discovered soon."""
     profile = folder / "quick.xml"
     profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
     return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
 
 
 class FaultGraph(ScriptedRobot):
-    """One runner's process and its robot, in a namespace of their own."""
+    """One runner's process and its robot, in their own namespace."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class FaultGraph(ScriptedRobot):
         more: Sequence[str] = (),
         **parameters: Any,
     ) -> None:
-        """`program`: what Python runs. `simulated`: on /clock, which the test publishes.
+        """`program`: started by Python. `simulated`: on /clock, which the test publishes.
 
-        `silent`: inputs that nobody publishes at first. `kind`: of the commands. `more`: arguments
-        for ROS after the parameter file.
+        `silent`: inputs without messages at first. `kind`: of the commands. `more`: arguments for
+        ROS after the parameter file.
         """
         import rclpy
 
@@ -91,7 +91,7 @@ class FaultGraph(ScriptedRobot):
         self.context = rclpy.Context()
         self.runner = f"{self.space}/policy_runner"
         with pytest.MonkeyPatch.context() as patch:
-            # Read once in a process, by its first participant: ours should be quick, too.
+            # The first participant of a process reads this once: ours must be quick too.
             for name, value in quick_discovery(self.folder).items():
                 patch.setenv(name, value)
             rclpy.init(context=self.context)
@@ -110,7 +110,7 @@ class FaultGraph(ScriptedRobot):
         return self.child
 
     def close(self) -> None:
-        """End robot and runner; every command that was ever heard was finite and in bounds."""
+        """End robot and runner; check that every received command was finite and in bounds."""
         self.end()
         self.peer.close()
         self.context.try_shutdown()
@@ -155,32 +155,32 @@ class FaultGraph(ScriptedRobot):
 
     @property
     def decision(self) -> str:
-        """Of the newest heartbeat."""
+        """The decision in the newest heartbeat."""
         return self.beats[-1][1]["decision"] if self.beats else ""
 
     @property
     def wanted(self) -> tuple[float, ...]:
-        """What the policy commands for what the robot sends now."""
+        """The policy's command for the robot's present messages."""
         twist = (0.0, 0.0) if "command" in self.silent else self.twist
         target = (self.gain * v + c for v, c in zip(self.velocity, twist, strict=False))
         return tuple(min(BOUND, max(-BOUND, v)) for v in target)
 
     def say(self) -> str:
-        """Everything that was heard last, for a failure."""
+        """Return the newest received messages, for the text of a failure."""
         beat = self.beats[-1][1] if self.beats else None
         command = self.commands[-1] if self.commands else None
         told = {part: (LEVELS[s.level], s.message) for _, part, s in self.told}
         return f"heartbeat {beat}, command {command}, diagnostics {told}\n{self.child.quote()}"
 
     def wait(self, predicate: Callable[[], Any], timeout_s: float, what: str) -> Any:
-        """As wait_until, and says what was heard."""
+        """Call `wait_until`; on failure add the received messages."""
         try:
             return wait_until(predicate, timeout_s, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.say()}") from None
 
     def await_beat(self, since: float, decision: str, reason: str, timeout_s: float = 10.0) -> None:
-        """Wait for a heartbeat after `since` that says so."""
+        """Wait for a heartbeat after `since` with this decision and reason."""
 
         def there() -> bool:
             return any(
@@ -191,7 +191,7 @@ class FaultGraph(ScriptedRobot):
         self.wait(there, timeout_s, f"{decision} {reason}")
 
     def await_status(self, since: float, row: FaultRow, timeout_s: float = 10.0) -> dict[str, str]:
-        """Wait for the row's status on /diagnostics after `since`; its values."""
+        """Wait for the row's status on /diagnostics after `since`; return its values."""
 
         def there() -> Any:
             for at, part, status in reversed(self.told):
@@ -206,12 +206,12 @@ class FaultGraph(ScriptedRobot):
         return {pair.key: pair.value for pair in status.values}
 
     def values(self, part: str) -> dict[str, str]:
-        """The newest values of one status."""
+        """Return the newest values of one status."""
         status = next(s for _, p, s in reversed(self.told) if p == part)
         return {pair.key: pair.value for pair in status.values}
 
     def await_commands(self, wanted: tuple[float, ...], since: float, count: int = 5) -> None:
-        """Wait for so many commands in a row, after `since`, that say just this."""
+        """Wait for `count` consecutive commands after `since` with exactly these numbers."""
 
         def there() -> bool:
             newest = [v for at, v in self.commands[-count:] if at > since]
@@ -224,9 +224,9 @@ class FaultGraph(ScriptedRobot):
     # --- a fault from its cause to the recovery ---
 
     def well(self, timeout_s: float = 20.0) -> None:
-        """RUN, and the policy's commands; arms a runner that is stopped."""
+        """Wait for RUN and the policy's commands; arm a stopped runner."""
         begin = time.monotonic()
-        # A start that failed, or a runner that died, need not be waited for.
+        # Do not wait for a start that failed, or for a runner that has ended.
         self.wait(
             lambda: self.child.poll() is not None or (self.beats and self.beats[-1][0] > begin),
             timeout_s,
@@ -245,9 +245,9 @@ class FaultGraph(ScriptedRobot):
         cure: Callable[[], object] | None = None,
         watch_s: float = 1.0,
     ) -> dict[str, str]:
-        """Cause it, see all that its row promises, cure it, see it recover; its status' values.
+        """Cause the fault, check its row, cure it, check the recovery; return the status' values.
 
-        A row that stays in RUN is watched for `watch_s`, and commands for a second must come.
+        A row that stays in RUN is watched for `watch_s`, and commands must come for a second.
         """
         row = FAULTS[fault]
         self.well()
@@ -269,7 +269,7 @@ class FaultGraph(ScriptedRobot):
         return values
 
     def ends(self, fault: str, cause: Callable[[], object]) -> int:
-        """End the process; what the row promises of its last words; the exit code."""
+        """End the process; check its last commands against the row; return the exit code."""
         row = FAULTS[fault]
         assert row.decision == "gone"
         self.well()
@@ -278,7 +278,7 @@ class FaultGraph(ScriptedRobot):
         code = self.child.wait(10.0)
         gone = time.monotonic()
         assert gone - begin <= row.decided_s, gone - begin
-        time.sleep(0.3)  # what was under way has arrived
+        time.sleep(0.3)  # messages under way have arrived
         if row.command == "last":
             assert self.commands[-1][1] == (0.0, 0.0)
         else:
@@ -289,7 +289,7 @@ class FaultGraph(ScriptedRobot):
         return code
 
     def ask(self, service: str, **what: Any) -> None:
-        """Call a service and wait for no answer, which may never come."""
+        """Call a service without waiting for an answer, which may never come."""
         from lifecycle_msgs.msg import Transition
         from lifecycle_msgs.srv import ChangeState
         from rcl_interfaces.srv import SetParameters
@@ -315,7 +315,7 @@ class FaultGraph(ScriptedRobot):
         self._asked.append(client)
 
     def starts(self, fault: str) -> None:
-        """It stays in STARTING for the row's reason, which it tells in the row's time."""
+        """Check that it stays in STARTING, and reports the row's reason in the row's time."""
         row = FAULTS[fault]
         assert row.decision == "STARTING"
         self.wait(lambda: self.child.poll() is not None or self.beats, 20.0, "a heartbeat")
@@ -325,7 +325,7 @@ class FaultGraph(ScriptedRobot):
         assert not self.commands
 
     def remains(self, row: FaultRow, since: float, seconds: float) -> None:
-        """Stay in RUN so long, and the commands go on at the rate."""
+        """Check that it stays in RUN for this time, and that commands continue at the rate."""
         time.sleep(max(0.0, since + seconds - time.monotonic()))
         others = [b for at, b in self.beats if at > since and b["decision"] != "RUN"]
         assert not others, (others[:3], self.say())
@@ -336,7 +336,7 @@ class FaultGraph(ScriptedRobot):
             assert any(abs(v) == BOUND for v in self.commands[-1][1])
 
     def publishes(self, row: FaultRow, since: float) -> None:
-        """After the decision the command topic shows what the row says."""
+        """Check that after the decision the command topic shows what the row promises."""
         if row.command == "stop":
             self.await_commands((0.0, 0.0), since)
         elif row.command == "held":
@@ -351,7 +351,7 @@ class FaultGraph(ScriptedRobot):
             assert not [v for at, v in self.commands if at > quiet]
 
     def recovers(self, row: FaultRow) -> None:
-        """RUN comes back as the row says, in its time, and the policy commands again."""
+        """Check that RUN returns as the row promises, in its time, and the policy commands."""
         begin = time.monotonic()
         if row.recovers == "~/arm":
             time.sleep(0.5)  # longer than hold_recover
@@ -368,7 +368,7 @@ class FaultGraph(ScriptedRobot):
 
 @pytest.fixture(scope="module")
 def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Children that live as long as the module's tests."""
+    """Children that live as long as the tests of the module."""
     made = Nursery(tmp_path_factory.mktemp("children"))
     yield made
     made.close()
@@ -376,7 +376,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 
 @pytest.fixture(scope="module")
 def shared(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultGraph]:
-    """One runner for many faults; each test leaves it as it was."""
+    """One runner for many faults; each test restores it."""
     graph = FaultGraph(nursery, tmp_path_factory.mktemp("shared"))
     yield graph
     graph.close()
@@ -384,7 +384,7 @@ def shared(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def robot(shared: FaultGraph) -> Iterator[FaultGraph]:
-    """The shared graph; what the robot sends is put right again after the test."""
+    """The shared graph; after the test the robot's messages are restored."""
     yield shared
     shared.velocity, shared.twist = [1.0, -2.0], [0.5, 0.25, 0.0, 0.0]
     shared.orientation, shared.shift_ns, shared.shifted = UPRIGHT, 0, {"joints"}

@@ -1,4 +1,4 @@
-"""The robot at the other end of a fault: what it sends, and what a test may change of it."""
+"""The scripted robot of a fault: its messages, and what a test may change in them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class ScriptedRobot:
 
     def __init__(self, peer: Peer, kind: str, simulated: bool, silent: set[str]) -> None:
         self.peer, self.kind = peer, kind
-        # What the robot sends. A fault changes one of these.
+        # The robot's messages. A fault changes one of these attributes.
         self.velocity = [1.0, -2.0]
         self.twist = [0.5, 0.25, 0.0, 0.0]
         self.orientation: tuple[float, ...] = UPRIGHT
         self.silent = silent
-        self.spoil: Callable[[Any], None] | None = None  # changes a message before it goes
-        self.encode: Callable[[Any], Any] | None = None  # what is sent of a message, such as bytes
+        self.spoil: Callable[[Any], None] | None = None  # changes a message before it is sent
+        self.encode: Callable[[Any], Any] | None = None  # converts a message, such as into bytes
         self.position = [0.1, 0.2]
-        self.gain = 2.0  # of the policy that should run
-        self.shift_ns: int | None = 0  # of the stamps; None: the stamp is 0
-        self.shifted = {"joints"}  # the inputs whose stamps that are
+        self.gain = 2.0  # gain of the policy that should run
+        self.shift_ns: int | None = 0  # shift of the stamps; None: the stamp is 0
+        self.shifted = {"joints"}  # the inputs whose stamps are shifted
         self.sim_ns = 10**9
         self.clock_runs = False
         self.simulated = simulated
@@ -41,7 +41,7 @@ class ScriptedRobot:
         self._feeder.start()
 
     def end(self) -> None:
-        """Fall silent for good."""
+        """Stop publishing for good."""
         self._stop.set()
         self._feeder.join()
 
@@ -61,7 +61,7 @@ class ScriptedRobot:
         self.peer.publisher(Clock, "clock").publish(message)
 
     def publish(self) -> None:
-        """One message of everything that is not silent."""
+        """Publish one message of every input that is not silent."""
         for name, make in (("joints", self._joints), ("imu", self._imu), ("command", self._cmd)):
             if name in self.silent:
                 continue

@@ -1,4 +1,4 @@
-"""Presses `~/estop` again and again next to a flood of `false`, and counts the lost ones."""
+"""Presses `~/estop` repeatedly during a flood of `false`, and counts the lost presses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from children import Nursery
 
 PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "estop_flood.py"
 QUIET_S = 0.1
-# Inferences of ten periods, in a runner that bears them.
+# For inferences of ten periods, in a runner that tolerates them.
 SLOW = {
     "safety__late_inferences": 0,
     "safety__late_ticks": 0,
@@ -22,7 +22,7 @@ SLOW = {
 
 
 class Presses:
-    """One publisher that presses, in this process, and one of `false`, in another."""
+    """A publisher in this process that presses, and a publisher of `false` in another process."""
 
     def __init__(self, graph: Any, nursery: Nursery, rate_hz: float) -> None:
         """`graph`: a FaultGraph with the parameters `SLOW`."""
@@ -37,11 +37,11 @@ class Presses:
         graph.wait(lambda: self._publisher.get_subscription_count(), 10.0, "the runner's ear")
 
     def lost(self, count: int, seed: int = 1) -> list[float]:
-        """Press so often, 20 to 60 ms at 100 Hz each; how long the presses were that were lost."""
+        """Press `count` times, 20 to 60 ms at 100 Hz each; return the durations of lost presses."""
         rng, lost = random.Random(seed), []
         for _ in range(count):
             self._run()
-            time.sleep(rng.uniform(0.0, 0.3))  # anywhere in an inference
+            time.sleep(rng.uniform(0.0, 0.3))  # at any time within an inference
             begin, lasts_s = time.monotonic(), rng.uniform(0.02, 0.06)
             while time.monotonic() - begin < lasts_s:
                 self._say(True)
@@ -58,7 +58,7 @@ class Presses:
         assert self._flood.stop() == 0, self._flood.quote()
 
     def _run(self) -> None:
-        """Wait for a runner that is not stopped; arm it where a machine without time stopped it."""
+        """Wait for a runner that is not stopped; arm it if a slow machine has stopped it."""
         graph, end = self._graph, time.monotonic() + 60.0
         while True:
             count = len(graph.beats)
@@ -82,7 +82,7 @@ class Presses:
         return False
 
     def _arm(self) -> None:
-        """~/arm releases the press, and nothing else has."""
+        """Check that ~/arm releases the press, and that it was not released before."""
         end = time.monotonic() + 20.0
         time.sleep(QUIET_S)
         while not (answer := self._graph.peer.trigger("arm")).success:

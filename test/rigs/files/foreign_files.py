@@ -1,4 +1,4 @@
-"""Small artefacts of other trainers, as their own tools would write them."""
+"""Small files of other trainers, in the format of their own tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 DEPLOY: dict[str, Any] = {
     "joint_ids_map": [1, 0],
     "step_dt": 0.02,
-    "stiffness": [10.0, 20.0],  # motor order
+    "stiffness": [10.0, 20.0],  # in the order of the motors
     "damping": [1.0, 2.0],
     "default_joint_pos": [0.1, 0.2],
     "commands": {"base_velocity": {"ranges": {"lin_vel_x": [-0.5, 1.0], "lin_vel_y": [-0.3, 0.3],
@@ -75,7 +75,7 @@ def _safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def write_processors(folder: Path, state: str = "MEAN_STD", action: str = "QUANTILES") -> None:
-    """LeRobot's pre- and postprocessor, with the statistics of both."""
+    """Write LeRobot's pre- and postprocessor, with the statistics of both."""
     features = {"observation.state": {"type": "STATE", "shape": [4]},
                 "action": {"type": "ACTION", "shape": [2]}}  # fmt: skip
     for kind in ("pre", "post"):

@@ -13,7 +13,7 @@ from policy_runner.formats.draft import Draft, spec_text
 def facts(
     metadata: dict[str, str] | None = None, inputs: Any = None, outputs: Any = None
 ) -> ModelFacts:
-    """A model as a backend would describe it."""
+    """Return a model as a backend would describe it."""
 
     def tensors(given: dict[str, list[int]]) -> tuple[TensorFacts, ...]:
         return tuple(TensorFacts(name, "float32", tuple(shape)) for name, shape in given.items())
@@ -30,7 +30,7 @@ def unknown(draft: Draft) -> list[str]:
 
 
 def filled(draft: Draft, tmp_path: Path, **values: Any) -> PolicySpec:
-    """The draft with its TODOs replaced, by key path; it must be a spec then."""
+    """Replace the draft's TODOs by key path; return the spec, which must be valid."""
     for path, value in values.items():
         place: Any = draft.spec
         *parents, last = [int(p) if p.isdigit() else p for p in path.split("__")]

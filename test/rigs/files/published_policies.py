@@ -1,4 +1,4 @@
-"""The published policies beside the checkout, and specs for them where their folders say less."""
+"""The published policies next to the checkout, and specs for folders that lack facts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MISSING = f"no published policies in {POLICIES}"
 
 
 def imported(folder: str, output: Path, model: str = "") -> dict[str, Any]:
-    """Import a folder's files; the draft as plain data."""
+    """Import a folder's files; return the draft as plain data."""
     words = ["import", str(POLICIES / folder), "-o", str(output), "--force"]
     assert main([*words, *(["--model", str(POLICIES / folder / model)] if model else [])]) == 0
     content = yaml.safe_load((output / "policy.yaml").read_text(encoding="utf-8"))
@@ -33,13 +33,13 @@ def write_spec(spec: dict[str, Any], folder: Path) -> Path:
 
 
 def signals(folder: str) -> Path:
-    """The folder's signals with what the trainer's code makes of them."""
+    """Return the folder's signals with the results of the trainer's code."""
     (found,) = (POLICIES / folder).glob("signals_*.npz")
     return found
 
 
 def joint_names(folder: str) -> list[str]:
-    """Policy order, as the notes beside the signals give it."""
+    """Return the policy's joint order from the notes next to the signals."""
     with np.load(signals(folder), allow_pickle=False) as stored:
         return [str(name) for name in stored["target_joint_names"]]
 
@@ -83,7 +83,7 @@ B2W = {
 
 
 def filled(folder: str, output: Path) -> dict[str, Any]:
-    """The imported draft with every TODO replaced by what the folder's notes say."""
+    """Return the imported draft with every TODO replaced from the folder's notes."""
     spec = imported(folder, output)
     names = joint_names(folder)
     if folder.startswith("g1-"):
@@ -108,7 +108,7 @@ def filled(folder: str, output: Path) -> dict[str, Any]:
 
 
 def tensor_spec(model: Path, folder: Path) -> Path:
-    """A spec for a model of which only the tensors matter: numbers in, numbers out."""
+    """Write a spec that only connects the tensors of a model: numbers in, numbers out."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = read_model_facts(model)
     for path in (facts.path, *facts.data_files):

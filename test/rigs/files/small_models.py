@@ -1,4 +1,4 @@
-"""Small ONNX models with random weights that fit the worked examples of the documentation."""
+"""Small ONNX models with random weights that match the worked examples of the documentation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def quadruped(folder: Path) -> Path:
 
 
 def wheeled_camera(folder: Path) -> Path:
-    """image, state and temperature -> logits [1, 5] (an unspeakable name) and value [1]."""
+    """image, state and temperature -> logits [1, 5] (with an unusual name) and value [1]."""
     nodes = [
         helper.make_node("Conv", ["image", "kernel"], ["features"], strides=[8, 8]),
         helper.make_node("GlobalAveragePool", ["features"], ["pooled"]),

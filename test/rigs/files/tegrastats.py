@@ -1,6 +1,6 @@
-"""Parser of recorded `tegrastats` lines, JetPack 4 to 7.2, for logs that people already have.
+"""Parser of recorded `tegrastats` lines, JetPack 4 to 7.2, for existing logs.
 
-The sidecar itself never starts tegrastats: without root it tells less than the files do.
+The sidecar itself never starts tegrastats: without root it reports less than the files do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SWITCHED_OFF = -256.0
 
 @dataclass(frozen=True)
 class CpuCore:
-    """One core; None for both when it is off line, clock None where the line has none."""
+    """One core; both fields are None if it is offline; the clock is None if the line lacks it."""
 
     load: float | None
     clock: float | None
@@ -38,7 +38,7 @@ class RailLine:
 
 @dataclass(frozen=True)
 class TegrastatsLine:
-    """What one line tells. MB, %, MHz, °C, W; None or absent where the line does not tell.
+    """The content of one line, in MB, %, MHz, °C, W; None or absent if the line lacks it.
 
     `time` is ISO 8601 without zone. Sensors that are switched off are left out.
     """
@@ -58,9 +58,10 @@ class TegrastatsLine:
 
 
 def parse_line(line: str) -> TegrastatsLine:
-    """Parse one line; unknown words are passed over, since every release adds some.
+    """Parse one line; skip unknown words, because every release adds some.
 
-    Raises ValueError where the line is damaged inside a number.
+    Raises:
+        ValueError: the line is damaged inside a number.
     """
     line = line.strip()
     ram, swap = _numbers(_RAM, line), _numbers(_SWAP, line)

@@ -1,11 +1,11 @@
-"""Values of parameter files, and what rcl makes of them."""
+"""Values of parameter files, and rcl's values for them."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-# What rcl makes of a plain value; test_parameter_reading.py asks rcl itself.
+# rcl's value of each plain text; test_parameter_reading.py compares them with rcl itself.
 VALUES: dict[str, Any] = {
     "1": 1,
     "-7": -7,

@@ -1,7 +1,7 @@
 """`cuda.bindings.driver`, `pycuda.driver` and libcuda, as far as the backends use them.
 
-Signatures and statuses as in cuda-bindings 13, pycuda 2026.1 and CUDA's driver. A test compares
-every name here with the real packages where they are installed.
+Signatures and statuses are those of cuda-bindings 13, pycuda 2026.1 and CUDA's driver. A test
+compares every name here with the real packages, if they are installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from fake_gpu import CONTEXT, NAMES, OK, Failure, FakeGpu, the_gpu
 
 
 def make_bindings() -> tuple[ModuleType, ModuleType, ModuleType]:
-    """The modules cuda, cuda.bindings and cuda.bindings.driver."""
-    gpu = the_gpu()  # objects of this machine outlive a test, and go back to it
+    """Return the modules cuda, cuda.bindings and cuda.bindings.driver."""
+    gpu = the_gpu()  # objects of this GPU outlive a test and are freed on it
     driver = ModuleType("cuda.bindings.driver")
     driver.CUresult = enum.IntEnum("CUresult", {name: code for code, name in NAMES.items()})
     driver.CUdevice_attribute = enum.IntEnum(
@@ -196,7 +196,7 @@ _BODIES = [one for name, one in list(globals().items()) if name.startswith("cu")
 
 
 class FakeLibrary:
-    """libcuda.so.1 as ctypes shows it: statuses come back, values go where a reference points."""
+    """libcuda.so.1 as ctypes shows it: returns statuses, writes values through references."""
 
     def __init__(self) -> None:
         self._gpu = the_gpu()
@@ -232,7 +232,7 @@ class FakeLibrary:
 
 
 class SimpleFunction:
-    """Callable, and takes `argtypes` and `restype` as ctypes' functions do."""
+    """A callable with `argtypes` and `restype`, like ctypes' functions."""
 
     def __init__(self, body: Callable[..., int]) -> None:
         self._body = body
@@ -250,8 +250,8 @@ def _put(reference: Any, value: Any) -> None:
 
 
 def make_pycuda() -> tuple[ModuleType, ModuleType]:
-    """The modules pycuda and pycuda.driver."""
-    gpu = the_gpu()  # objects of this machine outlive a test, and go back to it
+    """Return the modules pycuda and pycuda.driver."""
+    gpu = the_gpu()  # objects of this GPU outlive a test and are freed on it
     pycuda, driver = ModuleType("pycuda"), ModuleType("pycuda.driver")
     pycuda.__path__ = []
     pycuda.VERSION_TEXT = "2026.1"
@@ -271,7 +271,7 @@ def make_pycuda() -> tuple[ModuleType, ModuleType]:
     here = threading.local()
 
     class Context:
-        """pycuda counts its own stack per thread, and aborts a process whose thread leaves one."""
+        """pycuda has a stack for each thread; it aborts the process if a thread leaves an entry."""
 
         handle = CONTEXT
         left: dict[str, int] = {}  # noqa: RUF012 - thread name -> entries on its stack

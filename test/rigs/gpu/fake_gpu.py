@@ -1,7 +1,7 @@
-"""A GPU that keeps CUDA's rules and computes nothing by itself: memory, contexts, streams, graphs.
+"""A GPU that keeps CUDA's rules and computes nothing itself: memory, contexts, streams, graphs.
 
-What is enqueued runs at the next wait and not before, so that a forgotten wait shows. Statuses
-are CUDA's numbers; `fake_cuda.py` puts the faces of the real bindings on it.
+Enqueued work runs at the next wait and not earlier, so that a missing wait is detected. Statuses
+are CUDA's numbers. `fake_cuda.py` gives it the interfaces of the real bindings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMES = {
     CAPTURE_UNMATCHED: "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED",
 }
 CONTEXT = 0xC0DE
-MAPPED = 0x10_0000_0000_0000  # between a host address and the device's name for it
+MAPPED = 0x10_0000_0000_0000  # offset between a host address and the device's address for it
 DEVICE_MEMORY = 0x7F00_0000_0000_0000
 
 
@@ -44,7 +44,7 @@ class Failure(Exception):
 
 @dataclass
 class Stream:
-    """Work in order. `recording`: the operations of a capture, and whether it is still good."""
+    """Work in order. `recording`: operations of a capture. `spoiled`: the capture is invalid."""
 
     flags: int
     waiting: list[Callable[[], None]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Stream:
 
 @dataclass
 class FakeGpu:
-    """One device. `refuse_capture`: TensorRT's own work cannot be recorded."""
+    """One device. `refuse_capture`: TensorRT's own work cannot be captured."""
 
     integrated: bool = False
     name: str = "Fake Orin"
@@ -64,7 +64,7 @@ class FakeGpu:
     count: int = 1
     memory_left: int = 1 << 30
     refuse_capture: bool = False
-    replay_stale: bool = False  # graphs that give the first result for ever
+    replay_stale: bool = False  # graphs always give their first result
     initialized: bool = False
     retained: int = 0
     launches: int = 0
@@ -94,7 +94,7 @@ class FakeGpu:
             raise Failure(NOT_INITIALIZED)
 
     def demand(self, *, capturing_is_fine: bool = True) -> None:
-        """Initialized, a context current, and no capture of this thread in the way."""
+        """Check: initialized, a context is current, and no capture of this thread is active."""
         self.demand_initialized()
         if not self.stack or self.stack[-1] != CONTEXT:
             raise Failure(INVALID_CONTEXT)
@@ -111,13 +111,13 @@ class FakeGpu:
 
     # Memory -------------------------------------------------------------------------------
     def host_alloc(self, nbytes: int) -> int:
-        """Page-aligned host memory; its address is a real one."""
+        """Allocate page-aligned host memory; its address is a real one."""
         self.demand(capturing_is_fine=False)
         if not nbytes:
             raise Failure(INVALID_VALUE)
         raw = mmap.mmap(-1, nbytes)
         address = ctypes.addressof(ctypes.c_char.from_buffer(raw))
-        raw[:] = b"\xff" * nbytes  # what nobody has written is no zero
+        raw[:] = b"\xff" * nbytes  # unwritten memory is not zero
         self._host[address] = raw
         return address
 
@@ -153,12 +153,12 @@ class FakeGpu:
 
     @property
     def leaked(self) -> int:
-        """Device allocations, streams, events and graphs that are still there."""
+        """Number of device allocations, streams, events and graphs that still exist."""
         made = (self._device, self.streams, self.events, self.graphs, self.executables)
         return sum(len(one) for one in made)
 
     def resolve(self, address: int, nbytes: int) -> memoryview:
-        """The bytes at a device address."""
+        """Return the bytes at a device address."""
         for base, held in self._device.items():
             if base <= address and address + nbytes <= base + len(held):
                 return memoryview(held)[address - base : address - base + nbytes]
@@ -279,7 +279,7 @@ THE_GPU: list[FakeGpu] = []
 
 
 def the_gpu() -> FakeGpu:
-    """The one in this process; the last that was plugged in."""
+    """Return the GPU of this process: the last one that was plugged in."""
     if not THE_GPU:
         THE_GPU.append(FakeGpu())
     return THE_GPU[-1]

@@ -1,11 +1,11 @@
 """An `onnxruntime` with GPU providers that keeps the real one's contracts, on the CPU.
 
-What was observed on the real one (1.31.1, wheels with and without CUDA): the list of available
-providers is compiled in; a CUDA provider that cannot be made is dropped without an exception;
-TensorRT's raises, and the Python layer then retries on the CPU unless `enable_fallback=0`;
-disable_cpu_ep_fallback refuses nodes on the CPU, and the CPU in the list; the assignment needs
-its entry; host tensors bound to a GPU session are copied when they are bound, not when it runs;
-a captured graph replays addresses. Numbers come from the real CPU provider.
+Observed on the real one (1.31.1, wheels with and without CUDA): the list of available providers
+is compiled in. A CUDA provider that cannot be created is dropped without an exception. TensorRT's
+raises, and the Python layer then retries on the CPU unless `enable_fallback=0`.
+disable_cpu_ep_fallback refuses nodes on the CPU, and the CPU in the list. The assignment needs
+its entry. Host tensors bound to a GPU session are copied when they are bound, not when it runs.
+A captured graph replays addresses. Numbers come from the real CPU provider.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _ADDRESSES = itertools.count(0x7F0000000000, 256)
 
 
 class Fail(Exception):
-    """ORT's status codes are exceptions of their own, no RuntimeError."""
+    """ORT's status codes are its own exceptions, not RuntimeErrors."""
 
 
 @dataclass
 class Machine:
-    """What is there, and what is broken."""
+    """What exists on the machine, and what is broken."""
 
     built: tuple[str, ...] = (TENSORRT, CUDA, CPU)
     works: tuple[str, ...] = (TENSORRT, CUDA)  # providers whose libraries load
@@ -41,7 +41,7 @@ class Machine:
     lacks: tuple[str, ...] = ()  # operators that run on the CPU only
     kernels: bool = True  # the wheel has code for this GPU
     error: float = 0.0  # added to every output of a GPU
-    replays_first: bool = False  # a graph that never looks at its input again
+    replays_first: bool = False  # a graph that never reads its input again
     tells_assignment: bool = True  # 1.31 does, 1.23 does not
     sessions: list[Any] = field(default_factory=list)
 
@@ -57,9 +57,9 @@ class Value:
     def update_inplace(self, array: np.ndarray) -> None:
         if array.size != self.memory.size:
             raise RuntimeError("The input size of numpy arrays does not match")
-        # 1.23 reads on from the first element, 1.31 makes a copy first.
+        # 1.23 reads on from the first element; 1.31 makes a copy first.
         assert array.flags.c_contiguous, "strides that not every version looks at"
-        # Bytes are copied, whatever they mean: the type is not looked at.
+        # The bytes are copied without a check of their type.
         content = array.tobytes()[: self.memory.nbytes]
         self.memory.reshape(-1).view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
 
@@ -99,7 +99,7 @@ class Part:
 
 
 class Session:
-    """What `InferenceSession` becomes where a GPU was asked for."""
+    """Replaces `InferenceSession` if a GPU was requested."""
 
     machine: Machine
 
@@ -187,7 +187,7 @@ class Session:
         self._runs += 1
         fed = binding.inputs
         if self._graph and self._captured is not None:
-            # What was captured are addresses: the arrays of the time, whatever is bound now.
+            # A capture stores addresses: the arrays of that time, not those bound now.
             fed = self._captured
         elif self._graph:
             copies = {name: array.copy() for name, array in fed.items()}
@@ -210,7 +210,7 @@ class Session:
 
 
 class TellingSession(Session):
-    """The same of 1.31."""
+    """The session of 1.31, which reports its assignment."""
 
     def get_provider_graph_assignment_info(self) -> list[Part]:
         if self._entry("session.record_ep_graph_assignment_info") != "1":
@@ -225,7 +225,7 @@ def _operators(path: Path) -> list[str]:
 
 
 def install(monkeypatch: Any, folder: Path, machine: Machine) -> types.ModuleType:
-    """Put the fake in the real one's place; its libraries lie in `folder`."""
+    """Install the fake in place of the real module; its libraries are in `folder`."""
     base = TellingSession if machine.tells_assignment else Session
     session = type("InferenceSession", (base,), {"machine": machine})
 
@@ -239,7 +239,7 @@ def install(monkeypatch: Any, folder: Path, machine: Machine) -> types.ModuleTyp
         del make.get_provider_graph_assignment_info  # type: ignore[attr-defined]
 
     class OrtValue:
-        """Both kinds."""
+        """An OrtValue on the host or on the device."""
 
         @staticmethod
         def ortvalue_from_numpy(array: np.ndarray, kind: str = "cpu", number: int = 0) -> Any:
@@ -257,7 +257,7 @@ def install(monkeypatch: Any, folder: Path, machine: Machine) -> types.ModuleTyp
     module.preload_dlls = lambda: print("Failed to load")  # type: ignore[attr-defined] # noqa: T201
     capi = folder / "fake_onnxruntime" / "capi"
     capi.mkdir(parents=True)
-    # Any library that loads will do for the loader.
+    # Any library that loads is good enough for the loader.
     shared = next((Path(real.__file__).parent / "capi").glob("libonnxruntime_providers_shared*"))
     shutil.copy(shared, capi / "libonnxruntime_providers_shared.so")
     for name, file in ((CUDA, "cuda"), (TENSORRT, "tensorrt")):

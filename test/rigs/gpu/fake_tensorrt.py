@@ -1,8 +1,8 @@
 """The module `tensorrt` of four versions, with TensorRT's rules and ONNX Runtime's numbers.
 
-Each version has the names that it really has and no others (a test compares them with the real
-bindings where those are at hand). Failures are told as TensorRT tells them: a line in the log,
-and None or False.
+Each version has exactly the names of the real version; a test compares them with the real
+bindings if they are installed. Failures are reported like TensorRT does: a line in the log, and
+None or False.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _enum(name: str, **members: int) -> Any:
 
 
 def make_tensorrt(version: str) -> ModuleType:
-    """The module, of one of VERSIONS."""
+    """Return the module of one of VERSIONS."""
     number = tuple(int(part) for part in version.split(".")[:2])
     trt = ModuleType("tensorrt")
     trt.__version__ = version
@@ -269,7 +269,7 @@ def make_tensorrt(version: str) -> ModuleType:
             self._session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
             graph = onnx.load_from_string(model).graph
             self._tensors = {}
-            # Sorted: TensorRT promises no order of the model's.
+            # Sorted: TensorRT does not keep the model's order.
             for is_input, given in ((False, graph.output), (True, graph.input)):
                 for one in sorted(given, key=lambda info: info.name):
                     tensor = ITensor(one)
@@ -303,7 +303,7 @@ def make_tensorrt(version: str) -> ModuleType:
 
     class IExecutionContext:
         def __init__(self, engine: Any) -> None:
-            self._engine = engine  # what is freed too early is not this fake's to find
+            self._engine = engine  # the fake does not detect an engine that is freed too early
             self._addresses: dict[str, int] = {}
             self._warm = False
 
@@ -380,7 +380,7 @@ def _compute(engine: Any, addresses: dict[str, int]) -> None:
 
 def _kind(elem_type: int, number: tuple[int, ...]) -> str:
     name = _ONNX_TYPES[elem_type][0]
-    return "INT32" if name == "INT64" and number < (10, 0) else name  # 8 has no INT64
+    return "INT32" if name == "INT64" and number < (10, 0) else name  # version 8 has no INT64
 
 
 def _stores_half(model: Any) -> bool:
@@ -388,10 +388,10 @@ def _stores_half(model: Any) -> bool:
 
 
 def plan_facts(plan: bytes) -> dict[str, Any]:
-    """What a fake plan was built with."""
+    """Return the facts that a fake plan was built with."""
     return json.loads(plan.removeprefix(MAGIC).split(b"\n")[1])
 
 
 def fake_from_environment() -> ModuleType:
-    """For a child process: FAKE_TRT_VERSION names the version."""
+    """Return the fake for a child process: FAKE_TRT_VERSION names the version."""
     return make_tensorrt(os.environ.get("FAKE_TRT_VERSION", "10.3.0"))

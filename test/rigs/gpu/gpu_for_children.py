@@ -16,7 +16,7 @@ OURS = ("tensorrt", "cuda", "pycuda")
 
 @pytest.fixture
 def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """TensorRT 10.3 that builds in no time, and a cache folder of the test's own."""
+    """TensorRT 10.3 that builds at once, and a separate cache folder for the test."""
     real = {name: sys.modules.pop(name) for name in list(sys.modules)
             if name.split(".")[0] in OURS}  # fmt: skip
     monkeypatch.syspath_prepend(str(FAKES))

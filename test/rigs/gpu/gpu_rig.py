@@ -1,4 +1,4 @@
-"""Plugs a fake GPU, CUDA binding and TensorRT in, and small models to run on them."""
+"""Installs a fake GPU, CUDA binding and TensorRT, and writes small models to run on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ W_STATE = (RANDOM.normal(size=(3, 3)) * 0.3).astype(np.float32)
 
 
 class GpuRig:
-    """A machine: `gpu` to set up, `plug` to put it in."""
+    """A machine: set up `gpu`, then call `plug` to install it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
@@ -38,7 +38,7 @@ class GpuRig:
     def plug(
         self, version: str | None = "10.3.0", binding: str | None = "pycuda", **gpu: Any
     ) -> GpuRig:
-        """The GPU, one binding and one TensorRT; None leaves it out."""
+        """Install the GPU, one binding and one TensorRT; None leaves it out."""
         self.gpu = FakeGpu(**gpu)
         THE_GPU[:] = [self.gpu]
         absent: dict[str, ModuleType | None] = dict.fromkeys(
@@ -60,12 +60,12 @@ class GpuRig:
         return self
 
     def build(self, path: Path, precision: str = "as_exported", **options: Any) -> bytes:
-        """An engine; TensorRT's lines go nowhere."""
+        """Build an engine; TensorRT's log lines are dropped."""
         named = {f"tensorrt.{name}": value for name, value in options.items()}
         return build_engine(path, precision, named, lambda line: None)
 
     def load(self, path: Path, **options: Any) -> TensorRtModel:
-        """Built, loaded and warmed up."""
+        """Build, load and warm up a model."""
         named = {f"tensorrt.{name}": value for name, value in options.items()}
         choice = BackendChoice("tensorrt", options=named)
         model = model_of_plan(choice, path, "sha", self.build(path))
@@ -74,7 +74,7 @@ class GpuRig:
 
 
 def save(path: Path, nodes: list[Any], inputs: Any, outputs: Any, **weights: np.ndarray) -> Path:
-    """A model of these nodes; inputs and outputs as {name: (shape, type)}."""
+    """Write a model of these nodes; inputs and outputs as {name: (shape, type)}."""
     infos = [
         [helper.make_tensor_value_info(name, kind, shape) for name, (shape, kind) in one.items()]
         for one in (inputs, outputs)

@@ -1,6 +1,6 @@
-"""The runner as one would write its process in the usual way: rclpy's own signal handlers.
+"""The runner with the usual way of writing a process: rclpy's own signal handlers.
 
-They shut the context down before anybody can publish; a test shows what that costs.
+They shut the context down before the runner can publish its last command; a test shows this.
 """
 
 from __future__ import annotations

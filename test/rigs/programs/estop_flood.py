@@ -2,7 +2,7 @@
 
     python estop_flood.py TOPIC RATE_HZ
 
-Prints "publishing" once it is heard.
+Prints "publishing" once a subscriber receives it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     while not ended:
         due = (time.monotonic() - begin) * rate
         if count < due - rate:
-            count = round(due)  # the machine had no time for it: not all at once
+            count = round(due)  # the machine was too busy: do not send them all at once
         while count < due and not ended:
             publisher.publish(message)
             count += 1

@@ -2,8 +2,8 @@
 
     python fault_child.py WHAT[,WHAT...] [arguments of the runner]
 
-no_rtprio: no CAP_SYS_NICE and no rtprio limit. read_only_home: nothing may be written to $HOME,
-which this makes. full_stderr, full_stdout: a pipe that is full and that nobody reads.
+no_rtprio: no CAP_SYS_NICE and no rtprio limit. read_only_home: $HOME, which this program creates,
+is not writable. full_stderr, full_stdout: a full pipe without a reader.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _CAP_DAC_OVERRIDE, _CAP_SYS_NICE = 1, 23
 
 
 def drop(capability: int) -> None:
-    """Without it after the next exec; an ordinary user has none to drop."""
+    """Drop this capability after the next exec; an ordinary user has none to drop."""
     ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def fill(descriptor: int) -> None:
-    """Put a full pipe in its place."""
+    """Replace this file descriptor with a full pipe."""
     reading, writing = os.pipe()
-    os.set_inheritable(reading, True)  # it stays open, and nobody reads
+    os.set_inheritable(reading, True)  # the reading end stays open without a reader
     os.set_blocking(writing, False)
     try:
         while True:

@@ -1,9 +1,9 @@
-"""The runner's own process, whose callbacks fail when a test asks for it.
+"""The runner's process with callbacks that fail when a test requests it.
 
 Services of type Trigger: ~/fault/service raises, ~/fault/timer lets a timer raise, ~/fault/block
-holds the executor for 2.5 s, ~/fault/loop raises in the control thread, ~/fault/threads tells
-the threads' ids, ~/fault/wall_2040 sets the wall clock of the stamps (not that of Fast DDS, which
-sends nothing by then). Setting safety.hold_recover to 1.23 raises in a parameter callback.
+blocks the executor for 2.5 s, ~/fault/loop raises in the control thread, ~/fault/threads returns
+the threads' ids, ~/fault/wall_2040 sets the wall clock of the stamps (not the clock of Fast DDS,
+which sends nothing by then). Setting safety.hold_recover to 1.23 raises in a parameter callback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ YEARS_14_NS = 14 * 366 * 86_400 * 10**9
 
 
 def add_faults(node: Any) -> None:
-    """Give a node those services."""
+    """Add those services to a node."""
     from rcl_interfaces.msg import SetParametersResult
     from std_srvs.srv import Trigger
 
@@ -66,7 +66,7 @@ def add_faults(node: Any) -> None:
 
 
 def main() -> int:
-    """The runner, with those services."""
+    """Run the runner with those services."""
     from policy_runner.ros.runner import main as policy_runner_main
     from policy_runner.ros.runner.node import PolicyRunner
 

@@ -1,8 +1,8 @@
-"""A robot in a process of its own: feeds joint states, writes down every change of a command.
+"""A robot in its own process: publishes joint states, prints every change of a command.
 
     python last_command_listener.py NUMBER_OF_TOPICS
 
-Hears /run0/joint_commands, /run1/..., and prints number, left, right of every change, and of
+Receives /run0/joint_commands, /run1/..., and prints number, left, right of every change, and of
 every 25th message.
 """
 

@@ -1,8 +1,8 @@
-/* CLOCK_REALTIME of one process, moved by what a file says [s]: for a test of a clock that jumps.
+/* Shifts CLOCK_REALTIME of one process by the number in a file [s], for tests of clock jumps.
  *
- * LD_PRELOAD it with WALL_CLOCK_FILE naming a file that holds a double. Waits that are given a
- * point in time on that clock are put back to the kernel's time, so that they last as long as
- * they would; a time below 1e9 s is one of the monotonic clock and stays.
+ * Use: LD_PRELOAD it, with WALL_CLOCK_FILE naming a file that contains a double. Waits until a
+ * time on that clock are converted back to the kernel's time, so that their duration does not
+ * change. A time below 1e9 s belongs to the monotonic clock and is not changed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-"""The log's lines: what each change and each request reads like, and that a flapping is counted."""
+"""Lines of the log: the text of each change and request, and the count of frequent changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = Settings(10_000_000, 1, {}, CommandLimits.none(1), hold_recover_ns=0)
 
 
 class Log:
-    """A logger, and a clock that stands still."""
+    """A logger with a clock that stands still."""
 
     def __init__(self) -> None:
         from policy_runner.ros.diagnostics.story import Story
@@ -132,6 +132,6 @@ def test_findings_are_lines_when_they_come_and_when_they_go() -> None:
     assert found("a", "b") == [("warning", "a"), ("warning", "b")]
     assert found("a", "b") == []
     assert found("b", "c") == [("warning", "c")]
-    assert found() == [("info", "over: b; c")]
+    assert found() == [("info", "resolved: b; c")]
     texts: list[Any] = [found(str(k)) for k in range(100)]
     assert sum(map(len, texts)) < 15

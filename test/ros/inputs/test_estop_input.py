@@ -1,4 +1,4 @@
-"""The emergency stop's queue: damaged and lost messages, the bound in time, who released it."""
+"""The emergency stop's queue: damaged and lost messages, the time limit, releases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 
 
 class Ear:
-    """A node that listens to its emergency stop, and publishers next to it."""
+    """A node that subscribes to its emergency stop, and publishers in the same graph."""
 
     def __init__(self, *topics: str) -> None:
         import rclpy
@@ -45,7 +45,7 @@ class Ear:
         return made
 
     def fill(self, publisher: Any, *messages: Any) -> None:
-        """Publish these, and give them the time to arrive."""
+        """Publish these messages, and wait until they have arrived."""
         for message in messages:
             publisher.publish(message if isinstance(message, bytes) else self.type(data=message))
         time.sleep(0.2)
@@ -103,7 +103,7 @@ def test_a_drain_is_bounded_in_time_and_the_next_one_continues(
     clock = [time.monotonic_ns()]
     stand_still = SimpleNamespace(monotonic_ns=lambda: clock[0])
     monkeypatch.setattr(estop, "time", stand_still)
-    ear.estop.drain(ear.operator)  # no time passes from here on: a bound of 0
+    ear.estop.drain(ear.operator)  # the clock stands still from here on: the time limit is 0
     ear.fill(publisher, *[False] * 500, True, *[False] * 500)
     heard = []
     for _ in range(40):
@@ -146,7 +146,7 @@ def test_a_publisher_that_joins_or_leaves_while_it_is_pressed(ear: Ear) -> None:
 def test_where_publishers_cannot_be_counted_the_graph_decides(
     ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on ROS 2 Humble."""
+    """ROS 2 Humble cannot count the publishers of a subscription."""
     from policy_runner.ros.inputs.polling import PolledSubscription
 
     monkeypatch.setattr(PolledSubscription, "publishers", lambda _self: None)

@@ -1,4 +1,4 @@
-"""Which joints two publishers send, told by the sequence numbers of their messages."""
+"""Finds the joints that two publishers send by the sequence numbers of their messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARMS, LEGS, ALL = ("a", "b"), ("c", "d"), ("d", "c", "b", "a")
 
 
 def shared(messages: Iterable[tuple[tuple[str, ...], Any]], key: str = "") -> list[str]:
-    """The joints that two publishers send, of (names, number) in the order of arrival."""
+    """Return the joints that two publishers send; messages are (names, number), by arrival."""
     from policy_runner.ros.inputs.joint_sources import JointSources
 
     sources = JointSources()
@@ -24,7 +24,7 @@ def shared(messages: Iterable[tuple[tuple[str, ...], Any]], key: str = "") -> li
 
 
 def mixed(*streams: list[tuple[tuple[str, ...], int]], seed: int = 1) -> list[Any]:
-    """The messages of several publishers, each in its order."""
+    """Mix the messages of several publishers at random; each publisher's order is kept."""
     rng, left, found = random.Random(seed), [list(stream) for stream in streams], []
     while any(left):
         found.append(rng.choice([stream for stream in left if stream]).pop(0))

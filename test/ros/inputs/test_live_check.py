@@ -1,4 +1,4 @@
-"""`check --live` against a graph of this process: what is missing is said, what fits passes."""
+"""`check --live` against a graph in this process: faults are reported, a good graph passes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMES = iter(f"/live_{k}" for k in range(100))
 
 @pytest.fixture
 def namespace() -> str:
-    """A namespace of its own for each test: its graph."""
+    """A separate namespace for each test."""
     return next(NAMES)
 
 
 @pytest.fixture
 def peer(namespace: str) -> Iterator[Peer]:
-    """Everybody else in that graph."""
+    """All other nodes of that graph."""
     import rclpy
     from rclpy.context import Context
     from rclpy.signals import SignalHandlerOptions
@@ -52,13 +52,13 @@ def test_a_graph_that_fits_passes_and_its_rates_are_said(
 
     peer.hear(JointState, "joint_commands")
     peer.publisher(JointState, "joint_states")
-    peer.command(0.0, 0.0)  # makes its publisher
+    peer.command(0.0, 0.0)  # creates its publisher
     peer.feed(100.0)
     assert check(write_policy(tmp_path), namespace) == 0
     said = capsys.readouterr().out
     assert "joints 9" in said or "joints 10" in said  # Hz
     assert "already commanded" not in said
-    assert "nobody listens" not in said
+    assert "no node subscribes" not in said
 
 
 def test_without_publishers_each_input_is_named(
@@ -70,7 +70,7 @@ def test_without_publishers_each_input_is_named(
         f"inputs.joints: expected messages of sensor_msgs/msg/JointState on {namespace}" in said.err
     )
     assert f"got no publisher on {namespace}/joint_states" in said.err
-    assert "inputs.command" not in said.err  # it counts as zero until one comes
+    assert "inputs.command" not in said.err  # a missing command counts as zero
 
 
 def test_a_topic_of_another_type_is_named(
@@ -95,7 +95,7 @@ def test_an_incompatible_qos_is_named(
     peer.feed()
     params = write_parameters(
         tmp_path / "params.yaml", lockstep=True, use_sim_time=True
-    )  # takes nothing lossy
+    )  # lockstep accepts no lossy publisher
     assert check(write_policy(tmp_path), namespace, "--params", str(params)) == 1
     assert f"incompatible QoS on {namespace}/joint_states" in capsys.readouterr().err
 
@@ -138,7 +138,7 @@ def test_another_topic_and_another_commander_are_seen(
     assert check(path, namespace, "--topic", "joints=elsewhere") == 0
     said = capsys.readouterr().out
     assert f"{namespace}/joint_commands: already commanded by {namespace}/peer" in said
-    assert f"{namespace}/joint_commands: nobody listens to it" in said
+    assert f"{namespace}/joint_commands: no node subscribes to it" in said
     assert check(path, namespace, "--topic", "joint=elsewhere") == 1
     assert "--topic joint: expected an input (joints, command)" in capsys.readouterr().err
 
@@ -146,7 +146,7 @@ def test_another_topic_and_another_commander_are_seen(
 def test_other_participants_are_named(
     peer: Peer, namespace: str, tmp_path: Path, capsys: Any
 ) -> None:
-    """Two publishers of one joint, a command of another type, and one that comes too rarely."""
+    """Two publishers of one joint, a command of another type, and a command that is too rare."""
     from geometry_msgs.msg import Twist
     from sensor_msgs.msg import JointState
 
@@ -185,7 +185,7 @@ def test_a_quaternion_in_another_order_is_named(
     ]
     path = write_policy(tmp_path, inputs=given["inputs"], observation=given["observation"])
     message = Imu()
-    message.orientation.w, message.orientation.x = 0.0, 1.0  # w, x, y, z of a robot that stands
+    message.orientation.w, message.orientation.x = 0.0, 1.0  # upright, written as w, x, y, z
     message.linear_acceleration.z = 9.81
     timer = peer.node.create_timer(0.005, lambda: peer.publisher(Imu, "imu").publish(message))
     said = ""

@@ -1,4 +1,4 @@
-"""How long ago a polled message came: the middleware's wall time, never against our own eyes."""
+"""Age of a polled message: from the middleware's wall time, limited by our own observations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MS = 1_000_000
 
 
 class Queue:
-    """Stands in for a subscription: messages with the wall time of their reception."""
+    """Replaces a subscription: messages with the wall time of their reception."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, dict[str, int]]] = []
@@ -60,7 +60,7 @@ def test_a_jump_of_the_wall_clock_ages_nothing_by_more_than_a_period(
     polled.input.drain(100 * MS)
     polled.queue.receive(polled.wall_ns)
     polled.wall_ns += round(jump_s * 1e9)
-    # The queue was empty a period ago, so nothing in it can be older than that.
+    # The queue was empty one period ago, so no message in it can be older than that.
     assert 0.0 <= age_ms(polled, 110 * MS) <= 10.0
     polled.queue.receive(polled.wall_ns)
     polled.wall_ns += 2 * MS
@@ -90,7 +90,7 @@ def test_who_takes_over_knows_when_the_queue_was_empty(polled: Any) -> None:
     polled.input.hand_over()
     assert polled.input.also is None
     polled.queue.receive(polled.wall_ns)
-    polled.wall_ns += 5000 * MS  # somebody set the clock
+    polled.wall_ns += 5000 * MS  # the wall clock is set
     other.drain(110 * MS)
     assert (110 * MS - slot.arrived_ns) / MS == 10.0
-    polled.input.hand_over()  # nobody is there any more
+    polled.input.hand_over()  # there is no second reader any more

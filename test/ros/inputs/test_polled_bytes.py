@@ -1,4 +1,4 @@
-"""How long a message may be: what is longer is refused by its length, before anything reads it."""
+"""Limits of a message's length: longer messages are refused before they are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 100
 
 
 class Queue:
-    """Stands in for a subscription that holds messages of these lengths."""
+    """Replaces a subscription: holds messages of these lengths."""
 
     def __init__(self) -> None:
         self.waiting: list[int] = []
@@ -24,10 +24,10 @@ class Queue:
 
 
 class Rig:
-    """One input, and what its reader was given."""
+    """One input, and the messages that its reader got."""
 
     def __init__(self, known: int = 0) -> None:
-        """`known`: length of a usable message as its reader knows it [bytes]; 0: it does not."""
+        """`known`: length of a message that the slot knows to be usable [bytes]; 0: unknown."""
         from policy_runner.core.inputs.slot import InputSlot
         from policy_runner.core.spec import Input
         from policy_runner.ros.inputs.polling import PolledInput

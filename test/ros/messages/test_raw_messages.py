@@ -1,4 +1,4 @@
-"""Reading and writing serialized messages agrees with building the messages."""
+"""Reading and writing serialized bytes gives the same results as message objects."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_one_reader_follows_a_change_of_shape() -> None:
     reader = SlotReader(slot, JointState)
     for order, values, expected in (
         (["a", "b"], [1.0, 2.0], [1.0, 2.0]),
-        (["b", "a"], [3.0, 4.0], [4.0, 3.0]),  # the same length, other names
+        (["b", "a"], [3.0, 4.0], [4.0, 3.0]),  # the same length, another order
         (["xx", "b", "a"], [9.0, 5.0, 6.0], [6.0, 5.0]),
-        (["b"], [7.0], [6.0, 7.0]),  # what is not said keeps its value
+        (["b"], [7.0], [6.0, 7.0]),  # a joint that is not in the message keeps its value
         (["a", "b"], [8.0, 9.0], [8.0, 9.0]),
     ):
         message = JointState(name=order, position=array.array("d", values))
@@ -190,7 +190,7 @@ def test_held_joints_and_gains_stand_where_the_layout_says() -> None:
         },
     )
     ((_, message_type, serialized, which),) = command_messages(form, "position", ["a", "head", "b"])
-    assert which == [0, 1, 2]  # a tick fills the held one as well
+    assert which == [0, 1, 2]  # a tick fills the held value as well
     message = deserialize_message(serialized.filled(np.array([1.0, 0.5, 2.0]), 0), message_type)
     assert list(message.data) == [1.0, 0, 20.0, 0.5, 0.5, 0, 5.0, 0.1, 2.0, 0, 30.0, 0.7]
     assert [dim.label for dim in message.layout.dim] == [

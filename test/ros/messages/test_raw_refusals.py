@@ -1,4 +1,4 @@
-"""What the reader of raw messages refuses, by name, and that a refusal changes nothing."""
+"""Refusals of the raw reader, with their reasons; a refused message changes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _refused(slot: Any, message_class: Any) -> str:
 
 
 def _state(slot: Any) -> list[Any]:
-    """All that a message may change of an input."""
+    """Return everything that a message may change in an input."""
     joints = slot.joints
     parts: list[Any] = [slot.arriving_ns, slot.arrived_ns, slot.stamp_ns, slot.count]
     parts += [array.tolist() for array in slot.arrays.values()]
@@ -60,7 +60,7 @@ def _state(slot: Any) -> list[Any]:
 
 
 class Wire:
-    """A subscription whose messages are given."""
+    """A subscription with given messages."""
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
@@ -83,7 +83,7 @@ def test_big_endian_after_little_endian_is_read_as_what_it_is() -> None:
         assert read(raw) == ("", 7_000_000_005)
         assert slot.arrays["angular_velocity"].tolist() == [0.5, 0.0, -2.0]
         assert slot.arrays["orientation.w"].tolist() == [1.0]
-    # The same bytes with the other encapsulation are another message, and no message at all.
+    # With the other encapsulation the same bytes are not a valid message.
     fault, _ = read(b"\0\0" + little[2:])
     assert fault.startswith("a damaged message: ")
     assert "encapsulation 00 07" in read(b"\0\7" + little[2:])[0]
@@ -190,7 +190,7 @@ def test_an_imu_that_does_not_measure_a_part_says_so(part: str) -> None:
     slot = _slot("sensor_msgs/msg/Imu", f"{part}.x")
     for fault in (_reader(slot, Imu)(_raw(message))[0], build_reader(slot, Imu)(message)):
         assert f"({part}_covariance[0] is -1)" in fault
-    # A part that nobody reads need not be there.
+    # A part that the policy does not read may be missing.
     other = "orientation" if part != "orientation" else "linear_acceleration"
     assert _reader(_slot("sensor_msgs/msg/Imu", f"{other}.x"), Imu)(_raw(message))[0] == ""
 
@@ -288,7 +288,7 @@ def test_whole_messages_are_built_only_when_every_length_is_inside() -> None:
 
 
 def test_what_rclpy_does_not_build_is_no_error_of_the_loop() -> None:
-    """Found by the fuzzer: the largest float32 is beyond what the check of fields allows."""
+    """Found by the fuzzer: rclpy's check of fields refuses the largest float32."""
     from sensor_msgs.msg import JoyFeedback
 
     from policy_runner.core.inputs.cdr import Unreadable

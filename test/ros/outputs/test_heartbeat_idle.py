@@ -1,4 +1,4 @@
-"""The heartbeat while simulation time gives few ticks, or none."""
+"""The heartbeat while simulation time gives few ticks or no ticks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not
 
 
 class _Node:
-    """Where a publisher would be created."""
+    """Replaces the node that creates the publisher."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -39,11 +39,11 @@ def test_a_slow_simulator_is_neither_silent_nor_paused(monkeypatch: pytest.Monke
     status, safety = StatusPublisher(node, 20_000_000, "s"), Safety()
     status.commanding = True
     assert status.tick(safety, 0, 0)
-    for _ in range(10):  # half a second between two ticks: a heartbeat every 50 ms all the same
+    for _ in range(10):  # a tick every half second, and still a heartbeat every 50 ms
         now[0] += 50_000_000
         status.idle(safety, 0, 0)
         assert now[0] - status.told_ns == 0
     assert set(node.sent) == {"true"}
-    now[0] += 600_000_000  # for more than a second no tick: paused, so nothing is commanded
+    now[0] += 600_000_000  # no tick for more than a second: time is paused, so nothing is commanded
     status.idle(safety, 0, 0)
     assert node.sent[-1] == "false"

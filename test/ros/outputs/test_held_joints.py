@@ -1,4 +1,4 @@
-"""Joints that nobody drives: a number each, in a message that has a place for them."""
+"""Joints that the policy does not drive: one number each, in messages with a place for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No number leaves that is not finite or beyond its bounds; held joints follow the stops."""
+"""No number is published that is not finite or outside its bounds; held joints also stop."""
 
 from __future__ import annotations
 

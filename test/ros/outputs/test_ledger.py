@@ -1,4 +1,4 @@
-"""Every output that was ever commanded gets its last command, also where a reload drops it."""
+"""Every output that was ever commanded gets a last command, even if a reload removes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy"
 def swap(
     before: dict[str, str], after: dict[str, str], damped: bool = False, **how: Any
 ) -> tuple[FakeTopics, Any]:
-    """A policy has commanded -4 everywhere; the next one has taken over and not published."""
+    """A policy has commanded -4 everywhere; the next one has taken over, but not yet published."""
     topics = FakeTopics()
     old = make_commands(topics, elements_of(**before), **how)
     assert old.publish(np.full(len(before), -4.0), 1) == ""

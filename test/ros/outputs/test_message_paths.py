@@ -1,4 +1,4 @@
-"""Any message by path: every number once, no gaps, constants that fit."""
+"""Any message by path: each number once, no gaps, constants that fit their fields."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def made(message: str, *fields: str, constants: tuple[str, ...] = (), **more: An
 
 
 def sent(message: str, *fields: str, **how: Any) -> Any:
-    """The message with 1.5, 2.5, ... at its fields."""
+    """Return the message with 1.5, 2.5, ... at its fields."""
     from rclpy.serialization import deserialize_message
 
     one = made(message, *fields, **how)

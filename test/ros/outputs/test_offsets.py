@@ -1,4 +1,4 @@
-"""A joint's offset belongs to its position: no other kind of command has one."""
+"""A joint's offset applies to its position only, not to other kinds of command."""
 
 from __future__ import annotations
 

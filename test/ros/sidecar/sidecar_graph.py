@@ -1,4 +1,4 @@
-"""A real graph for tests of the sidecar: the node, and a listener that plays the runner."""
+"""A real graph for tests of the sidecar: the node, and a listener that acts as the runner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOARD = {
 
 
 class Graph:
-    """One context with a sidecar and a listener that also plays the runner."""
+    """One context with a sidecar, and a listener that also acts as the runner."""
 
     def __init__(self, root, **parameters):
         import rclpy
@@ -31,7 +31,7 @@ class Graph:
         from policy_runner.ros.sidecar.node import JetsonDiagnostics
 
         self.context = rclpy.Context()
-        rclpy.init(context=self.context)  # in the session's own domain
+        rclpy.init(context=self.context)  # in the test session's own domain
         given = {"root": str(root), "period": 0.1, **parameters}
         overrides = [Parameter(name.replace("__", "."), value=v) for name, v in given.items()]
         self.sidecar = JetsonDiagnostics(
@@ -58,7 +58,7 @@ class Graph:
         return left
 
     def statuses(self):
-        """Newest status of the sidecar by group."""
+        """Newest status of the sidecar for each group."""
         found = {}
         for _, message in list(self.arrays):
             for status in message.status:
@@ -77,7 +77,7 @@ class Graph:
             time.sleep(0.02)
 
     def speak(self, rate=100.0, ticks=1):
-        """One message of a runner."""
+        """Publish one message of a runner."""
         from diagnostic_msgs.msg import DiagnosticArray
 
         from policy_runner.ros.diagnostics.status import LEVEL_OK, make_status

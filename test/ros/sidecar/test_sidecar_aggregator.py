@@ -1,4 +1,4 @@
-"""Every status of this package is matched by exactly one rule of the aggregator's configuration.
+"""Exactly one rule of the aggregator's configuration matches each status of this package.
 
 diagnostic_aggregator is not needed here: its `startswith` is a plain comparison.
 """
@@ -31,7 +31,7 @@ def test_each_status_has_one_place(name):
     assert len(matching) == 1
     (rule,) = matching
     assert rule["type"] == "diagnostic_aggregator/GenericAnalyzer"
-    # What is left reads well, and a status a second is well within the timeout.
+    # The rest of the name is readable, and one status each second is well within the timeout.
     assert name.removeprefix(rule["remove_prefix"]) == name.split(": ")[1]
     assert rule["timeout"] >= 2.0
 

@@ -1,4 +1,4 @@
-"""The terminal view and the recorder beside a running sidecar."""
+"""The terminal view and the recorder next to a running sidecar."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_one_look_exits_with_the_worst_level(sidecar, spawn):
     assert "cpu 61.2 °C, 37.8 °C below throttling at 99 °C" in " ".join(look.stdout.split())
     assert "Test Board 42" in look.stdout
     assert "cpu margin [C]" in look.stdout
-    assert everything.wait(20.0) == 3  # no runner: the joined view is stale
+    assert everything.wait(20.0) == 3  # no runner, so the joined view is stale
     assert "no policy_runner seen on /diagnostics yet" in everything.stdout
 
 
@@ -53,7 +53,7 @@ def test_record_until_ctrl_c_and_read_it_back(sidecar, spawn, tmp_path, wait_unt
 
     file = tmp_path / "run.mcap"
     live = spawn(["python", "-c", MONITOR, "--record", str(file)])
-    # Chunks reach the file while it records: a power cut costs seconds.
+    # Chunks reach the file during the recording: a power cut loses only seconds.
     wait_until(lambda: file.exists() and file.stat().st_size > 60_000, 30.0)
     assert live.poll() is None, live.quote()
     live.send(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The sidecar in a real graph: what it publishes, what it makes of a runner, what it survives."""
+"""The sidecar in a real graph: its messages, its view of a runner, and faults it survives."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_runner_is_joined(graphs):
 def test_silence_of_the_runner_is_an_error_after_two_seconds_not_at_the_next_message(graphs):
     graph = graphs(period=1.6)
     graph.wait_for(lambda f: "policy" in f)
-    graph.speak()  # just after a message: the next ones come 1.6 and 3.2 s from now
+    graph.speak()  # just after a message: the next messages come 1.6 and 3.2 s from now
     spoken = time.time()
     graph.wait_for(lambda f: f["policy"].level == b"\2")
     assert 1.9 < graph.arrays[-1][0] - spoken < 2.7
@@ -109,7 +109,7 @@ def test_hung_sensor_makes_its_group_stale_and_nothing_else(graphs, tmp_path):
 
 def test_gated_sensor_is_na_with_its_reason(graphs, tmp_path):
     write_board(tmp_path, {f"{ZONE}/temp": "!EAGAIN"})
-    # The very first message may come before the first reading.
+    # The first message may come before the first reading.
     read = graphs().wait_for(lambda f: "temperature" in f and f["temperature"].values)
     found = read["temperature"]
     values = {v.key: v.value for v in found.values}

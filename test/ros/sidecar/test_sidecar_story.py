@@ -1,4 +1,4 @@
-"""A scripted day of a board, told to the real node in a real graph: levels and messages in time."""
+"""The real node reads a scripted day of a board: levels and messages over time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def graph(tmp_path):
 
 
 def history(graph, group):
-    """The levels of a group in the order they came, repetitions taken together."""
+    """The levels of a group in order, without repetitions."""
     levels = []
     for _, message in graph.arrays:
         for status in message.status:
@@ -70,7 +70,7 @@ def test_heats_up_throttles_runs_short_of_current_and_cools_down(graph, tmp_path
     assert quiet["board"].message == "Orin NX 16GB, L4T 36.4.3, JetPack 6.2, mode 25W"
     assert quiet["power"].message == "9.0 W, VDD_IN (whole module), budget 25 W"
 
-    # The touch-temperature notice at 70 °C flickers: information, no warning.
+    # The touch-temperature notice at 70 °C flickers: it is information, not a warning.
     for state in (1, 0, 1, 0):
         write_board(tmp_path, {f"{ZONE}/temp": 71000, f"{COOLING}1/cur_state": state})
         graph.wait_for(lambda f: "cpu 71.0" in f["temperature"].message)
@@ -88,7 +88,7 @@ def test_heats_up_throttles_runs_short_of_current_and_cools_down(graph, tmp_path
     found = graph.wait_for(lambda f: f["policy"].message.startswith("loop late"))
     assert "loop late: 81.3 of 100 Hz while" in found["policy"].message
     assert "throttling cpu-throttle-alert is active" in found["policy"].message
-    for state in (0, 1, 0, 1):  # the alert flickers as the board sits at its trip
+    for state in (0, 1, 0, 1):  # the alert flickers while the board is at its trip temperature
         write_board(tmp_path, {f"{COOLING}{i}/cur_state": state for i in (0, 2)})
         count = len(graph.arrays)
         graph.wait_for(lambda f, count=count: len(graph.arrays) > count + 1)
@@ -97,7 +97,7 @@ def test_heats_up_throttles_runs_short_of_current_and_cools_down(graph, tmp_path
     assert "under-voltage or over-current" in message
     becomes("temperature", ERROR, "the board switches off at 104.5 °C", {f"{ZONE}/temp": 102000})
 
-    becomes("throttling", WARN, "cpu-throttle-alert is active", {})  # over-current is over
+    becomes("throttling", WARN, "cpu-throttle-alert is active", {})  # over-current has ended
     cool = {f"{ZONE}/temp": 60000, f"{COOLING}0/cur_state": 0, f"{COOLING}2/cur_state": 0}
     becomes("temperature", OK, "cpu 60.0 °C", cool)
     becomes("throttling", OK, "not throttled", {})

@@ -1,4 +1,4 @@
-"""Wheel commands by name: order never matters, what is wrong is counted and named."""
+"""Wheel commands by name: the order never matters; errors are counted and named."""
 
 from __future__ import annotations
 

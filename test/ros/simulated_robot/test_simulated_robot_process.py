@@ -1,4 +1,4 @@
-"""The simulated robot as a process: lockstep by stamp, real time, its report and its ends."""
+"""The simulated robot as a process: lockstep by stamp, real time, its report and its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stamp_ns(message: Any) -> int:
 
 
 class Answerer:
-    """Hears everything the robot publishes, and answers when the test tells it to."""
+    """Receives everything that the robot publishes, and answers when the test wants it."""
 
     def __init__(self, trajectory: bool = False) -> None:
         import rclpy
@@ -65,14 +65,14 @@ class Answerer:
             self.executor.spin_once(timeout_sec=0.02)
 
     def newest(self) -> int:
-        """The newest time that every input and /clock carry, or 0."""
+        """The newest time that every input and /clock have, or 0."""
         return min(stamp_ns(self.heard[n][-1]) if self.heard[n] else 0 for n in INPUTS)
 
     def await_time(self, stamp: int) -> None:
         self.spin_until(lambda: self.newest() == stamp)
 
     def command(self, stamp: int, left: float = 0.0, right: float = 0.0) -> None:
-        """Publish targets; right wheel first, since only names count."""
+        """Publish targets, right wheel first, because only names count."""
         from trajectory_msgs.msg import JointTrajectoryPoint
 
         message = self._command_type()
@@ -115,13 +115,13 @@ def test_lockstep_goes_by_stamp(spawn: Any, answerer: Answerer, tmp_path: Path) 
     report = tmp_path / "out.json"
     child = start(spawn, report, mode="lockstep", duration=0.05, seed=3)
     answerer.await_time(TICK_NS)
-    # Unanswered, it says the same again, all five with the one time; it does not go on.
+    # Without an answer it repeats all five messages with the same time, and does not continue.
     answerer.spin_until(lambda: len(answerer.heard["/clock"]) >= 3)
     for name in INPUTS:
         assert {stamp_ns(m) for m in answerer.heard[name]} == {TICK_NS}, name
     first, again = answerer.heard["imu/data"][0], answerer.heard["imu/data"][-1]
     assert first == again
-    # An answer to another time is none.
+    # An answer to another time does not count.
     answerer.command(2 * TICK_NS)
     answerer.command(0)
     heard = len(answerer.heard["/clock"])
@@ -130,7 +130,7 @@ def test_lockstep_goes_by_stamp(spawn: Any, answerer: Answerer, tmp_path: Path) 
     for tick in range(1, 4):
         answerer.await_time(tick * TICK_NS)
         answerer.command(tick * TICK_NS, 1.0, -1.0)
-    for tick in (4, 5):  # no command, a status instead
+    for tick in (4, 5):  # a status instead of a command
         answerer.await_time(tick * TICK_NS)
         answerer.status(tick * TICK_NS)
     got = finish(child, report)
@@ -147,13 +147,14 @@ def test_what_it_publishes_is_the_robot(spawn: Any, answerer: Answerer, tmp_path
         answerer.command(tick * TICK_NS, 3.0, -3.0)
     finish(child, report)
     joints, odom = answerer.heard["joint_states"][-1], answerer.heard["odom"][-1]
-    assert joints.name == ["right_wheel_joint", "left_wheel_joint"]  # as on the real one: not ours
+    # The robot's order, not the policy's.
+    assert joints.name == ["right_wheel_joint", "left_wheel_joint"]
     assert joints.velocity[0] < -1.0 < 1.0 < joints.velocity[1]
     assert odom.twist.twist.linear.x > 0.1  # left +, right - is forward
     assert (odom.header.frame_id, odom.child_frame_id) == ("odom", "base_link")
     imu = answerer.heard["imu/data"][0]
     assert imu.header.frame_id == "imu_link"
-    assert 0.01 < abs(imu.orientation.y) < 0.05  # starts tilted, forward or backward
+    assert 0.01 < abs(imu.orientation.y) < 0.05  # it starts tilted, forward or backward
     command = answerer.heard["cmd_vel"][0].twist
     assert abs(command.linear.x) <= 0.6
     assert abs(command.angular.z) <= 1.0
@@ -172,7 +173,7 @@ def test_what_it_publishes_is_the_robot(spawn: Any, answerer: Answerer, tmp_path
 
 
 def test_a_stall_and_a_repetition_leave_the_run_as_it_was(spawn: Any, tmp_path: Path) -> None:
-    """The same answers give the same numbers, however long they take."""
+    """The same answers give the same numbers, no matter how long they take."""
     ends = []
     for number, stall_s in enumerate((0.0, 0.3)):
         answerer = Answerer()
@@ -184,7 +185,7 @@ def test_a_stall_and_a_repetition_leave_the_run_as_it_was(spawn: Any, tmp_path: 
                 if tick == 7:
                     time.sleep(stall_s)
                 answerer.command(tick * TICK_NS, 0.1 * tick, -0.2 * tick)
-                answerer.command(tick * TICK_NS, 0.1 * tick, -0.2 * tick)  # an answer said twice
+                answerer.command(tick * TICK_NS, 0.1 * tick, -0.2 * tick)  # a repeated answer
             finish(child, report)
             imu, odom = answerer.heard["imu/data"][-1], answerer.heard["odom"][-1]
             ends.append((imu.orientation, imu.angular_velocity, odom.pose.pose))
@@ -244,7 +245,7 @@ def test_real_time_ends_on_a_signal_with_its_report(
     assert (last - first) / 49 == pytest.approx(TICK_NS, rel=0.2)
     assert abs(time.time_ns() - last) < 2e9  # wall time, without /clock
     assert not answerer.heard["/clock"]
-    # Held until a command that moves a wheel: neither silence nor zeros let it fall.
+    # The robot is held until a command moves a wheel: silence and zeros do not release it.
     answerer.command(0)
     answerer.spin_until(lambda: len(answerer.heard["odom"]) >= 150)
     assert answerer.heard["odom"][0].pose == answerer.heard["odom"][-1].pose
@@ -258,7 +259,7 @@ def test_real_time_ends_on_a_signal_with_its_report(
     assert got["mode"] == "realtime"
     assert got["commands"] == 1
     assert got["simulated_s"] > 0.3
-    assert got["falls"] == 1  # it was let go, and after 0.2 s without a command its wheels stop
+    assert got["falls"] == 1  # it was released, and its wheels stop after 0.2 s without a command
 
 
 def test_real_time_with_a_duration_does_not_wait_for_ever(spawn: Any, tmp_path: Path) -> None:

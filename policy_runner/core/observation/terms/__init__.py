@@ -1,4 +1,4 @@
 """One file for each family of observation terms.
 
-Ground: `sources`, `rotation` and `counters`. Door: `compile`.
+Base modules: `sources`, `rotation` and `counters`. Other folders use `compile`.
 """

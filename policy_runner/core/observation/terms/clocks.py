@@ -19,7 +19,7 @@ _PREFIX = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twi
 
 @compiles(PhaseClockTerm)
 def phase_clock(term: PhaseClockTerm, sources: Sources, key: str) -> CompiledTerm:
-    """sin, cos or the phase itself of several clocks."""
+    """The sin, the cos or the phase of one or several clocks."""
     count, parts = len(term.offsets), term.parts
     held_at = _held_at(term.hold, count, sources, key)
     clock = PhaseClock(
@@ -80,7 +80,7 @@ def _still(hold: PhaseHold | None, sources: Sources, key: str) -> Callable[[], b
 
 @compiles(StepCounterTerm)
 def step_counter(term: StepCounterTerm, sources: Sources, _key: str) -> CompiledTerm:
-    """Inferences since reset."""
+    """The number of inferences since reset."""
     counter = Counter(term.start, term.delay, term.last, term.end == "loop")
     sources.clocks.append(counter)
 

@@ -1,9 +1,10 @@
-"""Observation terms: each becomes one function that writes its numbers into the frame.
+"""Compile observation terms: each becomes one function that writes its numbers into the frame.
 
-Here a term only reads; minus relative_to, wrap, clip, scale and offset are done for the
-whole frame at once in `observation/arithmetic.py`, which is what keeps a tick short.
+A term only reads. `observation/arithmetic.py` does minus relative_to, wrap, clip, scale and offset
+for the whole frame at once, which keeps a tick short.
 
-A new term is a model in `core/spec/terms.py` and a function with `@compiles(Model)` in a file here.
+To add a term, add a model in `core/spec/terms.py` and a function with `@compiles(Model)` in a file
+of this folder.
 """
 
 from __future__ import annotations
@@ -25,9 +26,14 @@ FAMILIES = (clocks, custom, fields, image, joints, motion, orientation)
 
 
 def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:
-    """Resolve names to arrays, once.
+    """Compile one term: resolve its names to arrays, once.
+
+    Args:
+        term: the term in the spec.
+        sources: the data that terms read.
+        key: the term's key in the spec, for error messages.
 
     Raises:
-        Refusal: an input, field or joint that is not there.
+        Refusal: an input, field or joint does not exist.
     """
     return COMPILERS[type(term)](term, sources, key)

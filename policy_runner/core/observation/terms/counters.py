@@ -1,6 +1,7 @@
-"""What counts inferences: phase clocks, step counters, the first step, the rows of a motion.
+"""Counters of inferences: phase clocks, step counters, the first step, the rows of a motion.
 
-Reading never moves a clock; `advance` is called once per inference, `reset` before a first one.
+Reading never moves a clock. The policy calls `advance` once per inference and `reset` before the
+first one.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """State that the pipeline moves once per inference, and resets with everything else."""
+    """State that the policy advances once per inference, and resets with its other state."""
 
     def advance(self) -> None:
-        """One inference was made."""
+        """Count one inference."""
 
     def reset(self) -> None:
-        """The next inference is the first."""
+        """Return to the state before the first inference."""
 
 
 class Counter:
-    """Inferences since reset: `count` is `start` + k, later by `delay`, up to `last`."""
+    """Counts inferences since reset, k: `value` is `start` + max(0, k - `delay`), up to `last`.
+
+    Above `last` the value stays at `last`, or with `loop` continues with `start`.
+    """
 
     def __init__(
         self, start: float = 0.0, delay: int = 0, last: float | None = None, loop: bool = False
@@ -31,7 +35,7 @@ class Counter:
 
     @property
     def value(self) -> float:
-        """The present count."""
+        """The current value."""
         passed = max(0, self.steps - self._delay)
         value = self._start + passed
         if self._last is None or value <= self._last:
@@ -42,21 +46,21 @@ class Counter:
 
     @property
     def ended(self) -> bool:
-        """Beyond `last`."""
+        """Whether the count is beyond `last`."""
         passed = max(0, self.steps - self._delay)
         return self._last is not None and self._start + passed > self._last
 
     def advance(self) -> None:
-        """One inference was made."""
+        """Count one inference."""
         self.steps += 1
 
     def reset(self) -> None:
-        """The next inference is the first."""
+        """Return to the state before the first inference."""
         self.steps = 0
 
 
 class PhaseClock:
-    """Phase in cycles: start + k * step + offset, k advances made while it was not held."""
+    """Phase in cycles: start + k * step + offset; k counts inferences while it is not held."""
 
     def __init__(
         self,
@@ -66,25 +70,33 @@ class PhaseClock:
         held: Callable[[], bool],
         held_at: Sequence[float] | None,
     ) -> None:
-        """`step` in cycles per inference; `held_at` what the clocks show while `held`."""
+        """Start at phase `start`.
+
+        Args:
+            step: cycles per inference.
+            start: phase of the first inference [cycles].
+            offsets: one clock each [cycles].
+            held: whether the clocks are held now.
+            held_at: phase of every clock while held [cycles]; None: the phase at which it stopped.
+        """
         self._step, self._start = step, start
         self._offsets = list(offsets)
         self._held, self._held_at = held, held_at
         self._advances = 0
 
     def phases(self) -> list[float]:
-        """Of every clock, cycles in [0, 1)."""
+        """The phase of every clock, cycles in [0, 1)."""
         if self._held_at is not None and self._held():
             return [at % 1.0 for at in self._held_at]
-        # Multiplied, not summed up: after a day of ticks the phase is still the right one.
+        # Multiply instead of adding up: after a day of ticks the phase is still correct.
         now = self._start + self._advances * self._step
         return [(now + offset) % 1.0 for offset in self._offsets]
 
     def advance(self) -> None:
-        """One inference was made."""
+        """Count one inference, if the clocks are not held."""
         if not self._held():
             self._advances += 1
 
     def reset(self) -> None:
-        """The next inference is the first."""
+        """Return to the state before the first inference."""
         self._advances = 0

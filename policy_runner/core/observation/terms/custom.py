@@ -1,8 +1,8 @@
-"""Terms of users: an installed package's entry point in the group `policy_runner.terms`.
+"""Custom terms: an installed package's entry point in the group `policy_runner.terms`.
 
-The entry point names a callable `make(parameters, request) -> UserTerm`. `parameters` is what
-the spec says; `request(input, field, size=None)` gives the float64 array that a field of a
-message is written to, which is how a term reads a robot's data.
+The entry point names a callable `make(parameters, request) -> UserTerm`. `parameters` is the
+mapping from the spec. To read the robot's data, a term calls `request(input, field, size=None)`;
+it returns the float64 array that the field of a message is written to.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ GROUP = "policy_runner.terms"
 
 
 class UserTerm(Protocol):
-    """What a user's entry point makes."""
+    """Interface of the term that an entry point makes."""
 
     @property
     def elements(self) -> Sequence[str]:
-        """Names of the numbers, as many as there are."""
+        """Names of the numbers, one per number."""
 
     def read(self, out: Array) -> str:
-        """Write the numbers, float64 [elements], to out; '' or why it cannot."""
+        """Write the numbers, float64 [elements], to `out`. Return '' or why that is impossible."""
 
     def advance(self) -> None:
-        """One inference was made."""
+        """Count one inference; the policy calls this after each."""
 
     def reset(self) -> None:
-        """The next inference is the first."""
+        """Return to the state before the first inference."""
 
 
 MakeTerm = Callable[[Mapping[str, Any], Callable[..., Array]], UserTerm]
@@ -42,10 +42,10 @@ MakeTerm = Callable[[Mapping[str, Any], Callable[..., Array]], UserTerm]
 
 @compiles(CustomTerm)
 def custom(term: CustomTerm, sources: Sources, key: str) -> CompiledTerm:
-    """A term of the user's.
+    """A custom term.
 
     Raises:
-        Refusal: no such entry point, or it does not load, or what it makes is no UserTerm.
+        Refusal: there is no such entry point, it does not load, or its result is no `UserTerm`.
     """
     known = {point.name: point for point in entry_points(group=GROUP)}
     if term.uses not in known:
@@ -71,7 +71,7 @@ def custom(term: CustomTerm, sources: Sources, key: str) -> CompiledTerm:
         def read() -> str:
             try:
                 return read_into(out)
-            except Exception as error:  # noqa: BLE001 -- a user's mistake must not end the loop
+            except Exception as error:  # noqa: BLE001 -- a user's error must not end the loop
                 return f"{term.uses} raised {type(error).__name__}: {error}"
 
         return read

@@ -1,4 +1,4 @@
-"""A sequence of any length, such as a scan's ranges, pooled to the size that the policy has."""
+"""Terms from message fields: numbers, velocity commands, constants, and pooled sequences."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _POOLS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
 
 def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
-    """Bins of [floor(k n / bins), floor((k + 1) n / bins)) elements of n, each made one number.
+    """Pool n elements to one number per bin; bin k is [floor(k n / bins), floor((k + 1) n / bins)).
 
-    The non-finite rule comes before the pooling: a mean or a maximum of an infinity, or a
-    minimum of a NaN, would not be a number that the rule was written for.
+    The non-finite rule is applied before pooling. After it, an infinity would already have changed
+    a mean or a maximum, and a NaN a minimum.
     """
     slot = sources.slot(term.input, key)
     if term.pool is None or term.field is None or term.size is not None:
-        raise refuse(sources.file, key, "`field` alone beside `pool`", "`fields` or `size`")
+        raise refuse(sources.file, key, "only `field` next to `pool`", "`fields` or `size`")
     if slot.spec.type == JOINT_STATE:
         expected = "joint_position, joint_velocity or joint_effort, which go by name"
         raise refuse(sources.file, f"{key}.term", expected, "field of a JointState")
@@ -127,10 +127,10 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
 
 
 def _each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
-    """A number that is read twice in one term stands where another one was meant.
+    """Check that a term reads every path once: a repeated path is most likely a mistake.
 
     Raises:
-        Refusal: one is.
+        Refusal: a path is repeated.
     """
     twice = next((path for path in paths if list(paths).count(path) > 1), None)
     if twice is not None:
@@ -138,7 +138,7 @@ def _each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
 
 
 def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
-    """Vectors of an Imu whose axes are not the body's: body vector = R(body, sensor) vector."""
+    """Vectors of an Imu with rotated axes: body vector = R(body, sensor) sensor vector."""
     slot = sources.slot(term.input, key)
     rotation = np.array(matrix(sources.mountings[slot.name])).reshape(3, 3)
     rows, arrays, elements = [], [], []
@@ -170,7 +170,7 @@ def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> Compiled
 
 @compiles(VelocityCommandTerm)
 def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> CompiledTerm:
-    """Axes of a twist, with a dead band."""
+    """The axes of a twist, with a dead band."""
     slot = sources.slot(term.input, key)
     if slot.spec.type not in TWISTS:
         expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"

@@ -1,7 +1,7 @@
-"""From an Image or CompressedImage message to pixels: decode, crop, colours, resize.
+"""Compute pixels from an Image or CompressedImage message: decode, crop, colours, resize.
 
-Arrays are [height, width, channels]. Pillow, the extra `images`, is used for compressed images
-and for resizing; both are what it does, so its filters shrink with antialiasing.
+Arrays are [height, width, channels]. Compressed images and resizing need Pillow (the extra
+`images`). Its filters use antialiasing when they shrink an image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, 
 from policy_runner.core.spec import ImageTerm
 
 Pixels = npt.NDArray[Any]
-# encoding: (type, channels in the message, which of them are red, green, blue; None: one value)
+# encoding: (type, channels in the message, indices of red, green, blue; None: one value per pixel)
 ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
     "rgb8": ("u1", 3, (0, 1, 2)),
     "bgr8": ("u1", 3, (2, 1, 0)),
@@ -33,9 +33,9 @@ ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
     "16UC1": ("u2", 1, None),
     "32FC1": ("f4", 1, None),
 }
-# What image_transport sends. Of the many formats that Pillow knows some run other programs.
+# The formats of image_transport. Pillow knows many more, and runs other programs for some of them.
 _FORMATS = ("JPEG", "PNG", "WEBP")
-MOST_PIXELS = 4096 * 4096  # a small file may say that it is of any size
+MOST_PIXELS = 4096 * 4096  # limit needed: a small file may state any image size
 FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX"}
 
 
@@ -51,7 +51,7 @@ def pillow() -> Any:
 
 
 def decode_image(message: Any) -> Pixels | str:
-    """Pixels of a sensor_msgs/Image, colours in the order red, green, blue; or a fault."""
+    """The pixels of a sensor_msgs/Image, colours as red, green, blue; or a fault in words."""
     known = ENCODINGS.get(message.encoding)
     if known is None:
         return f"encoding '{message.encoding}', none of {', '.join(ENCODINGS)}"
@@ -68,14 +68,15 @@ def decode_image(message: Any) -> Pixels | str:
 
 
 def most_bytes(height: int, width: int) -> int:
-    """No sensor_msgs/Image of that size is longer: 4 bytes a pixel, rows padded, and its names."""
+    """Largest size [bytes] of a sensor_msgs/Image: 4 bytes per pixel, padded rows, its strings."""
     return height * (width * 4 + 256) + 4096
 
 
 def decode_compressed(message: Any, most_pixels: int = MOST_PIXELS) -> Pixels | str:
-    """Pixels of a sensor_msgs/CompressedImage, red, green, blue; or a fault.
+    """The pixels of a sensor_msgs/CompressedImage, red, green, blue; or a fault in words.
 
-    Only JPEG, PNG and WebP of at most `most_pixels`, which their first bytes tell.
+    Only JPEG, PNG and WebP of at most `most_pixels`. The size is checked before decoding, from the
+    file's header.
     """
     if "compressedDepth" in message.format:
         return "compressedDepth, which is no plain image file"
@@ -91,7 +92,7 @@ def decode_compressed(message: Any, most_pixels: int = MOST_PIXELS) -> Pixels | 
 
 
 def recolor(pixels: Pixels, color: str) -> Pixels | str:
-    """Channels as the policy has them, from red, green, blue or one value; or a fault."""
+    """Convert red, green, blue or one value to the policy's channels; or a fault in words."""
     colored = pixels.shape[2] == 3
     if color == "depth":
         return pixels if not colored else "a colour image where depth is wanted"
@@ -100,7 +101,7 @@ def recolor(pixels: Pixels, color: str) -> Pixels | str:
     if color == "gray":
         if not colored:
             return pixels
-        # ITU-R 601-2 luma in integers, rounded, as Pillow's mode L.
+        # ITU-R 601-2 luma in integers, rounded, as in Pillow's mode L.
         weights = np.array([19595, 38470, 7471], dtype=np.uint32)
         luma = (pixels.astype(np.uint32) @ weights + 0x8000) >> 16
         return luma.astype(np.uint8)[:, :, None]
@@ -110,7 +111,7 @@ def recolor(pixels: Pixels, color: str) -> Pixels | str:
 
 
 def resized(pixels: Pixels, height: int, width: int, how: str) -> Pixels:
-    """Pixels in another size, with a filter of FILTERS; each channel of its own."""
+    """Resize pixels with a filter of `FILTERS`; each channel separately."""
     module = pillow()
     filter_ = getattr(module.Resampling, FILTERS[how])
     if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
@@ -126,7 +127,7 @@ IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 class PixelNames(Sequence[str]):
-    """Names of an image's numbers, made when asked for: there may be a million."""
+    """Names of an image's numbers, computed on access: there may be a million."""
 
     def __init__(self, channels: str, height: int, width: int, layout: str) -> None:
         self._channels, self._height, self._width, self._layout = channels, height, width, layout
@@ -154,11 +155,11 @@ class PixelNames(Sequence[str]):
 
 @compiles(ImageTerm)
 def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
-    """Crop -> colours -> resize -> (x * scale - mean) / std.
+    """An image: crop -> colours -> resize -> (x * scale - mean) / std.
 
     Raises:
-        Refusal: an input that is no image, numbers per channel that do not fit, or no Pillow
-            where it is needed.
+        Refusal: the input is no image, the numbers per channel do not fit, or Pillow is needed
+            but missing.
     """
     slot, file = sources.slot(term.input, key), sources.file
     if slot.spec.type not in (IMAGE, COMPRESSED):
@@ -185,7 +186,7 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
     height, width = term.size
     keeper = slot.whole_message()
     decode: Callable[[Any], Pixels | str]
-    # Where every message has the policy's own size, a larger one is not even decoded.
+    # If every message must have the policy's own size, a larger one is not even decoded.
     fixed = term.resize == "refuse" and term.crop is None
     if compressed:
         decode = partial(decode_compressed, most_pixels=height * width if fixed else MOST_PIXELS)
@@ -221,7 +222,7 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
 
         def read() -> str:
             nonlocal seen
-            # The frame keeps the numbers, but `frame_arithmetic` may not touch an image's.
+            # The frame still holds the numbers: `arithmetic` does not change those of an image.
             if keeper.count == seen:
                 return ""
             if keeper.message is None:

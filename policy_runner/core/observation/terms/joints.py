@@ -77,7 +77,7 @@ def _minus_previous_target(
 
 @compiles(LastActionTerm)
 def last_action(term: LastActionTerm, sources: Sources, key: str) -> CompiledTerm:
-    """The action of the inference before."""
+    """The action of the previous inference."""
     names = sources.action_joints
     wanted = list(term.joints) if term.joints is not None else list(names)
     index = list(range(len(names)))

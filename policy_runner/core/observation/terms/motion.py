@@ -1,8 +1,8 @@
 """Reference motions: a table of rows that a policy follows, from .npz or .csv, joints by name.
 
 .npz: `joint_pos` and `joint_vel` [rows, joints] (rad, rad/s), `body_quat_w` [rows, bodies, 4],
-`fps` (or the spec's `dt`), `joint_names` and `body_names` (or the spec's); what no term needs may
-be absent. .csv: a header, one row per line; columns `<joint>`, `<joint>/velocity`, and
+`fps` (or the spec's `dt`), `joint_names` and `body_names` (or the spec's). Arrays that no term
+needs may be absent. .csv: a header, one row per line; columns `<joint>`, `<joint>/velocity`, and
 `<body>/qx`, `/qy`, `/qz`, `/qw`.
 """
 
@@ -51,7 +51,7 @@ _DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, SystemEr
 
 @dataclass
 class MotionTable:
-    """One motion's columns by name, and the clock that says which row is the present one."""
+    """The columns of one motion by name, and the clock that selects the current row."""
 
     file: str
     columns: Mapping[str, Mapping[str, Array]]  # joint_position, joint_velocity, quaternion
@@ -61,19 +61,23 @@ class MotionTable:
 
     @property
     def row(self) -> int:
-        """Index of the present row."""
+        """Index of the current row."""
         return int(self.clock.value)
 
     @property
     def fault(self) -> str:
-        """Why there is no present row, or ''."""
+        """Why there is no current row, or ''."""
         return "the reference motion has ended" if self.stops and self.clock.ended else ""
 
     def column(self, kind: str, name: str) -> Array:
         """A joint's numbers, float64 [rows], or a body's quaternions x, y, z, w [rows, 4].
 
+        Args:
+            kind: joint_position, joint_velocity or quaternion.
+            name: the joint or body.
+
         Raises:
-            Refusal: the file has none of that name.
+            Refusal: the file has no such column.
         """
         known = self.columns.get(kind, {})
         if name not in known:
@@ -85,9 +89,14 @@ class MotionTable:
 def read_motion(path: Path, spec: Motion, control_dt: float) -> MotionTable:
     """Read and check one motion.
 
+    Args:
+        path: an .npz or .csv file.
+        spec: the motion in the spec.
+        control_dt: the policy's time between two inferences [s].
+
     Raises:
-        Refusal: no such file, another sha256, other format, another rate than the policy's,
-            numbers that are not finite, or no rows from `start` on.
+        Refusal: the file is missing, has another sha256, another format or another rate than the
+            policy, has numbers that are not finite, or has no rows from `start` on.
     """
     content = read_bounded(path, MOST_STORED, "a motion file (.npz or .csv)", spec.sha256)
     try:
@@ -185,8 +194,8 @@ def _table(name: str, sources: Sources, key: str) -> MotionTable:
         hint = did_you_mean(name, motions)
         raise refuse(sources.file, f"{key}.motion", expected, f"'{name}'", hint)
     spec = motions[name]
-    assert sources.beside is not None
-    path = sources.beside(spec.file, f"motions.{name}.file")
+    assert sources.next_to is not None
+    path = sources.next_to(spec.file, f"motions.{name}.file")
     table = read_motion(path, spec, sources.spec.control_dt)
     sources.motions[name] = table
     sources.clocks.append(table.clock)
@@ -195,7 +204,7 @@ def _table(name: str, sources: Sources, key: str) -> MotionTable:
 
 @compiles(MotionTerm)
 def motion_rows(term: MotionTerm, sources: Sources, key: str) -> CompiledTerm:
-    """The present row's joint positions or velocities, or both."""
+    """The joint positions or velocities of the current row, or both."""
     table = _table(term.motion, sources, key)
     names = sources.spec.joint_names
     wanted = list(term.joints) if term.joints is not None else list(names)
@@ -219,7 +228,7 @@ def motion_rows(term: MotionTerm, sources: Sources, key: str) -> CompiledTerm:
 
 @compiles(MotionOrientationTerm)
 def motion_orientation(term: MotionOrientationTerm, sources: Sources, key: str) -> CompiledTerm:
-    """First two columns of R(robot body)^T R(reference body)."""
+    """The first two columns of R(robot body)^T R(reference body)."""
     table = _table(term.motion, sources, key)
     reference = table.column("quaternion", term.body)
     measured = attitude(term.input, term.field, sources, key)

@@ -1,4 +1,4 @@
-"""Terms from a quaternion (ROS order x, y, z, w; body -> world), and poses seen from a frame."""
+"""Terms from a quaternion (ROS order x, y, z, w; body -> world), and poses relative to a frame."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Orientation = EulerAnglesTerm | HeadingTerm | Rotation6dTerm | QuaternionTerm
 
 
 def quaternion_of(slot: InputSlot, path: str, sources: Sources, key: str) -> Array:
-    """The array of a message's quaternion.
+    """The array of a message's quaternion, float64 [4].
 
     Raises:
-        Refusal: the field is none.
+        Refusal: the field is no quaternion.
     """
     quaternion = sources.numbers(slot, path, 4, key)
     if quaternion.size != 4:
@@ -50,7 +50,14 @@ def quaternion_of(slot: InputSlot, path: str, sources: Sources, key: str) -> Arr
 def attitude(
     input_name: str, path: str, sources: Sources, key: str
 ) -> Callable[[], Quaternion | str]:
-    """Reads body -> world of an input with its mounting, or says why it cannot."""
+    """Make a function that reads the rotation body -> world, or returns why it is unusable.
+
+    Args:
+        input_name: the input; its mounting is applied.
+        path: of the quaternion in the message.
+        sources: the data that terms read.
+        key: the term's key in the spec, for error messages.
+    """
     slot = sources.slot(input_name, key)
     quaternion = quaternion_of(slot, path, sources, f"{key}.field")
     return reader(quaternion, sources.mountings.get(input_name))
@@ -58,7 +65,7 @@ def attitude(
 
 @compiles(ProjectedGravityTerm)
 def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) -> CompiledTerm:
-    """R(q)^T (0, 0, -1); also left for the watch on the robot's tilt."""
+    """R(q)^T (0, 0, -1). The array is also added to `gravities`, where `RobotWatch` reads it."""
     slot = sources.slot(term.input, key)
     quaternion = quaternion_of(slot, term.field, sources, f"{key}.field")
     gravity = np.full(3, np.nan)
@@ -69,10 +76,10 @@ def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) ->
     def down() -> str:
         x, y, z, w = quaternion.tolist()
         norm = x * x + y * y + z * z + w * w
-        # Written so that NaN is refused, too: every comparison with NaN is false.
+        # Every comparison with NaN is false, so NaN is refused too.
         if not 0.98 < norm < 1.02:
             return f"a quaternion of squared norm {norm:.3g}"
-        # Minus the third row of R(q), which is R^T (0, 0, -1), for a q of any length.
+        # Minus the third row of R(q), which equals R^T (0, 0, -1), for a q of any length.
         s = 2.0 / norm
         gravity[:] = (s * (w * y - x * z), -s * (y * z + w * x), s * (x * x + y * y) - 1.0)
         return ""
@@ -101,7 +108,7 @@ def projected_gravity(term: ProjectedGravityTerm, sources: Sources, key: str) ->
 
 @compiles(EulerAnglesTerm, HeadingTerm, Rotation6dTerm, QuaternionTerm)
 def orientation(term: Orientation, sources: Sources, key: str) -> CompiledTerm:
-    """Euler angles, heading, 6D rotation or the quaternion itself."""
+    """Euler angles, heading, 6D rotation or the quaternion."""
     read_attitude = attitude(term.input, term.field, sources, key)
     elements, compute = _numbers_of(term)
 

@@ -1,6 +1,6 @@
-"""Rotations from quaternions in ROS order (x, y, z, w), body -> world, plain Python floats.
+"""Rotations from quaternions in ROS order (x, y, z, w), body -> world, as plain Python floats.
 
-Plain floats, since arrays of four cost more to make than to compute with.
+For four numbers, creating an array costs more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Matrix = tuple[float, float, float, float, float, float, float, float, float]  #
 
 
 def unit(q: Quaternion) -> Quaternion | str:
-    """The quaternion at length 1, or why it is none: its squared norm is 2 % off 1, or NaN."""
+    """The quaternion at length 1, or a fault: its squared norm is more than 2 % off 1, or NaN."""
     x, y, z, w = q
     norm = x * x + y * y + z * z + w * w
-    # Written so that NaN is refused, too: every comparison with NaN is false.
+    # Every comparison with NaN is false, so NaN is refused too.
     if not 0.98 < norm < 1.02:
         return f"a quaternion of squared norm {norm:.3g}"
     s = 1.0 / math.sqrt(norm)
@@ -54,26 +54,26 @@ def matrix(q: Quaternion) -> Matrix:
 
 
 def euler(q: Quaternion) -> tuple[float, float, float]:
-    """(roll, pitch, yaw) of R = Rz(yaw) Ry(pitch) Rx(roll), rad."""
+    """(roll, pitch, yaw) [rad] of R = Rz(yaw) Ry(pitch) Rx(roll)."""
     m = matrix(q)
     pitch = math.asin(max(-1.0, min(1.0, -m[6])))
     return math.atan2(m[7], m[8]), pitch, math.atan2(m[3], m[0])
 
 
 def from_euler(roll: float, pitch: float, yaw: float) -> Quaternion:
-    """The unit quaternion of Rz(yaw) Ry(pitch) Rx(roll)."""
+    """The unit quaternion of Rz(yaw) Ry(pitch) Rx(roll), angles in rad."""
     about_x = about("x", roll)
     return multiply(multiply(about("z", yaw), about("y", pitch)), about_x)
 
 
 def about(axis: str, angle: float) -> Quaternion:
-    """The unit quaternion that turns by angle [rad] about x, y or z."""
+    """The unit quaternion that rotates by `angle` [rad] about the axis x, y or z."""
     s, c = math.sin(angle / 2), math.cos(angle / 2)
     return (s if axis == "x" else 0.0, s if axis == "y" else 0.0, s if axis == "z" else 0.0, c)
 
 
 def yaw_only(q: Quaternion) -> Quaternion:
-    """The turn about the world's z in q (as in `euler`)."""
+    """The rotation about the world's z in `q`, with the yaw of `euler`."""
     return about("z", euler(q)[2])
 
 
@@ -81,16 +81,22 @@ ROWS, COLUMNS = (0, 1, 3, 4, 6, 7), (0, 3, 6, 1, 4, 7)
 
 
 def six_numbers(m: Matrix, layout: str, inverse: bool = False) -> tuple[float, ...]:
-    """First two columns of m, or of its transpose: rows R00 R01 R10 ..., columns R00 R10 R20 ..."""
+    """The first two columns of `m`, or of its transpose if `inverse`.
+
+    `layout` rows: R00 R01 R10 ...; columns: R00 R10 R20 ...
+    """
     if inverse:
         m = (m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8])
     return tuple(m[k] for k in (ROWS if layout == "rows" else COLUMNS))
 
 
 def reader(quaternion: Array, mounting: Quaternion | None) -> Callable[[], Quaternion | str]:
-    """Reads body -> world from a message's quaternion, or says why it cannot.
+    """Make a function that reads the rotation body -> world, or returns why it is unusable.
 
-    `mounting` turns sensor axes into body axes: R(world, body) = R(world, sensor) R(mounting)^T.
+    Args:
+        quaternion: the array of a message's quaternion, x, y, z, w, float64 [4].
+        mounting: rotates sensor axes to body axes: R(world, body) = R(world, sensor)
+            R(mounting)^T. None: sensor axes are body axes.
     """
     back = conjugate(mounting) if mounting is not None else None
 

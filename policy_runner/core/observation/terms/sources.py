@@ -1,4 +1,4 @@
-"""What observation terms are compiled from and to, and which function compiles which term."""
+"""The data that observation terms read, the compiled form of a term, and the list of compilers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from policy_runner.core.spec import PolicySpec
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMU = "sensor_msgs/msg/Imu"
-# float64 [3], body frame, NaN until measured; and what computes it from the newest message, or
-# says why it cannot.
+# The gravity, float64 [3], body frame, NaN until measured; and the function that computes it from
+# the newest message. It returns '' or why the message is unusable.
 Gravity = tuple[Array, Callable[[], str]]
 
 
 @dataclass
 class Sources:
-    """Where terms read from: the inputs, the previous action, and what they leave for others."""
+    """The data that terms read: inputs and previous action; and the data that they register."""
 
     spec: PolicySpec
     file: str
@@ -37,13 +37,17 @@ class Sources:
     action_kinds: tuple[str, ...] = ()
     previous_target: Array = field(default_factory=lambda: np.zeros(0))  # of the last inference
     mountings: Mapping[str, Quaternion] = field(default_factory=dict)  # input -> R(body, sensor)
-    beside: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
+    next_to: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
     clocks: list[Clock] = field(default_factory=list)  # advanced once per inference
-    gravities: list[Gravity] = field(default_factory=list)  # one of each projected_gravity term
-    motions: dict[str, object] = field(default_factory=dict)  # name -> the one clock and table
+    gravities: list[Gravity] = field(default_factory=list)  # one per projected_gravity term
+    motions: dict[str, object] = field(default_factory=dict)  # name -> its shared table and clock
 
     def slot(self, name: str, key: str) -> InputSlot:
-        """The input of that name."""
+        """The slot of the input with that name.
+
+        Raises:
+            Refusal: there is no such input.
+        """
         if name not in self.slots:
             known = ", ".join(self.slots)
             raise refuse(
@@ -53,6 +57,12 @@ class Sources:
 
     def numbers(self, slot: InputSlot, path: str, size: int | None, key: str) -> Array:
         """The array that a field of a message is written to.
+
+        Args:
+            slot: the input.
+            path: of the field.
+            size: number of elements, see `message_fields.leaves`.
+            key: the key in the spec that names the field, for error messages.
 
         Raises:
             Refusal: the message has no such field.
@@ -68,7 +78,14 @@ class Sources:
 
 @dataclass(frozen=True)
 class CompiledTerm:
-    """One term: how many numbers, how they are called, and how they get into the frame."""
+    """One compiled term.
+
+    Attributes:
+        name: the term's name, for diagnostics.
+        elements: names of its numbers.
+        relative: subtracted from the numbers, float64 [elements].
+        bind: makes the function that writes the numbers into the frame.
+    """
 
     name: str
     elements: Sequence[str]
@@ -77,19 +94,19 @@ class CompiledTerm:
 
     @property
     def size(self) -> int:
-        """Numbers in one frame."""
+        """Count of numbers in one frame."""
         return len(self.elements)
 
 
 Compile = Callable[[Any, Sources, str], CompiledTerm]
-COMPILERS: dict[type, Compile] = {}  # model of the spec -> what compiles its terms
+COMPILERS: dict[type, Compile] = {}  # model of the spec -> the function that compiles its terms
 
 
 def compiles(*models: type) -> Callable[[Compile], Compile]:
     """Register the decorated function as the compiler of these models of the spec.
 
-    It gets (term, sources, key of the term in the spec's file) and raises Refusal where an input,
-    field or joint is not there.
+    Its arguments are (term, sources, key of the term in the spec file). It raises `Refusal` if an
+    input, field or joint does not exist.
     """
 
     def register(compile_one: Compile) -> Compile:
@@ -101,12 +118,12 @@ def compiles(*models: type) -> Callable[[Compile], Compile]:
 
 
 def absolute(name: str, elements: Sequence[str], bind: Callable[[Array], Read]) -> CompiledTerm:
-    """A term that nothing is subtracted from."""
+    """Make a term from which nothing is subtracted."""
     return CompiledTerm(name, elements, np.zeros(len(elements)), bind)
 
 
 def copy(name: str, elements: Sequence[str], source: Array) -> CompiledTerm:
-    """A term that is an array as it stands."""
+    """Make a term that copies an array."""
 
     def bind(out: Array) -> Read:
         def read() -> str:
@@ -119,7 +136,7 @@ def copy(name: str, elements: Sequence[str], source: Array) -> CompiledTerm:
 
 
 def gather(name: str, elements: Sequence[str], source: Array, index: list[int]) -> CompiledTerm:
-    """A term of an array's elements at `index`."""
+    """Make a term that copies the elements of an array at `index`."""
     if index == list(range(source.size)):
         return copy(name, elements, source)
     take = np.array(index, dtype=np.intp)
@@ -135,10 +152,10 @@ def gather(name: str, elements: Sequence[str], source: Array, index: list[int]) 
 
 
 def joint_index(names: Sequence[str], wanted: Sequence[str], file: str, key: str) -> list[int]:
-    """Positions of the wanted joints.
+    """Indices of the wanted joints in `names`.
 
     Raises:
-        Refusal: one is unknown or named twice.
+        Refusal: a joint is unknown or named twice.
     """
     for k, joint in enumerate(wanted):
         if joint not in names:

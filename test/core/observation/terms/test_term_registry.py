@@ -1,4 +1,4 @@
-"""A term of the spec that nothing compiles is found here, not when a policy is loaded."""
+"""Every term of the spec has a compiler, so a missing one is found before a policy is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a term reads, against numbers worked out by hand."""
+"""The numbers that a term reads, compared with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _observed(rig: Rig, now_ns: int = 1) -> list[float]:
 
 
 # Rotation of the body in the world, (x, y, z, w), and gravity in the body frame: x forward,
-# y left, z up. Each by turning (0, 0, -1) back by hand.
+# y left, z up. Each gravity is (0, 0, -1), rotated back by hand.
 GRAVITY = {
     "upright": ((0, 0, 0, 1), (0, 0, -1)),
     "upright, the other sign": ((0, 0, 0, -1), (0, 0, -1)),

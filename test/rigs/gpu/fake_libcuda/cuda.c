@@ -1,7 +1,7 @@
 /* A libcuda.so.1 for machines without a GPU: real CUDA bindings run on it, on the CPU's memory.
  *
- * Statuses, contexts per thread and captures as the driver's; copies are done at once. Names that
- * a binding asks for and that are not here are added by the test, and fail when they are called.
+ * Statuses, contexts for each thread and captures follow the driver; copies are done at once. The
+ * test adds other names that a binding looks up; these fail when they are called.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -29,7 +29,7 @@ static char context[16];
     if (!initialized) return NOT_INITIALIZED;                                 \
     if (!depth || contexts[depth - 1] != (void *)context) return INVALID_CONTEXT;
 
-/* For the test: what was allocated and not freed, and how often the context is retained. */
+/* For the test: number of allocations that are not freed, and of retains of the context. */
 int fake_live(void) { return live; }
 int fake_retained(void) { return retained; }
 
@@ -62,7 +62,7 @@ int cuCtxSetCurrent(void *given) {
 
 static int allocated(void **made, size_t size, size_t alignment) {
     if (!size || posix_memalign(made, alignment, size)) return OUT_OF_MEMORY;
-    memset(*made, 0xff, size); /* what nobody has written is no zero */
+    memset(*made, 0xff, size); /* unwritten memory is not zero */
     live++;
     return OK;
 }
@@ -161,7 +161,7 @@ int cuGetErrorName(int status, const char **text) {
 }
 int cuGetErrorString(int status, const char **text) { *text = "no text"; return OK; }
 
-/* The newest form of a name, as the driver would give it. */
+/* Return the newest form of a name, like the driver. */
 int cuGetProcAddress_v2(const char *name, void **found, int version, address flags, int *status) {
     char newer[128];
     snprintf(newer, sizeof newer, "%s_v2", name);

@@ -1,4 +1,4 @@
-"""Run in a process of its own: the CUDA layer on a real binding; below it a GPU, or cuda.c."""
+"""Run in a child process: the CUDA layer on a real binding, with a GPU or cuda.c below it."""
 
 import ctypes
 import gc
@@ -24,7 +24,7 @@ assert not source.host.any()
 
 
 def move() -> None:
-    """From the source's host array to the target's, by way of the device."""
+    """Copy from the source's host array to the target's, through the device."""
     if not source.mapped:
         cuda.upload(source)
     cuda.copy(target, source)
@@ -60,7 +60,7 @@ except cuda.errors:
 cuda.abandon_capture()
 cuda.wait()
 cuda.leave()
-if fake:  # the driver may know the context from the stream
+if fake:  # a real driver may find the context from the stream
     try:
         cuda.wait()
         raise AssertionError("no context is current here")
@@ -75,7 +75,7 @@ def run() -> None:
     cuda.wait()
 
 
-for _ in range(3):  # threads that end with the context current
+for _ in range(3):  # threads that end while the context is current
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()

@@ -1,4 +1,4 @@
-"""`docs/faults.md` is what the list of faults says, and each fault of the list has its test."""
+"""`docs/reference/faults.md` equals the list of faults, and each fault of the list has its test."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import fault_table as table
 
-TESTS = Path(__file__).resolve().parents[1] / "faults"
+TESTS = Path(__file__).resolve().parents[2] / "faults"
 
 
 def _tested() -> set[str]:
-    """Every text that a test of the fault matrix, or what it is parametrized by, names."""
+    """Every fault name in a test of the fault matrix or in its parameters."""
     found = set()
     for path in TESTS.glob("test_fault_*.py"):
         for node in ast.parse(path.read_text("utf-8")).body:
@@ -34,7 +34,7 @@ def test_every_fault_of_the_list_has_a_test() -> None:
 
 
 def test_every_test_asks_for_a_fault_of_the_list() -> None:
-    """A literal given to `shows`, `row_of` or FAULTS is a fault; others are found when it runs."""
+    """A literal in `shows`, `row_of` or FAULTS must be a fault; other values fail at run time."""
     unknown = []
     for path in TESTS.glob("test_fault_*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -58,5 +58,5 @@ def test_every_row_is_whole() -> None:
             assert row.decided_s, row.fault
             assert row.reason != "none", row.fault
             assert row.recovers, row.fault
-            # What ends the loop is put right by people, in their own time.
+            # A fault that ends the loop is repaired by a person, so it has no recovery time.
             assert row.recovers_s or row.command == "last", row.fault
