@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.runtime_nodes import runtime_nodes
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.model import ModelFacts
@@ -55,6 +56,12 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """Return one sentence for each suspicious number that the user should check."""
     found = _twice_or_never(spec_file, model)
+    nodes = runtime_nodes(model.path)
+    if nodes:
+        found.append(
+            f"model: {', '.join(nodes[:4])} were written by ONNX Runtime for the CPU of one "
+            "machine; deploy the file that was exported"
+        )
     for key, given in normalizations(spec_file):
         kind = resolve_formula(given, str(spec_file.path), key).kind
         found += [f"{key}: {text}" for text in _statistics(statistics_of(spec_file, given), kind)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from policy_runner.backends.sample_inputs import Sample
 from policy_runner.core.model import Array
 from policy_runner.export.sources.trained_policy import Truth
 from policy_runner.export.verify.our_side import OurSide
@@ -14,6 +17,7 @@ from policy_runner.export.verify.rows import FAILED, PASSED, Row
 
 SECONDS = 20.0
 INPUT, OUTPUT = "obs", "actions"
+MOST_SAMPLES = 2048
 # More than this of the source's error is no rounding.
 MOST_MORE = 0.1
 Act = Callable[[Array], Array]
@@ -67,6 +71,40 @@ def compare_in_loop(ours: OurSide, truth: Truth, seeds: int, seconds: float = SE
         f"{theirs.yaw:.4f}"
     )
     return [Row("closed loop", PASSED if no_worse(mine, theirs) else FAILED, text=text)]
+
+
+def drive_folder(folder: Path, seeds: Sequence[int], seconds: float) -> Driven:
+    """Drive with a policy folder."""
+    ours = OurSide(folder)
+    try:
+        return drive(lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, seeds, seconds)
+    finally:
+        ours.close()
+
+
+def observations_of(folder: Path, seeds: Sequence[int], seconds: float) -> list[Sample]:
+    """What the network was given in the closed loop, normalized, shuffled: [1, 12] float32 each."""
+    ours = OurSide(folder)
+    found: list[Sample] = []
+    tensor = ours.loaded.model.inputs[INPUT]
+
+    def act(observation: Array) -> Array:
+        action = ours.act({INPUT: observation})[OUTPUT]
+        found.append({INPUT: tensor.copy()})
+        return action
+
+    try:
+        drive(act, ours.start, seeds, seconds)
+    finally:
+        ours.close()
+    random.Random(1).shuffle(found)
+    return found[:MOST_SAMPLES]
+
+
+def reason(variant: Driven, original: Driven) -> tuple[str, bool]:
+    """What a variant's loop gave, and whether it is worse than the original's."""
+    text = f"{variant.falls} falls for {original.falls}, RMSE {variant.forward:.4f} m/s"
+    return text, not no_worse(variant, original)
 
 
 def no_worse(mine: Driven, theirs: Driven) -> bool:
