@@ -126,6 +126,32 @@ def rsl_rl_checkpoint(path: Path, recurrent: bool) -> Path:
     return path
 
 
+def other_checkpoint(path: Path, trainer: str) -> Path:
+    """A checkpoint as rl_games 1.6 or skrl writes it, with its normalizer."""
+    torch.manual_seed(9)
+    one, two, last = torch.nn.Linear(6, 16), torch.nn.Linear(16, 16), torch.nn.Linear(16, 2)
+    mean, var = torch.linspace(-1, 1, 6).double(), torch.linspace(0.25, 4, 6).double()
+    hidden, end = {
+        "rl_games": ("a2c_network.actor_mlp", "a2c_network.mu"),
+        "skrl": ("net_container", "policy_layer"),
+    }[trainer]
+    stored: dict[str, Any] = {}
+    for name, layer in ((f"{hidden}.0", one), (f"{hidden}.2", two), (end, last)):
+        stored |= {f"{name}.{n}": v.detach() for n, v in layer.named_parameters()}
+    if trainer == "skrl":
+        stored["log_std_parameter"] = torch.zeros(2)
+        kept = {"running_mean": mean, "running_variance": var, "current_count": torch.tensor(1e4)}
+        torch.save({"policy": stored, "value": {}, "state_preprocessor": kept}, path)
+        return path
+    stored |= {
+        "a2c_network.sigma": torch.zeros(2), "a2c_network.value.weight": torch.zeros(1, 16),
+        "running_mean_std.running_mean": mean, "running_mean_std.running_var": var,
+        "running_mean_std.count": torch.tensor(1e4).double(),
+    }  # fmt: skip
+    torch.save({"model": stored, "epoch": 100, "last_mean_rewards": np.float64(3.5)}, path)
+    return path
+
+
 class Small(torch.nn.Module):
     """6 observations, 2 actions, for import by path."""
 
@@ -248,6 +274,11 @@ def _rsl_rl_lstm(folder: Path) -> Any:
     return path, SourceOptions(activation="elu"), given, {}
 
 
+def _other(folder: Path, trainer: str) -> Any:
+    path = other_checkpoint(folder / "agent.pth", trainer)
+    return path, SourceOptions(activation="elu"), contract(), {}
+
+
 def _module(folder: Path) -> Any:
     options = SourceOptions(inputs=OBS6, folder=HERE)
     return "folders:Small", options, contract(observation=not_normalized()), {
@@ -287,6 +318,8 @@ KINDS: dict[str, Any] = {
     "multi input": _parts,
     "rsl_rl": _rsl_rl,
     "rsl_rl lstm": _rsl_rl_lstm,
+    "rl_games": functools.partial(_other, trainer="rl_games"),
+    "skrl": functools.partial(_other, trainer="skrl"),
     "module": _module,
     "gru": _gru,
     "torchscript": _torchscript,

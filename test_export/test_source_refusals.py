@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from folders import HERE, OBS6, Small, contract, made, not_normalized, rsl_rl_checkpoint
+from folders import (
+    HERE,
+    OBS6,
+    Small,
+    contract,
+    made,
+    not_normalized,
+    other_checkpoint,
+    rsl_rl_checkpoint,
+)
 
 from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
@@ -80,6 +89,24 @@ def test_a_checkpoint_without_its_activation(tmp_path: Path) -> None:
     assert "--activation: expected one of elu" in text
     text = refused(tmp_path, path, options=SourceOptions(activation="elo"))
     assert "did you mean 'elu'?" in text
+
+
+def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
+    path = rsl_rl_checkpoint(tmp_path / "model.pt", recurrent=False)
+    content = torch.load(path, weights_only=True)
+    content["actor_state_dict"]["cnn.0.weight"] = torch.zeros(2, 2)
+    torch.save(content, path)
+    text = refused(tmp_path, path, options=SourceOptions(activation="elu"))
+    assert "an MLP, perhaps after an LSTM or a GRU, got also cnn.0.weight" in text
+
+
+@pytest.mark.parametrize("trainer", ["rl_games", "skrl"])
+def test_a_checkpoints_statistics_are_a_normalizer(tmp_path: Path, trainer: str) -> None:
+    path = other_checkpoint(tmp_path / "agent.pth", trainer)
+    options = SourceOptions(inputs=OBS6, folder=HERE, normalizer=path)
+    found = open_source("folders:Small", options).statistics["obs"]
+    assert (found.preset, found.count) == (trainer, 1e4)
+    assert np.array_equal(found.values["var"], np.linspace(0.25, 4, 6, dtype=np.float32))
 
 
 def test_statistics_that_were_never_learnt(tmp_path: Path) -> None:

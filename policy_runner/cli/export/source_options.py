@@ -25,10 +25,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
                        help="a result of a module, in order; default actions")  # fmt: skip
     group.add_argument("--state", action="append", default=[], metavar="INPUT:OUTPUT",
                        help="a recurrent state among them")  # fmt: skip
-    group.add_argument("--activation", metavar="NAME", help="of an rsl_rl checkpoint, such as elu")
+    group.add_argument("--activation", metavar="NAME", help="of a checkpoint, such as elu")
     group.add_argument("--normalizer", type=Path, metavar="FILE",
-                       help="vecnormalize.pkl, or .npz, .json or .safetensors with mean and"
-                       " var or std")  # fmt: skip
+                       help="vecnormalize.pkl, a checkpoint (.pt, .pth), or .npz, .json or"
+                       " .safetensors with mean and var or std")  # fmt: skip
     group.add_argument("--preset", choices=PRESETS, help="formula of --normalizer")
     group.add_argument("--normalized-inside", action="append", default=[], metavar="INPUT",
                        help="the module normalizes this input itself")  # fmt: skip

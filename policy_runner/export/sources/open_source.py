@@ -12,6 +12,12 @@ import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.files.arrays import read_statistics
+from policy_runner.export.sources.checkpoints import (
+    checkpoint_statistics,
+    layout_of,
+    load_checkpoint,
+    of_checkpoint,
+)
 from policy_runner.export.sources.module_source import (
     imported,
     is_import_path,
@@ -19,7 +25,6 @@ from policy_runner.export.sources.module_source import (
     load_torchscript,
     of_module,
 )
-from policy_runner.export.sources.rsl_rl import is_checkpoint, load_checkpoint, of_checkpoint
 from policy_runner.export.sources.sb3 import of_archive, vec_normalize
 from policy_runner.export.sources.sb3_archive import is_archive
 from policy_runner.export.sources.trained_policy import Statistics, TensorShape, TrainedPolicy
@@ -27,7 +32,8 @@ from policy_runner.formats.sb3_statistics import read_pickle
 
 SOURCES = (
     "package.module:name (a torch.nn.Module, or a function that returns one), a TorchScript file, "
-    "an archive of Stable-Baselines3 or sb3-contrib, or a checkpoint of rsl_rl"
+    "an archive of Stable-Baselines3 or sb3-contrib, or a checkpoint of rsl_rl, rl_games "
+    "or skrl"
 )
 PRESETS = ("sb3", "rsl_rl", "rl_games", "skrl")
 
@@ -38,8 +44,9 @@ class SourceOptions:
 
     Attributes:
         inputs, outputs, states: names for a module; see `module_source.of_module`.
-        activation: of an rsl_rl checkpoint.
-        normalizer: VecNormalize's pickle, or an .npz, .json or .safetensors of statistics.
+        activation: of a checkpoint.
+        normalizer: VecNormalize's pickle, a checkpoint, or statistics as .npz, .json or
+            .safetensors.
         preset: formula of `normalizer`, where that is no pickle of VecNormalize.
         normalized_inside: inputs that the module normalizes itself.
         keep_value: keep the value head of an SB3 policy.
@@ -111,8 +118,9 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     if is_torchscript(path):
         return _of_module(path.name, load_torchscript(path), options, script=True)
     content = load_checkpoint(path, options.trust_pickle)
-    if is_checkpoint(content):
-        policy = of_checkpoint(path, content, options.activation)
+    layout = layout_of(content)
+    if layout is not None:
+        policy = of_checkpoint(path, content, layout, options.activation)
         given = _statistics(options, "obs")
         if given and policy.statistics:
             expected, got = "one normalizer", "one in the checkpoint and --normalizer"
@@ -143,6 +151,8 @@ def _statistics(options: SourceOptions, name: str) -> dict[str, Statistics]:
         return {}
     if path.suffix in (".pkl", ".pickle"):
         return vec_normalize(path, read_pickle(path), name)
+    if path.suffix in (".pt", ".pth"):
+        return {name: _of_checkpoint(path, options.trust_pickle)}
     if options.preset is None:
         remedy = "it is the formula that the numbers are used in"
         raise refuse(str(path), "--preset", f"one of {', '.join(PRESETS)}", "none", remedy)
@@ -157,6 +167,16 @@ def _statistics(options: SourceOptions, name: str) -> dict[str, Statistics]:
         raise refuse(str(path), "", "mean, and var or std", got)
     count = stored["count"].item(0) if "count" in stored else None
     return {name: Statistics(options.preset, found, count=count)}
+
+
+def _of_checkpoint(path: Path, trusted: bool) -> Statistics:
+    content = load_checkpoint(path, trusted)
+    layout = layout_of(content)
+    found = None if layout is None else checkpoint_statistics(path, content, layout)
+    if found is None:
+        expected = "a checkpoint of rsl_rl, rl_games or skrl with a normalizer"
+        raise refuse(str(path), "--normalizer", expected, "none")
+    return found
 
 
 def _statistics_problems(where: str, shape: TensorShape, given: Statistics) -> list[Problem | str]:
