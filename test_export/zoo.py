@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -285,6 +286,40 @@ class Numpy(Mlp):
         return torch.from_numpy(self.net(obs).numpy() * 2)
 
 
+class Bounding(Mlp):
+    """Changes only what lies far out."""
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.net(obs.clamp_(-5.0, 5.0))
+
+
+class NumpyNoise(Mlp):
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.net(obs) + float(np.random.normal())
+
+
+class Memory:
+    """An object that is no module."""
+
+    def __init__(self) -> None:
+        self.last = torch.zeros(1, 4)
+
+
+class KeptInAnObject(Mlp):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = Memory()
+
+    def forward(self, obs: Tensor) -> Tensor:
+        self.memory.last = 0.5 * self.memory.last + self.net(obs)
+        return self.memory.last
+
+
+class NumpyFunction(Mlp):
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.net(torch.as_tensor(np.clip(obs, -1.0, 1.0)))
+
+
 class DoubleConstant(Mlp):
     def forward(self, obs: Tensor) -> Tensor:
         return self.net(obs) * torch.tensor([2.0], dtype=torch.float64)
@@ -383,6 +418,10 @@ BROKEN = {
         Unused, ("input 'goal'", "nothing uses"), (*OBS, TensorShape("goal", (1, 2)))
     ),
     "assignment": Broken(Assigning, ("input 'obs'", "assignment into it")),
+    "assignment far out": Broken(Bounding, ("input 'obs'", "assignment into it")),
+    "noise of numpy": Broken(NumpyNoise, ("a draw of numpy's random numbers",)),
+    "state in an object": Broken(KeptInAnObject, ("'memory'.last changed", "--state")),
+    "function of numpy": Broken(NumpyFunction, ("detour through numpy", "zoo.py:")),
     "numpy": Broken(Numpy, ("detour through numpy", "zoo.py:")),
     "double constant": Broken(DoubleConstant, ("output 'actions'", "got float64")),
     "double module": Broken(lambda: Mlp().double(), ("'net.0.weight'", "got float64")),

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
 from policy_runner.cli.export.source_options import shown_progress
 from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
@@ -71,14 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report(found: Optimization, output: Path | None) -> None:
     """The variants as a table, and what was applied."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False, width=table_width())
     shown = Table(*HEAD, box=None)
     for row in found.rows:
-        shown.add_row(*cells(row), style=_STYLES[row.verdict])
+        shown.add_row(*map(escape, cells(row)), style=_STYLES[row.verdict])
     console.print(shown)
     for row in found.rows:
-        console.print(f"  {row.name}: {row.verdict}, {escape(row.why)}")
-    console.print(f"{found.samples} {found.observations} observations; {control_text(found)}")
+        console.print(f"  {row.name}: {row.verdict}, {escape(row.why)}", soft_wrap=True)
+    console.print(
+        f"{found.samples} {found.observations} observations; {control_text(found)}", soft_wrap=True
+    )
     if found.applied:
         console.print(f"[green]applied[/] {found.applied}: {output}")
     elif output is not None:

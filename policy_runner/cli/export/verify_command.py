@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.export.closed_loop import compare_in_loop
 from policy_runner.cli.export.source_options import (
     add_source_options,
@@ -67,13 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report(found: Verification) -> None:
     """The rows as a table, and the verdict."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False, width=table_width())
     shown = Table(*HEAD, box=None)
     for row in found.rows:
-        shown.add_row(*cells(row), style=_STYLES[row.outcome])
+        shown.add_row(*map(escape, cells(row)), style=_STYLES[row.outcome])
     console.print(shown)
     failed = [row.name for row in found.rows if row.outcome == FAILED]
     if found.passed:
-        console.print(f"[green]passed[/] {found.folder} is what the source computes")
+        console.print(
+            f"[green]passed[/] {found.folder} is what the source computes", soft_wrap=True
+        )
     else:
-        console.print(f"[red]failed[/] {', '.join(failed) or 'nothing was compared'}")
+        console.print(
+            f"[red]failed[/] {', '.join(failed) or 'nothing was compared'}", soft_wrap=True
+        )

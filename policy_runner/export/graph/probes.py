@@ -6,6 +6,7 @@ were seen to pass (torch 2.13): see docs/guides/export.md.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +23,10 @@ from policy_runner.export.sources.trained_policy import (
     named_results,
 )
 
-SIGMAS = (1.0, 3.0)
+SIGMAS = (1.0, 3.0, 30.0)
+MOST_TOLD = 2  # culprits of one refusal
 _SEED = 11
+_FOREIGN = ("torch", "numpy", "builtins", "gymnasium", "gym")  # objects that keep no state of ours
 
 
 def random_inputs(
@@ -41,13 +44,13 @@ def random_inputs(
     """  # fmt: skip
     import torch
 
-    random = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)
     given = []
     for k, one in enumerate(tensors):
         shape = list(one.shape)
         if rows != 1:
             shape[batch_axes[k] if batch_axes else 0] = rows
-        values = random.normal(0.0, sigma, shape)
+        values = draw.normal(0.0, sigma, shape)
         if one.mean is not None and one.spread is not None:
             values = one.mean.reshape(one.shape) + values * one.spread.reshape(one.shape)
         if one.pixels:
@@ -111,17 +114,19 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
             f"{changed[0]} changed in a call" + _others(changed),
             "take the state as an input, return the next one, and name both by --state",
         ))  # fmt: skip
-    for one, old, new in zip(policy.arguments, kept, given, strict=True):
-        if not _same(old, new):
-            problems.append(Problem(
-                policy.kind, f"input '{one.name}'", "inputs that the module only reads",
-                "an assignment into it", f"work on a copy: {one.name} = {one.name}.clone()",
-            ))  # fmt: skip
-    # Rare branches lie far out, so the wide inputs are watched, too.
+    problems += _assigned(policy, kept, given)
+    # Rare branches and bounds lie far out, so wide inputs are watched, too.
+    drawn = _draws()
     for sigma in SIGMAS[1:]:
-        _, more = _first_run(policy, random_inputs(policy.arguments, 1, sigma))
+        wide = random_inputs(policy.arguments, 1, sigma)
+        copies = [one.clone() for one in wide]
+        _, more = _first_run(policy, wide)
         seen.left_torch.update(more.left_torch)
         seen.random.update(more.random)
+        problems += _assigned(policy, copies, wide)
+    for name, state in _draws().items():
+        if state != drawn[name]:
+            seen.random.setdefault("forward", f"a draw of {name}")
     for place, what in seen.random.items():
         problems.append(Problem(
             policy.kind, place, "a module that answers the same twice", what,
@@ -145,8 +150,28 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
                 )
     problems += _types(policy, first)
     if problems:
-        raise Refusal(problems)
+        raise Refusal(list(dict.fromkeys(problems))[:MOST_TOLD])
     return first
+
+
+def _assigned(policy: TrainedPolicy, kept: list[Any], given: list[Any]) -> list[Problem | str]:
+    """The inputs that a run has changed."""
+    return [
+        Problem(
+            policy.kind, f"input '{one.name}'", "inputs that the module only reads",
+            "an assignment into it", f"work on a copy: {one.name} = {one.name}.clone()",
+        )
+        for one, old, new in zip(policy.arguments, kept, given, strict=True)
+        if not _same(old, new)
+    ]  # fmt: skip
+
+
+def _draws() -> dict[str, str]:
+    """The state of the generators outside torch, as text."""
+    return {
+        "numpy's random numbers": str(np.random.get_state(legacy=False)),
+        "Python's random numbers": str(random.getstate()),
+    }
 
 
 def _plain_run(policy: TrainedPolicy) -> dict[str, Any]:
@@ -254,6 +279,9 @@ def _contents(module: Any) -> dict[str, Any]:
         elif isinstance(value, dict):
             for key, one in value.items():
                 visit(f"{name}[{key!r}]", one, depth + 1)
+        elif type(value).__module__.split(".")[0] not in _FOREIGN and hasattr(value, "__dict__"):
+            for key, one in vars(value).items():
+                visit(f"{name}.{key}", one, depth + 1)
 
     own = set(vars(torch.nn.Module()))  # torch's own bookkeeping
     for path, part in module.named_modules():

@@ -149,7 +149,7 @@ def _is_tracers(warning: Any) -> bool:
 
 # What the exporters' errors mean, from their texts (torch 2.13).
 _MEANINGS = (
-    (r"(?:No ONNX function found for|Exporting the operator) .*?(aten[.:]+_?\w+)",
+    (r"(?:No ONNX function found for|Exporting the operator) .*?'([\w.:]+)'",
      "operations that ONNX has", "no conversion of {0}",
      "write it with other operations, or take it out of the network"),
     (r"Could not guard on data-dependent|Could not extract specialized integer|"

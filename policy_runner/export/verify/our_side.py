@@ -11,7 +11,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.pipeline.bind_tensors import stored_normalizer, tensor_name
-from policy_runner.core.spec import Normalization, ObservationTensor
+from policy_runner.core.spec import Argmax, Normalization, ObservationTensor
 from policy_runner.robot.load import LoadedPolicy, load_policy
 
 Observation = Mapping[str, Array]
@@ -55,14 +55,14 @@ class OurSide:
             if tensor.history is not None:
                 self._stacked[name] = (tensor, self._of_stacked(tensor, builder.size, k))
         self.outputs: dict[str, slice] = {}
-        self._choices: dict[str, Array] = {}
+        self._choices: dict[str, Argmax] = {}
         start = 0
         for action in spec.action:
             name = str(tensor_name(action.tensor, model.outputs))
             count = sum(len(group.names) for group in action.groups)
             self.outputs[name] = slice(start, start + count)
             if action.groups[0].argmax is not None:
-                self._choices[name] = np.array(action.groups[0].argmax.table)
+                self._choices[name] = action.groups[0].argmax
             start += count
 
     def _of_stacked(self, tensor: ObservationTensor, size: int, k: int) -> Normalizer | None:
@@ -111,8 +111,11 @@ class OurSide:
             if fault is not None:
                 clipped[:] = np.nan
             elif name in self._choices:
-                rows = np.flatnonzero((self._choices[name] == clipped).all(axis=1))
-                clipped = rows[:1].astype(np.float64)
+                # Not the row's numbers: a table may hold the same row twice.
+                scores = self.loaded.model.outputs[name].reshape(-1)
+                given = self._choices[name].by == "index"
+                row = round(scores.item(0)) if given else int(np.argmax(scores))
+                clipped = np.array([row], dtype=np.float64)
             result[name] = clipped
         return result
 
