@@ -10,5 +10,6 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("PYTEST_TIMEOUT", "300")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of torch would wait for one another
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "test" / "rigs"), str(ROOT / "test" / "rigs" / "files")]

@@ -152,7 +152,7 @@ def test_lost_external_data(tmp_path: Path) -> None:
               size_threshold=0)  # fmt: skip
     change_spec(folder, lambda spec: spec["model"].pop("sha256"))
     (folder / "policy.data").unlink()
-    with pytest.raises(Refusal, match=r"the file 'policy\.data' beside it, got no such file"):
+    with pytest.raises(Refusal, match=r"the file 'policy\.data' next to it, got no such file"):
         verify_policy(folder, made("module").source, options=made("module").options)
 
 

@@ -63,3 +63,8 @@ def test_eval_is_set_and_reported() -> None:
     _, notes = export_network(policy)
     assert any("eval() was set" in note for note in notes)
     assert not policy.module.training
+
+
+def test_what_is_only_written_is_a_note() -> None:
+    _, notes = export_network(as_policy(next(one for one in GOOD if one.name == "writing")))
+    assert any("'last' is written in each call; the answers did not" in note for note in notes)

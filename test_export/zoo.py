@@ -174,6 +174,19 @@ class Mean(Mlp):
         return torch.distributions.Normal(self.net(obs), 1.0).mean
 
 
+class Writing(Mlp):
+    """Keeps its last output for people to look at; no answer depends on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Tensor | None = None
+
+    def forward(self, obs: Tensor) -> Tensor:
+        out = self.net(obs)
+        self.last = out.detach()
+        return out
+
+
 # --- broken ones ---
 
 
@@ -391,6 +404,7 @@ GOOD = (
     Good("dropout and batch norm", Layers, dynamic=True),
     Good("rms norm", Rms),
     Good("mean", Mean),
+    Good("writing", Writing),
 )
 
 

@@ -101,8 +101,9 @@ def export_policy(
         check_names(given, policy, where)
     exported = with_normalizer(policy) if in_graph else policy
     exported = batch_first(exported) if dynamic_batch else exported
+    own = list(policy.notes)
     network, notes = export_network(exported, opset, dynamic_batch, progress)
-    notes = [*policy.notes, *notes]
+    notes = [*own, *notes]
     how = _how(network, policy, dynamic_batch)
     with new_folder(target, force) as folder:
         path = folder / MODEL_FILE

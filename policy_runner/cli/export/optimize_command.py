@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from policy_runner.backends.sample_inputs import Sample
 from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
 from policy_runner.cli.export.source_options import shown_progress
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             def loop(folder: Path) -> tuple[str, bool]:
                 return reason(drive_folder(folder, seeds, arguments.seconds), original)
 
-        given = None
+        given: Path | list[Sample] | None = None
         if arguments.calibration == "closed-loop":
             progress("collect observations of the closed loop")
             given = observations_of(arguments.folder, seeds, arguments.seconds)

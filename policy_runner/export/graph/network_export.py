@@ -46,7 +46,9 @@ def export_network(
         raise refuse(policy.kind, "--opset", expected, f"{opset}", remedy)
     notes = make_ready(policy)
     progress("run the network")
+    told = len(policy.notes)
     check_runs(policy)
+    notes += policy.notes[told:]
     progress("export the network")
     model = export_graph(policy, opset, dynamic)
     strip(model)

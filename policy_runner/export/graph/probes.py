@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from policy_runner.export.sources.trained_policy import (
 SIGMAS = (1.0, 3.0, 30.0)
 MOST_TOLD = 2  # culprits of one refusal
 _SEED = 11
+_SAME = 1e-5  # a watched call may take other kernels, whose last bits differ
+_BUFFER = " (buffer)"
 _FOREIGN = ("torch", "numpy", "builtins", "gymnasium", "gym")  # objects that keep no state of ours
 
 
@@ -108,12 +110,6 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
     result, seen = _first_run(policy, given)
     first = {name: one.detach().clone() for name, one in _results(policy, result).items()}
     changed = _changes(before, _contents(policy.module))
-    if changed:
-        problems.append(Problem(
-            policy.kind, changed[0], "a module that keeps nothing between two calls",
-            f"{changed[0]} changed in a call" + _others(changed),
-            "take the state as an input, return the next one, and name both by --state",
-        ))  # fmt: skip
     problems += _assigned(policy, kept, given)
     # Rare branches and bounds lie far out, so wide inputs are watched, too.
     drawn = _draws()
@@ -127,6 +123,13 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
     for name, state in _draws().items():
         if state != drawn[name]:
             seen.random.setdefault("forward", f"a draw of {name}")
+    if changed and not seen.random:
+        later = _results(policy, _call(policy, [one.clone() for one in kept]))
+        told = _kept_state(policy, changed, first, later)
+        if isinstance(told, Problem):
+            problems.append(told)
+        else:
+            policy.notes.append(told)
     for place, what in seen.random.items():
         problems.append(Problem(
             policy.kind, place, "a module that answers the same twice", what,
@@ -152,6 +155,36 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
     if problems:
         raise Refusal(list(dict.fromkeys(problems))[:MOST_TOLD])
     return first
+
+
+def _kept_state(
+    policy: TrainedPolicy, changed: list[_Kept], first: dict[str, Any], later: dict[str, Any]
+) -> Problem | str:
+    """The problem of what a module keeps; a note where it only writes, such as a last output.
+
+    Args:
+        changed: what the first call changed.
+        first, later: answers to the same inputs, with other calls between them.
+    """
+    name = changed[0].name
+    apart = max(_relative(one, later[key]) for key, one in first.items())
+    written = [one.name for one in changed if one.lasts]
+    if not written and apart <= _SAME:
+        return f"{name} is written in each call; the answers did not depend on it"
+    names = written + [one.name for one in changed if one.name not in written]
+    others = f", and so did {', '.join(names[1:4])}" if len(names) > 1 else ""
+    return Problem(
+        policy.kind, names[0], "a module that keeps nothing between two calls",
+        f"{names[0]} changed in a call{others}",
+        "take the state as an input, return the next one, and name both by --state",
+    )  # fmt: skip
+
+
+def _relative(one: Any, other: Any) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    apart = (one.double() - other.double()).abs() / (1.0 + one.double().abs())
+    return float(apart.max()) if apart.numel() else 0.0
 
 
 def _assigned(policy: TrainedPolicy, kept: list[Any], given: list[Any]) -> list[Problem | str]:
@@ -183,7 +216,8 @@ def _plain_run(policy: TrainedPolicy) -> dict[str, Any]:
     changed = _changes(before, _contents(policy.module))
     if changed:
         expected = "a module that keeps nothing between two calls"
-        raise refuse(policy.kind, changed[0], expected, f"{changed[0]} changed in a call")
+        name = changed[0].name
+        raise refuse(policy.kind, name, expected, f"{name} changed in a call")
     again = _results(policy, _call(policy, kept))
     for name, one in first.items():
         if not _same(one, again[name]):
@@ -291,13 +325,21 @@ def _contents(module: Any) -> dict[str, Any]:
             *part.named_parameters(recurse=False),
         ):
             visit(f"'{at}{name}'", one, 0)
+            found[f"'{at}{name}'{_BUFFER}"] = True
         for name, one in vars(part).items():
             if name not in own:
                 visit(f"'{at}{name}'", one, 0)
     return found
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+class _Kept(NamedTuple):
+    """Something that a call changed; `lasts`: a buffer or a number, which is kept on purpose."""
+
+    name: str
+    lasts: bool
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[_Kept]:
     import torch
 
     found = []
@@ -305,13 +347,11 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         old, new = before.get(name), after.get(name)
         if isinstance(old, torch.Tensor) and isinstance(new, torch.Tensor):
             if not _same(old, new):
-                found.append(name)
-        elif name not in before or name not in after or type(old) is not type(new) or (
-            not isinstance(new, torch.Tensor) and old != new
+                found.append(_Kept(name, f"{name}{_BUFFER}" in before))
+        elif not name.endswith(_BUFFER) and (
+            name not in before or name not in after or type(old) is not type(new)
+            or (not isinstance(new, torch.Tensor) and old != new)
         ):  # fmt: skip
-            found.append(name)
+            number = isinstance(old, (bool, int, float)) and isinstance(new, (bool, int, float))
+            found.append(_Kept(name, number))
     return found
-
-
-def _others(changed: list[str]) -> str:
-    return f", and so did {', '.join(changed[1:4])}" if len(changed) > 1 else ""

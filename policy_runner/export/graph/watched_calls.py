@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # Methods that give Python or numpy what depends on the data, and what that means.
 _LEAVES = {
     "__bool__": "a branch on data",
@@ -91,10 +93,13 @@ def run_watched(module: Any, given: list[Any]) -> tuple[Any, Watched]:
 
 
 def _own(name: str) -> bool:
-    """Whether a file is torch's, this package's, or the interpreter's own."""
+    """Whether a file is torch's, numpy's, this package's, or the interpreter's own."""
     import torch
 
-    inside = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    inside = (
+        *(str(Path(one.__file__).parent) for one in (torch, np)),
+        str(Path(__file__).parents[1]),
+    )
     return name.startswith((*inside, "<"))
 
 
@@ -118,6 +123,8 @@ def _calling_line(innermost: bool = True) -> str:
 
 
 def _plumbing(name: str) -> bool:
+    if name.startswith(str(Path(np.__file__).parent)):
+        return True  # np.clip(tensor): the line that calls numpy is the culprit
     return name.endswith(("_tensor.py", "overrides.py", "_python_dispatch.py", "_contextlib.py"))
 
 

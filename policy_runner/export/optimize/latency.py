@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from policy_runner.core.model import Buffer
+from policy_runner.core.model import Array, Buffer
 from policy_runner.export.graph.network_export import session_of
 
 ROUNDS = 40
@@ -29,7 +29,6 @@ def latency_ratios(
     variants: Mapping[str, Path],
     feed: Mapping[str, Buffer],
     rounds: int = ROUNDS,
-    seed: int = 1,
 ) -> dict[str, float]:
     """Median latency of each variant over that of the original, one thread each.
 
@@ -37,30 +36,48 @@ def latency_ratios(
         By name; `A/A` is a second session of the original.
     """  # fmt: skip
     paths = {"": original, CONTROL: original, **variants}
-    sessions = {name: _session(path) for name, path in paths.items()}
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    order = list(sessions)
+    given = dict(feed)
+    calls = {}
+    for name, path in paths.items():
+        session = session_of(path.read_bytes(), str(path))
+        calls[name] = partial(session.run, None, given)
+    return ratios(shuffled_times(calls, rounds), "")
+
+
+def shuffled_times(
+    calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, seed: int = 1
+) -> dict[str, Array]:
+    """Seconds of single runs, in blocks whose order is drawn anew in each round.
+
+    Returns:
+        By name, float64 [rounds, BLOCK].
+    """
+    times: dict[str, list[list[float]]] = {name: [] for name in calls}
+    order = list(calls)
     shuffle = random.Random(seed)
-    for name in order:
-        _block(sessions[name], feed)
+    for call in calls.values():
+        _block(call)
     for _ in range(rounds):
         shuffle.shuffle(order)
         for name in order:
-            times[name].append(_block(sessions[name], feed))
-    base = np.asarray(times.pop(""))
-    return {name: float(np.median(np.asarray(one) / base)) for name, one in times.items()}
+            times[name].append(_block(calls[name]))
+    return {name: np.array(found) for name, found in times.items()}
 
 
-def _session(path: Path) -> Any:
-    return session_of(path.read_bytes(), str(path))
+def ratios(times: Mapping[str, Array], base: str) -> dict[str, float]:
+    """Per round the median of each over the median of `base`; the median of all rounds."""
+    medians = {name: np.median(found, axis=1) for name, found in times.items()}
+    return {
+        name: float(np.median(found / medians[base]))
+        for name, found in medians.items()
+        if name != base
+    }
 
 
-def _block(session: Any, feed: Mapping[str, Buffer]) -> float:
-    """Seconds of the median run of a block."""
-    given = dict(feed)
+def _block(call: Callable[[], object]) -> list[float]:
     found = []
     for _ in range(BLOCK):
         begin = time.perf_counter()
-        session.run(None, given)
+        call()
         found.append(time.perf_counter() - begin)
-    return float(np.median(found))
+    return found
