@@ -97,7 +97,7 @@ def _own(name: str) -> bool:
     import torch
 
     inside = (
-        *(str(Path(one.__file__).parent) for one in (torch, np)),
+        *(str(Path(str(one.__file__)).parent) for one in (torch, np)),
         str(Path(__file__).parents[1]),
     )
     return name.startswith((*inside, "<"))

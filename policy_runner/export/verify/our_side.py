@@ -21,9 +21,11 @@ class OurSide:
     """A policy folder: observations before normalization in, the trainer's action out.
 
     The trainer's action is the runner's value after `clip_raw`, before the command's scale and
-    offset: what `env.step` was given in training.
+    offset: what `env.step` was given in training. A source that does not clip has no part in
+    `squash` and `clip_raw` of the contract; its outputs are compared before them.
 
     Attributes:
+        unclipped: outputs that are compared before `squash` and `clip_raw`.
         sizes: numbers of each observation, by the tensor's name; constants are not among them.
         constants: numbers of the tensors that the spec fills itself, by name.
     """
@@ -38,6 +40,7 @@ class OurSide:
         self.policy = self.loaded.pipeline.policy
         model = self.loaded.model
         spec = self.loaded.spec
+        self.unclipped: frozenset[str] = frozenset()
         self.sizes: dict[str, int] = {}
         self.constants: dict[str, Array] = {}
         self._builders = {}
@@ -107,16 +110,18 @@ class OurSide:
         fault = self.policy.run(0)
         result = {}
         for name, part in self.outputs.items():
-            clipped = self.policy.decoder.clipped[part].copy()
+            decoder = self.policy.decoder
+            values = decoder.raw if name in self.unclipped else decoder.clipped
+            action = values[part].copy()
             if fault is not None:
-                clipped[:] = np.nan
+                action[:] = np.nan
             elif name in self._choices:
                 # Not the row's numbers: a table may hold the same row twice.
                 scores = self.loaded.model.outputs[name].reshape(-1)
                 given = self._choices[name].by == "index"
                 row = round(scores.item(0)) if given else int(np.argmax(scores))
-                clipped = np.array([row], dtype=np.float64)
-            result[name] = clipped
+                action = np.array([row], dtype=np.float64)
+            result[name] = action
         return result
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,11 +71,12 @@ def verify_policy(
         policy = open_source(source, options)
         make_ready(policy)
         truth = policy.truth()
+        ours.unclipped = frozenset(policy.outputs) - policy.bounds.keys()
         tensors = _tensors(ours, policy.inputs, policy.statistics)
         result.rows += determinism_rows(ours, truth, tensors)
         result.rows += random_rows(ours, truth, tensors, progress)
         if recorded is not None:
-            observations = _rows(recorded, "observation", list(ours.sizes))
+            observations = _rows(recorded, "observation", list(ours.sizes), ours.sizes)
             result.rows.append(recorded_row(ours, truth, observations, recorded.name))
         if find_spec("onnx") is not None:
             axes = open_axes(facts.path)
@@ -136,25 +137,29 @@ def recorded_truth(path: Path, ours: OurSide) -> tuple[Samples, Truth]:
     Raises:
         Refusal: no such file, or arrays that do not fit.
     """
-    observations = _rows(path, "observation", list(ours.sizes))
-    actions = _rows(path, "action", list(ours.outputs))
+    observations = _rows(path, "observation", list(ours.sizes), ours.sizes)
+    actions = _rows(path, "action", list(ours.outputs), {})
     if len(observations) != len(actions):
         got = f"{len(observations)} and {len(actions)}"
         raise refuse(str(path), "", "as many observations as actions", got)
     return observations, _RecordedTruth(actions)
 
 
-def _rows(path: Path, prefix: str, names: list[str]) -> list[dict[str, Array]]:
+def _rows(
+    path: Path, prefix: str, names: Sequence[str], sizes: Mapping[str, int]
+) -> list[dict[str, Array]]:
     what = "an .npz of recorded observations and actions"
     stored = npz_arrays(path, read_bounded(path, MOST_STORED, what))
     columns = {}
     for name in names:
         key = f"{prefix}/{name}"
-        if key not in stored or stored[key].ndim == 0:
+        if key not in stored or stored[key].ndim == 0 or stored[key].dtype.kind not in "fiub":
             raise refuse(str(path), key, "an array [n, size]", ", ".join(stored) or "nothing")
-        array = stored[key].astype(np.float64)
-        columns[name] = array.reshape(array.shape[0], -1)
+        if not stored[key].size:
+            raise refuse(str(path), key, "one row or more", "none")
+        columns[name] = stored[key].astype(np.float64).reshape(len(stored[key]), -1)
+        size = sizes.get(name, columns[name].shape[1])
+        if columns[name].shape[1] != size:
+            raise refuse(str(path), key, f"[n, {size}]", f"{list(stored[key].shape)}")
     count = min((len(one) for one in columns.values()), default=0)
-    if not count:
-        raise refuse(str(path), prefix, "one row or more", "none")
     return [{name: one[k] for name, one in columns.items()} for k in range(count)]
