@@ -8,8 +8,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchDescription
-from policy_runner.package_files import share_path
+from policy_runner.ros.aggregator import aggregator_parameters
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS, PACKAGE, Arguments, processes
+
+_AGGREGATED = ("diagnostics_agg", "diagnostics_toplevel_state")
 
 
 def _nodes(context, *_args):  # type: ignore[no-untyped-def]
@@ -62,7 +64,9 @@ def _aggregator(namespace: str) -> list[Node]:
             package="diagnostic_aggregator",
             executable="aggregator_node",
             namespace=namespace,
-            parameters=[str(share_path("config", "diagnostics_aggregator.yaml"))],
+            parameters=[aggregator_parameters(namespace)],
+            # Its topics are absolute: two aggregators would publish into the same tree.
+            remappings=[(f"/{topic}", topic) for topic in _AGGREGATED] if namespace else [],
             output="screen",
         )
     ]

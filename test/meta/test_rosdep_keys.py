@@ -13,16 +13,47 @@ ROOT = Path(__file__).resolve().parents[2]
 # ros/rosdistro, commit 8468e88ccd523427f9131e39d2af0938f1c298b2 of 2026-08-22. Each of these is
 # a released package of Humble, Jazzy, Kilted, Lyrical and Rolling (`DIST/distribution.yaml`).
 ROS_PACKAGES = frozenset(
-    "builtin_interfaces diagnostic_aggregator diagnostic_msgs geometry_msgs launch launch_ros"
-    " lifecycle_msgs nav_msgs rcl_interfaces rclpy ros2launch rosgraph_msgs sensor_msgs std_msgs"
-    " std_srvs tf2_msgs trajectory_msgs urdfdom_py".split()
+    [
+        "builtin_interfaces",
+        "diagnostic_aggregator",
+        "diagnostic_msgs",
+        "geometry_msgs",
+        "launch",
+        "launch_ros",
+        "lifecycle_msgs",
+        "nav_msgs",
+        "rcl_interfaces",
+        "rclpy",
+        "ros2launch",
+        "rosgraph_msgs",
+        "sensor_msgs",
+        "std_msgs",
+        "std_srvs",
+        "tf2_msgs",
+        "trajectory_msgs",
+        "urdfdom_py",
+    ]
 )
 # A key of `rosdep/python.yaml` there, with packages for Ubuntu jammy, noble and resolute.
 SYSTEM_KEYS = frozenset(
-    "python3-hypothesis python3-lxml python3-matplotlib python3-mujoco-pip python3-numpy"
-    " python3-onnxruntime-gpu-pip python3-onnxruntime-pip python3-pil python3-pydantic"
-    " python3-pytest python3-pytest-timeout python3-pytest-xdist python3-rich"
-    " python3-rosbags-pip python3-setuptools python3-yaml".split()
+    [
+        "python3-hypothesis",
+        "python3-lxml",
+        "python3-matplotlib",
+        "python3-mujoco-pip",
+        "python3-numpy",
+        "python3-onnxruntime-gpu-pip",
+        "python3-onnxruntime-pip",
+        "python3-pil",
+        "python3-pydantic",
+        "python3-pytest",
+        "python3-pytest-timeout",
+        "python3-pytest-xdist",
+        "python3-rich",
+        "python3-rosbags-pip",
+        "python3-setuptools",
+        "python3-yaml",
+    ]
 )
 # No key there: pip extras of this package, which its documentation installs.
 WITHOUT_KEY = {"python3-pytest-rerunfailures", "python3-mcap", "python3-mcap-pip"}

@@ -12,7 +12,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from policy_runner.ros.diagnostics.listener import diagnostics_builder
-from policy_runner.ros.diagnostics.status import LEVEL_WARN, level_number, make_status
+from policy_runner.ros.diagnostics.source import status_source
+from policy_runner.ros.diagnostics.status import LEVEL_WARN, level_number
 from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.ros.sidecar.command_watch import CommandWatch
 from policy_runner.ros.sidecar.parameters import PARAMETERS
@@ -50,9 +51,10 @@ class JetsonDiagnostics(Node):
         for problem in self._table.problems:
             self.get_logger().warning(f"{problem}; the default stands in")
         files = HostFiles(values["root"], read)
-        self._identity = read_identity(files)
-        self._groups = make_groups(files, values, self._identity)
-        self._statuses = RunnerStatuses(values["policy.runner"])
+        self._groups = make_groups(files, values, read_identity(files))
+        self._source = status_source(self, values, files)
+        namespace = self.get_namespace() if self._source.is_full else ""
+        self._statuses = RunnerStatuses(values["policy.runner"], namespace)
         self._silent = False
         self._host: dict[str, Verdict] = {}
         self._sampler = Sampler(
@@ -121,13 +123,7 @@ class JetsonDiagnostics(Node):
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [
-            make_status(
-                f"{self.get_name()}: {name}",
-                verdict.level,
-                verdict.message,
-                verdict.values,
-                self._identity.hardware_id,
-            )
+            self._source.status(name, verdict.level, verdict.message, verdict.values)
             for name, verdict in verdicts.items()
         ]
         self._output.publish(message)
@@ -136,7 +132,7 @@ class JetsonDiagnostics(Node):
         now = time.monotonic_ns()
         for status in self._build(data):
             # A cheap test first: this callback receives the statuses of every node.
-            if self._statuses.prefix in status.name:
+            if self._statuses.prefix.strip("/") in status.name:
                 values = {pair.key: pair.value for pair in status.values}
                 level = level_number(status.level)
                 self._statuses.take(status.name, level, status.message, values, now)

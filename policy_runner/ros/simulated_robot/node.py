@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
-from policy_runner.ros.diagnostics.status import make_status
+from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
@@ -46,6 +46,7 @@ class SimulatedRobot(Node):
             raise ValueError("\n".join(declared.problems))
         self._values: dict[str, Any] = declared.values()
         values = self._values
+        self._source = status_source(self, values)
         self.lockstep = values["mode"] == "lockstep"
         self._simulated_time = self.lockstep or values["publish_clock"]
         self._report = Path(values["report"]) if values["report"] else None
@@ -203,8 +204,8 @@ class SimulatedRobot(Node):
             message = "fell a moment ago"
         elif wheels.ignored:
             message = f"balancing; ignored {wheels.problem}"
-        status = make_status(
-            "simulated_robot: balance",
+        status = self._source.status(
+            "balance",
             WARN if recent or wheels.ignored or self._heartbeat.silent else OK,
             message,
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -89,4 +90,5 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("report", "", "JSON file that gets the score at the end; empty for none"),
     Parameter("viewer", False, "Show the robot in a window, if there is a screen"),
+    *NAMING_ROWS,
 )

@@ -11,12 +11,13 @@ import aggregator_rig
 import pytest
 
 from policy_runner.robot.parameter_yaml import read_parameter_file
+from policy_runner.ros.aggregator import aggregator_parameters
 
 CONFIG = Path(__file__).resolve().parents[3] / "config/diagnostics_aggregator.yaml"
 GROUPS = ("cpu", "memory", "temperature", "disk", "power", "throttling", "gpu", "fan", "board")
 NAMES = [f"jetson_diagnostics: {group}" for group in (*GROUPS, "policy")]
 NAMES += [f"policy_runner: {part}" for part in ("loop", "inputs", "inference", "safety", "model")]
-NAMES += ["simulated_robot: balance"]
+NAMES += ["policy_runner_guard: guard", "simulated_robot: balance"]
 
 
 def shipped():
@@ -57,20 +58,43 @@ def test_the_check_of_types_finds_what_crashed_the_aggregator():
     assert aggregator_rig.wrong_types({**shipped(), "policy.analyzers.runner.timeuot": 5.0})
 
 
+def matching(namespace, name):
+    return [
+        rule
+        for rule in aggregator_rig.rules(aggregator_parameters(namespace))
+        if rule.matches(name)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "before"), [("", ""), ("", "/"), ("r1", "/r1/"), ("/fleet/r1", "/fleet/r1/")]
+)
 @pytest.mark.parametrize("name", NAMES)
-def test_each_status_has_one_place(name):
-    matching = [rule for rule in aggregator_rig.rules(shipped()) if rule.matches(name)]
-    assert len(matching) == 1
-    (rule,) = matching
+def test_each_status_has_one_place(name, namespace, before):
+    (rule,) = matching(namespace, f"{before}{name}")
     # The rest of the name is readable, and one status each second is well within the timeout.
-    assert rule.shown(name) == name.split(": ")[1]
+    assert rule.shown(f"{before}{name}") == name.split(": ")[1]
     assert rule.keys["timeout"] >= 2.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_aggregator_takes_no_status_of_another_robot(name):
+    for namespace, others in (("", ("/r1/", "/r2/")), ("r1", ("", "/", "/r2/", "/r11/"))):
+        for before in others:
+            assert not matching(namespace, f"{before}{name}"), (namespace, before)
+
+
+def test_the_parameters_for_a_namespace_have_the_right_types():
+    for namespace in ("", "r1", "/fleet/r1"):
+        assert not aggregator_rig.wrong_types(aggregator_parameters(namespace))
+    assert aggregator_parameters("") == aggregator_parameters("/") == shipped()
+    assert aggregator_parameters("r1")["path"] == "Robot r1"
 
 
 def test_no_rule_matches_nothing():
     for rule in aggregator_rig.rules(shipped()):
         for word in rule.keys["startswith"]:
-            assert any(name.startswith(word) for name in NAMES), word
+            assert any(f"{slash}{n}".startswith(word) for n in NAMES for slash in ("", "/")), word
 
 
 def test_the_published_groups_are_the_ones_above(tmp_path):
