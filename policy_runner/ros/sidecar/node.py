@@ -15,6 +15,7 @@ from policy_runner.ros.diagnostics.listener import diagnostics_builder
 from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.diagnostics.status import LEVEL_WARN, level_number
 from policy_runner.ros.parameters.declared import declare_table
+from policy_runner.ros.parameters.unknown_names import RefusesUnknownNames
 from policy_runner.ros.sidecar.command_watch import CommandWatch
 from policy_runner.ros.sidecar.parameters import PARAMETERS
 from policy_runner.telemetry.groups import make_groups
@@ -30,7 +31,7 @@ _WATCH_S = 0.25
 _DRAIN_S = 0.5
 
 
-class JetsonDiagnostics(Node):
+class JetsonDiagnostics(RefusesUnknownNames, Node):
     """Publishes one status for each group and one for the policy on `/diagnostics`.
 
     The sampler's threads read the host and cache the readings. Callbacks only format the cached

@@ -32,7 +32,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "hold",
         True,
-        "Realtime: hold the robot, and its time, until the first command that is not zero",
+        "Realtime: hold the robot, and its time, until the first command that is not zero; also "
+        "when it stands up after a fall while the commands are zero, without a duration",
     ),
     Parameter("noise", False, "Add sensor noise to the readings"),
     Parameter(

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
 UNSET_FLOATS = ("rate", "safety.position_margin", "joints.left_joint.max_rate")
+UNKNOWN = "parameter {}: expected a parameter of this node, got an unknown name"
 EMPTY_LISTS = {"command.layout": "str[]", "realtime.cpu_affinity": "int[]"}
 
 
@@ -46,6 +47,17 @@ def dump(node: str, values: dict[str, Any]) -> str:
             place = place.setdefault(word, {})
         place[inner] = list(value) if hasattr(value, "tolist") else value
     return yaml.dump({node: {"ros__parameters": tree}}, default_flow_style=False)
+
+
+def set_one(peer: Peer, node: str, name: str) -> str:
+    """Set a parameter like `ros2 param set`; return the reason of the refusal."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    request = SetParameters.Request(parameters=[Parameter(name, value="x").to_parameter_msg()])
+    (result,) = peer.call(SetParameters, f"{node}/set_parameters", request).results
+    assert not result.successful
+    return str(result.reason)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -75,6 +87,8 @@ def test_a_dump_of_the_runner_starts_the_same_runner(graphs: GraphMaker, tmp_pat
         assert not [name for name in before if not same(before[name], after[name])]
         assert again.node.configured.policy.config == configured
         assert again.node.parameters.value("rate") is None
+        reason = set_one(again.peer, "/policy_runner", "safety.max_tillt")
+        assert reason == f"{UNKNOWN.format('safety.max_tillt')}; did you mean 'safety.max_tilt'?"
         assert again.peer.set(rate=70.0, **{"safety.position_margin": 0.5}) != []  # configured
         assert again.peer.set(**{"joints.left_joint.upper": 4.0}) == []
         assert again.peer.set(**{"joints.left_joint.upper": math.nan}) == []  # not set again
@@ -109,6 +123,8 @@ def test_a_dump_of_the_other_nodes_starts_the_same_node(of: str, tmp_path: Path)
             served = Served(make(*arguments))
             name = served.node.get_fully_qualified_name()
             read.append(read_all(peer, name))
+            hint = "did you mean 'hardware_id'?"
+            assert set_one(peer, name, "hardwar_id") == f"{UNKNOWN.format('hardwar_id')}; {hint}"
             file = tmp_path / "dump.yaml"
             file.write_text(dump(name, read[-1]), encoding="utf-8")
             arguments = ("--ros-args", "--params-file", str(file))
