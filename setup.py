@@ -43,12 +43,19 @@ setup(
     install_requires=[
         "setuptools",
         "numpy>=1.23",
-        "onnxruntime>=1.15",
         "pydantic>=2.5",
         "PyYAML>=5.4",
         "rich>=12",
     ],
     extras_require={
+        # What runs the model: [cpu] or [gpu], never both, since they overwrite each other;
+        # [tensorrt] in addition to one of them. A Jetson has other packages: docs/guides.
+        "cpu": ["onnxruntime>=1.15"],
+        "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.21"],
+        "tensorrt": [
+            "tensorrt-cu13>=10.13.2,<11; platform_machine == 'x86_64'",
+            "cuda-bindings>=13,<14",
+        ],
         "sim": ["mujoco>=3.1"],
         "images": ["Pillow>=9"],
         "recording": ["mcap>=1"],

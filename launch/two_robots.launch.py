@@ -18,16 +18,11 @@ from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchDescription
 from policy_runner.package_files import share_path
-
-_ARGUMENTS = (
-    ("robots", "robot1,robot2", "namespaces of the robots, separated by commas"),
-    ("simulated_robot", "false", "true: run a simulated robot in each namespace"),
-    ("params_folder", "", "folder with one NAMESPACE.yaml for each robot; empty: the shipped file"),
-)
+from policy_runner.ros.launching import TWO_ROBOTS_ARGUMENTS
 
 
 def _robots(context, *_args):  # type: ignore[no-untyped-def]
-    said = {name: LaunchConfiguration(name).perform(context) for name, _, _ in _ARGUMENTS}
+    said = {name: LaunchConfiguration(name).perform(context) for name, _, _ in TWO_ROBOTS_ARGUMENTS}
     file = str(share_path("launch", "jetson.launch.py"))
     groups = []
     for robot in said["robots"].split(","):
@@ -54,7 +49,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, default, text in _ARGUMENTS
+                for name, default, text in TWO_ROBOTS_ARGUMENTS
             ),
             OpaqueFunction(function=_robots),
         ]

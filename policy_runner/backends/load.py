@@ -18,6 +18,7 @@ from pathlib import Path
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.onnx_file.weights import read_weights
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.load import provider_of
 from policy_runner.core.errors import Problem, Refusal
 
@@ -128,13 +129,15 @@ def load_model(
         spec_path: the policy's spec; or `path` itself, if there is no spec.
 
     Raises:
-        Refusal: the file is not this model, or the requested backend cannot run it here.
+        Refusal: the file is not this model, or the requested backend cannot run it here, or no
+            package that runs models is installed.
     """
     from policy_runner.backends.onnx_file.check import check_model_file, data_files
 
     if isinstance(choice, str):
         choice = BackendChoice(choice)
     choice.check()
+    check_importable()
     found = check_model_file(path, sha256, spec_path)
     data_files(path)  # refuses if one is missing, or is outside the model's folder
     asked = choice

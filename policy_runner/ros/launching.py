@@ -9,6 +9,12 @@ from policy_runner.backends.interface import BACKENDS
 from policy_runner.ros.process.lifetime import ENDED_WELL, START_REFUSED
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS
 
+# Of launch/two_robots.launch.py: name, default and description, like LAUNCH_ARGUMENTS.
+TWO_ROBOTS_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
+    ("robots", "robot1,robot2", "namespaces of the robots, separated by commas"),
+    ("simulated_robot", "false", "true: run a simulated robot in each namespace"),
+    ("params_folder", "", "folder with one NAMESPACE.yaml for each robot; empty: the shipped file"),
+)
 SHUT_DOWN, RESPAWN, IGNORE = "shutdown", "respawn", "ignore"
 RESPAWN_AFTER_S = 2.0
 # The guard needs the time of `safety` to see the silence, and then sends the stops.

@@ -25,6 +25,7 @@ from policy_runner.backends.comparison import Comparison
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.precision_check import compare_with_cpu
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
     )
     choice.check()
+    check_importable()
     console = Console(highlight=False, soft_wrap=True, width=table_width())
     said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
