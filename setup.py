@@ -35,6 +35,11 @@ setup(
     license="Apache-2.0",
     maintainer="policy_runner maintainers",
     maintainer_email="maintainers@policy-runner.example",
+    url="https://policy-runner.example",
+    project_urls={
+        "Repository": "https://policy-runner.example/policy_runner",
+        "Bug tracker": "https://policy-runner.example/policy_runner/issues",
+    },
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "sim/*.xml"]},
