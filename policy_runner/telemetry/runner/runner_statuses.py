@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import OK
 
+# What follows the beginning of a runner's name in the bytes of a message.
+PARTS = rb"[^:\0]*: (loop|inputs|inference|safety|model)\0"
 _STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")
 # A loop counts as late from this share of missed deadlines between two messages.
 _MISSED_SHARE = 0.01
