@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,6 @@ from policy_runner.cli.drawing.style import (
     GREEN,
     INK,
     ORANGE,
-    PURPLE,
     drawing,
     duration_text,
     log_durations,
@@ -36,9 +36,8 @@ MEASURED = FOLDER / "measured.json"
 # Panels of latency.svg: key in the measured figures, title, colour.
 PANELS = (
     ("inference", "the policy: history, normalization, network, decoding", BLUE),
-    ("busy", "the tick: from waking up to the command handed to the middleware", GREEN),
+    ("busy", "the whole tick: from waking up to its end", GREEN),
     ("period", "period error: |time between two ticks − 2 ms|", ORANGE),
-    ("age", "input age: from the sensor's stamp to its use in a tick", PURPLE),
 )
 
 
@@ -52,13 +51,13 @@ def draw_diagrams() -> None:
 
 
 def draw_latency() -> None:
-    """latency.svg: four distributions on one logarithmic axis."""
+    """latency.svg: the distributions of three times on one logarithmic axis."""
     measured = json.loads(MEASURED.read_text("utf-8"))
     pyplot = drawing()
     edges = np.array(measured["edges_us"])
     period = 1e6 / measured["rate_hz"]
     figure, axes = pyplot.subplots(
-        len(PANELS), 1, sharex=True, figsize=(9.0, 7.2), layout="constrained"
+        len(PANELS), 1, sharex=True, figsize=(9.0, 5.8), layout="constrained"
     )
     for axis, (key, title, colour) in zip(axes, PANELS, strict=True):
         one = measured["histograms"][key]
@@ -66,22 +65,33 @@ def draw_latency() -> None:
         axis.stairs(100.0 * counts / counts.sum(), edges, fill=True, color=colour, alpha=0.75)
         axis.set_title(title)
         axis.set_ylabel("ticks [%]")
+        axis.set_ylim(0.0, 1.3 * axis.get_ylim()[1])
         axis.axvline(period, color=INK, linewidth=1.0, linestyle=":")
-        top = axis.get_ylim()[1]
-        for name in ("p50", "p99", "p99.9"):
-            at = one[name]
-            axis.axvline(at, color=INK, linewidth=1.0)
-            axis.text(at, top, f" {name}\n {at:.0f} µs", va="top", fontsize="small")
+        for name, height in (("p50", 0.97), ("p99", 0.74), ("p99.9", 0.51)):
+            axis.axvline(one[name], color=INK, linewidth=1.0)
+            _note(axis, one[name], height, f"{name} {one[name]:.0f} µs")
+    _note(axes[0], period, 0.97, f"one period, {duration_text(period)}")
     lowest = axes[-1]
     lowest.set_xlim(edges[0], edges[-1])
     log_durations(lowest, "x")
-    axes[0].text(period, axes[0].get_ylim()[1], f" one period,\n {duration_text(period)}",
-                 va="top", fontsize="small")  # fmt: skip
     facts = f"{measured['rate_hz']:g} Hz, {measured['ticks']} ticks. "
     words = facts + "\n".join(measured["source"])
     figure.suptitle(words, x=0.01, ha="left", fontsize="small")
     figure.savefig(FOLDER / "latency.svg", metadata={"Date": None})
     pyplot.close(figure)
+
+
+def _note(axis: Any, at: float, height: float, words: str) -> None:
+    """Words to the right of a line at `at`, `height` from 0 to 1."""
+    axis.annotate(words, (at, height), xycoords=axis.get_xaxis_transform(), xytext=(4, 0),
+                  textcoords="offset points", va="top", fontsize="small")  # fmt: skip
+
+
+def write(measured: dict[str, Any]) -> None:
+    """measured.json, each list of numbers on one line."""
+    text = json.dumps(measured, indent=1)
+    text = re.sub(r"\[[\s\d.,]+\]", lambda found: " ".join(found[0].split()), text)
+    MEASURED.write_text(text + "\n", encoding="utf-8")
 
 
 def _run(name: str) -> Callable[[], None]:
@@ -91,9 +101,7 @@ def _run(name: str) -> Callable[[], None]:
 
         made: dict[str, Any] = {
             "demo": lambda: picture_demo.demo(FOLDER / "demo.png"),
-            "measure": lambda: MEASURED.write_text(
-                json.dumps(picture_runs.measure(), indent=1) + "\n", encoding="utf-8"
-            ),
+            "measure": lambda: write(picture_runs.measure()),
             "monitor": lambda: picture_runs.monitor(FOLDER / "monitor.svg"),
             "report": lambda: picture_runs.report(FOLDER / "report.png"),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -59,7 +60,7 @@ def changes_with_a_start_pose(folder: Path) -> set[tuple[str, str]]:
             rig.pipeline.safety.arm()
         fault = FAULTS[2] if tick == 25 else None
         found.append(rig.pipeline.step(tick * 10 * MS, fault).decision.value)
-    return {(before, after) for before, after in zip(found, found[1:]) if before != after}
+    return {(before, after) for before, after in itertools.pairwise(found) if before != after}
 
 
 def test_the_arrows_are_what_the_decision_does(tmp_path: Path) -> None:
