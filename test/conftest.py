@@ -31,7 +31,9 @@ SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer one says so with i
 WANTED = "POLICY_RUNNER_TEST_DOMAIN"
 MOST_WORKERS = 8
 # Several busy processes each, in real time or as fast as it goes: one worker runs all of these.
-BUSY = {"test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py"}
+BUSY = {
+    "test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py", "test_tutorials.py",
+}  # fmt: skip
 FOUND = "policy_runner"  # key of what a worker tells the session at its end
 
 
