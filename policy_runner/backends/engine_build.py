@@ -52,7 +52,7 @@ def build_into_cache(
     log: Log,
     progress: Progress = lambda _phase, _share: None,
     expect: Callable[[float], None] = lambda _seconds: None,
-    anew: bool = False,
+    rebuild: bool = False,
 ) -> Entry:
     """Build an engine, compare it with fp32 on the CPU, and store it.
 
@@ -64,7 +64,7 @@ def build_into_cache(
         log: gets one line at a time.
         progress: gets (phase, share done from 0 to 1).
         expect: gets the expected time [s] before a build; 0 if unknown.
-        anew: build even if the engine is in the cache.
+        rebuild: build even if the engine is in the cache.
 
     Raises:
         Refusal: the model's sha256 is not the spec's, TensorRT refused, the actions differ too
@@ -73,7 +73,7 @@ def build_into_cache(
     from policy_runner.backends.tensorrt.builder import build_engine
 
     spec_file = read_spec(spec_path)
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
     key = key_of(choice, path)
 
@@ -95,10 +95,10 @@ def build_into_cache(
         return plan, {"check": found.facts(), "policy": spec_file.spec.name, "model": path.name}
 
     with open_cache(choice, log) as cache:
-        if anew or cache.load(key) is None:
+        if rebuild or cache.load(key) is None:
             seconds, sentence = estimate(cache, key, path)
             expect(seconds)
             log(f"building an engine of {path.name} for {key.gpu}: {sentence}")
-        entry = cache.build(key, build, anew)
+        entry = cache.build(key, build, rebuild)
     check_recorded(entry, choice, path)
     return entry

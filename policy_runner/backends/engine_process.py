@@ -38,10 +38,10 @@ class EngineBuild:
         choice: BackendChoice,
         spec_path: Path,
         log: Callable[[str], None],
-        anew: bool = False,
+        rebuild: bool = False,
     ) -> None:
         """Start the child process; for the arguments see `engine_build.build_into_cache`."""
-        request = {"choice": asdict(choice), "spec": str(spec_path.absolute()), "anew": anew}
+        request = {"choice": asdict(choice), "spec": str(spec_path.absolute()), "rebuild": rebuild}
         self._log = log
         self._begun = time.monotonic()
         self._rest = b""
@@ -196,7 +196,7 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
             lambda line: say(log=line),
             progress,
             lambda seconds: say(estimate=seconds),
-            bool(request["anew"]),
+            bool(request["rebuild"]),
         )
     except Refusal as refusal:
         say(problems=[str(problem) for problem in refusal.problems])

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_policy(arguments.spec, arguments.params, further=further, node=node)
     if arguments.params is not None and not ros:
         loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
-    model = loaded.spec_file.beside(loaded.spec_file.spec.model.file, "model.file")
+    model = loaded.spec_file.next_to(loaded.spec_file.spec.model.file, "model.file")
     facts = read_model_facts(model, loaded.spec_file.path)
     warnings = [*loaded.warnings, *suspicions(loaded.spec_file, facts)]
     said = [f"{len(loaded.pipeline.elements)} commands", f"{_observed(loaded)} observed numbers"]

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import refuse
-from policy_runner.core.files.bounded import beside
+from policy_runner.core.files.bounded import next_to
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.detect import FORMATS, find_reader, model_in
 from policy_runner.formats.draft import Draft, remarks, spec_text
@@ -78,7 +78,7 @@ def _statistics(draft: Draft) -> list[Path]:
     visit(draft.spec)
     folder = draft.sources[0].parent
     for name in sorted(names):
-        beside(draft.sources[0], name, "the statistics file")  # refuses a file outside the folder
+        next_to(draft.sources[0], name, "the statistics file")  # refuses a file outside the folder
     missing = [name for name in sorted(names) if not (folder / name).is_file()]
     if missing:
         raise refuse(str(folder), "", f"the statistics file {missing[0]}", "no such file")

@@ -42,7 +42,7 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
     group = [given.group] if isinstance(given.group, str) else list(given.group or [])
     try:
         if isinstance(given.statistics, str):
-            path = spec_file.beside(given.statistics, "statistics")
+            path = spec_file.next_to(given.statistics, "statistics")
             stored = read_statistics(path, None, group)
         else:
             stored = {k: np.asarray(v, dtype=np.float64) for k, v in given.statistics.items()}

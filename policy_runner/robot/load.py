@@ -213,7 +213,7 @@ def bind_policy(
         with collect(found):
             settings = build_settings(config, spec, elements)
         with collect(found):
-            path = spec_file.beside(spec.model.file, "model.file")
+            path = spec_file.next_to(spec.model.file, "model.file")
             model = load_model(config.backend, path, spec.model.sha256, spec_file.path)
             told += [text for name, text in model.facts.items() if name == "warning"]
             told += [

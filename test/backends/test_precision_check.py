@@ -105,7 +105,7 @@ class Altered(OnnxRuntimeModel):
 
 
 def model_of(spec_file: SpecFile) -> Path:
-    return spec_file.beside(spec_file.spec.model.file, "model.file")
+    return spec_file.next_to(spec_file.spec.model.file, "model.file")
 
 
 def choice(**options: Any) -> BackendChoice:

@@ -92,7 +92,7 @@ def subject(given: Path, rates: Sequence[float] | None) -> Subject:
         sha256 = check_model_file(given, None, given)
         return Subject(given, sha256, given, tuple(rates or RAW_RATES))
     spec_file = read_spec(given)
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     sha256 = check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
     return Subject(path, sha256, spec_file.path, tuple(rates or (1 / spec_file.spec.control_dt,)))
 

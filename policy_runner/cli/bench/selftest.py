@@ -86,7 +86,7 @@ def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
 def _rows(
     choice: BackendChoice, spec_file: SpecFile, folder: Path, said: Console, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     cpu = OnnxRuntimeModel(path)
     cpu.warm_up()
     yield {"name": "CPU, the reference", "ok": True, "facts": {}, "problems": [],

@@ -78,7 +78,7 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
     """
     spec_file = read_spec(spec_path)
     spec = spec_file.spec
-    model_path = spec_file.beside(spec.model.file, "model.file")
+    model_path = spec_file.next_to(spec.model.file, "model.file")
     model = load_model(backend, model_path, spec.model.sha256, spec_file.path)
     size = len(action_elements(spec, str(spec_file.path)))
     wide = np.full(size, 1e3)

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
-        model = loaded.spec_file.beside(spec.model.file, "model.file")
+        model = loaded.spec_file.next_to(spec.model.file, "model.file")
         found = contract(loaded, read_model_facts(model, loaded.spec_file.path))
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))

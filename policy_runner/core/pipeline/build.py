@@ -81,7 +81,7 @@ def build_pipeline(
         action_kinds=tuple(element.kind for element in elements),
         previous_target=previous_target if previous_target is not None else np.zeros(size),
         mountings=_turned(mountings or {}, spec, problems),
-        beside=spec_file.beside,
+        next_to=spec_file.next_to,
     )
     tensors = _tensor_builders(spec_file, model, sources, problems)
     problems += uncovered(spec_file, model)

@@ -76,7 +76,7 @@ class EngineWait:
         model = spec_file.spec.model
         try:
             choice.check()
-            path = spec_file.beside(model.file, "model.file")
+            path = spec_file.next_to(model.file, "model.file")
             check_model_file(path, model.sha256, spec_file.path)
             data_files(path)
         except Refusal:
