@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,29 @@ REPEATED = "#"  # between a repeated output's name and its position
 
 
 def allocate(
-    path: Path, role: str, tensors: list[Any], problems: list[Problem]
+    path: Path,
+    role: str,
+    tensors: list[Any],
+    problems: list[Problem],
+    shapes: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Buffer]:
-    """Zeros for each of a session's inputs or outputs (`name`, `type`, `shape`), by name.
+    """Zeros for each of a session's inputs or outputs, by name.
 
-    A batch axis that is left open is 1 on a robot; what cannot be allocated goes to `problems`.
+    Args:
+        path: the model, for error messages.
+        role: input or output.
+        tensors: the session's (`name`, `type`, `shape`). An open batch axis is 1 on a robot.
+        problems: receives what cannot be allocated.
+        shapes: the sizes that a run gave; None: those of `tensors`.
     """
     arrays: dict[str, Buffer] = {}
-    for tensor in tensors:
+    for k, tensor in enumerate(tensors):
         key = f"{role} '{tensor.name}'"
         if tensor.type not in DTYPES:
             expected = f"one of {', '.join(DTYPES)}"
             problems.append(Problem(str(path), key, expected, str(tensor.type)))
             continue
-        shape = list(tensor.shape)
+        shape: list[Any] = list(tensor.shape if shapes is None else shapes[k])
         # Batch is the one dimension that may stay open: it is 1 on a robot.
         if shape and not isinstance(shape[0], int):
             shape[0] = 1

@@ -45,6 +45,10 @@ class AnyPolicy(Protocol):
     def active(self) -> str:
         """The name of the policy that commands, of a switch; "" without one."""
 
+    @property
+    def changes(self) -> int:
+        """How often a switch changed the policy that commands."""
+
     def runs(self, part: str) -> bool:
         """Whether the newest inference ran the model with this name of `core.spec.parts`."""
 

@@ -203,6 +203,11 @@ class Policy:
         """The name of the policy that commands, of a switch; "" without one."""
         return ""
 
+    @property
+    def changes(self) -> int:
+        """How often a switch changed the policy that commands."""
+        return 0
+
     def runs(self, part: str) -> bool:
         """Whether the newest inference ran the model with this name of `core.spec.parts`."""
         return True

@@ -157,6 +157,7 @@ class RunnerDiagnostics:
         late = late_now - self._last.get("late", (0, 0))[0]
         self._last["late"] = (late_now, 0)
         message = f"{provider}, p99 {_us(figures.p99):.0f} us"
+        policy = loop.pipeline.policy
         if late:
             message = f"{late} inferences took longer than the period"
         return self.status(
@@ -166,6 +167,11 @@ class RunnerDiagnostics:
             {
                 "provider": provider,
                 **_percentiles("inference", figures),
+                **(
+                    {"policy": policy.active, "changes of policy": policy.changes}
+                    if policy.active
+                    else {}
+                ),
                 "inferences": loop.pipeline.inferences,
                 "above period": late_now,
             },
