@@ -33,11 +33,12 @@ ENCODE = _weights(1, FRAME * LENGTH + MEMORY, LATENT)
 REMEMBER = _weights(2, FRAME * LENGTH + MEMORY, MEMORY)
 HIDDEN, OUT = _weights(3, OBS, 16), _weights(4, 16, 2)
 STANDING, KEEPING = _weights(5, STAND, 2), _weights(6, STAND, 1)
+BESIDE = _weights(9, 2 + LATENT, 2)
 MEAN, STD = 0.1 * _weights(7, OBS).astype(np.float64), 1.0 + np.abs(_weights(8, OBS))
 
 
 def write_models(folder: Path) -> None:
-    """Write encoder.onnx, walk.onnx and stand.onnx."""
+    """Write encoder.onnx, walk.onnx, beside.onnx and stand.onnx."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -78,6 +79,16 @@ def write_models(folder: Path) -> None:
         {"obs": OBS},
         {"actions": 2},
         hidden=HIDDEN, out=OUT,
+    )  # fmt: skip
+    save(
+        "beside.onnx",
+        [
+            node("Concat", ["obs", "latent"], ["all"], axis=1),
+            node("MatMul", ["all", "beside"], ["actions"]),
+        ],
+        {"obs": 2, "latent": LATENT},
+        {"actions": 2},
+        beside=BESIDE,
     )  # fmt: skip
     save(
         "stand.onnx",
@@ -188,6 +199,25 @@ def chain() -> dict[str, Any]:
     return copy.deepcopy({**COMMON, **WALK})
 
 
+def beside() -> dict[str, Any]:
+    """Return the spec of a policy with the latent as an input of its own, next to positions."""
+    content = chain()
+    content["model"]["file"] = "beside.onnx"
+    content["inputs"].pop("command")
+    content["observation"] = [
+        {
+            "tensor": "obs",
+            "terms": [_joint("position", relative_to="default_joint_pos")],
+            "normalization": "none",
+        },
+        {
+            "tensor": "latent",
+            "whole": {"term": "model_output", "model": "encoder", "tensor": "latent"},
+        },
+    ]
+    return content
+
+
 def switch(**changes: Any) -> dict[str, Any]:
     """Return the spec of stand, and walk above a norm of the command."""
     rule = {**SWITCH, **changes, "policies": {"walk": WALK}}
@@ -270,6 +300,17 @@ class StandLoop:
     def step(self, position: np.ndarray) -> np.ndarray:
         self.last = self.follow(position)
         return np.asarray(DEFAULT + SCALES["stand"] * self.last)
+
+
+def walked_beside(given: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the targets of `beside`, [ticks, 2]."""
+    loop, targets = WalkLoop(), []
+    for position, velocity in zip(given["position"], given["velocity"], strict=True):
+        loop.push(position, velocity)
+        loop.encode()
+        loop.last = np.concatenate([position - DEFAULT, loop.latent]) @ BESIDE
+        targets.append(DEFAULT + SCALES["walk"] * loop.last)
+    return np.array(targets)
 
 
 def walked(given: dict[str, np.ndarray]) -> np.ndarray:
