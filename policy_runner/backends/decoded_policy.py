@@ -165,7 +165,7 @@ class DecodedPolicy:
             last_action=np.zeros(sum(len(g.names) for t in spec.action for g in t.groups)),
             action_joints=tuple(n for t in spec.action for g in t.groups for n in g.names),
             action_kinds=tuple(g.kind for t in spec.action for g in t.groups for _ in g.names),
-            beside=spec_file.beside,
+            next_to=spec_file.next_to,
             models=dict(zip(spec.models, (one for _, one in parts), strict=False)),
         )
         self._parts = [

@@ -21,7 +21,16 @@ Progress = Callable[[str, float], None]
 
 
 def estimate(cache: EngineCache, key: EngineKey, path: Path) -> tuple[float, str]:
-    """(seconds [s], the sentence to show); 0 s where no earlier build tells anything."""
+    """Estimate how long a build takes, from earlier builds on this GPU.
+
+    Args:
+        cache: holds the earlier builds.
+        key: of the engine to build.
+        path: the ONNX file.
+
+    Returns:
+        (time [s], a sentence for the user); 0 s if there is no earlier build.
+    """
     earlier = [(entry, float(entry.facts.get("seconds", 0.0))) for entry in cache.entries()
                if entry.key.gpu == key.gpu]  # fmt: skip
     same = [seconds for entry, seconds in earlier if entry.key.model_sha256 == key.model_sha256]
@@ -45,7 +54,7 @@ def build_into_cache(
     log: Log,
     progress: Progress = lambda _phase, _share: None,
     expect: Callable[[float], None] = lambda _seconds: None,
-    anew: bool = False,
+    rebuild: bool = False,
 ) -> list[Entry]:
     """Build the engine of every model of a spec; what is there already is only looked at.
 
@@ -58,7 +67,7 @@ def build_into_cache(
         log: receives lines for the operator.
         progress: receives the phase and its share, 0 to 1.
         expect: receives how long the next build may take [s], 0 if nothing is known.
-        anew: build although there is an engine.
+        rebuild: build although there is an engine.
 
     Raises:
         Refusal: a model is not the one that the spec states, TensorRT refused, the actions differ
@@ -67,9 +76,11 @@ def build_into_cache(
     spec_file = read_spec(spec_path)
     parts = model_files(spec_file.spec)
     for part in parts:
-        path = spec_file.beside(part.model.file, part.file_key)
+        path = spec_file.next_to(part.model.file, part.file_key)
         check_model_file(path, part.model.sha256, spec_file.path)
-    entries = [_build_one(choice, spec_file, part, log, progress, expect, anew) for part in parts]
+    entries = [
+        _build_one(choice, spec_file, part, log, progress, expect, rebuild) for part in parts
+    ]
     if len(parts) > 1:
         from policy_runner.backends.load import load_models
 
@@ -87,9 +98,9 @@ def _build_one(
     log: Log,
     progress: Progress,
     expect: Callable[[float], None],
-    anew: bool,
+    rebuild: bool,
 ) -> Entry:
-    path = spec_file.beside(part.model.file, part.file_key)
+    path = spec_file.next_to(part.model.file, part.file_key)
     key = key_of(choice, path)
 
     def build() -> tuple[bytes, Mapping[str, Any]]:
@@ -101,7 +112,7 @@ def _build_one(
         progress("comparing with fp32 on the CPU", 1.0)
         model: LoadedModel = model_of_plan(choice, path, key.model_sha256, plan)
         try:
-            model.warm_up()  # with the graph that the node will replay
+            model.warm_up()  # captures the graph that the node will replay
             if has_several(spec_file.spec):
                 # The others run on the CPU, so that the figures are this engine's.
                 others = cpu_models(spec_file)
@@ -116,10 +127,10 @@ def _build_one(
         return plan, {"check": found.facts(), "policy": spec_file.spec.name, "model": path.name}
 
     with open_cache(choice, log) as cache:
-        if anew or cache.load(key) is None:
+        if rebuild or cache.load(key) is None:
             seconds, sentence = estimate(cache, key, path)
             expect(seconds)
             log(f"building an engine of {path.name} for {key.gpu}: {sentence}")
-        entry = cache.build(key, build, anew)
+        entry = cache.build(key, build, rebuild)
     check_recorded(entry, choice, path)
     return entry

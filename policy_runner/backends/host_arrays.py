@@ -1,4 +1,4 @@
-"""Host arrays for a model's tensors: fixed shapes, batch 1, the types that a tick can fill."""
+"""Host arrays for a model's tensors: fixed shapes, batch 1, types that a tick can fill."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ def allocate(
     problems: list[Problem],
     shapes: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Buffer]:
-    """Zeros for each of a session's inputs or outputs, by name.
+    """Allocate a zeroed array for each of a session's inputs or outputs.
+
+    An open batch axis becomes 1.
 
     Args:
-        path: the model, for error messages.
-        role: input or output.
-        tensors: the session's (`name`, `type`, `shape`). An open batch axis is 1 on a robot.
-        problems: receives what cannot be allocated.
+        path: the model file, for messages.
+        role: "input" or "output".
+        tensors: the session's tensors; each has `name`, `type` and `shape`.
+        problems: gets a problem for each tensor that cannot be allocated.
         shapes: the sizes that a run gave; None: those of `tensors`.
+
+    Returns:
+        Arrays by tensor name; a repeated output also as `name#position`, the same array.
     """
     arrays: dict[str, Buffer] = {}
     for k, tensor in enumerate(tensors):
@@ -46,7 +51,7 @@ def allocate(
             problems.append(Problem(str(path), key, expected, str(tensor.type)))
             continue
         shape: list[Any] = list(tensor.shape if shapes is None else shapes[k])
-        # Batch is the one dimension that may stay open: it is 1 on a robot.
+        # Only the batch dimension may be open: it is 1 on a robot.
         if shape and not isinstance(shape[0], int):
             shape[0] = 1
         if not all(isinstance(d, int) and d > 0 for d in shape):

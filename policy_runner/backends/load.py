@@ -1,13 +1,13 @@
-"""Loads a model: with the backend asked for, or with the best one that works here (`auto`).
+"""Loads a model with the requested backend, or with the best one that works here (`auto`).
 
-What `auto` took, and why, goes to the log and to diagnostics. Its order, where nothing was
-measured for this model on this machine:
-1. A network of fewer than a million weights without convolutions runs on the CPU: copies to a
-   GPU and its launches cost more than such a network does.
-2. TensorRT, where an engine for this model was built.
-3. ONNX Runtime with CUDA, where it can be proven.
+The log and diagnostics show what `auto` chose, and why. If this model was not measured on this
+machine, the order is:
+1. The CPU, for a network of fewer than a million weights without convolutions. Copies to a GPU
+   and its launches cost more than such a network.
+2. TensorRT, if an engine for this model was built.
+3. ONNX Runtime with CUDA, if it passes its proof (`onnxruntime/proof.py`).
 4. The CPU.
-A GPU that was asked for by `device` leaves out 1 and 4: there is a GPU then, or a refusal.
+If `device` names a GPU, 1 and 4 are left out: the model runs on that GPU, or is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ CANDIDATES: dict[str, tuple[str, str, str]] = {  # name -> backend, device, ONNX
 
 
 def candidate(choice: BackendChoice, name: str) -> BackendChoice:
-    """What `name` of CANDIDATES means on the device that was asked for."""
+    """Return the choice for one of CANDIDATES, on the requested device.
+
+    Args:
+        choice: the user's choice.
+        name: a key of CANDIDATES.
+    """
     backend, device, provider = CANDIDATES[name]
     if device == "gpu":
         device = f"gpu:{choice.gpu or 0}"
@@ -46,10 +51,16 @@ def candidate(choice: BackendChoice, name: str) -> BackendChoice:
 
 
 def load_best(choice: BackendChoice, path: Path, sha256: str, load: Loader) -> LoadedModel:
-    """Load the first that works, and note in its facts why it was taken.
+    """Load the first candidate that works; its facts say why it was chosen.
+
+    Args:
+        choice: the user's choice, with backend `auto`.
+        path: the ONNX file.
+        sha256: of the ONNX file, to find its measurement.
+        load: loads one candidate.
 
     Raises:
-        Refusal: a GPU, a provider or a precision was asked for that nothing here gives.
+        Refusal: no candidate has the requested GPU, provider or precision.
     """
     names, why = _order(choice, path, sha256)
     refused: list[Problem | str] = []
@@ -68,10 +79,10 @@ def load_best(choice: BackendChoice, path: Path, sha256: str, load: Loader) -> L
 
 
 def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], dict[str, str]]:
-    provider_of(choice)  # refuses what contradicts the device, or is none
+    provider_of(choice)  # refuses an unknown provider, or one that contradicts the device
     asked = str(choice.option("onnxruntime.provider", "auto"))
     if asked != "auto" or choice.device == "cpu":
-        # Said by name: there is nothing to choose.
+        # The parameters name the provider: there is nothing to choose.
         name = f"onnxruntime-{'cpu' if asked == 'auto' else asked}"
         return [name], {name: "asked for by parameter"}
     gpu = ["tensorrt", "onnxruntime-cuda"]
@@ -99,7 +110,10 @@ def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], d
 
 
 def forgets(path: Path) -> list[str]:
-    """Recurrent operations of a model whose state no input feeds: they forget every time."""
+    """Recurrent operations of a model that lose their state after every inference.
+
+    No input of the model feeds their state.
+    """
     from policy_runner.backends.onnx_file.graph import read_graph, stateless_recurrence
 
     return list(stateless_recurrence(read_graph(path)))
@@ -118,14 +132,14 @@ def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel
     if isinstance(choice, str):
         choice = BackendChoice(choice)
     if not has_several(spec):
-        path = spec_file.beside(spec.model.file, "model.file")
+        path = spec_file.next_to(spec.model.file, "model.file")
         return load_model(choice, path, spec.model.sha256, spec_file.path)
     files = {one.name: one for one in model_files(spec)}
     asked = choice
 
     def load(name: str) -> LoadedModel:
         one = files[name]
-        path = spec_file.beside(one.model.file, one.file_key)
+        path = spec_file.next_to(one.model.file, one.file_key)
         return load_model(asked, path, one.model.sha256, spec_file.path, alone=False)
 
     group = load_parts(list(files), load)
@@ -136,7 +150,7 @@ def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel
     try:
         from policy_runner.backends.precision_check import check
 
-        path = spec_file.beside(spec.model.file, "model.file")
+        path = spec_file.next_to(spec.model.file, "model.file")
         group.facts["precision check"] = str(check(group, choice, path, spec_file.path))
     except BaseException:
         group.close()
@@ -151,17 +165,17 @@ def load_model(
     spec_path: Path,
     alone: bool = True,
 ) -> LoadedModel:
-    """Load, check and warm up one model with what was asked for.
+    """Load, check and warm up one model.
 
     Args:
-        choice: the backend that was asked for.
+        choice: the requested backend, or only its name.
         path: the ONNX file.
-        sha256: of the file, as the spec states it; None: not checked.
-        spec_path: the spec that names the file.
-        alone: the spec has no other model, so that its actions can be compared.
+        sha256: the expected sha256 of the file; None: any.
+        spec_path: the policy's spec; or `path` itself, if there is no spec.
+        alone: the spec has no other model, so that this one's actions can be compared.
 
     Raises:
-        Refusal: the file is no such model, or what was asked for is not there.
+        Refusal: the file is not this model, or the requested backend cannot run it here.
     """
     from policy_runner.backends.onnx_file.check import check_model_file, data_files
 
@@ -169,7 +183,7 @@ def load_model(
         choice = BackendChoice(choice)
     choice.check()
     found = check_model_file(path, sha256, spec_path)
-    data_files(path)  # refuses where one is missing, or lies elsewhere
+    data_files(path)  # refuses if one is missing, or is outside the model's folder
     asked = choice
 
     def load(one: BackendChoice) -> LoadedModel:

@@ -1,9 +1,8 @@
-"""Does a model in a lower precision command the same? Compared with the CPU, in action units.
+"""Compares the actions of a model in a lower precision with those on the CPU, in action units.
 
-The reference is ONNX Runtime on the CPU with the file as it was exported. Both get the same
-observations, recorded or generated, carry their own recurrent state over several inferences,
-and are decoded as the policy's actions are; what is compared is what the robot would be told:
-rad, rad/s, N m.
+The reference is ONNX Runtime on the CPU with the exported file. Both models get the same
+observations, recorded or generated. Each keeps its own recurrent state over several inferences.
+The actions are decoded as in the node, so the compared numbers are commands: rad, rad/s, N m.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from policy_runner.core.model import Model
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.core.spec.parts import model_files, policies
 
-SEQUENCE = 16  # inferences before a recurrent state starts anew
+SEQUENCE = 16  # inferences before a recurrent state is reset
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
 
 
@@ -48,7 +47,7 @@ def compare(
         file: the spec, for error messages.
 
     Raises:
-        Refusal: the reference itself gives nothing finite, so there is nothing to compare with.
+        Refusal: no action of the reference is finite, so no comparison is possible.
     """
     largest, at, total, compared = 0.0, 0, 0.0, 0
     for k, sample in enumerate(samples):
@@ -120,7 +119,7 @@ def cpu_models(spec_file: SpecFile) -> LoadedModel:
 
     def load(name: str) -> LoadedModel:
         one = files[name]
-        model = OnnxRuntimeModel(spec_file.beside(one.model.file, one.file_key))
+        model = OnnxRuntimeModel(spec_file.next_to(one.model.file, one.file_key))
         model.warm_up()
         return model
 
@@ -138,7 +137,7 @@ def _samples(given: DecodedPolicy, spec_file: SpecFile, file: str, count: int) -
         return recorded(Path(file), wanted, count)
     samples: list[dict[str, npt.NDArray[np.generic]]] = [{} for _ in range(count)]
     for part, tensors in given.observed:
-        path = spec_file.beside(part.model.file, part.file_key)
+        path = spec_file.next_to(part.model.file, part.file_key)
         view = SpecFile(part.spec, spec_file.path)
         for sample, own in zip(samples, generated(tensors, view, path, count), strict=True):
             sample.update({part_name(part.name, name): array for name, array in own.items()})
@@ -149,7 +148,7 @@ def check(model: Model, choice: BackendChoice, path: Path, spec_path: Path) -> C
     """Refuse a model, or several, whose actions are beyond the tolerance; leaves tensors at zero.
 
     Raises:
-        Refusal: see above.
+        Refusal: a difference exceeds the tolerance, or see `compare_with_cpu`.
     """
     found = compare_with_cpu(model, choice, read_spec(spec_path))
     for array in (*model.inputs.values(), *model.outputs.values()):

@@ -44,7 +44,7 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
     group = [given.group] if isinstance(given.group, str) else list(given.group or [])
     try:
         if isinstance(given.statistics, str):
-            path = spec_file.beside(given.statistics, "statistics")
+            path = spec_file.next_to(given.statistics, "statistics")
             stored = read_statistics(path, None, group)
         else:
             stored = {k: np.asarray(v, dtype=np.float64) for k, v in given.statistics.items()}
@@ -58,7 +58,7 @@ def read_all_facts(spec_file: SpecFile) -> dict[str, ModelFacts]:
     """Read what every model of the spec says about itself, by its name in `core.spec.parts`."""
     return {
         part.name: read_model_facts(
-            spec_file.beside(part.model.file, part.file_key), spec_file.path
+            spec_file.next_to(part.model.file, part.file_key), spec_file.path
         )
         for part in model_files(spec_file.spec)
     }

@@ -216,7 +216,7 @@ def bind_policy(
         with collect(found):
             model = load_models(config.backend, spec_file)
             told += [t for name, t in model.facts.items() if name.split("/")[-1] == "warning"]
-            paths = [spec_file.beside(m.model.file, m.file_key) for m in model_files(spec)]
+            paths = [spec_file.next_to(m.model.file, m.file_key) for m in model_files(spec)]
             told += [
                 f"{path}: {operation} has no state among the model's inputs: it keeps no memory"
                 for path in dict.fromkeys(paths)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import several_rig
-from several_rig import beside, chain, recorded, switch
+from several_rig import chain, recorded, switch, two_inputs
 
 from policy_runner.backends import load as loading
 from policy_runner.backends.decoded_policy import DecodedPolicy
@@ -53,7 +53,7 @@ def spec_of(folder: Path, content: dict[str, Any]) -> SpecFile:
     return read_spec(several_rig.write(folder, content))
 
 
-CASES = {"chain": chain, "switch": switch, "beside": beside}
+CASES = {"chain": chain, "switch": switch, "two_inputs": two_inputs}
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -89,7 +89,7 @@ def test_each_policy_of_a_switch_is_compared(
 
 def test_recorded_observations_meet_the_loop_of_the_encoder(tmp_path: Path) -> None:
     """The encoder runs every third inference, and its latent replaces that of the sample."""
-    spec_file = spec_of(tmp_path, beside())
+    spec_file = spec_of(tmp_path, two_inputs())
     (one,) = policies(spec_file.spec)
     decoded = DecodedPolicy(one, spec_file, cpu_models(spec_file))
     decoded.start()
@@ -102,5 +102,5 @@ def test_recorded_observations_meet_the_loop_of_the_encoder(tmp_path: Path) -> N
         }
         loop.encode()
         both = np.concatenate([position - several_rig.DEFAULT, loop.latent])
-        wanted = several_rig.DEFAULT + several_rig.SCALES["walk"] * (both @ several_rig.BESIDE)
+        wanted = several_rig.DEFAULT + several_rig.SCALES["walk"] * (both @ several_rig.TWO_INPUTS)
         assert np.allclose(decoded.action(sample), wanted, atol=1e-5)

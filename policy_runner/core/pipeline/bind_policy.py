@@ -144,7 +144,7 @@ def bind_policy(
         action_kinds=tuple(element.kind for element in elements),
         previous_target=np.zeros(size),
         mountings=robot.mountings,
-        beside=spec_file.beside,
+        next_to=spec_file.next_to,
         models=dict(zip(spec.models, (model for _, model in models), strict=False)),
     )
     bound = BoundPolicy(given, SpecFile(spec, spec_file.path), sources, models, elements)

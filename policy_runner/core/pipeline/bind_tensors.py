@@ -50,7 +50,7 @@ def stored_normalizer(spec_file: SpecFile, given: Normalization, size: int, key:
         raise refuse(file, f"{key}.statistics", "a file or numbers", "nothing")
     group = [given.group] if isinstance(given.group, str) else list(given.group or [])
     if isinstance(given.statistics, str):
-        path = spec_file.beside(given.statistics, f"{key}.statistics")
+        path = spec_file.next_to(given.statistics, f"{key}.statistics")
         statistics = read_statistics(path, given.sha256, group)
         where = str(path)
     else:
@@ -331,7 +331,7 @@ def _check_cast(
 def _stored(
     spec_file: SpecFile, given: StoredTensor, tensor: Buffer, key: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    path = spec_file.beside(given.file, f"{key}.file")
+    path = spec_file.next_to(given.file, f"{key}.file")
     values = read_tensor(path, given.key, given.sha256)
     if values.size != tensor.size:
         raise refuse(str(path), given.key, f"{tensor.size} numbers", f"{values.size}")

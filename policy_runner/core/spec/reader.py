@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.core.files.bounded import MOST_SPEC, beside
+from policy_runner.core.files.bounded import MOST_SPEC, next_to
 from policy_runner.core.files.safe_yaml import load_yaml
 from policy_runner.core.spec.elements import action_elements, limits_by_element
 from policy_runner.core.spec.models import Model
@@ -38,7 +38,7 @@ class SpecFile:
         """The spec's folder."""
         return self.path.parent
 
-    def beside(self, name: str, key: str) -> Path:
+    def next_to(self, name: str, key: str) -> Path:
         """The path of a file that the spec names.
 
         Args:
@@ -48,7 +48,7 @@ class SpecFile:
         Raises:
             Refusal: the file is outside the spec's folder.
         """
-        return beside(self.path, name, key)
+        return next_to(self.path, name, key)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]

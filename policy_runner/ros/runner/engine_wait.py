@@ -78,7 +78,7 @@ class EngineWait:
         try:
             choice.check()
             for one in model_files(spec_file.spec):
-                path = spec_file.beside(one.model.file, one.file_key)
+                path = spec_file.next_to(one.model.file, one.file_key)
                 check_model_file(path, one.model.sha256, spec_file.path)
                 data_files(path)
                 paths.append(path)

@@ -28,6 +28,9 @@ _HEARD_WITHIN_S = 1.0
 _SWAPPED_WITHIN_S = 0.5
 _LOADED_WITHIN_S = 0.5  # after the attempt was cancelled
 _LEFT_WITHIN_S = 0.2  # when the node stops
+_LOOK_AGAIN_S = 0.005
+# Setting `policy` blocks the executor, and so diagnostics, for at most this long.
+_CHECKED_WITHIN_S = 1.0
 
 
 class Attempt:
@@ -236,15 +239,6 @@ class Attempt:
         else:
             undo()
             connected.destroy(but=before)
-
-
-def _always() -> bool:
-    return True
-
-
-_LOOK_AGAIN_S = 0.005
-# Setting `policy` blocks the executor, and so diagnostics, for at most this long.
-_CHECKED_WITHIN_S = 1.0
 
 
 class Reload:

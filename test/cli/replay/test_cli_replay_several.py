@@ -14,12 +14,12 @@ from several_rig import (
     FRAME,
     JOINTS,
     LENGTH,
-    beside,
     chain,
     recorded,
     switch,
+    two_inputs,
     walked,
-    walked_beside,
+    walked_two_inputs,
 )
 
 from policy_runner.cli.main import main
@@ -114,14 +114,14 @@ def test_a_switch_shows_which_policy_ran(run: Any, capsys: Any) -> None:
 def test_a_tensor_that_a_model_computes_is_left_out(run: Any, capsys: Any) -> None:
     given = recorded()
     arrays = {n: a for n, a in signals(given).items() if not n.startswith("command")}
-    status, whole = run(beside(), arrays)
+    status, whole = run(two_inputs(), arrays)
     assert status == 0
-    assert np.allclose(whole["target"], walked_beside(given), atol=1e-4)
+    assert np.allclose(whole["target"], walked_two_inputs(given), atol=1e-4)
     names = ("obs", "latent", "encoder/history")
     rows = {f"tensor/{n}": np.nan_to_num(whole[f"observation/{n}"]) for n in names}
-    assert run(beside(), rows)[0] == 1
+    assert run(two_inputs(), rows)[0] == 1
     assert "latent: expected no such array, since another model" in capsys.readouterr().err
     del rows["tensor/latent"]
-    status, found = run(beside(), rows)
+    status, found = run(two_inputs(), rows)
     assert status == 0
     assert np.allclose(found["target"], whole["target"], atol=1e-6)

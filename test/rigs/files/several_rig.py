@@ -33,12 +33,12 @@ ENCODE = _weights(1, FRAME * LENGTH + MEMORY, LATENT)
 REMEMBER = _weights(2, FRAME * LENGTH + MEMORY, MEMORY)
 HIDDEN, OUT = _weights(3, OBS, 16), _weights(4, 16, 2)
 STANDING, KEEPING = _weights(5, STAND, 2), _weights(6, STAND, 1)
-BESIDE = _weights(9, 2 + LATENT, 2)
+TWO_INPUTS = _weights(9, 2 + LATENT, 2)
 MEAN, STD = 0.1 * _weights(7, OBS).astype(np.float64), 1.0 + np.abs(_weights(8, OBS))
 
 
 def write_models(folder: Path) -> None:
-    """Write encoder.onnx, walk.onnx, beside.onnx and stand.onnx."""
+    """Write encoder.onnx, walk.onnx, two_inputs.onnx and stand.onnx."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -81,14 +81,14 @@ def write_models(folder: Path) -> None:
         hidden=HIDDEN, out=OUT,
     )  # fmt: skip
     save(
-        "beside.onnx",
+        "two_inputs.onnx",
         [
             node("Concat", ["obs", "latent"], ["all"], axis=1),
-            node("MatMul", ["all", "beside"], ["actions"]),
+            node("MatMul", ["all", "two_inputs"], ["actions"]),
         ],
         {"obs": 2, "latent": LATENT},
         {"actions": 2},
-        beside=BESIDE,
+        two_inputs=TWO_INPUTS,
     )  # fmt: skip
     save(
         "stand.onnx",
@@ -199,10 +199,10 @@ def chain() -> dict[str, Any]:
     return copy.deepcopy({**COMMON, **WALK})
 
 
-def beside() -> dict[str, Any]:
+def two_inputs() -> dict[str, Any]:
     """Return the spec of a policy with the latent as an input of its own, next to positions."""
     content = chain()
-    content["model"]["file"] = "beside.onnx"
+    content["model"]["file"] = "two_inputs.onnx"
     content["inputs"].pop("command")
     content["observation"] = [
         {
@@ -302,13 +302,13 @@ class StandLoop:
         return np.asarray(DEFAULT + SCALES["stand"] * self.last)
 
 
-def walked_beside(given: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the targets of `beside`, [ticks, 2]."""
+def walked_two_inputs(given: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the targets of `two_inputs`, [ticks, 2]."""
     loop, targets = WalkLoop(), []
     for position, velocity in zip(given["position"], given["velocity"], strict=True):
         loop.push(position, velocity)
         loop.encode()
-        loop.last = np.concatenate([position - DEFAULT, loop.latent]) @ BESIDE
+        loop.last = np.concatenate([position - DEFAULT, loop.latent]) @ TWO_INPUTS
         targets.append(DEFAULT + SCALES["walk"] * loop.last)
     return np.array(targets)
 

@@ -37,7 +37,7 @@ class Sources:
     action_kinds: tuple[str, ...] = ()
     previous_target: Array = field(default_factory=lambda: np.zeros(0))  # of the last inference
     mountings: Mapping[str, Quaternion] = field(default_factory=dict)  # input -> R(body, sensor)
-    beside: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
+    next_to: Callable[[str, str], Path] | None = None  # (file, key) -> path in the spec's folder
     clocks: list[Clock] = field(default_factory=list)  # advanced once per inference
     gravities: list[Gravity] = field(default_factory=list)  # one per projected_gravity term
     motions: dict[str, object] = field(default_factory=dict)  # name -> its shared table and clock
