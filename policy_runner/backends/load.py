@@ -151,7 +151,7 @@ def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel
         from policy_runner.backends.precision_check import check
 
         path = spec_file.next_to(spec.model.file, "model.file")
-        group.facts["precision check"] = str(check(group, choice, path, spec_file.path))
+        group.own_facts["precision check"] = str(check(group, choice, path, spec_file.path))
     except BaseException:
         group.close()
         raise

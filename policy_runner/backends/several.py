@@ -18,6 +18,7 @@ class ModelGroup(ModelAbilities):
 
     Attributes:
         parts: the models by the names of `core.spec.parts.ModelFile`.
+        own_facts: facts of all models together.
     """
 
     needs_precision_check = False  # `load_models` compares the whole policy
@@ -30,14 +31,24 @@ class ModelGroup(ModelAbilities):
         """
         self.parts = dict(sorted(parts.items(), key=lambda item: item[0] != ""))
         self.sha256 = self.parts[""].sha256
-        self.facts: dict[str, str] = {
+        self.own_facts: dict[str, str] = {}  # of all models together
+        self._inputs = _joined({name: model.inputs for name, model in self.parts.items()})
+        self._outputs = _joined({name: model.outputs for name, model in self.parts.items()})
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The newest facts of every model, as `encoder/device`, and `own_facts`."""
+        found = {
             part_name(name, fact): text
             for name, model in self.parts.items()
             for fact, text in (("sha256", model.sha256), *model.facts.items())
             if name or fact != "sha256"
         }
-        self._inputs = _joined({name: model.inputs for name, model in self.parts.items()})
-        self._outputs = _joined({name: model.outputs for name, model in self.parts.items()})
+        return {**found, **self.own_facts}
+
+    @facts.setter
+    def facts(self, facts: dict[str, str]) -> None:
+        self.own_facts = dict(facts)
 
     @property
     def provider(self) -> str:

@@ -61,11 +61,18 @@ class BoundPolicy:
     decoder: ActionDecoder | None = None
 
     def policy(self) -> Policy:
-        """Bind states and make the policy. `bind` must have reported no problem.
+        """Bind states and make the policy. `bind_policy` must have reported no problem.
 
         Raises:
             Refusal: an initial state does not fit.
         """
+        made = self._made()
+        # A model that carries its states warms up again for that, which zeroes its inputs.
+        for part, model in self.models:
+            _fill_constants(SpecFile(part.spec, self.file.path), model)
+        return made
+
+    def _made(self) -> Policy:
         spec, sources = self.given.spec, self.sources
         assert self.decoder is not None
         problems: Problems = []
@@ -207,6 +214,14 @@ def _tensor_builders(
         except Refusal as refusal:
             problems += refusal.problems
     return builders
+
+
+def _fill_constants(spec_file: SpecFile, model: Model) -> None:
+    """Fill the constant tensors of one model. They must exist and fit."""
+    for k, tensor in enumerate(spec_file.spec.observation):
+        if tensor.constant is not None:
+            into = model.inputs[str(tensor_name(tensor.tensor, model.inputs))]
+            fill_constant(spec_file, tensor.constant, into, f"observation[{k}].constant")
 
 
 def _sizes(builder: TensorBuilder) -> str:
