@@ -117,7 +117,9 @@ class OnnxRuntimeGpuModel(ModelAbilities):
         problems: list[Problem] = []
         self._inputs = allocate(self._path, "input", self._session.get_inputs(), problems)
         outputs, shapes = self._session.get_outputs(), None
-        if left_open(outputs) and not problems:
+        if left_open(outputs):
+            if problems:  # without inputs no run tells the sizes
+                raise Refusal(problems)
             shapes = cpu_run_sizes(self._path, self._inputs)
         self._outputs = allocate(self._path, "output", outputs, problems, shapes)
         if problems:

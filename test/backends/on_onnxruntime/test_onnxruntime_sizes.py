@@ -87,3 +87,32 @@ def test_a_model_that_does_not_run_is_refused_with_the_reason(tmp_path: Path) ->
     onnx.save(model, path)
     (problem,) = refused(load_model, "onnxruntime", path, None, path)
     assert "policy.onnx" in problem
+
+
+@pytest.mark.parametrize(("state", "found"), [([2, "batch", 3], (2, 1, 3)), ([2, "any", 3], None)])
+def test_the_batch_of_a_state_may_be_a_later_axis(
+    state: list[Any], found: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    def tensor(name: str, shape: list[Any]) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    nodes = [
+        helper.make_node("Add", ["obs", "obs"], ["act"]),
+        helper.make_node("Neg", ["h"], ["h_out"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "state", [tensor("obs", ["batch", 4]), tensor("h", state)],
+        [tensor("act", ["batch", 4]), tensor("h_out", state)],
+    )  # fmt: skip
+    path = tmp_path / "policy.onnx"
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    if found is None:
+        (problem,) = refused(load_model, "onnxruntime", path, None, path)
+        assert "input 'h': expected fixed sizes after the batch axis" in problem
+        return
+    model = load_model("onnxruntime", path, None, path)
+    assert (model.inputs["h"].shape, model.outputs["h_out"].shape) == (found, found)
