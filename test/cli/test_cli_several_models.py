@@ -39,6 +39,12 @@ def test_check_counts_the_models_and_looks_into_each(tmp_path: Path, capsys: Any
         assert f"switch.policies.walk.{key}.normalization: in_model" in said
 
 
+def test_the_files_of_every_model_count(tmp_path: Path) -> None:
+    loaded = load_policy(several_rig.write(tmp_path, switch()))
+    assert loaded.description["sha256 not stated"] == "stand.onnx, walk.onnx, encoder.onnx"
+    assert {"sha256", "walk/sha256", "walk/encoder/sha256"} <= loaded.description.keys()
+
+
 def test_inspect_shows_every_model_and_the_rule(tmp_path: Path, capsys: Any) -> None:
     spec = several_rig.write(tmp_path, switch())
     assert main(["inspect", str(spec), "--json"]) == 0
@@ -89,6 +95,10 @@ def _slice(content: dict[str, Any]) -> None:
     content["observation"][0]["terms"][1]["slice"] = [2, 5]
 
 
+def _other_file(content: dict[str, Any]) -> None:
+    content["models"]["encoder"]["sha256"] = "0" * 64
+
+
 def _missing_file(content: dict[str, Any]) -> None:
     content["models"]["encoder"]["file"] = "none.onnx"
     content["model"]["file"] = "nothing.onnx"
@@ -105,6 +115,7 @@ def _missing_file(content: dict[str, Any]) -> None:
                   r" before \(there is none\), got 'encoder'; change the order"),
         (_unread, r"models.encoder.ignored_outputs: expected the model's output 'next_memory' in"),
         (_slice, r"terms\[1\].slice: expected \[first, last\) within the 4 elements of 'latent'"),
+        (_other_file, r"encoder\.onnx: sha256: expected 0000"),
         (_missing_file, r"none.onnx[\s\S]*nothing.onnx"),
     ],
 )  # fmt: skip

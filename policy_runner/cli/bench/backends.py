@@ -253,7 +253,8 @@ def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
     console = Console(width=table_width())
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
     figures = ("p50", "p99", "p99.9", "max", "back to back")
-    title = f"one inference of {escape(what.model.name)}, waiting for each deadline"
+    name = "all models" if what.several is not None else what.model.name
+    title = f"one inference of {escape(name)}, waiting for each deadline"
     heads = ("rate [Hz]", *(f"{figure} [us]" for figure in figures))
     table = Table("backend", *(escape(head) for head in heads), title=title)
     for row in rows:
