@@ -37,7 +37,7 @@ class Robot:
         from geometry_msgs.msg import Twist
         from sensor_msgs.msg import JointState
 
-        self.graph: Graph = graphs()
+        self.graph: Graph = graphs(publish_vectors=True)
         self.peer = self.graph.peer
         self.heard = self.peer.hear(JointState, "joint_commands", qos=5000)
         self.command = SLOW
@@ -92,6 +92,9 @@ def test_chain_and_switch_in_the_node_and_through_reloads(
     robot.graph.await_decision("RUN")
     robot.await_run_of(walking(FAST)[:400], 100)
     assert robot.graph.await_status("loop", "")["target rate [Hz]"] == "200.0"
+    topics = {name for name, _ in robot.peer.node.get_topic_names_and_types()}
+    wanted = {f"/policy_runner/observation/{name}" for name in ("obs", "encoder/history")}
+    assert wanted <= topics
     model = robot.graph.await_status("model", "")
     assert {"sha256", "encoder/sha256"} <= set(model)
     single = {**several_rig.COMMON, **several_rig.STAND_POLICY, "inputs": {
