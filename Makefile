@@ -20,7 +20,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test soak bench lint format docs reference clean setup-demo setup-test setup-lint setup-docs
+.PHONY: help demo test soak bench pictures lint format docs reference clean setup-demo setup-test setup-lint setup-docs
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS
 
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
 	@$(BIN)/policy-runner bench $(ARGS)
+
+pictures: setup-test ## Draw the pictures of the documentation; options: make pictures ARGS="--help"
+	@$(BIN)/python tools/pictures.py $(ARGS)
 
 lint: setup-lint ## Check style and types: ruff, mypy
 	@$(BIN)/ruff check .

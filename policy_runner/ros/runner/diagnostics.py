@@ -207,7 +207,8 @@ class RunnerDiagnostics:
         message = decision
         if safety.decision is not Decision.RUN:
             why = safety.detail if safety.reason in _TELLING else ""
-            message = f"{decision}: {why or f'{safety.reason.value}: {safety.detail}'}"
+            why = why or ": ".join(filter(None, (safety.reason.value, safety.detail)))
+            message = f"{decision}: {why}"
         if not active:
             level, message = LEVEL_OK, "not active"
         elif dry_run:
