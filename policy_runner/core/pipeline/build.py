@@ -21,7 +21,7 @@ from policy_runner.core.pipeline.switched import SwitchedPolicy, SwitchRule
 from policy_runner.core.safety.robot_watch import RobotWatch
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, ProjectedGravityTerm, SpecFile
-from policy_runner.core.spec.parts import every_tensor, policies, reads_now
+from policy_runner.core.spec.parts import every_tensor, has_several, policies, reads_now
 
 Angles = tuple[float, float, float]
 
@@ -61,7 +61,15 @@ def build_pipeline(
             needed = "parameter start_pose.duration" if settings.start_pose_ns else ""
             measured = MeasuredPositions(slots, spec.joint_names, robot_joints, elements, needed)
             gravities = [gravity for one in sources for gravity in one.gravities]
-            watch = RobotWatch(slots, spec.joint_names, robot_joints, elements, gravities, settings)
+            watch = RobotWatch(
+                slots,
+                spec.joint_names,
+                robot_joints,
+                elements,
+                gravities,
+                settings,
+                has_several(spec),
+            )
         except Refusal as refusal:
             problems += refusal.problems
     problems += tilt_problems(settings, spec)

@@ -237,3 +237,40 @@ def test_a_value_that_is_not_finite_holds_and_changes_nothing(tmp_path: Path) ->
     assert (rig.pipeline.policy.active, rig.pipeline.policy.inferences) == ("fast", 1)
     assert drive(rig, 3 * MS, 1.5) is Decision.RUN
     assert rig.pipeline.policy.active == "fast"
+
+
+def test_the_tilt_is_not_judged_by_an_old_measurement_of_another_policy(tmp_path: Path) -> None:
+    own = {
+        "observation": [
+            {
+                "tensor": "obs",
+                "terms": [term("projected_gravity", input="imu")],
+                "normalization": "none",
+            }
+        ],
+        "action": [{"tensor": "act", "groups": [{"kind": "velocity", "joints": ["a", "b"]}]}],
+        "last_action": "raw",
+    }
+    content = spec_content(
+        inputs={"imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu"}},
+        switch={
+            "first": "slow", "value": {"input": "imu", "fields": ["angular_velocity.x"]},
+            "thresholds": [{"up": 1.0, "down": 1.0}],
+            "state": "keep", "history": "keep", "clocks": "keep", "last_action": "own",
+            "policies": {"fast": {"model": {"file": "fast.onnx"}, **own}},
+        },
+        **own,
+    )  # fmt: skip
+    rig = make_rig(tmp_path, content, Group(main=adding(1.0), fast=adding(1.0)), max_tilt_rad=0.5)
+
+    def lean(now_ns: int, angle: float, speed: float) -> Decision:
+        quaternion = [np.sin(angle / 2), 0.0, 0.0, np.cos(angle / 2)]
+        rig.feed("imu", now_ns, orientation=quaternion, angular_velocity__x=[speed])
+        return rig.pipeline.step(now_ns).decision
+
+    assert lean(MS, 0.4, 0.0) is Decision.RUN  # slow measures
+    assert lean(2 * MS, -0.1, 2.0) is Decision.RUN  # fast measures
+    assert lean(3 * MS, 0.8, 2.0) is Decision.SAFE_STOP
+    assert "46 degrees" in rig.pipeline.safety.detail
+    rig.pipeline.operator.ask_to_arm(lambda accepted, _why: accepted)
+    assert lean(4 * MS, 0.0, 0.0) is Decision.RUN  # the 0.8 rad that fast measured are over
