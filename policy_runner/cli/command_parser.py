@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from policy_runner.core.errors import did_you_mean
+from policy_runner.core.errors import did_you_mean, refuse
 
 FOLDER = "policy_runner.cli"
 Run = Callable[[argparse.Namespace], int]
@@ -26,6 +27,20 @@ def node_of(arguments: argparse.Namespace) -> str:
     """Return the fully qualified node name from --name and --namespace."""
     parts = [part for part in str(arguments.namespace).split("/") if part]
     return "/".join(["", *parts, str(arguments.name)])
+
+
+def check_ros(called: str) -> None:
+    """Refuse a command that needs rclpy where it is not installed.
+
+    Args:
+        called: the command, such as `policy-runner run`.
+
+    Raises:
+        Refusal: rclpy is not installed.
+    """
+    if find_spec("rclpy") is None:
+        remedy = "source a ROS 2 environment, or `pip install -r requirements/ros-wheels.txt`"
+        raise refuse("", called, "the Python module rclpy", "none", remedy)
 
 
 class CommandParser(argparse.ArgumentParser):

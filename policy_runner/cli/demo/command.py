@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policy_runner.cli.demo.children import Children
+from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import refuse
 from policy_runner.ros.process.lifetime import (
     EndRequest,
