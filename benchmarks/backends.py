@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Every backend that is here, on an MLP, an LSTM and a small CNN, at 50 and 500 Hz.
+"""Measures all installed backends on an MLP, an LSTM and a small CNN, at 50 and 500 Hz.
 
     python benchmarks/backends.py [--seconds 20] [--only mlp]
 
-Prints the table of docs/performance.md: one inference [us], waiting for each deadline. The
-weights are random: what a network computes does not change how long it takes.
+Prints the table of docs/explanation/performance.md: the time of one inference [us], at periodic
+deadlines. The weights are random, because their values do not change the time of an inference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEADS = ("backend", "model", "rate [Hz]", "p50", "p99", "p99.9", "max", "back to
 
 
 class Graph:
-    """Nodes and weights, added in order; `last` is the newest output."""
+    """Builds a model from nodes and weights, in order; `last` is the newest output."""
 
     def __init__(self, name: str, **inputs: list[int]) -> None:
         self.name, self.nodes, self.weights, self.count = name, [], [], 0
@@ -36,18 +36,18 @@ class Graph:
         self.last = next(iter(inputs))
 
     def weight(self, *shape: int) -> str:
-        """Random weights that keep the size of what goes through."""
+        """Store random weights, scaled so that activations keep their size; returns the name."""
         values = RANDOM.normal(size=shape) / np.sqrt(np.prod(shape[1:]) or 1)
         return self.store(values.astype(np.float32))
 
     def store(self, values: np.ndarray) -> str:
-        """A stored tensor's name."""
+        """Store a tensor; returns its name."""
         name = f"w{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(values, name))
         return name
 
     def add(self, operator: str, *more: str, outputs: int = 1, **attributes: object) -> list[str]:
-        """A node on what came last."""
+        """Add a node whose first input is the newest output; returns its outputs' names."""
         self.count += 1
         names = [f"t{self.count}_{k}" for k in range(outputs)]
         node = helper.make_node(operator, [self.last, *more], names, **attributes)
@@ -56,13 +56,13 @@ class Graph:
         return names
 
     def dense(self, size: int, to: int, activation: str = "Elu") -> None:
-        """A layer."""
+        """Add a dense layer with `size` inputs and `to` outputs."""
         self.add("Gemm", self.weight(to, size), self.weight(to), transB=1)
         if activation:
             self.add(activation)
 
     def model(self, **outputs: tuple[str, list[int]]) -> ModelProto:
-        """The checked model; outputs by name: the tensor and its shape."""
+        """Return the checked model; `outputs` are (tensor, shape) by output name."""
         ends = []
         for name, (tensor, shape) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [tensor], [name]))
@@ -78,7 +78,7 @@ def _value(name: str, shape: list[int]) -> onnx.ValueInfoProto:
 
 
 def mlp() -> ModelProto:
-    """48-512-256-128-12, ELU: what walks most quadrupeds."""
+    """An MLP 48-512-256-128-12 with ELU, as in most policies for quadrupeds."""
     graph = Graph("mlp", obs=[1, 48])
     for size, to in ((48, 512), (512, 256), (256, 128)):
         graph.dense(size, to)
@@ -87,7 +87,7 @@ def mlp() -> ModelProto:
 
 
 def lstm() -> ModelProto:
-    """48 to an LSTM of 256 with its state fed from outside, then 256-128-12."""
+    """An LSTM 48-256 whose state is an input and output of the model, then 256-128-12."""
     graph = Graph("lstm", obs=[1, 48], h_in=[1, 1, 256], c_in=[1, 1, 256])
     graph.add("Unsqueeze", graph.store(np.array([0])))
     weights = graph.weight(1, 1024, 48), graph.weight(1, 1024, 256), graph.weight(1, 2048)
@@ -101,7 +101,7 @@ def lstm() -> ModelProto:
 
 
 def cnn() -> ModelProto:
-    """A 3 x 96 x 96 image through 32, 64 and 64 kernels, then 512 and 2."""
+    """A CNN for a 3 x 96 x 96 image: 32, 64 and 64 kernels, then dense layers 512 and 2."""
     graph = Graph("cnn", image=[1, 3, 96, 96])
     for channels, kernels, size, stride in ((3, 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1)):
         weights = graph.weight(kernels, channels, size, size), graph.weight(kernels)
@@ -117,13 +117,13 @@ MODELS: dict[str, Callable[[], ModelProto]] = {"mlp": mlp, "lstm": lstm, "cnn": 
 
 
 def line(name: str, row: Row) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     figures = [f"{value:.0f}" for value in row.us.values()]
     return "| " + " | ".join((row.name, name, f"{row.rate:g}", *figures)) + " |"
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="per backend and rate")
     parser.add_argument("--only", choices=tuple(MODELS), nargs="+", default=list(MODELS))

@@ -1,4 +1,4 @@
-"""A Python loop that only sleeps to absolute deadlines: what this machine allows at best."""
+"""A Python loop that only sleeps to absolute deadlines: the best timing of this machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The node as users write it by hand today, written fairly: the column to compare with.
+"""A fairly written node, as users write it by hand: the column to compare with.
 
-An rclpy timer, callbacks that store messages, a dictionary by joint name, `np.concatenate`,
-`(x - mean) / (std + eps)`, clip, `session.run`, a new message per tick.
+It has an rclpy timer, callbacks that store messages, a dictionary by joint name,
+`np.concatenate`, `(x - mean) / (std + eps)`, clip, `session.run`, and a new message per tick.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from policy_runner.ros.bench.recorder import Recorder
 
 
 class HandWritten(Node):
-    """Observation in, joint targets out."""
+    """Computes joint targets from the newest messages."""
 
     def __init__(self, folder: Path, rate_hz: float, recorder: Recorder) -> None:
         super().__init__("hand_written")
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1  # many leave it at the default, which is worse
+        options.intra_op_num_threads = 1  # the default, which many users keep, is slower
         self.session = ort.InferenceSession(str(folder / "policy.onnx"), options)
         with np.load(folder / "statistics.npz") as stored:
             self.mean, self.std = stored["mean"], np.sqrt(stored["var"])

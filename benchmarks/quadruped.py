@@ -1,7 +1,7 @@
-"""The policy that the benchmarks run: 48 observations to 12 positions, layers of 512, 256, 128.
+"""The policy of the benchmarks: 48 observations to 12 positions, layers of 512, 256, 128.
 
-Shaped like a quadruped's walking policy: gyro, gravity, acceleration, a constant command, 12
-joint positions and velocities, last action. The weights are random: only its cost matters.
+It has the shape of a quadruped's walking policy: gyro, gravity, acceleration, a constant command,
+12 joint positions and velocities, last action. The weights are random, since only its cost matters.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What reloads cost the control loop: the node at 500 Hz, with `~/reload` now and then, or never.
+"""Measures how reloads disturb the control loop: the node at 500 Hz, with and without `~/reload`.
 
     python benchmarks/reloads.py --seconds 45 --reloads 100 [--no-fifo] [--megabytes 20]
 
-Per reload the worst |period - nominal| between its call and 20 ms after its answer, and the
-deadlines missed there, over the periods in which the witnesses saw no core stand still.
+For each reload: the worst |period - nominal| from its call to 20 ms after its answer, and the
+missed deadlines in that time. Periods in which a witness saw its core stopped are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ AFTER_NS = 20_000_000
 
 
 def call(count: int, every_s: float, out: Path) -> int:
-    """Ask for reloads; write when each was asked for and answered [ns, monotonic]."""
+    """Call reloads; write the times of each call and answer [ns, monotonic].
+
+    Args:
+        count: number of reloads.
+        every_s: time between two calls [s].
+        out: the .npy file, [count, 2].
+    """
     import rclpy
     from std_srvs.srv import Trigger
 
@@ -53,7 +59,7 @@ def call(count: int, every_s: float, out: Path) -> int:
 
 
 def enlarge(model: Path, megabytes: int) -> None:
-    """Give the model file a tensor that no node uses."""
+    """Add a tensor of this size to the model file; no node uses it."""
     import onnx
     from onnx import numpy_helper
 
@@ -64,7 +70,7 @@ def enlarge(model: Path, megabytes: int) -> None:
 
 
 def run(folder: Path, reloads: int, options: argparse.Namespace) -> None:
-    """One run, and its line."""
+    """Run the node once and print its figures."""
     priority = [] if options.no_fifo else ["--priority", "40"]
     ours = [] if options.no_fifo else ["--priority", "80", "--lock-memory"]
     module = [sys.executable, "-m"]
@@ -119,7 +125,7 @@ def _per_reload(times: Any, ticks: Any, errors: Any, skipped: Any, own: Any) -> 
 
 
 def main() -> int:
-    """Without, with, without, with."""
+    """Alternate runs without and with reloads."""
     if sys.argv[1:2] == ["--call"]:
         return call(int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
     parser = argparse.ArgumentParser(description=__doc__)

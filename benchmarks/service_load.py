@@ -1,7 +1,8 @@
 """A second process that keeps the runner's executor busy: parameter services, diagnostics, reload.
 
-Calls get, describe and set (a live threshold, the same value) in turn at a given rate, listens to
-/diagnostics, and asks for one `~/reload` after some seconds. Writes what was answered on its end.
+It calls get, describe and set (a live threshold, always the same value) in turn at a given rate,
+subscribes to /diagnostics, and calls `~/reload` once after some seconds. At the end it prints the
+numbers of answers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NAME = "safety.hold_recover"
 
 
 class Caller(Node):
-    """Asks in turn, one question per timer tick, without waiting for the answers."""
+    """Sends one request per timer period, in turn, without waiting for the answers."""
 
     def __init__(self, rate: float, reload_after_s: float) -> None:
         super().__init__("service_load")

@@ -1,12 +1,12 @@
-"""Ours and the hand-written node, alternately on the same machine: a table, JSON, a picture.
+"""Compares the runner with the hand-written node on the same machine: a table, JSON, a picture.
 
     python benchmarks/side_by_side.py --rate 500 --seconds 60 --rounds 5 [--busy]
 
-Columns: the hand-written node, the same under `chrt -f 50`, ours, a bare FIFO sleep loop. Every
-run has its own publisher process (JointState and Imu at the loop's rate, FIFO 40 where granted).
-`--busy N` keeps N cores busy with another program. `--no-fifo` grants nobody a priority.
-A witness on every core (`witness.py`) tells apart the ticks during which the host had taken the
-machine; figures are given with and without them.
+Columns: the hand-written node, the same under `chrt -f 50`, ours (the runner), a bare FIFO sleep
+loop. Their runs alternate. Every run has its own publisher process (JointState and Imu at the
+loop's rate, FIFO 40 if granted). `--busy N` keeps N cores busy with another program. `--no-fifo`
+runs all processes without a real-time priority. A witness on every core (`witness.py`) marks the
+ticks during which the host had stopped the core; figures are given with and without these ticks.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ BUSY = "import signal\nsignal.signal(2, signal.SIG_DFL)\nwhile True: pass"
 
 
 def columns(fifo: bool) -> dict[str, list[str]]:
-    """Command of each column, without the common arguments."""
+    """Return the command of each column, without the common arguments.
+
+    Args:
+        fifo: whether real-time priorities are used.
+    """
     python = sys.executable
     hand = [python, str(HERE / "hand_written.py")]
     ours = [python, "-m", "policy_runner.ros.bench.runner"]
@@ -73,7 +77,17 @@ def end(child: subprocess.Popen[bytes]) -> None:
 def measure(
     column: str, command: list[str], folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """One run of one column."""
+    """Run one column once.
+
+    Args:
+        column: its name.
+        command: its command, without the common arguments.
+        folder: has the policy; gets the run's files.
+        options: of the command line.
+
+    Returns:
+        The figures and facts of the run.
+    """
     rate, seconds, fifo = options.rate, options.seconds, not options.no_fifo
     out = folder / "run.npz"
     out.unlink(missing_ok=True)
@@ -114,16 +128,22 @@ def measure(
 
 
 def errors_us(ticks: np.ndarray, period_ns: float) -> np.ndarray:
-    """|period - nominal| of every tick [us]."""
+    """Return |period - nominal| of every tick [us]."""
     return np.abs(np.diff(ticks) - period_ns) / 1e3
 
 
 def figures(
     ticks: np.ndarray, ages: np.ndarray, period_ns: float, lost_ns: np.ndarray
 ) -> dict[str, Any]:
-    """Figures of one run, computed from the tick times alone, in the same way for all.
+    """Compute the figures of one run from its tick times, in the same way for all columns.
 
-    "own": of the periods in which the witnesses saw no core stand still.
+    Figures named "own ..." leave out the periods in which a witness saw its core stopped.
+
+    Args:
+        ticks: times of the ticks [ns], (n,).
+        ages: age of the oldest input at each tick [ns], (n,).
+        period_ns: the nominal period [ns].
+        lost_ns: see `witness.lost`.
     """
     errors = errors_us(ticks, period_ns)
     own = undisturbed(ticks, lost_ns)
@@ -144,7 +164,7 @@ def figures(
 
 
 def main() -> int:
-    """Alternate the columns, print medians and spread."""
+    """Alternate the columns; print medians and ranges."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -181,7 +201,7 @@ KEYS = (*FIGURES, "left out", *(f"own {name}" for name in FIGURES), "cpu_share",
 
 
 def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, facts: Any) -> None:
-    """Print the table; write JSON and the picture where asked for."""
+    """Print the table; write JSON and the picture if the options name files."""
     load = f"{options.busy} core(s) busy" if options.busy else "quiet"
     title = f"{options.rate:g} Hz, {load}, {options.rounds} x {options.seconds:g} s"
     print(f"\n{title}; {facts}")

@@ -1,4 +1,4 @@
-"""Runs a sidecar, kills it outright every few seconds and starts it anew, until SIGINT."""
+"""Runs a sidecar, kills it with SIGKILL every few seconds and restarts it, until SIGINT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIDECAR = [sys.executable, "-m", "policy_runner.ros.sidecar.main"]
 
 
 def main() -> int:
-    """`--every 0`: let it live."""
+    """Run until SIGINT; with `--every 0` the sidecar is not killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two kills")
     options = parser.parse_args()
@@ -24,7 +24,7 @@ def main() -> int:
         begun = time.monotonic()
         while not ended and (not options.every or time.monotonic() - begun < options.every):
             time.sleep(0.05)
-        sidecar.kill()  # as the out-of-memory killer would; nothing of it is cleaned up
+        sidecar.kill()  # like the out-of-memory killer: the sidecar cannot clean up
         sidecar.wait()
         kills += not ended
     print(f"sidecar: killed and restarted {kills} times", flush=True)

@@ -1,10 +1,10 @@
-"""When did the machine itself stand still? A witness on every core, above all that is measured.
+"""Records when the host stopped a core: one witness per core, above all measured priorities.
 
-A virtual machine loses its cores to its host for milliseconds; no program inside can be on time
-then, and the tail of every column becomes the host's. The witness sleeps to absolute deadlines at
-FIFO 99, pinned to one core: when it wakes late, nothing else could have run there either. Ticks
-that fall into such a time are told apart, for every column in the same way, by what the witness
-saw and never by how late the tick was.
+The host of a virtual machine takes its cores away for milliseconds. No program inside can be on
+time then, and the tails of all columns show the host. The witness sleeps to absolute deadlines at
+FIFO 99, pinned to one core. If it wakes late, no other program could have run on that core. Ticks
+in such a time are marked in the same way for every column. The mark depends only on the witness,
+never on how late the tick was.
 
     python benchmarks/witness.py --out FOLDER        (until SIGINT; one file per core)
 """
@@ -24,14 +24,21 @@ import numpy as np
 from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
 PERIOD_NS = 500_000
-LATE_NS = 100_000  # a witness on a core of its own wakes 20 to 60 us after its deadline
-# What was displaced runs when the core comes back: the tick under way, and the next.
+LATE_NS = 100_000  # a witness on an undisturbed core wakes 20 to 60 us after its deadline
+# After a stop the delayed programs run first: the interrupted tick and the next one are late.
 AFTER_NS = 2_000_000
 PRIORITY = 99
 
 
 def watch(core: int, out: Path) -> int:
-    """Note [deadline, wake-up] [ns, monotonic] of every late wake-up, until SIGINT."""
+    """Record every late wake-up until SIGINT, then write the file.
+
+    Each row is [previous deadline, wake-up] [ns, monotonic].
+
+    Args:
+        core: the core's number.
+        out: folder of the file.
+    """
     ended: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _frame: ended.append(number))
     os.sched_setaffinity(0, [core])
@@ -53,13 +60,21 @@ def watch(core: int, out: Path) -> int:
 
 
 def lost(folder: Path) -> np.ndarray:
-    """The times [n, 2] [ns] in which some core stood still, from all witnesses' files."""
+    """Return the times [n, 2] [ns] in which any core was stopped, from all witnesses' files."""
     found = [np.load(path) for path in sorted(folder.glob("core*.npy"))]
     return np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
 
 
 def undisturbed(ticks_ns: np.ndarray, lost_ns: np.ndarray) -> np.ndarray:
-    """For every period (tick k to k + 1): whether no core stood still in it or just before it."""
+    """Return for every period (tick k to k + 1) whether no core was stopped in or just before it.
+
+    Args:
+        ticks_ns: times of the ticks [ns], (n,).
+        lost_ns: see `lost`.
+
+    Returns:
+        Booleans, (n - 1,).
+    """
     begin, end = ticks_ns[:-1], ticks_ns[1:]
     good = np.ones(len(begin), dtype=bool)
     for start, stop in lost_ns:
@@ -70,7 +85,7 @@ def undisturbed(ticks_ns: np.ndarray, lost_ns: np.ndarray) -> np.ndarray:
 
 
 def main() -> int:
-    """One process per core, so that no interpreter lock joins them."""
+    """Watch one core. Each core has its own process, so witnesses do not share a GIL."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--core", type=int, required=True)

@@ -1,4 +1,4 @@
-"""`ros2 launch policy_runner jetson.launch.py`: the runner and its sidecar, from one table."""
+"""`ros2 launch policy_runner jetson.launch.py`: starts the runner and its sidecar."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _nodes(context, *_args):  # type: ignore[no-untyped-def]
         )
     )
     nodes = _aggregator(said["namespace"]) if yes("aggregator") else []
-    # The runner configures and activates itself (`autostart`): the same on every distribution,
-    # and a refused configure leaves a node that can be mended and configured again.
+    # The runner configures and activates itself (`autostart`): the same on every distribution.
+    # After a refused configure the node stays, so the user can fix the cause and configure again.
     return nodes + [
         (LifecycleNode if row.is_lifecycle else Node)(
             package=PACKAGE,
@@ -52,7 +52,7 @@ def _nodes(context, *_args):  # type: ignore[no-untyped-def]
 
 
 def _aggregator(namespace: str) -> list[Node]:
-    """The tree for rqt_robot_monitor, where the package that builds it is installed."""
+    """Return the aggregator of rqt_robot_monitor's tree, if its package is installed."""
     try:
         get_package_prefix("diagnostic_aggregator")
     except (PackageNotFoundError, OSError):
@@ -69,7 +69,7 @@ def _aggregator(namespace: str) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments with descriptions (`ros2 launch ... --show-args`), then the nodes."""
+    """Declare the arguments with descriptions (`ros2 launch ... --show-args`), then the nodes."""
     return LaunchDescription(
         [
             *(

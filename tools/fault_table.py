@@ -1,6 +1,6 @@
-"""The list of faults, `docs/faults.yaml`, and the page that is generated from it.
+"""Generates the page of faults from the list in `docs/reference/faults.yaml`.
 
-`python tools/fault_table.py` writes `docs/faults.md`; a test compares the two.
+`python tools/fault_table.py` writes `docs/reference/faults.md`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import yaml
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference"
 LIST, PAGE = DOCS / "faults.yaml", DOCS / "faults.md"
 BEGIN, END = "<!-- faults: written by tools/fault_table.py -->", "<!-- end -->"
 ROOMS = {
     "inputs": "What the robot sends",
-    "values": "What is in it",
+    "values": "What the messages say",
     "time": "Time",
     "model": "The policy",
-    "outputs": "What leaves",
+    "outputs": "What the robot gets",
     "operator": "The operator",
     "process": "Processes and the machine",
     "services": "Services, parameters, lifecycle",
@@ -37,29 +37,28 @@ DECISIONS = {"gone": "the process ends", "unconfigured": "not configured", "paus
 
 @dataclasses.dataclass(frozen=True)
 class FaultRow:
-    """What happens, and what the graph shows then.
+    """One fault: its cause, and what the ROS graph shows then.
 
-    decision and reason are those of ~/status ("" where there is none any more); command: see
-    COMMANDS; part, level and says those of a status on /diagnostics. `decided_s`: from the
-    cause to the decision; `recovers` says how RUN comes back, `recovers_s` how soon after that.
+    `decision` and `reason` are those of ~/status ("" if it is not published any more). `part`,
+    `level` and `says` are those of a status on /diagnostics.
     """
 
     fault: str
-    room: str
+    room: str  # a key of ROOMS
     happens: str
     decision: str = "RUN"
     reason: str = "none"
-    command: str = "policy"
+    command: str = "policy"  # a key of COMMANDS
     part: str = "safety"
     level: str = "OK"
     says: str = ""
-    decided_s: float = 0.0
-    recovers: str = ""
-    recovers_s: float = 0.0
+    decided_s: float = 0.0  # from the cause to the decision
+    recovers: str = ""  # how RUN returns
+    recovers_s: float = 0.0  # from `recovers` to RUN
 
 
 def read_faults() -> dict[str, FaultRow]:
-    """Every row by its fault's name, in the file's order."""
+    """Read all rows, by the fault's name, in the file's order."""
     rows = [FaultRow(**row) for row in yaml.safe_load(LIST.read_text("utf-8"))]
     found = {row.fault: row for row in rows}
     assert len(found) == len(rows), "a fault is listed twice"
@@ -91,7 +90,7 @@ def _cells(row: FaultRow) -> tuple[str, ...]:
 
 
 def tables() -> str:
-    """One table a room."""
+    """Return the page's tables, one for each room."""
     lines = []
     for room, title in ROOMS.items():
         rows = [row for row in FAULTS.values() if row.room == room]
@@ -104,7 +103,7 @@ def tables() -> str:
 
 
 def with_tables(text: str) -> str:
-    """The page with its tables as the list has them now."""
+    """Return the page with its tables replaced by those of the list."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     assert rest, f"expected the mark '{BEGIN}' in the page"

@@ -1,6 +1,6 @@
-"""The tables of docs/policy_spec.md, from the models that read the file.
+"""The tables of docs/reference/policy_spec.md, from the models that read the file.
 
-`python tools/spec_tables.py docs/policy_spec.md` rewrites them; a test compares.
+`python tools/spec_tables.py` rewrites them; a test compares.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from typing import Any
 from policy_runner.core.observation import normalization as formulas
 from policy_runner.core.spec import json_schema
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "policy_spec.md"
 Schema = Mapping[str, Any]
 _MARK = re.compile(r"<!-- keys of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
-# Keys that every term has are told once, under this model.
+# Keys that all terms have are listed only once, under this model.
 COMMON = "TermArithmetic"
 
 
 def key_table(name: str) -> str:
-    """Markdown: key, what it may hold, default, meaning, for one model of the schema.
+    """Return the Markdown table of one model's keys: key, value, default, meaning.
+
+    Args:
+        name: of a model in the schema, or COMMON.
 
     Raises:
         KeyError: there is no such model.
@@ -30,20 +34,20 @@ def key_table(name: str) -> str:
     schema = _schema()
     models = dict(schema["$defs"], PolicySpec=schema)
     model = models[name] if name != COMMON else {"properties": _common(models)}
-    # Only a term's table leaves them out: an action group has a `scale` of its own.
+    # Only terms' tables leave the common keys out: an action group has its own `scale`.
     common = _common(models) if "term" in model["properties"] else {}
     required = model.get("required", [])
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key, given in model["properties"].items():
         if key in common and common[key] == given:
             continue
-        default = "" if key in required else f"`{_value(given.get('default'))}`"
+        default = f"`{_value(given.get('default'))}`"
         if key in required:
             default = "needed"
         elif given.get("default") is None:
             default = "none"
         meaning = given.get("description") or f"`{key}`: which kind of term"
-        # The column says it; what the description says beyond it stays.
+        # The default has its own column, so remove it from the end of the description.
         said = (f"; default {default[1:-1]}", f"; default: {default}", f"default: {default}")
         meaning = next((meaning[: -len(end)] for end in said if meaning.endswith(end)), meaning)
         cells = (f"`{key}`", kind_of(given, models), default, meaning)
@@ -57,7 +61,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _common(models: Mapping[str, Any]) -> dict[str, Any]:
-    # pydantic leaves a base class out of the schema; a term that adds no key has them all.
+    # pydantic leaves a base class out of the schema. FirstStepTerm adds no key to it.
     return {
         key: given for key, given in models["FirstStepTerm"]["properties"].items() if key != "term"
     }
@@ -70,12 +74,17 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(_value(one) for one in value) + "]"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return '""' if value == "" else str(value)
 
 
 def kind_of(given: Schema, models: Mapping[str, Any]) -> str:
-    """What a key may hold, in words and code."""
-    if len(given.get("allOf", [])) == 1:  # how older versions of pydantic write a reference
+    """Return the allowed values of a key, as Markdown.
+
+    Args:
+        given: the key's schema.
+        models: all models of the schema, by name.
+    """
+    if len(given.get("allOf", [])) == 1:  # a reference, in older versions of pydantic
         return kind_of(given["allOf"][0], models)
     if "$ref" in given:
         name = given["$ref"].rsplit("/", 1)[-1]
@@ -114,14 +123,14 @@ def kind_of(given: Schema, models: Mapping[str, Any]) -> str:
 
 
 def preset_table() -> str:
-    """Markdown: the presets' formulas, as `formulas` documents them."""
+    """Return the Markdown table of the presets' formulas, from the docstring of `formulas`."""
     lines = str(formulas.__doc__).splitlines()
     rows = [" | ".join(line.split("|")).strip() for line in lines if line.startswith("|")]
     return "\n".join(re.sub(r" {2,}", " ", row) for row in rows) + "\n"
 
 
 def with_tables(text: str) -> str:
-    """The document with every marked table replaced by the present one."""
+    """Return the document with every marked table replaced by the present one."""
     begin, end = "<!-- presets -->\n", "<!-- end -->"
     before, mark, after = text.partition(begin)
     if mark:
@@ -129,12 +138,11 @@ def with_tables(text: str) -> str:
     return _MARK.sub(lambda m: f"<!-- keys of {m[1]} -->\n{key_table(m[1])}<!-- end -->", text)
 
 
-def main(paths: list[str]) -> int:
-    """Rewrite the tables of these documents."""
-    for path in map(Path, paths):
-        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+def main() -> int:
+    """Rewrite the tables of the page."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

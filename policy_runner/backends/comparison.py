@@ -1,6 +1,6 @@
-"""How far a model's actions are from those in fp32 on the CPU: the figures, and the refusal.
+"""Difference between a model's actions and the same actions in fp32 on the CPU.
 
-`precision_check.py` measures them; an engine's entry in the cache keeps them.
+`precision_check.py` measures it. An engine's entry in the cache stores it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ SAMPLES = 64  # default of precision_check.samples
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the actions are apart, each in its element's unit."""
+    """Measured differences of the actions, each in its element's unit."""
 
-    largest: float  # difference of any element in any inference; inf: not finite
-    element: str  # where it was, as `left_knee (position)`
+    largest: float  # difference of any element in any inference; inf: an action is not finite
+    element: str  # with the largest difference, for example `left_knee (position)`
     rms: float  # over all elements and inferences
     samples: int
-    observations: str  # generated, or the file they are from
+    observations: str  # "generated", or "recorded (FILE)"
     tolerance: float
 
     @property
     def accepted(self) -> bool:
-        """Whether it stays within the tolerance."""
+        """Whether the largest difference is within the tolerance."""
         return self.largest <= self.tolerance
 
     def __str__(self) -> str:
@@ -39,17 +39,17 @@ class Comparison:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What an engine's entry remembers, and a report prints."""
+        """The fields by name, for an engine's entry and for reports."""
         return asdict(self)
 
 
 def beyond(path: Path, found: Comparison) -> Refusal:
-    """The sentence that refuses a precision."""
+    """Return the refusal of a precision whose differences exceed the tolerance."""
     return refuse(
         str(path), "precision check",
         f"actions within {found.tolerance:g} of those in fp32 on the CPU (parameter "
         "precision_check.tolerance, in the command's units)",
         f"{found.largest:.3g} at {found.element} in {found.samples} {found.observations} "
         "observations",
-        "run it in fp32, or raise the tolerance if the robot can bear that",
+        "run it in fp32, or raise the tolerance if that is safe for the robot",
     )  # fmt: skip

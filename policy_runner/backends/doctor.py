@@ -1,6 +1,7 @@
-"""What `policy-runner doctor` finds about backends: what is there, what is missing, what helps.
+"""Findings of `policy-runner doctor` about backends: installed, missing, and how to fix it.
 
-Nothing is believed that a list says: a provider counts when it has computed something.
+It does not trust lists of available providers: a provider counts as present only after it has
+computed a small model correctly.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ BINDINGS = (("pycuda", "pycuda", "pycuda"), ("cuda.bindings", "cuda.bindings", "
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `missing` is what an optional thing may be; a problem is not."""
+    """One line of the report."""
 
     what: str
-    level: str
+    level: str  # OK, MISSING (allowed for optional parts) or PROBLEM
     text: str
-    help: str = ""  # the command, or what to read
+    help: str = ""  # a command, or a document to read
 
 
 def driver_finding(driver: Driver) -> Finding:
-    """NVIDIA's driver and its GPUs."""
+    """Report NVIDIA's driver and its GPUs."""
     if driver.reason:
-        remedy = "without an NVIDIA GPU nothing is to do; else install its driver (nvidia-smi)"
+        remedy = "nothing to do without an NVIDIA GPU; else install its driver (nvidia-smi)"
         return Finding("NVIDIA driver", MISSING, driver.reason, remedy)
     if not driver.gpus:
         remedy = "give the container the GPU (--runtime nvidia, or --gpus all)"
@@ -46,7 +47,12 @@ def driver_finding(driver: Driver) -> Finding:
 
 
 def onnxruntime_findings(gpu_there: bool, gpu_wheel: str) -> Iterator[Finding]:
-    """ONNX Runtime, and whether each of its providers computes. `gpu_wheel`: how to get it."""
+    """Report ONNX Runtime, and whether each of its providers computes.
+
+    Args:
+        gpu_there: whether the driver shows a GPU.
+        gpu_wheel: how to install ONNX Runtime with GPU support, for the report.
+    """
     from policy_runner.backends.onnxruntime.libraries import (
         check_importable,
         distributions,
@@ -77,7 +83,7 @@ def onnxruntime_findings(gpu_there: bool, gpu_wheel: str) -> Iterator[Finding]:
 
 
 def _probe(provider: str) -> str:
-    """Why the provider does not compute; '' when it does."""
+    """Return why the provider does not compute; '' if it does."""
     from policy_runner.backends.onnxruntime.load import load
 
     with tempfile.TemporaryDirectory(prefix="policy_runner_") as folder:
@@ -95,13 +101,18 @@ def _probe(provider: str) -> str:
         except Refusal as refusal:
             texts = (f"{one}" if isinstance(one, str) else one.got for one in refusal.problems)
             return "; ".join(texts)
-        except Exception as error:  # noqa: BLE001 - whatever is broken, that is the finding
+        except Exception as error:  # noqa: BLE001 - any exception is the finding
             return f"{type(error).__name__}: {error}"
     return "" if right else "wrong numbers"
 
 
 def tensorrt_findings(gpu_there: bool, install: str) -> Iterator[Finding]:
-    """TensorRT's Python package, and a binding to CUDA."""
+    """Report TensorRT's Python package and the Python bindings to CUDA.
+
+    Args:
+        gpu_there: whether the driver shows a GPU.
+        install: how to install TensorRT, for the report.
+    """
     from policy_runner.backends.tensorrt.module import tensorrt_module
 
     nothing = "nothing to do without an NVIDIA GPU"
@@ -129,7 +140,7 @@ def tensorrt_findings(gpu_there: bool, install: str) -> Iterator[Finding]:
 
 
 def engine_finding() -> Finding:
-    """The folder of built engines."""
+    """Report the folder of built engines."""
     from policy_runner.backends.tensorrt.engine_store import open_cache
 
     try:
@@ -141,7 +152,12 @@ def engine_finding() -> Finding:
 
 
 def safely(what: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """A look that breaks is a finding, too: the doctor must not die of the illness."""
+    """Run a check; an exception becomes a finding, so that the other checks still run.
+
+    Args:
+        what: the finding's name if the check fails.
+        look: the check.
+    """
     found = []
     try:
         for one in look():
@@ -152,7 +168,7 @@ def safely(what: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 def refusal_help(refusal: Refusal) -> str:
-    """What to do, of the first problem that says it."""
+    """Return the remedy of the first problem that has one; '' if none has."""
     return next((p.remedy for p in refusal.problems if not isinstance(p, str) and p.remedy), "")
 
 
@@ -178,7 +194,7 @@ _FLOAT = 1  # TensorProto.DataType
 
 
 def write_probe(path: Path) -> Path:
-    """Write the model; returns its path."""
+    """Write the ONNX model y = x + x (float32 [1, 4]); returns its path."""
     node = _bytes(1, b"x") + _bytes(1, b"x") + _bytes(2, b"y") + _bytes(4, b"Add")
     graph = (
         _bytes(1, node)
@@ -197,7 +213,7 @@ def _tensor(name: bytes) -> bytes:
 
 
 def _bytes(field: int, content: bytes) -> bytes:
-    return bytes((field << 3 | 2, len(content))) + content  # all shorter than 128 bytes
+    return bytes((field << 3 | 2, len(content))) + content  # every content is under 128 bytes
 
 
 def _number(field: int, value: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Builds an engine into the cache."""
+"""Builds a TensorRT engine into the cache, and compares it with fp32 on the CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ Progress = Callable[[str, float], None]
 
 
 def estimate(cache: EngineCache, key: EngineKey, path: Path) -> tuple[float, str]:
-    """(seconds [s], the sentence to show); 0 s where no earlier build tells anything."""
+    """Estimate how long a build takes, from earlier builds on this GPU.
+
+    Args:
+        cache: holds the earlier builds.
+        key: of the engine to build.
+        path: the ONNX file.
+
+    Returns:
+        (time [s], a sentence for the user); 0 s if there is no earlier build.
+    """
     earlier = [(entry, float(entry.facts.get("seconds", 0.0))) for entry in cache.entries()
                if entry.key.gpu == key.gpu]  # fmt: skip
     same = [seconds for entry, seconds in earlier if entry.key.model_sha256 == key.model_sha256]
@@ -45,13 +54,21 @@ def build_into_cache(
     expect: Callable[[float], None] = lambda _seconds: None,
     anew: bool = False,
 ) -> Entry:
-    """Build, compare with fp32 on the CPU, and store; what is there already is only looked at.
+    """Build an engine, compare it with fp32 on the CPU, and store it.
 
-    `expect` is told how long it may take [s], 0 where nothing tells.
+    An engine that is already in the cache is only checked.
+
+    Args:
+        choice: device, precision and options of the build.
+        spec_path: the policy's spec.
+        log: gets one line at a time.
+        progress: gets (phase, share done from 0 to 1).
+        expect: gets the expected time [s] before a build; 0 if unknown.
+        anew: build even if the engine is in the cache.
 
     Raises:
-        Refusal: the model is not the one that the spec states, TensorRT refused, the actions
-            differ too much, or there is no room.
+        Refusal: the model's sha256 is not the spec's, TensorRT refused, the actions differ too
+            much, or there is no disk space.
     """
     from policy_runner.backends.tensorrt.builder import build_engine
 
@@ -68,7 +85,7 @@ def build_into_cache(
         progress("comparing with fp32 on the CPU", 1.0)
         model = model_of_plan(choice, path, key.model_sha256, plan)
         try:
-            model.warm_up()  # with the graph that the node will replay
+            model.warm_up()  # captures the graph that the node will replay
             found = compare_with_cpu(model, choice, spec_file, path, kept=True)
         finally:
             model.close()

@@ -1,8 +1,8 @@
-"""Builds an engine in a process of its own, which reports in lines of JSON.
+"""Builds an engine in its own process, which reports in lines of JSON.
 
-A build takes from seconds to minutes, uses all the memory it can get, and cannot be
-interrupted from Python: nothing of that may happen in the process that serves a robot. The
-child ends with its parent, and is scheduled as an ordinary process whatever the parent is.
+A build takes seconds to minutes, uses all available memory, and cannot be interrupted from
+Python. The process that controls a robot must not do that itself. The child process ends with
+its parent. It runs with ordinary scheduling, even if the parent is a real-time process.
 
     python -m policy_runner.backends.engine_process < request.json
 """
@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class EngineBuild:
-    """A build that runs beside; `poll` until it says that it has ended, or `cancel`."""
+    """A build in a child process. Call `poll` until it returns True, or call `cancel`."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class EngineBuild:
         log: Callable[[str], None],
         anew: bool = False,
     ) -> None:
+        """Start the child process; for the arguments see `engine_build.build_into_cache`."""
         request = {"choice": asdict(choice), "spec": str(spec_path.absolute()), "anew": anew}
         self._log = log
         self._begun = time.monotonic()
@@ -47,7 +48,7 @@ class EngineBuild:
         self.phase, self.share, self.estimate_s = "starting", 0.0, 0.0
         self.problems: list[str] = []
         self.result: dict[str, Any] = {}
-        # What libraries print beside the protocol; shown when the child dies of it.
+        # Other output of libraries, outside the protocol; shown if the child process fails.
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._child = subprocess.Popen(
             [
@@ -59,27 +60,27 @@ class EngineBuild:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._noise,
-            start_new_session=True,  # Ctrl-C is for the parent, which then cancels
+            start_new_session=True,  # Ctrl-C reaches only the parent, which then calls `cancel`
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # it died already; `poll` says of what
+        with contextlib.suppress(BrokenPipeError):  # the child ended already; `poll` says why
             self._child.stdin.write(json.dumps(request).encode())
             self._child.stdin.close()
         os.set_blocking(self._child.stdout.fileno(), False)
 
     @property
     def pid(self) -> int:
-        """Of the child."""
+        """Process id of the child."""
         return self._child.pid
 
     @property
     def seconds(self) -> float:
-        """Since the start [s]."""
+        """Time since the start [s]."""
         return time.monotonic() - self._begun
 
     def text(self) -> str:
-        """How far it is, in one line."""
+        """The build's progress in one line."""
         share = self.share
         if not share and self.estimate_s:
             share = min(0.95, self.seconds / self.estimate_s)
@@ -88,11 +89,12 @@ class EngineBuild:
         return f"building the engine: {shown}{self.seconds:.0f} s{total}, {self.phase}"
 
     def poll(self) -> bool:
-        """Take what the child said; True once it has ended. Does not wait.
+        """Read the child's reports; True once it has ended. Does not wait.
 
-        After the end `problems` says what was refused, or `result` where the engine is.
+        After the end either `problems` has the refusal, or `result` has the engine's path, size
+        and facts.
         """
-        code = self._child.poll()  # before reading: what it said last is there by then
+        code = self._child.poll()  # before reading, so that the last report is not missed
         self._read()
         if code is None:
             return False
@@ -102,7 +104,7 @@ class EngineBuild:
         return True
 
     def cancel(self) -> None:
-        """End the child now; the cache keeps nothing of it."""
+        """End the child now; the cache keeps nothing of the build."""
         if self._child.poll() is None:
             self._child.kill()
             self._child.wait()
@@ -130,7 +132,7 @@ class EngineBuild:
                 try:
                     said = json.loads(line)
                     self._take(said if isinstance(said, dict) else {"log": said})
-                except ValueError:  # printed before `main` had the stream for itself
+                except ValueError:  # printed before `main` redirected the other output
                     self._log(line.decode(errors="replace"))
 
     def _take(self, said: Mapping[str, Any]) -> None:
@@ -159,14 +161,14 @@ class EngineBuild:
 
 
 def main() -> int:
-    """Read the request from stdin, build, report on stdout; 0 when the engine is stored."""
+    """Read the request from stdin, build, report on stdout; 0 if the engine is stored."""
     _leave_realtime()
     _end_with(int(sys.argv[1]))
-    # The protocol keeps the real stdout; whatever a library prints there goes to stderr.
+    # Only the protocol uses the real stdout; what a library prints there goes to stderr.
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
         os.dup2(2, 1)
 
-        lock = threading.Lock()  # TensorRT logs from threads of its own
+        lock = threading.Lock()  # TensorRT logs from its own threads
 
         def say(**said: Any) -> None:
             with lock:
@@ -183,7 +185,7 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
 
     def progress(phase: str, share: float) -> None:
         percent = (phase, int(100 * share))
-        if told[0] != percent:  # TensorRT tells of every step, of which there may be 100 000
+        if told[0] != percent:  # TensorRT reports every step, up to about 100 000
             told[0] = percent
             say(phase=phase, share=share)
 
@@ -199,7 +201,7 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
     except Refusal as refusal:
         say(problems=[str(problem) for problem in refusal.problems])
         return 1
-    except Exception as error:  # noqa: BLE001 - the parent must hear of it, whatever it is
+    except Exception as error:  # noqa: BLE001 - the parent must get a report of any exception
         say(problems=[f"engine build: {type(error).__name__}: {error}"])
         return 1
     say(built={"path": str(entry.path), "size": entry.size, "facts": dict(entry.facts)})
@@ -207,7 +209,10 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
 
 
 def _leave_realtime() -> None:
-    """Under SCHED_FIFO, which a child inherits, a build would starve the machine."""
+    """Switch to ordinary scheduling: a child inherits SCHED_FIFO, and a build would block the CPU.
+
+    Errors are ignored.
+    """
     try:
         if os.sched_getscheduler(0) != os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -217,9 +222,9 @@ def _leave_realtime() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Be killed when the thread that started us ends, be it by a crash of its process."""
+    """Ask the kernel to kill this process when the thread that started it ends or crashes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before we could ask
+    if os.getppid() != parent:  # the parent ended before prctl
         sys.exit(1)
 
 

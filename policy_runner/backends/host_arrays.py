@@ -1,4 +1,4 @@
-"""Host arrays for a model's tensors: fixed shapes, batch 1, the types that a tick can fill."""
+"""Host arrays for a model's tensors: fixed shapes, batch 1, types that a tick can fill."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ REPEATED = "#"  # between a repeated output's name and its position
 def allocate(
     path: Path, role: str, tensors: list[Any], problems: list[Problem]
 ) -> dict[str, Buffer]:
-    """Zeros for each of a session's inputs or outputs (`name`, `type`, `shape`), by name.
+    """Allocate a zeroed array for each of a session's inputs or outputs.
 
-    A batch axis that is left open is 1 on a robot; what cannot be allocated goes to `problems`.
+    An open batch axis becomes 1.
+
+    Args:
+        path: the model file, for messages.
+        role: "input" or "output".
+        tensors: the session's tensors; each has `name`, `type` and `shape`.
+        problems: gets a problem for each tensor that cannot be allocated.
+
+    Returns:
+        Arrays by tensor name; a repeated output also as `name#position`, the same array.
     """
     arrays: dict[str, Buffer] = {}
     for tensor in tensors:
@@ -36,7 +45,7 @@ def allocate(
             problems.append(Problem(str(path), key, expected, str(tensor.type)))
             continue
         shape = list(tensor.shape)
-        # Batch is the one dimension that may stay open: it is 1 on a robot.
+        # Only the batch dimension may be open: it is 1 on a robot.
         if shape and not isinstance(shape[0], int):
             shape[0] = 1
         if not all(isinstance(d, int) and d > 0 for d in shape):

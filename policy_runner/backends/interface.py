@@ -1,4 +1,4 @@
-"""What a user asks to run a model with, and what a loaded model answers to."""
+"""The user's choice of a backend, and the interface of a loaded model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from policy_runner.core.model import Model
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt")
 PRECISIONS = ("as_exported", "fp32", "fp16")
-# Parameters that begin so go to the backends, under their whole names.
+# Parameters with these prefixes are passed to the backends under their full names.
 OPTION_GROUPS = ("onnxruntime.", "tensorrt.", "engines.", "precision_check.")
 _DEVICE = re.compile(r"auto|cpu|gpu(:\d{1,2})?")
 
 
 @dataclass(frozen=True)
 class BackendChoice:
-    """What is asked for. `options` holds parameters by their whole names (`tensorrt.tf32`)."""
+    """The requested backend. `options`: parameters by their full names (`tensorrt.tf32`)."""
 
     backend: str = "auto"  # one of BACKENDS
     device: str = "auto"  # auto, cpu, gpu, gpu:0, gpu:1 ...
@@ -28,27 +28,31 @@ class BackendChoice:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> BackendChoice:
-        """From a node's parameters by name."""
+        """Make a choice from a node's parameters.
+
+        Args:
+            values: parameters by name; those that are not about backends are ignored.
+        """
         options = {name: values[name] for name in values if name.startswith(OPTION_GROUPS)}
         named = {key: values[key] for key in ("backend", "device", "precision") if key in values}
         return cls(**named, options=options)
 
     def option(self, name: str, default: Any) -> Any:
-        """An option's value, or `default` where it was not given."""
+        """Return an option's value, or `default` if it was not given."""
         return self.options.get(name, default)
 
     @property
     def gpu(self) -> int | None:
-        """The GPU asked for by name, `gpu` being the first; None for auto and cpu."""
+        """Number of the requested GPU; 0 for `gpu`, None for auto and cpu."""
         if not self.device.startswith("gpu"):
             return None
         return int(self.device.partition(":")[2] or 0)
 
     def check(self) -> None:
-        """Refuse what contradicts itself.
+        """Refuse unknown values and contradictions.
 
         Raises:
-            Refusal: with every problem.
+            Refusal: it has every problem.
         """
         problems = []
         if self.backend not in BACKENDS:
@@ -72,27 +76,31 @@ class BackendChoice:
 
 
 class LoadedModel(Model, Protocol):
-    """A model that is ready to run: a `core.model.Model`, and what the node reports about it.
+    """A model that is ready to run: a `core.model.Model`, plus facts that the node reports.
 
-    `inputs` and `outputs` are host arrays, batch 1, at the same addresses for life; a name that
-    the model repeats among its outputs is there again as `name#position`, the same array.
-    Implementations inherit `core.model.ModelAbilities`, for what they do not do themselves.
+    `inputs` and `outputs` are host arrays, batch 1, whose addresses never change. If the model
+    repeats an output's name, the same array is also available as `name#position`.
+    Implementations inherit defaults from `core.model.ModelAbilities`.
     """
 
     sha256: str  # of the ONNX file
     facts: dict[str, str]  # for diagnostics and `bench`: device, precision, chosen, cuda graph...
-    # It rounds more than the file says, and its actions were not compared with the CPU's yet.
+    # True: it rounds more than the file, and its actions are not compared with the CPU's yet.
     needs_precision_check: bool
 
     @property
     def provider(self) -> str:
-        """What really runs it, as diagnostics shows it: `CPUExecutionProvider`, `tensorrt`..."""
+        """The provider in use, shown in diagnostics: `CPUExecutionProvider`, `tensorrt`..."""
 
     def run(self) -> None:
-        """One inference, in place. Any one thread at a time; the first run's is not the last's."""
+        """Run one inference, in place. One thread at a time; the thread may change later."""
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run on zeros; leaves zeros. Raises a Refusal when the model does not run."""
+        """Run on zeros; inputs and outputs are zeros afterwards.
+
+        Raises:
+            Refusal: the model does not run.
+        """
 
     def close(self) -> None:
-        """Release memory, context and sessions. Safe to call twice; no run may follow."""
+        """Release memory, context and sessions. Safe to call twice; do not call `run` after it."""

@@ -1,13 +1,13 @@
-"""Loads a model: with the backend asked for, or with the best one that works here (`auto`).
+"""Loads a model with the requested backend, or with the best one that works here (`auto`).
 
-What `auto` took, and why, goes to the log and to diagnostics. Its order, where nothing was
-measured for this model on this machine:
-1. A network of fewer than a million weights without convolutions runs on the CPU: copies to a
-   GPU and its launches cost more than such a network does.
-2. TensorRT, where an engine for this model was built.
-3. ONNX Runtime with CUDA, where it can be proven.
+The log and diagnostics show what `auto` chose, and why. If this model was not measured on this
+machine, the order is:
+1. The CPU, for a network of fewer than a million weights without convolutions. Copies to a GPU
+   and its launches cost more than such a network.
+2. TensorRT, if an engine for this model was built.
+3. ONNX Runtime with CUDA, if it passes its proof (`onnxruntime/proof.py`).
 4. The CPU.
-A GPU that was asked for by `device` leaves out 1 and 4: there is a GPU then, or a refusal.
+If `device` names a GPU, 1 and 4 are left out: the model runs on that GPU, or is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ CANDIDATES: dict[str, tuple[str, str, str]] = {  # name -> backend, device, ONNX
 
 
 def candidate(choice: BackendChoice, name: str) -> BackendChoice:
-    """What `name` of CANDIDATES means on the device that was asked for."""
+    """Return the choice for one of CANDIDATES, on the requested device.
+
+    Args:
+        choice: the user's choice.
+        name: a key of CANDIDATES.
+    """
     backend, device, provider = CANDIDATES[name]
     if device == "gpu":
         device = f"gpu:{choice.gpu or 0}"
@@ -43,10 +48,16 @@ def candidate(choice: BackendChoice, name: str) -> BackendChoice:
 
 
 def load_best(choice: BackendChoice, path: Path, sha256: str, load: Loader) -> LoadedModel:
-    """Load the first that works, and note in its facts why it was taken.
+    """Load the first candidate that works; its facts say why it was chosen.
+
+    Args:
+        choice: the user's choice, with backend `auto`.
+        path: the ONNX file.
+        sha256: of the ONNX file, to find its measurement.
+        load: loads one candidate.
 
     Raises:
-        Refusal: a GPU, a provider or a precision was asked for that nothing here gives.
+        Refusal: no candidate has the requested GPU, provider or precision.
     """
     names, why = _order(choice, path, sha256)
     refused: list[Problem | str] = []
@@ -65,10 +76,10 @@ def load_best(choice: BackendChoice, path: Path, sha256: str, load: Loader) -> L
 
 
 def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], dict[str, str]]:
-    provider_of(choice)  # refuses what contradicts the device, or is none
+    provider_of(choice)  # refuses an unknown provider, or one that contradicts the device
     asked = str(choice.option("onnxruntime.provider", "auto"))
     if asked != "auto" or choice.device == "cpu":
-        # Said by name: there is nothing to choose.
+        # The parameters name the provider: there is nothing to choose.
         name = f"onnxruntime-{'cpu' if asked == 'auto' else asked}"
         return [name], {name: "asked for by parameter"}
     gpu = ["tensorrt", "onnxruntime-cuda"]
@@ -96,7 +107,10 @@ def _order(choice: BackendChoice, path: Path, sha256: str) -> tuple[list[str], d
 
 
 def forgets(path: Path) -> list[str]:
-    """Recurrent operations of a model whose state no input feeds: they forget every time."""
+    """Recurrent operations of a model that lose their state after every inference.
+
+    No input of the model feeds their state.
+    """
     from policy_runner.backends.onnx_file.graph import read_graph, stateless_recurrence
 
     return list(stateless_recurrence(read_graph(path)))
@@ -105,10 +119,16 @@ def forgets(path: Path) -> list[str]:
 def load_model(
     choice: BackendChoice | str, path: Path, sha256: str | None, spec_path: Path
 ) -> LoadedModel:
-    """Load, check and warm up the model with what was asked for.
+    """Load, check and warm up a model.
+
+    Args:
+        choice: the requested backend, or only its name.
+        path: the ONNX file.
+        sha256: the expected sha256 of the file; None: any.
+        spec_path: the policy's spec; or `path` itself, if there is no spec.
 
     Raises:
-        Refusal: the file is no such model, or what was asked for is not there.
+        Refusal: the file is not this model, or the requested backend cannot run it here.
     """
     from policy_runner.backends.onnx_file.check import check_model_file, data_files
 
@@ -116,7 +136,7 @@ def load_model(
         choice = BackendChoice(choice)
     choice.check()
     found = check_model_file(path, sha256, spec_path)
-    data_files(path)  # refuses where one is missing, or lies elsewhere
+    data_files(path)  # refuses if one is missing, or is outside the model's folder
     asked = choice
 
     def load(one: BackendChoice) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""What `bench backends --remember` found here: names and figures, nothing that runs."""
+"""Stored results of `bench backends --remember`: names and figures, no executable content."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LIMIT = 100_000  # bytes
 class Measured:
     """One measurement of one model on this machine."""
 
-    best: str  # a name of auto.CANDIDATES
-    p99_us: Mapping[str, float]  # of an inference, by candidate
-    rate: float  # Hz, with idle gaps
+    best: str  # a key of load.CANDIDATES
+    p99_us: Mapping[str, float]  # 99th percentile of an inference [us], by candidate
+    rate: float  # of the inferences [Hz], idle in between
     date: str
     machine: str
 
@@ -34,7 +34,11 @@ class Measured:
 
 
 def best_of(p99_us: Mapping[str, float]) -> str:
-    """The fastest; the CPU unless another is a tenth faster."""
+    """Return the fastest candidate; the CPU, unless another is a tenth faster.
+
+    Args:
+        p99_us: 99th percentile of an inference [us], by candidate.
+    """
     best = min(p99_us, key=lambda name: p99_us[name])
     cpu = p99_us.get("onnxruntime-cpu")
     if cpu is not None and p99_us[best] > GAIN * cpu:
@@ -43,7 +47,7 @@ def best_of(p99_us: Mapping[str, float]) -> str:
 
 
 def machine_name() -> str:
-    """What a measurement belongs to: another runtime, another kernel, another measurement."""
+    """Identify the machine of a measurement: CPU type, kernel, host name, runtimes' versions."""
     parts = [platform.machine(), platform.release(), platform.node()]
     for package in ("onnxruntime", "onnxruntime-gpu", "tensorrt"):
         try:
@@ -54,10 +58,10 @@ def machine_name() -> str:
 
 
 def remember(choice: BackendChoice, sha256: str, found: Measured) -> Path:
-    """Keep it for `auto`.
+    """Store a measurement for `auto`; returns its file.
 
     Raises:
-        Refusal: the folder is not this user's alone, or cannot be written to.
+        Refusal: other users can access the folder, or it cannot be written to.
     """
     folder = PrivateFolder(_folders(choice)[0])
     try:
@@ -71,26 +75,26 @@ def remember(choice: BackendChoice, sha256: str, found: Measured) -> Path:
 
 
 def remembered(choice: BackendChoice, sha256: str) -> Measured | None:
-    """What was measured for this model in this precision on this machine; None if nothing."""
+    """Return the measurement of this model, precision and machine; None if there is none."""
     try:
         folders = _folders(choice)
-    except Refusal:  # a user without a home, who may have nothing at all
+    except Refusal:  # the user has no home folder, so there may be no measurement
         return None
     found = (_read(where, _name(choice, sha256)) for where in folders)
     return next((one for one in found if one is not None), None)
 
 
 def _folders(choice: BackendChoice) -> list[Path]:
-    """Where measurements are, the first being where they are written.
+    """Folders of measurements; new ones are written to the first.
 
     Raises:
-        Refusal: nobody gave a folder, and there is no home.
+        Refusal: `engines.folder` is not set, and there is no home folder.
     """
     given = str(choice.option("engines.folder", ""))
     if not given:
         return [default_folder().parent / "measured"]
     own = [Path(given).expanduser().absolute() / "measured"]
-    with contextlib.suppress(Refusal):  # `bench backends` knows of no parameters
+    with contextlib.suppress(Refusal):  # `bench backends` runs without parameters
         own += [default_folder().parent / "measured"]
     return own
 

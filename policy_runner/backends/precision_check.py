@@ -1,9 +1,8 @@
-"""Does a model in a lower precision command the same? Compared with the CPU, in action units.
+"""Compares the actions of a model in a lower precision with those on the CPU, in action units.
 
-The reference is ONNX Runtime on the CPU with the file as it was exported. Both get the same
-observations, recorded or generated, carry their own recurrent state over several inferences,
-and are decoded as the policy's actions are; what is compared is what the robot would be told:
-rad, rad/s, N m.
+The reference is ONNX Runtime on the CPU with the exported file. Both models get the same
+observations, recorded or generated. Each keeps its own recurrent state over several inferences.
+The actions are decoded as in the node, so the compared numbers are commands: rad, rad/s, N m.
 """
 
 from __future__ import annotations
@@ -29,20 +28,23 @@ from policy_runner.core.pipeline.bind_tensors import (
 )
 from policy_runner.core.spec import SpecFile, read_spec
 
-SEQUENCE = 16  # inferences before a recurrent state starts anew
+SEQUENCE = 16  # inferences before a recurrent state is reset
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
 
 
 class Decoded:
-    """A model with the policy's own decoding: observation tensors in, an action out."""
+    """A model with the policy's decoding: it computes an action from observation tensors."""
 
     def __init__(self, spec_file: SpecFile, model: Model, kept: bool = False) -> None:
-        """Binds the spec to the model's tensors.
+        """Bind the spec to the model's tensors.
 
-        `kept`: a model that can keeps its recurrent states itself, from now on, as in the node.
+        Args:
+            spec_file: the policy's spec.
+            model: the model to decode.
+            kept: let the model keep its recurrent states itself if it can, as in the node.
 
         Raises:
-            Refusal: they do not fit.
+            Refusal: spec and model do not fit.
         """
         spec = spec_file.spec
         problems = uncovered(spec_file, model)
@@ -52,7 +54,7 @@ class Decoded:
         self._states = bind_states(spec_file, model)
         self._restart = model.keep_states(self._states) if kept and self._states else None
         self._constants: list[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]] = []
-        self.observed: list[str] = []  # names of the tensors that each inference is given
+        self.observed: list[str] = []  # names of the tensors that change with each inference
         for k, tensor in enumerate(spec.observation):
             name = str(tensor_name(tensor.tensor, model.inputs))
             if tensor.constant is None:
@@ -68,7 +70,7 @@ class Decoded:
         self.elements = [f"{one.joint} ({one.kind})" for one in self._decoder.elements]
 
     def start(self) -> None:
-        """Recurrent states as after a reset, constants as the spec says."""
+        """Reset the recurrent states and write the spec's constants."""
         for tensor, values in self._constants:
             np.copyto(tensor, values)
         if self._restart is not None:
@@ -78,11 +80,15 @@ class Decoded:
             np.copyto(state, initial)
 
     def action(self, sample: Mapping[str, npt.NDArray[np.generic]]) -> Array | None:
-        """One inference; its target, float64 [elements], or None where it is not finite."""
+        """Run one inference on a sample (arrays by tensor name).
+
+        Returns:
+            The decoded target, float64 [elements]; None if it is not finite.
+        """
         for name in self.observed:
             np.copyto(self.model.inputs[name], sample[name])
         self.model.run()
-        # Each action for itself: filters and targets that add up would hide or pile up errors.
+        # Reset for each action: filters would hide errors, and summed targets would add them up.
         self._decoder.reset()
         finite = self._decoder.decode()
         if self._restart is None:
@@ -100,10 +106,19 @@ def compare(
     tolerance: float,
     kept: bool = False,
 ) -> Comparison:
-    """Run both on the same samples; `kept` as for `Decoded`, of the candidate.
+    """Run two models on the same samples and compare their actions.
+
+    Args:
+        candidate: the model to check.
+        reference: the model to compare with.
+        spec_file: the policy's spec, for both.
+        samples: observation tensors by name, in order of time.
+        observations: the source of the samples, for the report.
+        tolerance: the largest allowed difference, in the elements' units.
+        kept: see `Decoded`; for the candidate.
 
     Raises:
-        Refusal: the reference itself gives nothing finite, so there is nothing to compare with.
+        Refusal: no action of the reference is finite, so no comparison is possible.
     """
     ours, theirs = Decoded(spec_file, candidate, kept), Decoded(spec_file, reference)
     largest, at, total, compared = 0.0, 0, 0.0, 0
@@ -131,9 +146,14 @@ def compare(
 def compare_with_cpu(
     candidate: Model, choice: BackendChoice, spec_file: SpecFile, path: Path, kept: bool = False
 ) -> Comparison:
-    """Compare with the file at `path` on the CPU, as the options `precision_check.*` say.
+    """Compare a model with its ONNX file on the CPU, as the options `precision_check.*` say.
 
-    `kept` (see `Decoded`) is for a candidate that nobody binds to another pipeline after it.
+    Args:
+        candidate: the model to check.
+        choice: has the options.
+        spec_file: the policy's spec.
+        path: the ONNX file.
+        kept: see `Decoded`; only for a candidate that no other pipeline uses afterwards.
 
     Raises:
         Refusal: see `compare`; or the recorded observations cannot be used.
@@ -159,10 +179,10 @@ def compare_with_cpu(
 
 
 def check(model: Model, choice: BackendChoice, path: Path, spec_path: Path) -> Comparison:
-    """Refuse a model whose actions are beyond the tolerance; leaves its tensors at zero.
+    """Compare a model with its ONNX file on the CPU; its tensors are zero afterwards.
 
     Raises:
-        Refusal: see above.
+        Refusal: a difference exceeds the tolerance, or see `compare_with_cpu`.
     """
     found = compare_with_cpu(model, choice, read_spec(spec_path), path)
     for array in (*model.inputs.values(), *model.outputs.values()):

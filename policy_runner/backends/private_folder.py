@@ -1,8 +1,8 @@
-"""A folder that only this user can write to: what lies in it may be executed.
+"""A folder that only this user can write to: its content may be executed.
 
-A serialized engine is executable code. So nothing is read from a folder, or through parents,
-that somebody else could have exchanged; everything below the folder goes through one open
-descriptor of it, and no link is followed.
+A serialized engine is executable code. So a folder is refused if another user could have replaced
+it or one of its parents. All files are opened through one descriptor of the folder, and links are
+not followed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ _WAIT_S = 0.1
 
 
 class PrivateFolder:
-    """Files of this user alone, in a folder of mode 0700 that is made when it is missing."""
+    """Files that only this user can access, in a folder of mode 0700."""
 
     def __init__(self, path: Path) -> None:
-        """`path` must be absolute; its parents are checked, too.
+        """Open the folder, or make it if it is missing; check it and its parents.
+
+        Args:
+            path: absolute path of the folder.
 
         Raises:
-            Refusal: the folder cannot be made, belongs to somebody else, or lets others in.
+            Refusal: the folder cannot be made, belongs to another user, or others can access it.
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,7 +43,7 @@ class PrivateFolder:
             self._fd = os.open(self.path, flags)
         except OSError as error:
             remedy = "give another folder (parameter engines.folder)"
-            expected = "a folder that can be made, and is no link"
+            expected = "a folder that can be made, and is not a link"
             raise refuse(str(path), "", expected, reason(error), remedy) from error
         try:
             self._check()
@@ -58,21 +61,21 @@ class PrivateFolder:
             expected = "mode 0700: engines are executable code, and hold the model's weights"
             got = f"{stat.S_IMODE(here.st_mode):04o}"
             raise refuse(
-                where, "", expected, got, f"look who put what there, then `chmod 700 {where}`"
+                where, "", expected, got, f"check the files in it, then `chmod 700 {where}`"
             )
-        # Root may do all in any case; in a container / may belong to a user of the outside.
+        # Root can access everything anyway. In a container, / may belong to a user of the host.
         trusted = {0, user, os.stat("/").st_uid}
-        groups = {0, os.getegid()}  # many systems give each user a group, and its folders to it
+        groups = {0, os.getegid()}  # many systems give each user a group of its own
         for parent in self.path.parents:
             found = os.stat(parent)
             if found.st_uid not in trusted:
                 got = f"a parent folder {parent} of user {found.st_uid}, who could exchange it"
                 raise refuse(where, "", f"parents of user {user} or root", got)
             if found.st_mode & stat.S_ISVTX:
-                continue  # who may write there can still not exchange what is another's
+                continue  # sticky bit: users cannot replace other users' files there
             got = ""
             if found.st_mode & stat.S_IWOTH:
-                got = f"a parent folder {parent} that everybody may write to"
+                got = f"a parent folder {parent} that all users may write to"
             elif found.st_mode & stat.S_IWGRP and found.st_gid not in groups:
                 got = f"a parent folder {parent} that group {found.st_gid} may write to"
             if got:
@@ -80,27 +83,27 @@ class PrivateFolder:
                 raise refuse(where, "", expected, got, "give another (parameter engines.folder)")
 
     def close(self) -> None:
-        """Give the descriptor back; nothing may follow."""
+        """Close the folder's descriptor; no other method may be called after it."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
     def names(self) -> list[str]:
-        """What lies in it, sorted."""
+        """Names of its files and folders, sorted."""
         return sorted(os.listdir(self._fd))
 
     def read(self, name: str, most: int = -1) -> tuple[bytes, os.stat_result]:
-        """The first `most` bytes of a file (all: -1), and what is known of it; see `opened`."""
+        """Read the first `most` bytes of a file (-1: all), and its status; see `opened`."""
         with self.opened(name) as (file, found):
             return file.read(most), found
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[tuple[io.FileIO, os.stat_result]]:
-        """A file to read, and what is known of it.
+        """Open a file for reading; yields it with its status.
 
         Raises:
             FileNotFoundError: no such file.
-            PermissionError: no plain file of this user that only this user can write to.
+            PermissionError: not a plain file of this user, or other users can write to it.
         """
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
@@ -121,13 +124,17 @@ class PrivateFolder:
             yield file, found
 
     def write(self, name: str, *parts: bytes) -> None:
-        """Write a file as a whole or not at all; what was there under the name is replaced.
+        """Write a file atomically; replaces an existing file of that name.
+
+        Args:
+            name: of the file.
+            parts: its content, in this order.
 
         Raises:
-            OSError: such as a full disk; nothing is left behind.
+            OSError: for example a full disk; no partial file is left.
         """
         temporary = f".{name}.{os.getpid()}.tmp"
-        with contextlib.suppress(FileNotFoundError):  # of a killed process with our number
+        with contextlib.suppress(FileNotFoundError):  # left by a killed process with our pid
             os.unlink(temporary, dir_fd=self._fd)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(temporary, flags, 0o600, dir_fd=self._fd)
@@ -136,7 +143,7 @@ class PrivateFolder:
                 for part in parts:
                     file.write(part)
                 file.flush()
-                os.fsync(fd)  # or a power cut could leave the new name with no content
+                os.fsync(fd)  # else a power cut could leave an empty file under the new name
             os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
             os.fsync(self._fd)
         except BaseException:
@@ -144,7 +151,7 @@ class PrivateFolder:
             raise
 
     def remove(self, name: str) -> bool:
-        """Remove a file if it is there and can be removed; whether it is gone."""
+        """Remove a file; returns True if it does not exist afterwards."""
         try:
             os.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
@@ -160,12 +167,13 @@ class PrivateFolder:
 
     @contextlib.contextmanager
     def locked(self, waiting: Callable[[float], None] = lambda _s: None) -> Iterator[None]:
-        """Hold the folder's lock, which ends with the process that holds it, however that ends.
+        """Hold the folder's lock; the system releases it when the holding process ends.
 
-        `waiting` is called with the seconds waited so far, ten times a second.
+        Args:
+            waiting: called ten times a second while waiting, with the time waited so far [s].
 
         Raises:
-            Refusal: the lock cannot be made, as on a full disk.
+            Refusal: the lock file cannot be made, for example on a full disk.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -186,22 +194,27 @@ class PrivateFolder:
             os.close(fd)
 
     def refusal(self, expected: str, error: OSError) -> Refusal:
-        """One sentence about what the system did not let us do here."""
+        """Return the refusal for an error of the system.
+
+        Args:
+            expected: what could not be done, for the message.
+            error: the system's error.
+        """
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "free some room, or give another folder (parameter engines.folder)" if full else ""
         return refuse(str(self.path), "", expected, reason(error), remedy)
 
 
 def reason(error: OSError) -> str:
-    """The system's words, without its number."""
+    """Return the system's error text, without its number."""
     return error.strerror or str(error)
 
 
 def default_folder() -> Path:
-    """XDG_CACHE_HOME/policy_runner/engines; an unset or relative one is ~/.cache, as XDG says.
+    """Return XDG_CACHE_HOME/policy_runner/engines; ~/.cache if it is unset or relative (XDG).
 
     Raises:
-        Refusal: there is neither, as for a service user without a home.
+        Refusal: neither exists, for example for a service user without a home folder.
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:

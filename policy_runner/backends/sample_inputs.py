@@ -1,4 +1,4 @@
-"""What a model is fed where no robot is there: plausible numbers, or recorded ones."""
+"""Inputs for a model without a robot: generated plausible numbers, or recorded ones."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ from policy_runner.core.spec.terms import ImageTerm
 Sample = dict[str, npt.NDArray[np.generic]]
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 FURTHEST = 3.0  # standard deviations
-_KEPT = 0.9  # of the sample before: a robot's observations follow from one another
+_KEPT = 0.9  # share of the previous sample: a robot's successive observations are similar
 _SEED = 20
 
 
 def generated(tensors: Tensors, spec_file: SpecFile, model: Path, count: int) -> list[Sample]:
-    """`count` samples in time, the same in every run, for tensors of these shapes and types.
+    """Generate `count` samples in order of time, the same in every process.
 
-    What a policy is fed is mostly normalized: N(0, 1) within 3 standard deviations, each sample
-    near the one before. Where the model normalizes by itself (`normalization: in_model`), its
-    own mean and standard deviation are put before it. An image is any color from 0 to 255,
-    then the term's own arithmetic. Integers and booleans stay 0.
+    A policy's inputs are mostly normalized, so values are N(0, 1), limited to 3 standard
+    deviations, and each sample is near the previous one. If the model normalizes its input
+    (`normalization: in_model`), values are scaled with the mean and standard deviation in the
+    model. An image has random colors from 0 to 255, then the term's scale, mean and std. Integers
+    and booleans are 0.
+
+    Args:
+        tensors: arrays with the shapes and types, by tensor name.
+        spec_file: the policy's spec.
+        model: the ONNX file.
+        count: number of samples.
     """
     random = np.random.default_rng(_SEED)
     spread: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
@@ -73,11 +80,16 @@ def _pixels(
 
 
 def recorded(path: Path, tensors: Tensors, count: int) -> list[Sample]:
-    """At most `count` samples of an .npz, from its begin.
+    """Read the first samples of an .npz file.
 
     Keys: `observation/NAME`, as `policy-runner replay ... -o FILE.npz` writes it from a
-    recording, or `in__NAME`, `tensor/NAME`, NAME. Rows that are not finite are ticks without
-    an inference, and left out.
+    recording, or `in__NAME`, `tensor/NAME`, NAME. Rows that are not finite are ticks without an
+    inference; they are left out.
+
+    Args:
+        path: the .npz file.
+        tensors: arrays with the shapes and types, by tensor name.
+        count: the largest number of samples.
 
     Raises:
         Refusal: no such file, a tensor without samples, or samples of another size.
@@ -85,7 +97,7 @@ def recorded(path: Path, tensors: Tensors, count: int) -> list[Sample]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except Exception as error:  # zipfile, zlib and numpy raise their own
+    except Exception as error:  # zipfile, zlib and numpy raise their own types
         text = " ".join(str(error).split())
         raise refuse(str(path), "", "an .npz of recorded observations", text) from error
     found: dict[str, npt.NDArray[np.generic]] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +15,7 @@ from policy_runner.core.errors import did_you_mean, refuse
 
 FOLDER = "policy_runner.cli"
 Run = Callable[[argparse.Namespace], int]
+_NO_WRAPPING = 10_000  # columns; rich makes a table as wide as what is in it
 
 
 def add_params(parser: argparse.ArgumentParser, text: str = "the node's parameters") -> None:
@@ -41,6 +44,14 @@ def check_ros(called: str) -> None:
     if find_spec("rclpy") is None:
         remedy = "source a ROS 2 environment, or `pip install -r requirements/ros-wheels.txt`"
         raise refuse("", called, "the Python module rclpy", "none", remedy)
+
+
+def table_width() -> int | None:
+    """Columns for rich's Console: None in a terminal, whose width it finds; else no wrapping.
+
+    Without a terminal rich would wrap at 80 columns, and `grep` would find half of a line.
+    """
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _NO_WRAPPING
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -22,7 +22,8 @@ def add_arguments(parser: CommandParser) -> None:
         "stats", "turn an SB3 VecNormalize pickle into .npz", run=convert_stats
     )
     stats.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
-    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz")
+    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
+                       help="new file for the statistics")  # fmt: skip
 
 
 def convert_stats(arguments: argparse.Namespace) -> int:

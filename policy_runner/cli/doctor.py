@@ -17,11 +17,12 @@ from policy_runner import __version__
 from policy_runner.backends import doctor as findings
 from policy_runner.backends.cuda.driver import Driver, read_driver
 from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
+from policy_runner.cli.command_parser import table_width
 from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
 from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host_files import HostFiles
 
-PAGE = "docs/install_jetson.md"
+PAGE = "docs/guides/install_jetson.md"
 STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
 
 
@@ -124,4 +125,4 @@ def _print(found: list[Finding]) -> None:
         style = STYLES[one.level]
         mark = {OK: "✓", MISSING: "–", PROBLEM: "✗"}[one.level]
         table.add_row(Text(f"{mark} {one.what}", style=style), Text(one.text), Text(one.help))
-    Console().print(table)
+    Console(width=table_width()).print(table)

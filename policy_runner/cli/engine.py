@@ -18,7 +18,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.private_folder import default_folder
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry
 from policy_runner.cli.backend_options import add_choice_options, choice_from
-from policy_runner.cli.command_parser import CommandParser
+from policy_runner.cli.command_parser import CommandParser, table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
 
@@ -174,7 +174,7 @@ def _print(entries: list[Entry], folder: Path) -> None:
             "?" if largest is None else f"{largest:.2g}",
             f"{(now - entry.used) / _DAY_S:.0f} days ago",
         )
-    console = Console()
+    console = Console(width=table_width())
     console.print(table)
     total = sum(entry.size for entry in entries)
     console.print(f"{len(entries)} engines, {size_text(total)} in {folder}", soft_wrap=True)

@@ -20,8 +20,11 @@ from policy_runner.formats.draft import Draft, remarks, spec_text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SOURCE, --model, -o and --name."""
-    parser.epilog = f"SOURCE: {FORMATS}; or a folder that contains one. See docs/importing.md."
-    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.epilog = (
+        f"SOURCE: {FORMATS}; or a folder that contains one. See docs/guides/importing.md."
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE",
+                        help="what the trainer wrote: a file or a folder")  # fmt: skip
     parser.add_argument("--model", type=Path, metavar="FILE", help="the .onnx model")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="new folder for policy.yaml, model and statistics")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which format a file or folder is of, and its draft."""
+"""Detects the format of a file or folder, and finds the function that drafts it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Read = Callable[[ModelFacts], Draft]
 
 
 def model_in(folder: Path) -> Path:
-    """The one ONNX model of a folder.
+    """Find the only ONNX model of a folder, or of `exported` in it or next to it.
 
     Raises:
-        Refusal: none, or several.
+        Refusal: there is no model, or there are several.
     """
     for place in (folder, folder / "exported", folder.parent / "exported"):
         models = sorted(place.glob("*.onnx")) if place.is_dir() else []
@@ -46,10 +46,17 @@ def model_in(folder: Path) -> Path:
 
 
 def find_reader(source: Path) -> tuple[Read, Path | None]:
-    """What drafts the source once the model is known; and the model, where the source names it.
+    """Find the format of a source.
+
+    Args:
+        source: a file or folder.
+
+    Returns:
+        (function that drafts the source from a model's facts, the model's file or None). The
+        model's file is known only if the source is the model.
 
     Raises:
-        Refusal: nothing that any format claims.
+        Refusal: no such file, or its format is not known.
     """
     if source.is_dir():
         return _of_folder(source), None
@@ -71,7 +78,7 @@ def find_reader(source: Path) -> tuple[Read, Path | None]:
 
 
 def draft_model(model: ModelFacts) -> Draft:
-    """The draft of a model by its own metadata."""
+    """Draft a model from its own metadata."""
     if is_mjlab(model.metadata):
         return draft_mjlab(model)
     if is_exploy(model.metadata):
@@ -102,7 +109,7 @@ def _of_folder(folder: Path) -> Read:
     for path in files:
         try:
             read = _of_yaml(path)
-        except Refusal:  # somebody else's YAML
+        except Refusal:  # a YAML file of another kind
             continue
         if read is not None:
             readers.append((path, read))

@@ -1,4 +1,4 @@
-"""A draft of a policy spec, made from somebody else's files, for a person to read and correct."""
+"""A draft of a policy spec, made from a trainer's files; the user reads and corrects it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INPUTS: dict[str, dict[str, str]] = {
     "cmd_vel": {"type": "geometry_msgs/msg/TwistStamped", "topic": "cmd_vel"},
     "odom": {"type": "nav_msgs/msg/Odometry", "topic": "odom"},
 }
-# What reading somebody else's data raises where it is not as its format says.
+# Exceptions that reading raises if a foreign file does not follow its format.
 MALFORMED = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
     *(RecursionError, StopIteration),
@@ -28,37 +28,44 @@ MALFORMED = (
 
 
 def todo(text: str) -> str:
-    """What stands in a draft for a value that the source does not say."""
+    """Return the draft's placeholder for a value that the source does not have.
+
+    Args:
+        text: what the user has to fill in.
+    """
     return f"{TODO}: {text}"
 
 
 @dataclass
 class Draft:
-    """The spec in its own keys, and what its reader should know about where it is from.
+    """A drafted spec, and remarks about its source."""
 
-    `assumed`: taken from the format's own deployment code or documentation, not from the files.
-    `notes`: what is suspicious, or lost.
-    """
-
-    dialect: str
+    dialect: str  # name of the source's format
     sources: list[Path]
-    spec: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)  # with the spec's keys
+    # Taken from the format's deployment code or documentation, not from the files.
     assumed: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # suspicious or lost values
 
     @property
     def unknown(self) -> list[tuple[str, str]]:
-        """(key, what is asked for) of every TODO."""
+        """(key, what to fill in) of every TODO."""
         return [(problem.key, problem.expected) for problem in todo_problems(self.spec, "")]
 
 
 def normalization_of(model: ModelFacts, tensor: str, otherwise: str) -> str:
-    """in_model where the model begins with a normalizer's arithmetic, else what the format says."""
+    """Return `in_model` if the model begins with a normalizer, else `otherwise`.
+
+    Args:
+        model: facts of the model.
+        tensor: name of its input.
+        otherwise: the format's normalization.
+    """
     return "in_model" if model.arithmetic.get(tensor) else otherwise
 
 
 def remarks(model: ModelFacts) -> list[str]:
-    """What the model's graph tells that a person should know."""
+    """Return remarks about the model's graph for the user."""
     found = [
         f"the model begins with {', '.join(operations)} of stored vectors on '{name}': a "
         "normalizer inside it"
@@ -71,7 +78,11 @@ def remarks(model: ModelFacts) -> list[str]:
 
 
 def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | str:
-    """The inputs that drafted terms read, with their usual topics; a TODO when there are none."""
+    """Return the inputs that drafted terms read, with their usual topics; a TODO if none.
+
+    Args:
+        observation: drafted tensors with their `terms`.
+    """
     names: list[str] = []
     for tensor in observation:
         terms = tensor.get("terms")
@@ -84,15 +95,16 @@ def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | st
 
 
 def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
-    """The first keys of every spec."""
+    """Return the first keys of every spec: schema, name, model."""
     file = {"file": model.path.name, "sha256": model.sha256}
     return {"schema": SCHEMA, "name": name, "model": file}
 
 
 def rounded(values: Sequence[float], decimals: int) -> bool:
-    """Whether all values look as if they were cut to that many decimals.
+    """Return whether the values seem to be rounded to this number of decimals.
 
-    At least three different ones, most of which use the last decimal: 0.25 and 0.125 do not.
+    At least three different values must use the last decimal, and at least half of those that are
+    not whole numbers. So 0.25 and 0.125 do not count as rounded.
     """
     different = {abs(v) for v in values}
 
@@ -108,13 +120,13 @@ def rounded(values: Sequence[float], decimals: int) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Short lists on one line, terms as one line each; aliases only where the draft repeats."""
+    """Writes short lists on one line, and aliases only for repeated TODOs."""
 
     def ignore_aliases(self, data: object) -> bool:
         return not (isinstance(data, str) and data.startswith(TODO))
 
     def generate_anchor(self, node: yaml.Node) -> str:
-        """What `&` and `*` call a TODO that stands in two places."""
+        """Return the name for `&` and `*` of a TODO that occurs twice."""
         self._anchors = getattr(self, "_anchors", 0) + 1
         return f"same_{self._anchors}"
 
@@ -125,8 +137,8 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = repr(round(value, 12))  # 0.05 * 4 is 0.2, whatever the last bit says
-    # YAML 1.1 reads 1e-08 as text: its floats have a point.
+    text = repr(round(value, 12))  # writes 0.05 * 4 as 0.2, without a rounding error
+    # YAML 1.1 reads 1e-08 as text: its floats need a point.
     text = re.sub(r"^(-?\d+)e", r"\1.0e", text)
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
@@ -136,7 +148,7 @@ _Dumper.add_representer(float, _number)
 
 
 def spec_text(draft: Draft) -> str:
-    """The draft as `policy.yaml`: what to know and to do on top, then the keys."""
+    """Return the draft as text of a `policy.yaml`: remarks as comments, then the keys."""
     lines = [
         f"# Imported from {', '.join(path.name for path in draft.sources)} ({draft.dialect}).",
         "# Read it, correct it, then: policy-runner check policy.yaml",
@@ -152,7 +164,7 @@ def spec_text(draft: Draft) -> str:
 
 
 def _printable(line: str) -> str:
-    """A comment of one line: a line break in somebody's text must not begin a key of ours."""
+    """Make a one-line comment: a line break in foreign text must not start a key of the spec."""
     return "".join(letter if letter.isprintable() else " " for letter in line)
 
 

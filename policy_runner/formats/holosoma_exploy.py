@@ -1,8 +1,8 @@
-"""Metadata of holosoma and exploy models: JSON values.
+"""Drafts holosoma and exploy models from their metadata, which has JSON values.
 
 holosoma: kp, kd, robot_urdf; input `actor_obs`, output `action`.
-exploy: model_source, exploy_version, decimation, sim_dt, and per tensor its joint names; the
-model takes raw signals and does everything else itself, the decimation too.
+exploy: model_source, exploy_version, decimation, sim_dt, and each tensor's joint names. The model
+takes raw signals and does everything else itself, including the decimation.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ KINDS = {"pos": "position", "vel": "velocity", "eff": "effort", "torque": "effor
 
 
 def is_holosoma(metadata: Mapping[str, str]) -> bool:
-    """Whether a model's metadata is holosoma's."""
+    """Return whether a model's metadata is holosoma's."""
     return {"kp", "kd"} <= set(metadata) and "joint_names" not in metadata
 
 
 def is_exploy(metadata: Mapping[str, str]) -> bool:
-    """Whether a model's metadata is exploy's."""
+    """Return whether a model's metadata is exploy's."""
     return "exploy_version" in metadata
 
 
 def draft_holosoma(model: ModelFacts) -> Draft:
-    """The draft of a holosoma model: the gains, and the joint names where its URDF is one robot.
+    """Draft a holosoma model: its gains, and a note with the joint names of its URDF.
 
     Raises:
-        Refusal: gains that are no lists of numbers.
+        Refusal: the gains are not lists of numbers.
     """
     draft = draft_plain(model)
     draft.dialect = "ONNX metadata of holosoma"
@@ -75,10 +75,10 @@ def _urdf_joints(urdf: str) -> list[str]:
 
 
 def draft_exploy(model: ModelFacts) -> Draft:
-    """The draft of an exploy model: raw signals in, targets out.
+    """Draft an exploy model; its inputs are raw signals, its outputs are targets.
 
     Raises:
-        Refusal: values that cannot be read.
+        Refusal: a value of the metadata cannot be read.
     """
     draft = Draft("ONNX metadata of exploy", [model.path])
     try:

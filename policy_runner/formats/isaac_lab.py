@@ -1,8 +1,8 @@
-"""Isaac Lab's `IO_descriptors.yaml`: actions, articulations, observations, scene.
+"""Drafts Isaac Lab's `IO_descriptors.yaml`: actions, articulations, observations, scene.
 
-Terms without a descriptor are silently left out of the file, so the sum of the terms is
-compared with the model's input. Terms are clipped, then scaled; histories are oldest first and
-filled with the first value; the control period is `scene.dt`.
+Isaac Lab silently leaves terms without a descriptor out of the file. So the sum of the terms'
+sizes is compared with the model's input. Terms are clipped, then scaled. Histories are oldest
+first and filled with the first value. The control period is `scene.dt`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from policy_runner.formats.unitree_deploy import history_of
 
 
 def is_io_descriptors(content: Mapping[str, Any]) -> bool:
-    """Whether a YAML file is of this format."""
+    """Return whether a YAML file has this format."""
     return {"actions", "articulations", "observations", "scene"} <= set(content)
 
 
 def draft_io_descriptors(path: Path, model: ModelFacts) -> Draft:
-    """The draft of one file.
+    """Draft one file.
 
     Raises:
-        Refusal: a key of the format is missing or holds something else.
+        Refusal: a key of the format is missing or has an invalid value.
     """
     content = read_yaml(path)
     draft = Draft("Isaac Lab IO descriptors", [path])
@@ -66,7 +66,9 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
         if values:
             spec[key] = values
             if not any(values):
-                draft.notes.append(f"{key} is 0 for all joints, as for explicit actuators: ask")
+                draft.notes.append(
+                    f"{key} is 0 for all joints, as for explicit actuators: ask the trainer"
+                )
     pairs = state_pairs(model)
     fed = [one for one in model.inputs if one.name not in {pair[0] for pair in pairs}]
     groups = content["observations"]
@@ -74,7 +76,7 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     for name, terms in groups.items():
         if name not in ("policy", "actor") and len(groups) > 1:
             if name not in {one.name for one in fed}:
-                draft.notes.append(f"observation group '{name}' is no input of the model")
+                draft.notes.append(f"observation group '{name}' is not an input of the model")
                 continue
             tensor = next(one for one in fed if one.name == name)
         else:
@@ -118,7 +120,7 @@ def _tensor(
     if size is not None and total != size:
         drafted.append(
             todo(
-                f"{size - total} numbers more, to the {size} of '{tensor}', and their place among "
+                f"{size - total} more numbers, for the {size} of '{tensor}', and their place among "
                 "the terms: Isaac Lab leaves out terms without a descriptor, such as height_scan"
             )
         )

@@ -1,9 +1,9 @@
-"""LeRobot: a policy folder with processors, or a data set's `stats.json`.
+"""Drafts LeRobot policies: a folder with processors, or a data set's `stats.json`.
 
 A folder has policy_preprocessor.json and policy_postprocessor.json, {name, steps: [{registry_name,
-config, state_file}]}; the normalizer's config says features, norm_map and eps, its state file
-(safetensors) holds `<feature>.<statistic>`. `stats.json` is {feature: {mean, std, ...}} and does
-not say which of them the policy was trained with.
+config, state_file}]}. The normalizer's config has features, norm_map and eps. Its state file
+(safetensors) has `<feature>.<statistic>`. `stats.json` is {feature: {mean, std, ...}}. It does
+not say which statistics the policy was trained with.
 """
 
 from __future__ import annotations
@@ -37,26 +37,30 @@ STATISTICS = {
 
 
 def is_stats(content: object) -> bool:
-    """Whether a JSON file is a data set's statistics."""
+    """Return whether a JSON file has the statistics of a data set."""
     return isinstance(content, Mapping) and any(
         isinstance(one, Mapping) and {"mean", "std"} & set(one) for one in content.values()
     )
 
 
 def read_json(path: Path) -> Any:
-    """The file's content.
+    """Read a JSON file.
 
     Raises:
-        Refusal: no JSON.
+        Refusal: not valid JSON.
     """
     try:
         return json.loads(read_bounded(path, MOST_FOREIGN, "JSON"))
-    except (ValueError, RecursionError) as error:  # ValueError: a whole number without end, too
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of too many digits
         raise refuse(str(path), "", "JSON", " ".join(str(error).split())) from error
 
 
 def draft_stats(path: Path, model: ModelFacts) -> Draft:
-    """The draft of a model and a data set's `stats.json`."""
+    """Draft a model with a data set's `stats.json`.
+
+    Raises:
+        Refusal: the file does not follow its format.
+    """
     stats = read_json(path)
     draft = draft_plain(model)
     draft.dialect, draft.sources = "LeRobot stats.json", [path]
@@ -76,10 +80,10 @@ def draft_stats(path: Path, model: ModelFacts) -> Draft:
 
 
 def draft_processors(folder: Path, model: ModelFacts) -> Draft:
-    """The draft of a model and the processors beside it.
+    """Draft a model with the processors in its folder.
 
     Raises:
-        Refusal: a processor without a normalizer's keys.
+        Refusal: no normalizer, an unknown mode, or a file that does not follow its format.
     """
     draft = draft_plain(model)
     draft.dialect, draft.sources = "LeRobot processors", [folder / PRE, folder / POST]
@@ -138,7 +142,7 @@ def _shape(statistics: Mapping[str, Any]) -> list[int]:
 def _match(
     features: Mapping[str, list[int]], tensors: tuple[TensorFacts, ...], draft: Draft
 ) -> dict[str, str]:
-    """tensor -> feature: by the same name, else by kind and size where only one fits."""
+    """Return {tensor: feature}, by equal name, else by kind and size if only one fits."""
     found: dict[str, str] = {}
     for tensor in tensors:
         plain = tensor.name.replace("/", ".")
@@ -154,7 +158,7 @@ def _match(
         if len(fits) == 1:
             found[tensor.name] = fits[0]
             draft.assumed.append(
-                f"'{fits[0]}' is the model's {tensor.name}, since nothing else fits"
+                f"'{fits[0]}' is the model's {tensor.name}, since no other feature fits"
             )
     return found
 
@@ -183,10 +187,10 @@ def _fill(
     size = math.prod(features["action"])
     output = model.output(action["tensor"])
     for key in ("scale", "offset"):
-        group.pop(key)  # the statistics give the robot's own units
+        group.pop(key)  # denormalized actions are already in the robot's units
     if output is not None and output.size not in (None, size):
         group["slice"] = [0, size]
-        draft.assumed.append(f"of every chunk ({output}) the first action is carried out")
+        draft.assumed.append(f"only the first action of every chunk ({output}) is commanded")
     denormalization = normalization("action")
     if denormalization != "none":
         action["denormalization"] = denormalization

@@ -1,9 +1,9 @@
-"""Metadata of whole_body_tracking, mjlab, unitree_rl_mjlab and legged_lab exports.
+"""Drafts models from the metadata of whole_body_tracking, mjlab, unitree_rl_mjlab, legged_lab.
 
-One set of keys in two styles (`onnx_values`): joint_names, joint_stiffness, joint_damping,
-default_joint_pos, command_names, observation_names, action_scale, history lengths, and since
-2026 the terms' scales and clips. Never said: action offset and clip, the control period, and
-whether the normalizer is inside the model.
+They share one set of keys in two styles (`onnx_metadata`): joint_names, joint_stiffness,
+joint_damping, default_joint_pos, command_names, observation_names, action_scale, history lengths,
+and since 2026 the terms' scales and clips. The metadata never has the action's offset and clip,
+the control period, and whether the normalizer is inside the model.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ CLIPS = ("observation_terms_clip", "observation_term_clip", "observation_clips")
 SCALES = ("observation_terms_scale", "observation_term_scale", "observation_scales")
 FLATTENED = ("observation_terms_flatten_history_dim",)
 HISTORIES = ("observation_terms_history_length", "observation_history_lengths")
-# What a motion-tracking model gives beside its action: the reference, not commands.
+# Outputs of a motion-tracking model other than its action: the reference motion, not commands.
 REFERENCE = ("joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "body_lin_vel_w")
 REFERENCES = {*REFERENCE, "body_ang_vel_w", "ref_pos_xyz", "ref_quat_xyzw"}
 
 
 def is_mjlab(metadata: Mapping[str, str]) -> bool:
-    """Whether a model's metadata is of this family."""
+    """Return whether a model's metadata is of this family."""
     return {"joint_names", "observation_names"} <= set(metadata)
 
 
 def draft_mjlab(model: ModelFacts) -> Draft:
-    """The draft of a model with such metadata.
+    """Draft a model with such metadata.
 
     Raises:
-        Refusal: a value that cannot be read.
+        Refusal: a value of the metadata cannot be read.
     """
     json_style = model.metadata["joint_names"].lstrip().startswith("[")
     draft = Draft(f"ONNX metadata, {'JSON' if json_style else 'CSV'} style", [model.path])
@@ -104,7 +104,7 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
         spec["ignored_outputs"] = asked
     elif others:
         spec["ignored_outputs"] = [one.name for one in others]
-        draft.assumed.append("the reference motion that the model puts out commands nothing")
+        draft.assumed.append("the reference motion among the outputs is not a command")
     spec["last_action"] = "raw"
     draft.assumed += [SAYS, "terms are clipped, then scaled", "no clip of the action"]
     lists = [value for text in metadata.values() for value in [_numbers_or_none(text)] if value]

@@ -1,7 +1,7 @@
-"""Values in an ONNX model's metadata: all text, in two styles; read, never evaluated.
+"""Parses values in an ONNX model's metadata. They are text in two styles, and never evaluated.
 
-JSON where the text begins like JSON, else CSV, with `;` inside an element that is itself a
-list: "-inf;inf,-100.000;100.000". Numbers of the CSV style were written with 3 decimals.
+A text that begins like JSON is JSON. Else it is CSV; an element that is a list has `;` inside:
+"-inf;inf,-100.000;100.000". Numbers of the CSV style were written with 3 decimals.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value, or the text itself where it is none."""
+    """Return the JSON value, or the text itself if it is not JSON."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # ValueError: a whole number without end, too
+    except (ValueError, RecursionError):  # ValueError: also an integer of too many digits
         return text
 
 
 def words(text: str) -> list[str]:
-    """The elements of a list, as text; [] for an empty one."""
+    """Return the elements of a list as text; [] for an empty text."""
     if text.lstrip().startswith("["):
         value = parse_json(text)
         if isinstance(value, list):
@@ -31,22 +31,22 @@ def words(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[float]:
-    """The elements of a list of numbers; one number is a list of one.
+    """Return the elements of a list of numbers; a single number is a list of one.
 
     Raises:
-        ValueError: something else is among them.
+        ValueError: an element is not a number.
     """
     return [float(one) for one in words(text)]
 
 
 def nested(text: str) -> list[Any]:
-    """One number or one list of numbers per element, as mjlab writes them.
+    """Parse a list whose elements are numbers or lists of numbers, as mjlab writes them.
 
-    `1.000,0.500;0.250` gives [1.0, [0.5, 0.25]]; the older `[-inf, inf],[-1, 1]` and JSON's
+    `1.000,0.500;0.250` gives [1.0, [0.5, 0.25]]. The older `[-inf, inf],[-1, 1]` and JSON's
     `[[-1, 1], [0, 2]]` give a list per element.
 
     Raises:
-        ValueError: something else is among them.
+        ValueError: an element is not a number.
     """
     if "[" in text:
         found = _BRACKETS.findall(text)

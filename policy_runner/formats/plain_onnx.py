@@ -1,7 +1,7 @@
-"""An ONNX model that says nothing but names and shapes: everything else is a TODO.
+"""Drafts an ONNX model without metadata. Only names and shapes are known; the rest is a TODO.
 
-Known by name are the tensors of rsl_rl's exports: `obs` -> `actions`, and the recurrent
-state `h_in`, `c_in` -> `h_out`, `c_out`.
+A recurrent state is found by its tensors' names, as in rsl_rl's exports: `h_in`, `c_in` ->
+`h_out`, `c_out`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LAST_ACTION = "raw, clipped, target or limited: what the policy saw as its last 
 
 
 def state_pairs(model: ModelFacts) -> list[tuple[str, str]]:
-    """(input, output) of a recurrent state, by their names and equal shapes."""
+    """Return (input, output) of each recurrent state, found by names and equal shapes."""
     outputs = {(one.name, one.shape): one.name for one in model.outputs}
     pairs = []
     for one in model.inputs:
@@ -28,7 +28,7 @@ def state_pairs(model: ModelFacts) -> list[tuple[str, str]]:
 
 
 def draft_plain(model: ModelFacts) -> Draft:
-    """The draft of a model alone."""
+    """Draft a model without any other file."""
     draft = Draft("ONNX without metadata", [model.path])
     pairs = state_pairs(model)
     fed = [one for one in model.inputs if one.name not in {pair[0] for pair in pairs}]
@@ -55,7 +55,7 @@ def draft_plain(model: ModelFacts) -> Draft:
 
 
 def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:
-    """An input of which only name and shape are known."""
+    """Draft an input; only its name and shape are known."""
     size = f"{tensor.size} numbers" if tensor.size is not None else "numbers"
     return {
         "tensor": tensor.name,
@@ -65,7 +65,12 @@ def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:
 
 
 def action(tensor: TensorFacts, names: object) -> dict[str, Any]:
-    """An output of which only name and shape are known."""
+    """Draft an output; only its name and shape are known.
+
+    Args:
+        tensor: facts of the output.
+        names: the draft's joint names, or a TODO.
+    """
     size = f"{tensor.size} " if tensor.size is not None else ""
     return {
         "tensor": tensor.name,

@@ -1,13 +1,13 @@
-"""rl_sar's `base.yaml` (the robot) and `config.yaml` (the policy, over it).
+"""Drafts rl_sar's `base.yaml` (the robot) and `config.yaml` (the policy; it overrides the robot).
 
     <robot>: {dt, decimation, joint_names, joint_mapping, default_dof_pos, wheel_indices, ...}
     <robot>/<config>: {observations: [...], observations_history, observations_history_priority,
         clip_obs, clip_actions_lower, clip_actions_upper, rl_kp, rl_kd, action_scale, *_scale}
 
-Formulas: its deployment code scales every term, then clips the whole observation; it sets the
-observed positions of wheels to 0; 0 is the newest frame of a history, which starts with zeros;
-the raw action is clipped, and that is the last action; wheels are commanded in velocity
-without an offset; the policy runs every dt * decimation.
+Formulas of rl_sar's deployment code: it scales every term, then clips the whole observation. It
+sets the observed positions of wheels to 0. Index 0 is the newest frame of a history; a history
+starts with zeros. The raw action is clipped, and the clipped action is the last action. Wheels
+are commanded in velocity without an offset. The policy runs every dt * decimation.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ SCALES = {
 
 
 def is_rl_sar(content: Mapping[str, Any]) -> bool:
-    """Whether a YAML file is a policy's `config.yaml` of this format."""
+    """Return whether a YAML file is a policy's `config.yaml` of this format."""
     return any(isinstance(one, Mapping) and "observations" in one and "clip_obs" in one
                for one in content.values())  # fmt: skip
 
 
 def draft_rl_sar(path: Path, model: ModelFacts) -> Draft:
-    """The draft of `config.yaml` and the `base.yaml` beside it or one folder up.
+    """Draft `config.yaml` with the `base.yaml` next to it or one folder up.
 
     Raises:
-        Refusal: no `base.yaml`, or keys that are missing or hold something else.
+        Refusal: no `base.yaml`, or a key is missing or has an invalid value.
     """
     bases = [folder / "base.yaml" for folder in (path.parent, path.parent.parent)]
     base = next((one for one in bases if one.is_file()), None)
     if base is None:
-        raise refuse(str(path), "", "base.yaml beside it or one folder up", "no such file")
+        raise refuse(str(path), "", "base.yaml next to it or one folder up", "no such file")
     settings: dict[str, Any] = {}
     for one in (base, path):
         for section in read_yaml(one).values():
@@ -99,7 +99,7 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
         "every term is scaled, then the whole observation clipped",
         "last_action is the network's output after its clip, zero after a reset",
         "nothing is normalized outside the model",
-        "commands are fed as they are, without a limit of their own",
+        "commands are used unchanged, without a limit of their own",
     ]
     if wheels:
         draft.assumed.append("wheels: observed position 0, commanded in velocity without offset")

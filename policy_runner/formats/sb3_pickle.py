@@ -1,9 +1,10 @@
-"""Reads the numbers out of a pickled VecNormalize without running what the pickle says.
+"""Reads the numbers of a pickled VecNormalize without running the pickle's code.
 
-A pickle is a program. Run as a process of its own (`python -I this_file PICKLE`), with limited
-memory and time: only numpy's array functions are real in it, the classes of Stable-Baselines3
-and gym are stand-ins that do nothing, and any other name ends it. Writes an .npz to stdout:
-`<key>mean`, `<key>var` ('' or 'KEY.' for observations that are a dict), epsilon, clip_obs.
+A pickle is a program. This file runs as its own process (`python -I this_file PICKLE`), with
+limited memory and time. Only numpy's array functions are real in it. Classes of Stable-Baselines3
+and gym are stand-ins that do nothing. Any other name in the pickle is refused. It writes an .npz
+to stdout: `<key>mean`, `<key>var` (key: '', or 'KEY.' for observations that are a dict), epsilon,
+clip_obs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 LIMIT_BYTES = 4 << 30
 LIMIT_SECONDS = 60
-# Whole packages whose objects are read as their attributes, and run nothing.
+# Packages whose objects become `Inert`: only their attributes are read, no code runs.
 INERT = ("stable_baselines3.", "gymnasium.", "gym.", "numpy.random.", "shimmy.")
 NUMPY_FUNCTIONS = {"_reconstruct", "scalar", "_frombuffer"}
 NUMPY_MODULES = {
@@ -41,12 +42,12 @@ class Refused(Exception):
 
 
 class Inert:
-    """Stands in for any class: takes everything, does nothing, keeps its attributes."""
+    """Stand-in for any class: accepts every call, does nothing, keeps the attributes."""
 
     state: Any = None
 
     def __init__(self, *_arguments: object, **_named: object) -> None:
-        """Whatever the real one would take."""
+        """Accept and ignore the arguments of the real class."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state[0] if isinstance(state, tuple) and state else state
@@ -55,10 +56,10 @@ class Inert:
         return None
 
     def append(self, _item: object) -> None:
-        """As a list would."""
+        """Ignore the item; pickle calls it for subclasses of list."""
 
     def extend(self, _items: object) -> None:
-        """As a list would."""
+        """Ignore the items; pickle calls it for subclasses of list."""
 
     def __hash__(self) -> int:
         return id(self)
@@ -68,24 +69,28 @@ class Inert:
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    # Protocol 2 writes bytes as `_codecs.encode(text, "latin1")`; other codecs are programs.
+    # Protocol 2 writes bytes as `_codecs.encode(text, "latin1")`; other codecs could run code.
     if encoding != "latin1":
         raise Refused(f"_codecs.encode with {encoding!r}")
     return text.encode("latin1")
 
 
 def _reconstruct(kind: Any, _base: object, _state: object) -> Any:
-    """What protocols 0 and 1 make objects with."""
+    """Replace `copyreg._reconstructor`, with which protocols 0 and 1 make objects."""
     if kind is not Inert:
         raise Refused(f"an object of {kind!r}")
     return Inert()
 
 
 class StatisticsUnpickler(pickle.Unpickler):
-    """Knows arrays, plain containers and stand-ins, and no other name."""
+    """Unpickler that knows only arrays, plain containers and stand-ins."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name of the pickle means here."""
+        """Return the object for a name in the pickle.
+
+        Raises:
+            Refused: an unknown name.
+        """
         # Protocols 0 to 2 use Python 2's names.
         module = {"copy_reg": "copyreg", "__builtin__": "builtins"}.get(module, module)
         if (module, name) in PLAIN:
@@ -120,10 +125,16 @@ def _numpy_function(name: str) -> Any:
 
 
 def statistics(content: bytes) -> dict[str, Any]:
-    """The arrays of a pickled VecNormalize.
+    """Read the arrays of a pickled VecNormalize.
+
+    Args:
+        content: of the pickle.
+
+    Returns:
+        The arrays by their names in the .npz, float64.
 
     Raises:
-        Refused: the pickle asks for more, or holds something else.
+        Refused: the pickle has an unknown name, or is not a VecNormalize.
     """
     loaded = StatisticsUnpickler(io.BytesIO(content)).load()
     state = loaded.state if isinstance(loaded, Inert) else None
@@ -152,14 +163,14 @@ def statistics(content: bytes) -> dict[str, Any]:
 def _limit() -> None:
     try:
         import resource
-    except ImportError:  # no such thing here; the process is still its own
+    except ImportError:  # this system has no limits; it is still a separate process
         return
     for kind, most in ((resource.RLIMIT_AS, LIMIT_BYTES), (resource.RLIMIT_CPU, LIMIT_SECONDS)):
         resource.setrlimit(kind, (most, most))
 
 
 def main() -> int:
-    """One pickle in, an .npz to stdout; one line to stderr when it is refused."""
+    """Read one pickle and write an .npz to stdout; a refusal is one line on stderr."""
     _limit()
     try:
         found = statistics(Path(sys.argv[1]).read_bytes())

@@ -1,6 +1,6 @@
-"""Statistics of Stable-Baselines3's VecNormalize, as a file that needs no SB3 to read.
+"""Writes the statistics of Stable-Baselines3's VecNormalize to a file that is read without SB3.
 
-Only from an object that is already in memory: a pickle is a program, and is not run here.
+The VecNormalize object must be in memory already. A pickle is a program; it is not loaded here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from policy_runner.core.model import Array
 
 
 def normalization_statistics(normalizer: Any) -> tuple[Array, Array]:
-    """Mean and variance (float64, one value per observation) of a VecNormalize object.
+    """Return mean and variance of a VecNormalize object, float64, one value per observation.
 
-    Duck-typed: `norm_obs`, `obs_rms.mean`, `obs_rms.var`. The formula that goes with them is
-    clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs); `epsilon` and `clip_obs` belong
-    into the policy's description.
-    Raises ValueError when observations are not normalized, are a dict, or a number is unusable.
+    VecNormalize computes clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs). `epsilon`
+    and `clip_obs` are not returned; write them into the policy spec.
+
+    Args:
+        normalizer: any object with `norm_obs`, `obs_rms.mean` and `obs_rms.var`.
+
+    Raises:
+        ValueError: observations are not normalized or are a dict, or a number is not usable.
     """
     if not normalizer.norm_obs:
         raise ValueError("VecNormalize: norm_obs is false, so it has no observation statistics")
@@ -39,7 +43,7 @@ def normalization_statistics(normalizer: Any) -> tuple[Array, Array]:
 
 
 def write_statistics(normalizer: Any, path: Path) -> None:
-    """Write `mean` and `var` to an `.npz` that loads with `allow_pickle=False`."""
+    """Write `mean` and `var` to an `.npz` that numpy loads with `allow_pickle=False`."""
     mean, var = normalization_statistics(normalizer)
     with path.open("wb") as file:
         np.savez(file, mean=mean, var=var)

@@ -1,7 +1,7 @@
-"""What trainers call their observation terms, and the term of the spec that reads the same.
+"""Maps the trainers' names of observation terms to terms of the spec.
 
-Names of Isaac Lab, mjlab and legged_gym style frameworks; a name that is not here becomes a
-TODO, since a wrong guess would run.
+The names are from Isaac Lab, mjlab and legged_gym style frameworks. An unknown name becomes a
+TODO, because a wrong guess would run on the robot.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ LAST_ACTION = {"last_action", "actions", "action", "prev_actions", "last_actions
 SAYS = (
     "terms by their trainer's names: angular velocity from the IMU in the body frame, linear "
     "velocity from odometry in the body frame, joint positions minus default_joint_pos, last "
-    "action as put out by the network"
+    "action as the network's output"
 )
 
 
 def term_for(name: str, ranges: Sequence[Sequence[float]] | None = None) -> Term | str:
-    """The spec's term of that name without scale and clip, or a TODO.
+    """Return the spec's term for a trainer's name, without scale and clip; a TODO if unknown.
 
-    `ranges`: [low, high] of vx, vy [m/s] and wz [rad/s] that commands are clamped to.
+    Args:
+        name: the trainer's name of the term.
+        ranges: limits [low, high] of the commands vx, vy [m/s] and wz [rad/s].
     """
     plain = name.rsplit(".", 1)[-1].lower()
     if plain in ANGULAR_VELOCITY:
@@ -65,7 +67,14 @@ def with_arithmetic(
     scale: Any = None,
     scale_first: bool = False,
 ) -> Term | str:
-    """The term with the trainer's clip and scale, left out where they change nothing."""
+    """Add the trainer's clip and scale to a term, if they change anything.
+
+    Args:
+        term: a term of the spec, or a TODO.
+        clip: one number (both signs), [low, high], or a list of pairs.
+        scale: one number, or a list.
+        scale_first: the trainer scales before it clips.
+    """
     if isinstance(term, str):
         said = [f"{key} {value}" for key, value in (("clip", clip), ("scale", scale)) if value]
         return f"{term}; the source says {', '.join(said)}" if said else term
@@ -82,7 +91,11 @@ def with_arithmetic(
 
 
 def open_range(clip: Any) -> Any:
-    """[low, high] or a list of them with null for infinities; None when nothing is bounded."""
+    """Return [low, high] or a list of pairs, with None for infinity; None if unbounded.
+
+    Args:
+        clip: one number (both signs), [low, high], or a list of pairs.
+    """
     if clip is None:
         return None
     if isinstance(clip, (int, float)):
@@ -102,7 +115,7 @@ def _side(pair: Sequence[float]) -> list[float | None]:
 
 
 def short(value: Any) -> Any:
-    """One number where a list repeats it; floats throughout."""
+    """Return one float if all elements of a list are equal, else a list of floats."""
     if isinstance(value, (list, tuple)):
         numbers = [float(one) for one in value]
         return numbers[0] if numbers and all(n == numbers[0] for n in numbers) else numbers
@@ -110,7 +123,11 @@ def short(value: Any) -> Any:
 
 
 def ranges_of(commands: Mapping[str, Any]) -> list[list[float]] | None:
-    """[[vx], [vy], [wz]] of a `commands.base_velocity.ranges` mapping."""
+    """Return [low, high] of vx, vy [m/s] and wz [rad/s]; None if there are none.
+
+    Args:
+        commands: the trainer's `commands`, for example {base_velocity: {ranges: ...}}.
+    """
     for command in commands.values():
         ranges = command.get("ranges") if isinstance(command, Mapping) else None
         if isinstance(ranges, Mapping):

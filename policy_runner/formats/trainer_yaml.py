@@ -1,4 +1,4 @@
-"""YAML of trainers, which now and then holds Python tags: read, never executed."""
+"""Reads YAML files of trainers. Some contain Python tags; these are never executed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from policy_runner.core.files.safe_yaml import load_yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading, and two tags that Isaac Lab's dumps contain as the plain data they mean."""
+    """Safe loader that also reads two tags of Isaac Lab's dumps, as plain data."""
 
 
 def _slice(loader: yaml.SafeLoader, node: yaml.Node) -> dict[str, Any]:
-    # `joint_ids: !!python/object/apply:builtins.slice [null, null, null]`: "all of them".
+    # `joint_ids: !!python/object/apply:builtins.slice [null, null, null]` means all joints.
     assert isinstance(node, yaml.SequenceNode)
     return {"slice": loader.construct_sequence(node, deep=True)}
 
@@ -33,10 +33,10 @@ _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """The file as plain data; a slice becomes {"slice": [start, stop, step]}.
+    """Read a file as plain data; a slice becomes {"slice": [start, stop, step]}.
 
     Raises:
-        Refusal: no file, no mapping, or a tag other than the two above.
+        Refusal: no file, not a mapping, or a tag other than the two of `_Loader`.
     """
     content = load_yaml(path, _Loader, MOST_FOREIGN, "YAML without program code")
     if not isinstance(content, Mapping):

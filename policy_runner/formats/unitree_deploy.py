@@ -1,4 +1,4 @@
-"""Unitree's `deploy.yaml` (unitree_rl_lab, unitree_rl_mjlab), in both its forms.
+"""Drafts Unitree's `deploy.yaml` (unitree_rl_lab, unitree_rl_mjlab), in both its forms.
 
     joint_ids_map: [policy index -> motor index]   step_dt   stiffness, damping: [motor order]
     default_joint_pos: [policy order]   commands: {base_velocity: {ranges: ...}}
@@ -6,9 +6,9 @@
     observations: {term: {params, clip, scale, history_length}}              # one group
     observations: {group: {use_gym_history, scale_first, term: {...}, ...}}  # newer
 
-It has no joint names. Formulas: its own deployment code clips, then scales (`scale_first` swaps
-the two), stacks per term with the oldest first (`use_gym_history`: whole frames) and fills the
-history with the first value. Numbers were rounded to 3 significant digits on export.
+The file has no joint names. Unitree's deployment code clips, then scales (`scale_first` swaps the
+two). It stacks histories per term, oldest first (`use_gym_history`: per frame), and fills them
+with the first value. The export rounds numbers to 3 significant digits.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ KINDS = {"position": "position", "velocity": "velocity", "effort": "effort"}
 
 
 def is_deploy_yaml(content: Mapping[str, Any]) -> bool:
-    """Whether a YAML file is of this format."""
+    """Return whether a YAML file has this format."""
     return {"joint_ids_map", "observations", "actions"} <= set(content)
 
 
 def draft_deploy_yaml(path: Path, model: ModelFacts) -> Draft:
-    """The draft of one `deploy.yaml`; unknown: the joints' names.
+    """Draft one `deploy.yaml`; the joints' names are not in it.
 
     Raises:
-        Refusal: a key of the format is missing or holds something else.
+        Refusal: a key of the format is missing or has an invalid value.
     """
     content = read_yaml(path)
     draft = Draft("unitree deploy.yaml", [path])
@@ -74,7 +74,7 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     spec["joint_names"] = names
     spec["default_joint_pos"] = [float(q) for q in content["default_joint_pos"]]
     for key in ("stiffness", "damping"):
-        if key in content:  # in motor order, unlike everything else
+        if key in content:  # in motor order; all other keys are in policy order
             spec[key] = [float(content[key][motor]) for motor in motors]
     ranges = ranges_of(content.get("commands") or {})
     observation = [
@@ -110,7 +110,7 @@ def _brief(motors: Sequence[int]) -> str:
 def _groups(
     observations: Mapping[str, Any], model: ModelFacts
 ) -> list[tuple[Mapping[str, Any], dict[str, Any], str]]:
-    """(group settings, terms, tensor) of each group."""
+    """Return (settings, terms, input tensor) of each observation group."""
     first = next(iter(observations.values()))
     if isinstance(first, Mapping) and "params" in first:
         return [({}, dict(observations), model.inputs[0].name)]
@@ -145,7 +145,7 @@ def _tensor(
         term = term_for(name, ranges)
         if name == "gait_phase" and "period" in params:
             period, step = float(params["period"]), float(draft.spec["control_dt"])
-            # Its clock advances before it is read.
+            # The trainer's clock advances before it is read.
             term = {"term": "phase_clock", "name": name, "period": period, "start": step / period}
             draft.assumed.append(
                 "gait_phase is (sin, cos) of a clock that advances before the read"
@@ -168,7 +168,12 @@ def _tensor(
 
 
 def history_of(lengths: Mapping[str, int], stack: str) -> dict[str, Any]:
-    """The history of terms with their lengths, oldest first, filled by repeating; {} for none."""
+    """Return the spec's history, oldest first, filled with the first value; {} if none.
+
+    Args:
+        lengths: number of frames by term.
+        stack: "term" or "frame".
+    """
     if all(length == 1 for length in lengths.values()):
         return {}
     same = len(set(lengths.values())) == 1

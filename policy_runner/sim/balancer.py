@@ -1,9 +1,9 @@
-"""The physics of the two-wheeled balancing robot: MuJoCo and numpy, no ROS.
+"""Physics of the two-wheeled balancing robot: MuJoCo and numpy, without ROS.
 
-Wheels are ordered left, right everywhere here. Positions, velocities and targets are in joint
+The order of wheels is always left, right. Positions, velocities and targets are in joint
 convention: the right wheel's axis is mirrored, so forward is left +, right -.
-Frames: base has x forward, y left, z up (REP-103), its origin on the axle between the wheels;
-world is the base frame of the start, on the floor.
+Frames: base has x forward, y left, z up (REP-103), with its origin on the axle between the wheels.
+World is the base frame at the start, on the floor.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ MODEL_FILE = Path(__file__).with_name("balancer.xml")
 WHEEL_RADIUS_M = 0.1
 TRACK_M = 0.4
 JOINT_NAMES = ("left_wheel_joint", "right_wheel_joint")
-FALLEN_TILT_RAD = 0.8  # beyond what the wheels can catch
+FALLEN_TILT_RAD = 0.8  # at larger tilts the wheels cannot balance the robot
 
 
 class Balancer:
-    """One robot on one floor; time advances only in `advance`.
-
-    `delay_s`: how long a target is on its way to the servos, rounded to physics steps.
-    """
+    """One robot on one floor; time advances only in `advance`."""
 
     def __init__(self, variation: Variation = NOMINAL, delay_s: float = 0.0) -> None:
+        """Load the model and stand the robot upright.
+
+        Args:
+            variation: factors on the nominal model.
+            delay_s: delay of a target until it reaches the servos [s], rounded to physics steps.
+        """
         self.model = mujoco.MjModel.from_xml_path(str(MODEL_FILE))
         self.data = mujoco.MjData(self.model)
         self.timestep_s = float(self.model.opt.timestep)
@@ -67,7 +70,7 @@ class Balancer:
     # -- setting up --------------------------------------------------------------------------
 
     def vary(self, variation: Variation) -> None:
-        """Make the model the nominal one times `variation`."""
+        """Set the model to the nominal model times the factors of `variation`."""
         model, base = self.model, self._base
         mass, inertia, com = self._nominal_body
         model.body_mass[base] = mass * variation.body_mass
@@ -81,11 +84,11 @@ class Balancer:
         model.actuator_forcerange[:] = force * variation.servo_torque
         model.dof_damping[:] = damping * variation.joint_damping
         position = self.data.qpos.copy()
-        mujoco.mj_setConst(model, self.data)  # masses enter constants; it moves qpos to qpos0
+        mujoco.mj_setConst(model, self.data)  # constants depend on masses; it also resets qpos
         self.data.qpos[:] = position
 
     def set_delay(self, delay_s: float) -> None:
-        """Delay of the targets that are given from now on, in seconds."""
+        """Set the delay of all later targets [s]."""
         self._delay_steps = round(delay_s / self.timestep_s)
 
     def stand(
@@ -96,9 +99,16 @@ class Balancer:
         y: float = 0,
         yaw: float = 0,
     ) -> None:
-        """Put the robot on its wheels at a pitch (positive leans forward), all else at rest.
+        """Put the robot on its wheels; all velocities not given are 0.
 
-        Targets under way and a push under way are forgotten; the clock goes on.
+        Delayed targets and a running push are discarded. The clock continues.
+
+        Args:
+            pitch_rad: a positive pitch leans forward.
+            pitch_rate: [rad/s].
+            x: position in the world [m].
+            y: position in the world [m].
+            yaw: heading in the world [rad].
         """
         mujoco.mj_resetData(self.model, self.data)
         half_pitch, half_yaw = pitch_rad / 2, yaw / 2
@@ -106,7 +116,7 @@ class Balancer:
         self.data.qpos[:3] = x, y, WHEEL_RADIUS_M
         self.data.qpos[3:7] = cy * cp, -sy * sp, cy * sp, sy * cp  # yaw, then pitch
         self.data.qvel[4] = pitch_rate
-        # The wheels stand still on the floor, so their joints turn back against the body.
+        # The wheels do not turn on the floor, so their joints turn against the body.
         self.data.qvel[self._wheel_qvel] = np.array([-1.0, 1.0]) * pitch_rate
         self._target[:] = 0.0
         self._under_way.clear()
@@ -114,11 +124,16 @@ class Balancer:
         mujoco.mj_forward(self.model, self.data)
 
     def reset(self, rng: np.random.Generator, tilt_rad: tuple[float, float] = (0.03, 0.08)) -> None:
-        """Stand at the origin with a drawn tilt, forward or backward: staying up is no luck."""
+        """Stand at the origin with a random tilt, so that an upright start does not help.
+
+        Args:
+            rng: draws the tilt.
+            tilt_rad: range of the tilt [rad]; its direction is forward or backward.
+        """
         self.stand(pitch_rad=float(rng.choice((-1.0, 1.0)) * rng.uniform(*tilt_rad)))
 
     def stand_up(self, rng: np.random.Generator) -> None:
-        """Stand up where the robot lies, facing where it faced, with a drawn tilt as at reset."""
+        """Stand up at the robot's position and heading, with a random tilt as in `reset`."""
         x, y, yaw = self.pose
         pitch = float(rng.choice((-1.0, 1.0)) * rng.uniform(0.03, 0.08))
         self.stand(pitch_rad=pitch, x=x, y=y, yaw=yaw)
@@ -126,9 +141,16 @@ class Balancer:
     # -- acting ------------------------------------------------------------------------------
 
     def advance(self, target: Sequence[float] | Array, steps: int) -> None:
-        """Give wheel velocity targets (left, right; rad/s) and let `steps` physics steps pass.
+        """Send wheel velocity targets and advance the simulation.
 
-        The target reaches the servos after the delay and holds until the next one does.
+        The targets reach the servos after the delay and hold until the next ones.
+
+        Args:
+            target: (left, right) [rad/s], joint convention.
+            steps: number of physics steps.
+
+        Raises:
+            ValueError: not 2 finite targets.
         """
         wanted = np.array(target, dtype=np.float64)
         if wanted.shape != (2,) or not np.isfinite(wanted).all():
@@ -144,9 +166,12 @@ class Balancer:
             self._steps += 1
 
     def push(self, force_n: float, duration_s: float, direction_rad: float) -> None:
-        """Push at the body's centre of mass, horizontally, from now on for `duration_s`.
+        """Push horizontally at the body's centre of mass, starting now.
 
-        `direction_rad` is counted from the robot's present heading, towards its left.
+        Args:
+            force_n: force [N].
+            duration_s: duration [s].
+            direction_rad: from the robot's present heading, positive to its left [rad].
         """
         angle = self.pose[2] + direction_rad
         self.data.xfrc_applied[self._base] = 0.0
@@ -157,42 +182,42 @@ class Balancer:
 
     @property
     def time_s(self) -> float:
-        """Simulated time since construction; goes on through falls and standing up."""
+        """Simulated time since construction [s]; falls and standing up do not reset it."""
         return self._steps * self.timestep_s
 
     @property
     def gyro(self) -> Array:
-        """(3,) rad/s, base frame."""
+        """Angular velocity (3,) [rad/s], base frame."""
         return np.array(self.data.qvel[3:6])
 
     @property
     def orientation_xyzw(self) -> Array:
-        """(4,) unit quaternion, base to world."""
+        """Orientation, unit quaternion (4,), base to world."""
         return np.array(self.data.qpos[[4, 5, 6, 3]])
 
     @property
     def linear_acceleration(self) -> Array:
-        """(3,) m/s^2, base frame: specific force, so about (0, 0, 9.81) at rest and upright."""
+        """Specific force (3,) [m/s^2], base frame; about (0, 0, 9.81) at rest and upright."""
         return np.array(self.data.sensordata[:3])
 
     @property
     def wheel_position(self) -> Array:
-        """(2,) rad, left and right, joint convention."""
+        """Wheel positions (2,) [rad], left and right, joint convention."""
         return np.array(self.data.qpos[self._wheel_qpos])
 
     @property
     def wheel_velocity(self) -> Array:
-        """(2,) rad/s, left and right, joint convention."""
+        """Wheel velocities (2,) [rad/s], left and right, joint convention."""
         return np.array(self.data.qvel[self._wheel_qvel])
 
     @property
     def projected_gravity(self) -> Array:
-        """(3,) R^T (0, 0, -1): the direction of gravity, base frame; unit length."""
+        """Direction of gravity R^T (0, 0, -1), (3,), base frame, unit length."""
         return -np.array(self.data.xmat[self._base].reshape(3, 3)[2])
 
     @property
     def base_velocity(self) -> Array:
-        """(3,) m/s, linear velocity of the base origin, in base axes."""
+        """Linear velocity of the base origin (3,) [m/s], base frame."""
         w, x, y, z = self.data.qpos[3:7]
         out, conjugate = np.zeros(3), np.array([w, -x, -y, -z])
         mujoco.mju_rotVecQuat(out, self.data.qvel[:3], conjugate)
@@ -200,37 +225,37 @@ class Balancer:
 
     @property
     def forward_velocity(self) -> float:
-        """m/s, instantaneous velocity of the axle's midpoint along the horizontal heading."""
+        """Velocity of the axle's midpoint along the horizontal heading [m/s], not filtered."""
         yaw = self.pose[2]
         return float(np.cos(yaw) * self.data.qvel[0] + np.sin(yaw) * self.data.qvel[1])
 
     @property
     def yaw_rate(self) -> float:
-        """rad/s, instantaneous angular velocity of the base about the world's vertical."""
+        """Angular velocity of the base about the world's vertical [rad/s], not filtered."""
         w, x, y, z = self.data.qpos[3:7]
         up = (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y))
         return float(np.dot(up, self.data.qvel[3:6]))
 
     @property
     def pose(self) -> tuple[float, float, float]:
-        """x m, y m, yaw rad of the base in the world."""
+        """(x [m], y [m], yaw [rad]) of the base in the world."""
         w, x, y, z = (float(q) for q in self.data.qpos[3:7])
         yaw = np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
         return float(self.data.qpos[0]), float(self.data.qpos[1]), float(yaw)
 
     @property
     def tilt(self) -> float:
-        """Angle between the body's axis and the vertical, rad, 0 to pi."""
+        """Angle between the body's axis and the vertical [rad], 0 to pi."""
         _, x, y, _ = self.data.qpos[3:7]
         return float(np.arccos(np.clip(1 - 2 * (x * x + y * y), -1.0, 1.0)))
 
     @property
     def fallen(self) -> bool:
-        """Whether the tilt is beyond `FALLEN_TILT_RAD`."""
+        """Whether the tilt exceeds `FALLEN_TILT_RAD`."""
         return self.tilt > FALLEN_TILT_RAD
 
     def read(self) -> Reading:
-        """All sensors at the present time, without noise."""
+        """Read all sensors at the present time, without noise."""
         return Reading(
             self.gyro,
             self.orientation_xyzw,

@@ -1,7 +1,7 @@
-"""The balancer's observation and loop written out by hand: the yardstick beside the runner.
+"""The balancer's observation and control loop, written by hand, as a reference for the runner.
 
-Training sees the observation built here, and the tests drive the shipped model with this loop and
-a bare inference session. The runner builds the same from `policy.yaml`; two ways, one result.
+Training uses this observation. The tests drive the shipped model with this loop and a bare
+inference session. The runner builds the same observation from `policy.yaml`; both must agree.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ Policy = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 def observe(reading: Reading, command: tuple[float, float], last_action: Array) -> Array:
-    """(12,) float64: gyro 3, projected gravity 3, wheel velocities 2, command 2, last action 2."""
+    """Build the observation (12,) float64.
+
+    Its elements: gyro 3, projected gravity 3, wheel velocities 2, command 2, last action 2.
+
+    Args:
+        reading: the robot's sensors.
+        command: (forward [m/s], yaw rate [rad/s]).
+        last_action: (2,), clipped to -1..1.
+    """
     x, y, z, w = reading.orientation_xyzw
     # R^T (0, 0, -1): minus the third row of the rotation matrix, base to world.
     gravity = (-2 * (x * z - w * y), -2 * (y * z + w * x), -1 + 2 * (x * x + y * y))
@@ -35,14 +43,20 @@ def observe(reading: Reading, command: tuple[float, float], last_action: Array) 
 
 
 def normalize(observation: Array, mean: Array, var: Array) -> npt.NDArray[np.float32]:
-    """(1, 12) float32: clip((x - mean) / sqrt(var + eps), -10, 10), as SB3's VecNormalize does."""
+    """Return clip((x - mean) / sqrt(var + eps), -10, 10), as SB3's VecNormalize, (1, 12) float32.
+
+    Args:
+        observation: x, (12,).
+        mean: (12,).
+        var: variance, (12,).
+    """
     scaled = (observation - mean) / np.sqrt(var + EPSILON)
     return np.clip(scaled, -CLIP, CLIP).astype(np.float32)[None]
 
 
 @dataclass(frozen=True)
 class Sabotage:
-    """Mistakes to make on purpose; the defaults make none."""
+    """Deliberate mistakes for tests; the defaults make none."""
 
     plain_statistics: bool = False  # mean 0, variance 1
     wheels_swapped: bool = False  # both the measured velocities and the targets
@@ -62,10 +76,19 @@ def run(
     sabotage: Sabotage = Sabotage(),
     every: int = 1,
 ) -> Score:
-    """Drive the scenario in lockstep: read, decide, act, 100 times a simulated second.
+    """Drive the scenario in lockstep: read, decide, act, 100 times per simulated second.
 
-    `policy` maps a normalized (1, 12) float32 to a raw (1, 2) action. `every` above 1 asks it
-    only every so many ticks and holds its action in between.
+    Args:
+        policy: maps a normalized observation (1, 12) float32 to a raw action (1, 2).
+        mean: of the observation, (12,).
+        var: variance of the observation, (12,).
+        seed: of the scenario and the noise.
+        duration_s: simulated time [s].
+        delay_s: delay of a target until it reaches the servos [s].
+        noise: None: exact sensors.
+        variation: factors on the nominal robot and floor.
+        sabotage: deliberate mistakes.
+        every: run the policy only every so many ticks; its action holds in between.
     """
     if sabotage.plain_statistics:
         mean, var = np.zeros_like(mean), np.ones_like(var)

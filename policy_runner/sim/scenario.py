@@ -1,7 +1,7 @@
-"""The demo's scenario: seeded commands and pushes, falls counted, standing up, and the score.
+"""The demo's scenario: seeded commands and pushes, a count of falls, standing up, and the score.
 
-Pure simulation, 100 Hz unless told otherwise: no clock, no ROS. The node and the plain loop of
-the tests drive the same class, so that both are judged by the same numbers.
+Pure simulation, by default at 100 Hz, without a clock and without ROS. The node and the
+handwritten loop of the tests use the same class, so their scores are comparable.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ COMMAND_HOLD_S = (3.0, 6.0)
 PUSH_PAUSE_S = (4.0, 8.0)
 PUSH_FORCE_N = (13.0, 17.0)
 PUSH_DURATION_S = 0.1
-SETTLING_S = 1.5  # after a push or a change of command no velocity error is counted
-LYING_S = 1.0  # how long the robot lies after a fall
-WATCHDOG_S = 0.2  # without a command for so long, the motors' targets are zero
+SETTLING_S = 1.5  # time after a push or a change of command without a velocity error
+LYING_S = 1.0  # time that the robot lies after a fall
+WATCHDOG_S = 0.2  # after this time without a command the motors' targets are zero
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a run came to. Velocity errors are None when nothing was counted."""
+    """The result of a run. Velocity errors are None if no time was counted."""
 
     simulated_s: float
-    commands: int  # ticks that were answered by a command
+    commands: int  # ticks with a command
     falls: int
     first_fall_s: float | None
-    upright_share: float  # of the simulated time, not fallen and not lying
-    counted_s: float  # time over which the velocity error was taken
+    upright_share: float  # share of the simulated time that the robot was upright
+    counted_s: float  # time over which the velocity error was measured
     velocity_rmse_forward: float | None  # m/s
     velocity_rmse_yaw: float | None  # rad/s
 
     def as_json(self) -> dict[str, Any]:
-        """For reports; the two velocity errors under `velocity_rmse`."""
+        """Return the score for reports, with both velocity errors under `velocity_rmse`."""
         values = asdict(self)
         values["velocity_rmse"] = {
             "forward": values.pop("velocity_rmse_forward"),
@@ -52,12 +52,7 @@ class Score:
 
 
 class Scenario:
-    """One run of one robot. `tick` is the only thing that lets time pass, 1 / `rate_hz` a call.
-
-    Commands and pushes come from generators of their own, so that switching one off leaves the
-    other as it was. `commands` False means that somebody else commands: no velocity error then.
-    Raises ValueError when a tick is no whole number of physics steps.
-    """
+    """One run of one robot. Time advances only in `tick`, by 1 / `rate_hz` per call."""
 
     def __init__(
         self,
@@ -67,6 +62,21 @@ class Scenario:
         pushes: bool = True,
         rate_hz: int = RATE_HZ,
     ) -> None:
+        """Reset the robot and draw the first command.
+
+        Commands and pushes have separate random generators, so switching one off does not change
+        the other.
+
+        Args:
+            balancer: the robot.
+            seed: of commands, pushes and tilts.
+            commands: False if another source commands the robot; then no velocity error is counted.
+            pushes: whether the robot is pushed.
+            rate_hz: ticks per simulated second.
+
+        Raises:
+            ValueError: a tick is not a whole number of physics steps.
+        """
         self.balancer = balancer
         self.tick_s = 1.0 / rate_hz
         self._steps = round(self.tick_s / balancer.timestep_s)
@@ -78,7 +88,7 @@ class Scenario:
         streams = np.random.SeedSequence(seed).spawn(3)
         self._rng_stand, self._rng_commands, self._rng_pushes = map(np.random.default_rng, streams)
         self._with_commands, self._with_pushes = commands, pushes
-        self.command = (0.0, 0.0)  # forward m/s, yaw rad/s: in force from this tick on
+        self.command = (0.0, 0.0)  # (forward [m/s], yaw rate [rad/s]), valid from this tick on
         self.ticks = 0
         self.answered = 0
         self.falls = 0
@@ -98,27 +108,28 @@ class Scenario:
 
     @property
     def time_s(self) -> float:
-        """Simulated seconds."""
+        """Simulated time [s]."""
         return self.ticks * self.tick_s
 
     @property
     def lying(self) -> bool:
-        """Whether the robot has fallen and not stood up again yet."""
+        """Whether the robot has fallen and has not stood up yet."""
         return self._lies_until is not None
 
     @property
     def upright_s(self) -> float:
-        """Seconds since the last standing up after a fall (or since the start); 0 while lying."""
+        """Time since the robot last stood up, or since the start [s]; 0 while it lies."""
         if self.lying:
             return 0.0
         since = 0 if self.last_fall_tick is None else self.last_fall_tick + self._in_ticks(LYING_S)
         return (self.ticks - since) * self.tick_s
 
     def tick(self, target: Sequence[float] | Array | None) -> None:
-        """Apply wheel velocity targets (left, right; rad/s) and let one tick pass.
+        """Apply wheel velocity targets and advance by one tick. The motors are off while it lies.
 
-        None means that no command came: the last one holds, for `WATCHDOG_S` at most.
-        While the robot lies its motors are off.
+        Args:
+            target: (left, right) [rad/s]; None: no command arrived, so the last one holds for at
+                most `WATCHDOG_S`.
         """
         if target is not None:
             self._target = np.array(target, dtype=np.float64)
@@ -132,16 +143,15 @@ class Scenario:
         self._draw_push()
 
     def stop_wheels(self) -> None:
-        """Motors off until the next command: at once, not only after `WATCHDOG_S`."""
+        """Switch the motors off now, until the next command."""
         self._target_until = 0
 
     def _judge(self) -> None:
-        """Falls and velocity error at the time just reached, under the command still in force.
+        """Count falls and the velocity error of this tick, against the present command.
 
-        The error compared is instantaneous: velocity of the axle's midpoint along the horizontal
-        heading, and rate about the vertical, each minus its command, squared, at every tick that
-        is upright and at least `SETTLING_S` after the last change of command, the last push's end
-        and the last standing up. No average, no filter.
+        The errors are `forward_velocity` and `yaw_rate` minus their commands, squared, without an
+        average or a filter. A tick counts if the robot is upright and at least `SETTLING_S` have
+        passed since the last change of command, the end of the last push, and standing up.
         """
         balancer = self.balancer
         if self._lies_until is not None:
@@ -188,7 +198,7 @@ class Scenario:
             self._settle(PUSH_DURATION_S)
 
     def score(self) -> Score:
-        """The score so far."""
+        """Return the score so far."""
         rmse: list[float | None] = [None, None]
         if self._counted:
             rmse = [math.sqrt(s / self._counted) for s in self._squares]

@@ -1,4 +1,4 @@
-"""What the simulated robot's sensors say."""
+"""Readings of the simulated robot's sensors, and their noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from policy_runner.core.model import Array
 
 @dataclass(frozen=True)
 class Reading:
-    """What the robot's sensors say at one time."""
+    """The readings of all sensors at one time."""
 
     gyro: Array  # (3,) rad/s, base frame
     orientation_xyzw: Array  # (4,) unit quaternion, base to world
@@ -22,7 +22,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations, white, per reading (100 Hz)."""
+    """Standard deviations of white noise, per reading (100 Hz)."""
 
     gyro: float = 0.02  # rad/s
     orientation: float = 0.005  # rad, about each base axis
@@ -31,10 +31,10 @@ class Noise:
 
 
 def with_noise(reading: Reading, noise: Noise, rng: np.random.Generator) -> Reading:
-    """The reading with noise drawn from `rng`; the wheels' positions stay exact."""
+    """Return the reading with noise drawn from `rng`; the wheels' positions stay exact."""
     x, y, z, w = reading.orientation_xyzw
     a, b, c = rng.normal(0.0, noise.orientation / 2, 3)
-    # q * (1, a, b, c): a small rotation about the base's axes, then unit length again.
+    # q * (1, a, b, c): a small rotation about the base's axes; the result is normalized below.
     turned = np.array(
         [
             x + w * a + y * c - z * b,

@@ -1,4 +1,4 @@
-"""How one robot and floor differ from the next: drawn for training, nominal in the demo."""
+"""Variation of robot and floor: random in training, nominal in the demo."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Variation:
-    """What differs from robot to robot and floor to floor: factors on the nominal model."""
+    """Factors on the nominal model of robot and floor."""
 
-    body_mass: float = 1.0  # and the body's inertia with it
+    body_mass: float = 1.0  # also scales the body's inertia
     com_height: float = 1.0
     friction: float = 1.0
     servo_gain: float = 1.0
@@ -23,7 +23,7 @@ NOMINAL = Variation()
 
 
 def draw_variation(rng: np.random.Generator, spread: float = 0.2) -> Variation:
-    """A robot for training: every factor uniform in 1 +- spread, damping in 0.5 to 3."""
+    """Draw a variation for training: damping uniform in 0.5 to 3, all others in 1 +- spread."""
 
     def factor() -> float:
         return float(rng.uniform(1.0 - spread, 1.0 + spread))

@@ -1,4 +1,4 @@
-"""MuJoCo's own window on the simulated robot, where there is a screen."""
+"""MuJoCo's window on the simulated robot, if there is a screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FRAME_S = 1.0 / 30.0
 
 
 class Window:
-    """Opens the window at once; `problem` says in one sentence why there is none, if so."""
+    """A window, opened by the constructor; `problem` says why it is missing, else ''."""
 
     def __init__(self, balancer: Balancer) -> None:
         self.problem = ""
@@ -24,7 +24,7 @@ class Window:
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
-            self.problem = "viewer: there is no screen (DISPLAY is not set); carrying on without"
+            self.problem = "viewer: there is no screen (DISPLAY is not set); continuing without it"
             return
         try:
             from mujoco import viewer
@@ -37,8 +37,8 @@ class Window:
             self._viewer.cam.trackbodyid = balancer.model.body("base").id
             self._viewer.cam.distance = 2.5
             self._threads = [thread for thread in threading.enumerate() if thread not in before]
-        except Exception as error:  # noqa: BLE001 - no window is no reason to stop the robot
-            self.problem = f"viewer: could not be opened ({error}); carrying on without"
+        except Exception as error:  # noqa: BLE001 - the robot must run even without a window
+            self.problem = f"viewer: could not be opened ({error}); continuing without it"
             self._viewer = None
 
     def show(self) -> None:
@@ -52,6 +52,6 @@ class Window:
         """Close the window, if there is one."""
         if self._viewer is not None:
             self._viewer.close()
-            # Its thread still draws; the process must not end below it (it would crash).
+            # Its thread may still draw: the process would crash if it ended before that thread.
             for thread in self._threads:
                 thread.join(2.0)

@@ -1,4 +1,4 @@
-"""Host and Jetson readings from a root path: text to numbers, no ROS.
+"""Reads figures of a host or Jetson from files below a root path, and judges them, without ROS.
 
-Ground: `host_files` and `verdict`. Doors: `groups` (what is read, and how it is judged), `sampler`.
+Ground: `host_files` and `verdict`. Doors: `groups` (readers and their judges), `sampler`.
 """

@@ -1,4 +1,4 @@
-"""The groups of the sidecar: what reads each of them, and what judges the cached reading."""
+"""The groups of the sidecar: each has a reader, and a judge of the cached reading."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Judge = Callable[[Any, Mapping[str, Any]], Verdict]
 
 @dataclass
 class Group:
-    """One status: its reader, its judge (reading, parameters by name), the keys it showed."""
+    """One published status."""
 
     read: Read
-    judge: Judge
-    keys: tuple[str, ...] = ()
+    judge: Judge  # gets (reading, parameters by name)
+    keys: tuple[str, ...] = ()  # keys of the last verdict
 
     def verdict(self, sample: Sample[object], parameters: Mapping[str, Any]) -> Verdict:
-        """Verdict on the cached sample; a stale one shows its keys without values."""
+        """Judge the cached sample; a stale sample shows its keys without values."""
         if sample.stale:
             return Verdict(STALE, sample.stale, dict.fromkeys(self.keys, "n/a: stale"))
         verdict = self.judge(sample.value, parameters)
@@ -44,7 +44,13 @@ class Group:
 def make_groups(
     files: HostFiles, parameters: Mapping[str, Any], identity: Identity
 ) -> dict[str, Group]:
-    """The groups by name, in the order of the published statuses."""
+    """Return the groups by name, in the order of the published statuses.
+
+    Args:
+        files: of the machine.
+        parameters: of the sidecar, by name.
+        identity: of the machine.
+    """
     return {**_host_groups(files, parameters), **_board_groups(files, identity)}
 
 
@@ -78,12 +84,12 @@ def _host_groups(files: HostFiles, parameters: Mapping[str, Any]) -> dict[str, G
 
 
 def _board_groups(files: HostFiles, identity: Identity) -> dict[str, Group]:
-    # Only this machine's own nvpmodel may be asked, not that of files in another folder.
+    # nvpmodel describes this machine, so it is not used for files in another folder.
     query = nvpmodel_query if files.root == "/" else lambda: ""
     rails, modes = PowerReader(files), PowerModeReader(files, query)
     throttling, power = ThrottlingVerdict(), PowerVerdict()
     board = BoardVerdict(identity, read_jetson(files, identity))
-    # Two readers of the mode: each group's thread has its own.
+    # A second reader of the power mode, because each group is read by its own thread.
     board_modes = PowerModeReader(files, query)
     return {
         "power": Group(

@@ -1,7 +1,7 @@
-"""Files of a machine below a root path, read so that nothing odd on a board can raise.
+"""Reads files of a machine below a root path, without exceptions for unusual boards.
 
-The root is `/` on the machine itself, a mount such as `/host` in a container, or a folder
-with a few files in a test. What cannot be read is a `Reading` without a value and with the
+The root is `/` on the machine itself, a mount such as `/host` in a container, or a folder with a
+few files in a test. A figure that cannot be read is a `Reading` without a value and with the
 reason, never a 0.
 """
 
@@ -17,38 +17,38 @@ _CHUNK = 65536
 
 
 class Unreadable(Exception):
-    """A file gave no content; the text says why in a few words."""
+    """A file could not be read; the text has the reason in a few words."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One number in the unit that its field's name says, or None and why there is none."""
+    """One number in its field's unit, or None and the reason why it is missing."""
 
     value: float | None
     reason: str = ""
 
     @property
     def shown(self) -> object:
-        """The number, or `n/a: reason`, as a diagnostics value."""
+        """The number, or `n/a: reason`, for a diagnostics value."""
         if self.value is not None:
             return self.value
         return f"n/a: {self.reason}" if self.reason else "n/a"
 
     def text(self, pattern: str) -> str:
-        """The number in a format such as `{:.0f} MB`; `n/a` without a number."""
+        """Return the number in a format such as `{:.0f} MB`; `n/a` without a number."""
         return "n/a" if self.value is None else pattern.format(self.value)
 
 
 def missing(reason: str) -> Reading:
-    """A reading without a value."""
+    """Return a reading without a value."""
     return Reading(None, reason)
 
 
 def read_bytes(path: str) -> bytes:
-    """Whole content of one file by `os.read`.
+    """Read a whole file with `os.read`.
 
-    Not `open(path).read()`: for a power-gated sensor, whose read fails with EAGAIN, that
-    raises TypeError and the binary form returns None. Here it is BlockingIOError.
+    A read of a power-gated sensor fails with EAGAIN. `open(path).read()` raises TypeError then,
+    and its binary form returns None. This function raises BlockingIOError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -76,18 +76,22 @@ _REASONS = {
 
 
 class HostFiles:
-    """The files below `root`; paths are given relative to it, without a leading slash."""
+    """The files below `root`. Paths are relative to it, without a leading slash."""
 
     def __init__(self, root: str = "/", read: Callable[[str], bytes] = read_bytes) -> None:
         self.root = root
         self._read = read
 
     def path(self, relative: str) -> str:
-        """The path to open."""
+        """Return the path to open."""
         return os.path.join(self.root, relative)
 
     def text(self, relative: str) -> str:
-        """Content without trailing white space and NUL; raises Unreadable with the reason."""
+        """Return a file's content without trailing white space and NUL.
+
+        Raises:
+            Unreadable: with the reason.
+        """
         try:
             content = self._read(self.path(relative))
         except OSError as error:
@@ -98,14 +102,14 @@ class HostFiles:
         return content.decode("utf-8", "replace").rstrip("\0 \t\r\n")
 
     def text_or(self, relative: str, default: str = "") -> str:
-        """Content, or `default` where there is none."""
+        """Return a file's content, or `default` if it cannot be read."""
         try:
             return self.text(relative)
         except Unreadable:
             return default
 
     def number(self, relative: str, scale: float = 1.0) -> Reading:
-        """The file's one number times `scale`; a unit behind it (`32760 ma`) is passed over."""
+        """Return a file's first word as a number, times `scale`; ignores a unit (`32760 ma`)."""
         try:
             text = self.text(relative)
         except Unreadable as error:
@@ -116,11 +120,11 @@ class HostFiles:
             return missing(f"not a number: {text[:20]!r}")
 
     def glob(self, pattern: str) -> list[str]:
-        """Relative paths matching `pattern`, numbers in natural order (`hwmon2` < `hwmon10`)."""
+        """Return relative paths that match, in natural order of numbers (`hwmon2` < `hwmon10`)."""
         return sorted(glob.glob(pattern, root_dir=self.root), key=_natural)
 
     def exists(self, relative: str) -> bool:
-        """Whether something is at that path."""
+        """Return whether the path exists."""
         return os.path.exists(self.path(relative))
 
 

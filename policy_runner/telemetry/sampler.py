@@ -1,9 +1,9 @@
-"""One worker thread a group reads it again and again; everybody else sees the cached sample.
+"""Each group has a thread that reads it periodically; other threads get the cached sample.
 
 A read of sysfs can hang in the kernel (a sensor bus that does not answer, a devfreq lock, a
-network file system). Then only that group's thread hangs: its samples become stale, the
-others and the node go on, and the process can still end, since the threads are daemons
-that hold nothing.
+network file system). Then only that group's thread hangs, and its samples become stale. The other
+groups and the node continue. The process can still end, because the threads are daemons and hold
+no locks.
 """
 
 from __future__ import annotations
@@ -21,33 +21,25 @@ Read = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Sample(Generic[T]):
-    """The newest reading of a group.
+    """The newest reading of a group."""
 
-    `value` is None until the first read ended. `stale` is '' while the sample is fresh,
-    otherwise a sentence that says why not.
-    """
-
-    value: T | None
+    value: T | None  # None until the first read has ended
     taken_ns: int
-    stale: str
+    stale: str  # '' while the sample is fresh, else a sentence with the reason
 
 
 class _Group:
     def __init__(self, name: str, read: Read) -> None:
         self.name = name
         self.read = read
-        self.started_ns: int | None = None  # begin of the read that is under way
+        self.started_ns: int | None = None  # start of the running read
         self.value: object | None = None
         self.taken_ns = 0
         self.error = ""
 
 
 class Sampler:
-    """Reads groups periodically; `sample` never blocks.
-
-    `period_ns` from read to read, `deadline_ns` for one read. Begin with `start`; `stop`
-    waits for threads that are between reads and leaves those that hang.
-    """
+    """Reads groups periodically, from `start` to `stop`; `sample` never blocks."""
 
     def __init__(
         self,
@@ -56,6 +48,14 @@ class Sampler:
         deadline_ns: int = 1_000_000_000,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        """Store the arguments.
+
+        Args:
+            reads: the function that reads each group; it gets the present time [ns].
+            period_ns: from read to read.
+            deadline_ns: a longer read makes the sample stale.
+            clock: present time [ns].
+        """
         self._groups = {name: _Group(name, read) for name, read in reads.items()}
         self._period_ns = period_ns
         self._deadline_ns = deadline_ns
@@ -74,7 +74,7 @@ class Sampler:
             thread.start()
 
     def stop(self, timeout_s: float = 0.5) -> list[str]:
-        """End the threads; returns the names of the groups whose read hangs (left behind)."""
+        """End the threads; returns the names of groups whose read hangs (their threads stay)."""
         self._stop.set()
         end = time.monotonic() + timeout_s
         for thread in self._threads:
@@ -82,7 +82,7 @@ class Sampler:
         return [t.name.removeprefix("read ") for t in self._threads if t.is_alive()]
 
     def sample(self, name: str) -> Sample[object]:
-        """Newest sample of a group with its freshness at this moment."""
+        """Return the newest sample of a group, and whether it is stale now."""
         group = self._groups[name]
         now = self._clock()
         with self._lock:
@@ -99,7 +99,7 @@ class Sampler:
         due = self._clock()
         while not self._stop.is_set():
             self._read_once(group)
-            # Readings missed while one hung are not caught up.
+            # Reads that were missed while one hung are not made up for.
             now = self._clock()
             due = max(due + self._period_ns, now)
             self._stop.wait((due - now) / 1e9)
@@ -111,7 +111,7 @@ class Sampler:
         value, error = None, ""
         try:
             value = group.read(started)
-        except Exception as problem:  # noqa: BLE001 - a board's oddity must not end the thread
+        except Exception as problem:  # noqa: BLE001 - an unusual board must not end the thread
             error = f"reading {group.name} failed: {type(problem).__name__}: {problem}"
         with self._lock:
             group.started_ns = None

@@ -1,4 +1,4 @@
-"""`backend: auto`: what it takes with what is there, and that it says why."""
+"""`backend: auto`: which candidate it chooses on which machine, and its reasons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CPU_WINS = {"onnxruntime-cpu": 100.0, "onnxruntime-cuda": 95.0}
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
-    """Puts a machine in place; none: the real ONNX Runtime, as it is installed here."""
+    """Replaces ONNX Runtime by a fake machine; without a call, the installed one is used."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def make(**given: Any) -> fake.Machine:
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A model of more weights than `auto` gives to the CPU unasked."""
+    """A model with more weights than `auto` prefers to run on the CPU."""
     return _save(tmp_path / "large.onnx", (1, auto.SMALL))
 
 
@@ -95,7 +95,7 @@ def test_a_large_one_on_cuda_where_it_is(large: Path, machine: Make) -> None:
 
 
 def test_without_cuda_the_cpu_and_every_reason(large: Path) -> None:
-    # The real ONNX Runtime of a machine without a GPU.
+    # The real ONNX Runtime, on a machine without a GPU.
     model = _load(large)
     assert model.provider == fake.CPU
     chosen = model.facts["chosen"]
@@ -148,7 +148,7 @@ def test_a_measurement_decides(path: Path, machine: Make) -> None:
     assert (
         "measured on 2026-11-20 at 50 Hz, p99 in µs: onnxruntime-cuda 40" in model.facts["chosen"]
     )
-    # Measured for another precision, it says nothing.
+    # A measurement of another precision does not count.
     assert "measured" not in _load(path, precision="fp32").facts["chosen"].replace("measures", "")
 
 
@@ -163,7 +163,7 @@ def test_a_measurement_lies_with_the_engines(path: Path, machine: Make, tmp_path
     assert [folder.stat().st_mode & 0o777 for folder in file.parents[:2]] == [0o700, 0o700]
     assert _load(path, options=options).provider == fake.CUDA
     assert _load(path).provider == fake.CPU
-    # What `bench backends --remember` wrote without knowing of the folder is found as well.
+    # A file that `bench backends --remember` wrote to the default folder is also found.
     file.unlink()
     _remember(path, name)
     assert _load(path, options=options).provider == fake.CUDA

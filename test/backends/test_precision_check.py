@@ -1,4 +1,4 @@
-"""A lower precision is compared with the CPU in what the robot would be told."""
+"""Commands of a model in a lower precision are compared with those on the CPU."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ SCALE = 0.25
 
 
 def write(folder: Path, inside: bool = False, half: bool = False, **changes: Any) -> SpecFile:
-    """A policy with a state: action = [a, b] = W (obs, state), next state = 0.9 state + sum(obs).
+    """Write a policy with a state: action = W (obs, state), next state = 0.9 state + sum(obs).
 
-    inside: the model begins with (obs - MEAN) / STD. half: its weights are rounded to float16.
+    Args:
+        folder: for the files.
+        inside: the model begins with (obs - MEAN) / STD.
+        half: the weights are rounded to float16.
+        changes: of the spec.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -89,7 +93,7 @@ def write(folder: Path, inside: bool = False, half: bool = False, **changes: Any
 
 
 class Altered(OnnxRuntimeModel):
-    """The CPU's model with an error of its own after every run."""
+    """The model on the CPU, with an error added after every run."""
 
     def __init__(self, path: Path, alter: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__(path)
@@ -144,7 +148,7 @@ def test_numbers_that_are_not_finite_are_never_within_a_tolerance(tmp_path: Path
     path = model_of(spec_file)
 
     def alter(outputs: Mapping[str, Any]) -> None:
-        outputs["actions"][0, 0] = np.inf  # what fp16 makes of 65 520
+        outputs["actions"][0, 0] = np.inf  # as fp16 for 65 520
 
     with pytest.raises(Refusal, match="got inf at left"):
         check(Altered(path, alter), choice(tolerance=1e9), path, spec_file.path)
@@ -155,14 +159,14 @@ def test_an_error_that_only_the_state_carries_is_found(tmp_path: Path) -> None:
     path = model_of(spec_file)
 
     def alter(outputs: Mapping[str, Any]) -> None:
-        outputs["next_state"] += 0.05  # the action of the same inference is untouched
+        outputs["next_state"] += 0.05  # does not change the action of the same inference
 
     model = Altered(path, alter)
     assert compare_with_cpu(model, choice(samples=1), spec_file, path).largest == 0.0
     two = compare_with_cpu(model, choice(samples=2), spec_file, path).largest
     many = compare_with_cpu(model, choice(samples=SEQUENCE), spec_file, path).largest
     assert 0.0 < two < many
-    # It starts anew after a sequence, so that an error does not pile up for ever.
+    # The state is reset after each sequence, so an error does not grow without limit.
     again = compare_with_cpu(model, choice(samples=4 * SEQUENCE), spec_file, path).largest
     assert again == pytest.approx(many, rel=1e-3)
 
@@ -187,7 +191,7 @@ def test_generated_observations_are_plausible_and_always_the_same(tmp_path: Path
     assert np.allclose(values.mean(axis=0), 0.0, atol=0.3)
     assert np.allclose(values.std(axis=0), 1.0, atol=0.2)
     steps = np.abs(np.diff(values, axis=0)).mean()
-    assert steps < 0.5  # one follows from the other, as a robot's do
+    assert steps < 0.5  # successive samples are similar, as on a robot
 
 
 def test_a_normalizer_inside_gets_what_it_was_made_for(tmp_path: Path) -> None:

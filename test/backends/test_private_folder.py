@@ -1,4 +1,4 @@
-"""Who could exchange a private folder by its parents' groups."""
+"""A private folder is refused if a group could replace it through its parents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_parent_that_a_foreign_group_writes_to_is_refused_unless_sticky(tmp_pa
     parent = tmp_path / "shared"
     parent.mkdir()
     parent.chmod(0o775)
-    PrivateFolder(parent / "engines").close()  # of our own group
+    PrivateFolder(parent / "engines").close()  # the parent has this user's group
     os.chown(parent, -1, 12345)
     parent.chmod(0o775)
     with pytest.raises(Refusal, match="shared that group 12345 may write to; give another"):

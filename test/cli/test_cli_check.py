@@ -130,7 +130,7 @@ def test_an_absent_data_file_is_named(tmp_path: Path, capsys: Any) -> None:
     content = file.read_bytes().replace(b"toy.onnx.data", b"../../toy.dat")
     file.write_bytes(content)
     said = refusals(capsys, "import", str(file), "-o", str(tmp_path / "other"))
-    assert "external data: expected external data beside the model, got '../../toy.dat'" in said[0]
+    assert "expected external data in the model's folder, got '../../toy.dat'" in said[0]
 
 
 def test_options_without_the_graph_are_refused(tmp_path: Path, capsys: Any) -> None:

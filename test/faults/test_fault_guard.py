@@ -30,12 +30,18 @@ WITHIN_S = FAULTS["SIGKILL, with a guard"].decided_s
 KEY = ("guard", "watches")  # on diagnostics
 
 
-def start_guard(graph: FaultGraph, spawn: Nursery, folder: Path, *words: str) -> Child:
+# As on a robot: the profile of the rig would keep the shared memory of LOCALHOST.
+AS_ON_A_ROBOT = {"FASTRTPS_DEFAULT_PROFILES_FILE": ""}
+
+
+def start_guard(
+    graph: FaultGraph, spawn: Nursery, folder: Path, *words: str, env: dict[str, str] | None = None
+) -> Child:
     """Start a guard in the namespace of the graph."""
     guard = spawn(
         ["python", "-m", "policy_runner.ros.guard.main", "--ros-args"]
         + ["-r", f"__ns:={graph.space}", *words],
-        env=quick_discovery(folder),
+        env={**quick_discovery(folder), **(env or {})},
     )
     graph.wait(lambda: "guards policy_runner" in guard.stderr, 20.0, "the guard")
     return guard
@@ -75,8 +81,8 @@ def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: 
 
 
 def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
-    graph = fault_graphs()
-    start_guard(graph, spawn, tmp_path)
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
+    start_guard(graph, spawn, tmp_path, env=AS_ON_A_ROBOT)
     for number in range(KILLS):
         graph.well()
         begin = time.monotonic()

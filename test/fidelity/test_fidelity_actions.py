@@ -52,7 +52,7 @@ def test_kinds_of_all_sorts(tmp_path: Path) -> None:
         ActionElement("FL_foot", "velocity"), ActionElement("acceleration", "value"),
     ]  # fmt: skip
     assert _decode(rig, [1, 2, 3, 4, 5, 6]) == [5, 12, 100.5, 20.5, 4, 1.5]
-    # Only a position may be held; everything else that keeps going is a runaway.
+    # Only a position may be held; any other held command is a runaway.
     stop = rig.pipeline.stop_command()
     assert stop is not None
     assert stop.tolist() == [0, 0, 100.5, 20.5, 0, 0]
@@ -68,7 +68,7 @@ def test_a_choice_among_rows(tmp_path: Path) -> None:
     )  # fmt: skip
     assert _decode(rig, [-5, -1, -2]) == [0.5, 0]
     assert _decode(rig, [0, 0, 3]) == [0, 2]
-    # What was chosen, before its scale, is what the next observation shows.
+    # The next observation shows the chosen value before its scale.
     assert _decode(rig, [9, 0, 0]) == [0, 0]
     assert rig.model.seen[-1]["obs"].tolist() == [[0, 1]]
 

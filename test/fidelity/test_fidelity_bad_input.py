@@ -1,4 +1,4 @@
-"""What a person gets wrong in a spec, and the one sentence that says so."""
+"""Mistakes of users in a spec, and the sentence that reports each."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _set_term(**keys: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 CASES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "in_model beside a statistics file": (
+    "in_model with a statistics file": (
         lambda c: _tensor(c).update(normalization="in_model", statistics="s.npz"),
         "policy.yaml: observation[0].statistics: expected no such key next to `normalization: "
         "in_model`, got 'statistics'; a normalizer is in the graph or outside it, not both",
     ),
-    "statistics beside the normalization": (
+    "statistics next to the normalization": (
         lambda c: _tensor(c).update(normalization={"preset": "sb3", "statistics": "s.npz"}, eps=1),
         "policy.yaml: observation[0].eps: expected a known key, got 'eps'; "
         "`eps` is a key of `normalization`",

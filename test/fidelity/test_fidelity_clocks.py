@@ -1,4 +1,4 @@
-"""What counts inferences: it moves once per inference, never on HOLD, and starts anew on reset."""
+"""Terms that count inferences advance once per inference, never on HOLD, and reset to the start."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_held_below_a_command(tmp_path: Path, at: Any) -> None:
         rig.feed("cmd", k, linear__x=[x], angular__z=[wz])
         return observed(rig, k)
 
-    assert with_command(1, 0.4, 0.4) == pytest.approx([0, 0.5])  # hypot 0.57: it goes
+    assert with_command(1, 0.4, 0.4) == pytest.approx([0, 0.5])  # hypot 0.57: it moves
     assert with_command(2, 0.4, 0.4) == pytest.approx([0.125, 0.625])
     still = {None: [0.25, 0.75], 0.5: [0.5, 0.5]}.get(at if not isinstance(at, list) else 9, at)
     assert with_command(3, 0.3, 0.3) == pytest.approx(still)
     assert with_command(4, 0.0, 0.0) == pytest.approx(still)
-    # From where it stood, not from where it was shown.
+    # The clock continues from its own phase, not from the shown phase.
     assert with_command(5, 0.0, -1.0) == pytest.approx([0.25, 0.75])
     assert with_command(6, 0.0, -1.0) == pytest.approx([0.375, 0.875])
 
@@ -102,7 +102,7 @@ def test_first_step(tmp_path: Path) -> None:
 def test_state_advances_once_per_inference_under_random_holds(
     tmp_path: Path, well: list[bool], decimation: int
 ) -> None:
-    """Counter, history, recurrent state and last action all count the same inferences."""
+    """Counter, history, recurrent state and last action count the same inferences."""
     content = spec_content(inputs={"imu": {"type": IMU, "topic": "imu"}})
     content["observation"][0]["terms"] = [
         term("field", input="imu", fields=["angular_velocity.x"], name="rate"),
@@ -131,7 +131,7 @@ def test_state_advances_once_per_inference_under_random_holds(
             assert seen == [0, n, max(0.0, n - 1), n, -n]
             assert model.seen[-1]["h"].tolist() == [[n]]
             inferences += 1
-        # A frame is read where an inference is due, and only there can it be found unusable.
+        # A frame is read only when an inference is due, so only then can it be a fault.
         assert step.inferred == (good and due)
         ticks_since = ticks_since + 1 if step.decision is Decision.RUN else 0
     assert rig.pipeline.inferences == model.runs == inferences

@@ -1,4 +1,4 @@
-"""docs/policy_spec.md says every key as the code has it, and its examples are valid."""
+"""docs/reference/policy_spec.md describes every key as in the code, and its examples are valid."""
 
 from __future__ import annotations
 
@@ -30,18 +30,16 @@ from policy_runner.core.spec import (
 from policy_runner.core.spec import terms as spec_terms
 from policy_runner.core.spec.reader import _Loader
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
 DOCUMENT = DOCS / "policy_spec.md"
 EXAMPLES = sorted((DOCS / "examples").glob("*.yaml"))
 SPECS = sorted((Path(__file__).resolve().parents[1] / "formats" / "specs").glob("*.yaml"))
-SHIPPED = DOCS.parent / "models" / "balancer" / "policy.yaml"
+SHIPPED = DOCS.parents[1] / "models" / "balancer" / "policy.yaml"
 
 
 def test_the_tables_are_those_of_the_code() -> None:
     text = DOCUMENT.read_text("utf-8")
-    assert with_tables(text) == text, (
-        "rewrite them: python tools/spec_tables.py docs/policy_spec.md"
-    )
+    assert with_tables(text) == text, "run `python tools/spec_tables.py`"
 
 
 def test_every_model_has_a_table_and_every_key_a_meaning() -> None:
@@ -54,7 +52,7 @@ def test_every_model_has_a_table_and_every_key_a_meaning() -> None:
 
 
 def _sections() -> list[tuple[str, str]]:
-    """(heading, yaml block) of every example in the document."""
+    """Return (heading, yaml block) of every example in the document."""
     found, heading = [], ""
     for part in re.split(r"(?m)^(#+ .*|```yaml\n(?:.*\n)*?```)$", DOCUMENT.read_text("utf-8")):
         if part.startswith("#"):
@@ -83,7 +81,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
     elif heading in ("Numbers by name", "Model", "Input", "Limit", "History", "Motion") or (
         heading in ("Normalization", "PerTermNormalization", "State")
     ):
-        # Shown under its key, as it stands in the file.
+        # The example shows the value under its key.
         ((key, content),) = content.items()
         model = {
             "scale": models.NamedNumbers,
@@ -119,7 +117,7 @@ def test_there_are_three_worked_examples() -> None:
 def _violations(
     value: Any, given: Mapping[str, Any], whole: Mapping[str, Any], at: str
 ) -> list[str]:
-    """What of the value is against the schema; of JSON Schema what pydantic writes."""
+    """Return how a value violates the schema; knows the JSON Schema that pydantic writes."""
     if "$ref" in given:
         return _violations(value, whole["$defs"][given["$ref"].rsplit("/", 1)[-1]], whole, at)
     for one in given.get("allOf", []):

@@ -132,7 +132,7 @@ def test_one_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rig = image_rig(tmp_path, 18, **PLAIN)
     message = _message(PICTURE, "rgb8")
     first = _see(rig, message)
-    message.encoding = "gone"  # would be a fault if it were decoded again
+    message.encoding = "gone"  # a second decoding would be a fault
     assert observed(rig, 2 * MS) == first.ravel().tolist()
 
 
@@ -159,7 +159,7 @@ def test_images_that_do_not_fit(tmp_path: Path, case: str) -> None:
     slot.keepers[""](message)
     slot.received(MS, MS)
     assert expected in fault(rig, MS)
-    # And the next good one is taken.
+    # The next valid image is accepted.
     assert _see(rig, _message(PICTURE, "rgb8")).tolist() == PICTURE.tolist()
 
 

@@ -1,4 +1,4 @@
-"""The order, the names and the number of messages that joints come in change nothing."""
+"""The order of joints and their distribution over messages do not change the observation."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_renamed_turned_and_moved(
 def test_merged_from_several_messages(
     folder: Path, data: st.DataObject, position: list[float], velocity: list[float]
 ) -> None:
-    """Each joint in a message of its own choice, its position and velocity perhaps apart."""
+    """Each joint is in a random message; its position and velocity may be in different ones."""
     rig = _rig(folder)
     parts = data.draw(st.lists(st.integers(0, 2), min_size=8, max_size=8))
     for part in data.draw(st.permutations([0, 1, 2])):

@@ -1,4 +1,4 @@
-"""Reference motions: rows by joint name, their ends, and how the reference looks from the robot."""
+"""Reference motions: rows by joint name, their ends, and the reference in the robot's frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 4
 
 
 def _write(folder: Path, suffix: str = ".npz", **changes: Any) -> dict[str, Any]:
-    """A motion of four rows: b is 10 + row, a is 20 + row; the trunk turns by 0.1 rad a row."""
+    """Write a motion of four rows: b is 10 + row, a is 20 + row; the trunk turns 0.1 rad a row."""
     rows = np.arange(ROWS, dtype=np.float64)
     turns = [from_euler(0.05, -0.02, 0.3 + 0.1 * row) for row in rows]
     if suffix == ".csv":

@@ -1,4 +1,4 @@
-"""Numbers by name and pattern, and what terms do with them."""
+"""Numbers by name and pattern, and their use in terms."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_by_name(value: Any, expected: list[float]) -> None:
         ({".*_hip": 1, ".*": 2}, "expected one pattern for 'FL_hip', got '.*_hip' and '.*'"),
         ({".*": 1, "FL_hp": 2}, "got 'FL_hp'; did you mean 'FL_hip'?"),
         ({".*": 1, "(": 2}, "expected a name or a regular expression, got '('"),
-        # A pattern matches whole names: `hip` alone is no part of one.
+        # A pattern matches whole names, so `hip` matches none.
         ({".*": 1, "hip": 2}, "got 'hip'"),
     ],
 )

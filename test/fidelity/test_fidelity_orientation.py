@@ -1,4 +1,4 @@
-"""Terms from a quaternion against rotation matrices, and poses seen from a frame."""
+"""Terms from a quaternion against rotation matrices, and poses relative to a frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANGLE = st.floats(-3.1, 3.1)
 
 
 def _rotation(roll: float, pitch: float, yaw: float) -> np.ndarray:
-    """Rz Ry Rx, each written out."""
+    """Return Rz Ry Rx."""
     cr, sr, cp, sp = math.cos(roll), math.sin(roll), math.cos(pitch), math.sin(pitch)
     cy, sy = math.cos(yaw), math.sin(yaw)
     about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
@@ -140,7 +140,7 @@ def test_a_turned_sensor_tells_the_body_s_numbers(
 
 
 def _quaternion(m: np.ndarray) -> list[float]:
-    """The unit quaternion of a matrix whose trace is not near -1, x y z w."""
+    """Return the unit quaternion (x, y, z, w) of a matrix whose trace is not near -1."""
     values, vectors = np.linalg.eig(m)
     axis = np.real(vectors[:, np.argmin(np.abs(values - 1))])
     angle = math.acos((np.trace(m) - 1) / 2)

@@ -1,4 +1,4 @@
-"""Scans pooled to bins, and which numbers a field of a message has."""
+"""Scans pooled to bins, and the numbers of a message field."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_rule_for_infinities_comes_before_the_pooling(tmp_path: Path) -> Non
     rig = _scan(tmp_path, 2, nonfinite={"inf": 10.0, "nan": 10.0}, scale=0.1)
     _take(rig, [INF, INF, NAN, 2.0])
     assert observed(rig, MS) == pytest.approx([1.0, 0.2])
-    # A NaN that no rule mentions is a fault, wherever it is in its bin.
+    # A NaN without a rule is a fault, at any place in its bin.
     rig = _scan(tmp_path, 2, nonfinite={"inf": 10.0})
     _take(rig, [INF, INF, 2.0, NAN])
     assert fault(rig, MS) == "obs: ranges/ranges~1 is nan"
@@ -125,7 +125,7 @@ def test_a_scan_is_forgotten_with_its_input(tmp_path: Path) -> None:
     assert observed(rig, MS) == [1, 2]
     slot = rig.pipeline.slots["scan"]
     slot.forget()
-    slot.received(2 * MS, 2 * MS)  # as if another field had come, but no ranges
+    slot.received(2 * MS, 2 * MS)  # as if another field had arrived, without ranges
     assert fault(rig, 2 * MS) == "obs: ranges/ranges~0 is nan"
 
 

@@ -1,4 +1,4 @@
-"""Users' own terms, joints relative to anything, and commands through their whole order."""
+"""Terms of users, joints relative to other values, and the whole arithmetic of commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INF = math.inf
 
 
 class _Battery:
-    """A user's term: charge above a threshold, and how often it was asked for."""
+    """A user's term: charge above a threshold, and the number of reads."""
 
     elements = ("full", "inferences")
 

@@ -1,4 +1,4 @@
-"""Presets of LeRobot and openpi by hand, statistics in groups, and each term with its own."""
+"""Presets of LeRobot and openpi computed by hand, statistics in groups, and per term."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from policy_runner.core.observation.normalization import (
 )
 from policy_runner.core.spec import Normalization
 
-# mean 2, std 0.5, min -1, max 3, q01 -0.9, q99 2.1, q10 0, q90 2; and x = 2.25.
+# mean 2, std 0.5, min -1, max 3, q01 -0.9, q99 2.1, q10 0, q90 2; x = 2.25.
 STORED = {
     "mean": [2.0], "std": [0.5], "var": [0.25], "min": [-1.0], "max": [3.0],
     "q01": [-0.9], "q99": [2.1], "q10": [0.0], "q90": [2.0],
 }  # fmt: skip
 X = 2.25
-# (preset, normalized, and what comes back from the normalized), each by hand.
+# preset: (normalized, denormalized from that), each computed by hand.
 BY_HAND: dict[str, tuple[float, float]] = {
     "sb3": (0.25 / (0.25 + 1e-8) ** 0.5, X),
     "rsl_rl": (0.25 / 0.51, X),
@@ -76,7 +76,7 @@ def test_ends_of_a_span_are_minus_one_and_one() -> None:
 
 
 def test_a_span_of_zero() -> None:
-    """LeRobot puts eps in its place, so that the low end is -1; openpi adds it always."""
+    """LeRobot replaces the span by eps, so that the low end is -1; openpi always adds eps."""
     flat = {"min": [4.0], "max": [4.0], "q01": [4.0], "q99": [4.0]}
     lerobot = _normalizer(flat, preset="lerobot_min_max")
     assert _apply(lerobot, 4.0) == -1.0
@@ -105,7 +105,7 @@ def test_there_and_back(preset: str, x: float, mean: float, spread: float) -> No
     normalizer = _normalizer(statistics, preset=preset)
     y = _apply(normalizer, x)
     inside = bool(normalizer.low < y < normalizer.high)
-    # Without eps on the way back, (x - mean) eps / (spread + eps) is lost.
+    # Denormalization has no eps, so (x - mean) eps / (spread + eps) is lost.
     lost = {"skrl": 1e-8, "lerobot_mean_std": 1e-8}.get(preset, 0.0) * abs(x - mean) / spread
     if inside:
         back = float(normalizer.denormalize(np.array([y]))[0])
@@ -211,7 +211,7 @@ def test_flat_names_with_a_group(tmp_path: Path) -> None:
 
 
 def test_an_action_comes_back_without_eps(tmp_path: Path) -> None:
-    """LeRobot's actions are y std + mean: with a std near eps the difference is large."""
+    """LeRobot's actions are y std + mean; with a std near eps, an added eps would be visible."""
     content = spec_content(inputs=INPUTS)
     content["observation"] = [{"tensor": "obs", "terms": TERMS, "normalization": "none"}]
     content["action"][0]["denormalization"] = {

@@ -1,4 +1,4 @@
-"""Tensors of every type and rank, fed whole or constant, by name or position; recurrent state."""
+"""Tensors of every type and rank, whole or constant, by name or position; recurrent state."""
 
 from __future__ import annotations
 

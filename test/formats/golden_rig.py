@@ -1,4 +1,4 @@
-"""Published policies beside the repository, and raw signals fed to the pipeline of the node."""
+"""Feeds published policies (next to the repository) and raw signals to the node's pipeline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPECS = Path(__file__).parent / "specs"
 needs_policies = pytest.mark.skipif(
     not POLICIES.is_dir(), reason="the published policies (../shared/data/policies) are not here"
 )
-# Which fields of which input the arrays of a signals file are.
+# The input and field of each array in a signals file.
 FIELDS = {
     "sensor_msgs/msg/Imu": {
         "orientation": "imu_orientation_xyzw",
@@ -41,7 +41,7 @@ MS = 1_000_000
 
 
 class Run(NamedTuple):
-    """What went into the model and what came out, tick by tick."""
+    """The model's inputs and the commands, tick by tick."""
 
     observation: np.ndarray  # [ticks, elements]
     target: np.ndarray  # [ticks, elements], in the order of `names`
@@ -51,13 +51,13 @@ class Run(NamedTuple):
 
 
 def content_of(folder: str) -> dict[str, Any]:
-    """The written spec of a folder, as plain data to change."""
+    """Return the spec for a folder as plain data, which the caller may change."""
     content: dict[str, Any] = yaml.safe_load((SPECS / f"{folder}.yaml").read_text("utf-8"))
     return copy.deepcopy(content)  # aliases become copies
 
 
 def spec_beside_model(folder: str, content: Mapping[str, Any] | None = None) -> SpecFile:
-    """The written spec, or a changed one, as if it lay in the policy's folder."""
+    """Return the spec, or changed content, as if the file were in the policy's folder."""
     if content is None:
         spec = read_spec(SPECS / f"{folder}.yaml").spec
     else:
@@ -66,20 +66,20 @@ def spec_beside_model(folder: str, content: Mapping[str, Any] | None = None) -> 
 
 
 def load(spec_file: SpecFile) -> Model:
-    """The spec's model on the backend of the robot."""
+    """Load the spec's model on the CPU backend."""
     path = spec_file.beside(spec_file.spec.model.file, "model.file")
     return load_model("onnxruntime", path, spec_file.spec.model.sha256, spec_file.path)
 
 
 def signals_of(folder: str) -> dict[str, np.ndarray]:
-    """The raw signals and what is expected of them."""
+    """Return the raw signals and the expected results."""
     (path,) = (POLICIES / folder).glob("signals_*.npz")
     with np.load(path) as stored:
         return {key: stored[key] for key in stored.files}
 
 
 def run_signals(spec_file: SpecFile, signals: Mapping[str, np.ndarray], seed: int = 0) -> Run:
-    """One inference per row of the signals; joint states partly shuffled anew in every message."""
+    """Run an inference per row of the signals; every joint state has a new random order."""
     model = load(spec_file)
     spec = spec_file.spec
     count = sum(len(group.names) for tensor in spec.action for group in tensor.groups)
@@ -128,6 +128,6 @@ def run_signals(spec_file: SpecFile, signals: Mapping[str, np.ndarray], seed: in
 
 
 def excess(found: np.ndarray, reference: np.ndarray) -> float:
-    """Largest |found - reference| as a share of the tolerance 1e-4 + 1e-5 |reference|."""
+    """Return the largest |found - reference| / (1e-4 + 1e-5 |reference|)."""
     allowed = 1e-4 + 1e-5 * np.abs(reference)
     return float(np.max(np.abs(found - reference) / allowed))

@@ -1,4 +1,4 @@
-"""VecNormalize pickles become .npz in a process that knows arrays and nothing else."""
+"""A process that only knows arrays converts VecNormalize pickles to .npz."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VAR = np.array([1.0, 0.25, 1e-6])
 
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> Any:
-    """A class that pickles as `module.name`, as Stable-Baselines3's own would."""
+    """Return a class that pickles as `module.name`, like the class of Stable-Baselines3."""
     parts = module.split(".")
     for k in range(1, len(parts) + 1):
         monkeypatch.setitem(sys.modules, ".".join(parts[:k]), types.ModuleType(".".join(parts[:k])))

@@ -1,7 +1,7 @@
 """The worked examples, run on small models through the pipeline of the node.
 
-What each tick must feed is written here once more, in plain numpy and in the trainer's order, and
-what the model makes of it is asked of ONNX Runtime directly.
+The expected input of each tick is computed here in plain numpy, in the trainer's order. The
+expected output comes directly from ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from policy_runner.core.safety.decision import Decision
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import read_spec
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "reference" / "examples"
 MS = 1_000_000
 RANDOM = np.random.default_rng(11)
 
 
 class Example:
-    """A worked example with its model, fed by hand."""
+    """A worked example with its model; the test feeds its inputs."""
 
     def __init__(self, folder: Path, name: str) -> None:
         path = getattr(small_models, name)(folder)
@@ -74,7 +74,7 @@ class Example:
         slot.received(MS, MS)
 
     def step(self) -> np.ndarray:
-        """The command of one tick."""
+        """Return the command of one tick."""
         step = self.pipeline.step(MS)
         assert step.decision is Decision.RUN, self.pipeline.safety.detail
         assert step.command is not None
@@ -82,7 +82,7 @@ class Example:
 
 
 def _quaternion(yaw: float, pitch: float) -> list[float]:
-    """Rz(yaw) Ry(pitch), x y z w."""
+    """Return Rz(yaw) Ry(pitch) as (x, y, z, w)."""
     a, b = yaw / 2, pitch / 2
     return [
         -math.sin(a) * math.sin(b), math.cos(a) * math.sin(b),
@@ -244,6 +244,6 @@ def test_recurrent(tmp_path: Path) -> None:
         turned = squashed[8:] * 20.0
         wheels = turned if wheels is None else wheels + 0.8 * (turned - wheels)
         assert target == pytest.approx(np.concatenate([legs, wheels]), abs=1e-4)
-        # The state that the next inference is given is the one that this one put out.
+        # The state output of this inference is the state input of the next one.
         for name, array in state.items():
             assert example.model.inputs[name] == pytest.approx(array, abs=1e-5)

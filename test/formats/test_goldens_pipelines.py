@@ -1,4 +1,4 @@
-"""Published models whose folders hold no signals, through the pipeline all the same."""
+"""Published models without recorded signals, run through the pipeline."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_car(measured: tuple[float, float, float], published: float) -> None
 
 @pytest.mark.parametrize("variant", ["policy_fp16_io16", "policy_fp16_io32"])
 def test_half_precision(variant: str) -> None:
-    """The first tick: later ones feed back what half precision made of the first."""
+    """Compare the first tick only: later ticks feed back its half precision errors."""
     content = content_of("lite3-ppo")
     content["model"]["file"] = f"{variant}.onnx"
     folder = spec_beside_model("derived-lite3-fp16", content).folder

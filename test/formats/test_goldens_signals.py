@@ -1,7 +1,7 @@
 """Published policies fed with raw signals, against an independent reading of their deployment code.
 
-The signals are made from the trainers' own deployment code; see NOTES.md beside each. A joint
-state lists its joints in a shuffled order, with foreign ones among them.
+The signals come from the trainers' deployment code; see the NOTES.md next to each. The joints of a
+joint state are in random order, with foreign joints among them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _swap_joints_of_the_observation(content: dict[str, Any], term: str) -> None:
     _term(content, term)["joints"] = joints
 
 
-# What a wrong reading of a trainer looks like: each is one change of a right spec.
+# Wrong interpretations of a trainer's code: each is one change of a right spec.
 MUTATIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "lite3: one scale": ("lite3-ppo", lambda c: _term(c, "angular_velocity").update(scale=0.2)),
     "lite3: one element's scale": (
@@ -181,7 +181,7 @@ def test_one_wrong_setting_is_seen(mutation: str) -> None:
 def test_a_dropped_state_is_seen() -> None:
     signals = signals_of("b2w-lstm")
     content = content_of("b2w-lstm")
-    # The state's inputs are held at zero, and what the model makes of them is ignored.
+    # The state's inputs stay zero, and its outputs are ignored.
     del content["state"]
     for name in ("h", "c"):
         content["observation"].append({"tensor": f"{name}_in", "constant": 0.0})

@@ -1,4 +1,4 @@
-"""Published models run by our backend: tensors in, the stored tensors out."""
+"""Published models on our backend give the stored outputs for the stored inputs."""
 
 from __future__ import annotations
 

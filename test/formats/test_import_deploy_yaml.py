@@ -1,4 +1,4 @@
-"""unitree's deploy.yaml as a draft: motor order, Python tags, groups, clocks."""
+"""Drafts of Unitree's deploy.yaml: motor order, Python tags, groups, clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LeRobot's processors and statistics as drafts."""
+"""Drafts of LeRobot's processors and statistics."""
 
 from __future__ import annotations
 

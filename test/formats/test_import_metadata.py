@@ -1,4 +1,4 @@
-"""Metadata of ONNX models, CSV and JSON: what it says is taken, what it leaves open is a TODO."""
+"""Drafts from metadata of ONNX models, CSV and JSON: unknown values become a TODO."""
 
 from __future__ import annotations
 

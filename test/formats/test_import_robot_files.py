@@ -1,4 +1,4 @@
-"""Isaac Lab's descriptors and rl_sar's configuration as drafts."""
+"""Drafts of Isaac Lab's descriptors and rl_sar's configuration."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_descriptors_say_all_but_the_normalizer(tmp_path: Path) -> None:
 def test_terms_that_the_file_left_out_are_missed(tmp_path: Path) -> None:
     draft = _io(tmp_path, size=196)
     assert unknown(draft) == ["observation[0].terms[3]", "observation[0].normalization"]
-    assert "187 numbers more" in draft.spec["observation"][0]["terms"][3]
+    assert "187 more numbers" in draft.spec["observation"][0]["terms"][3]
 
 
 def test_offsets_and_rates_that_differ_are_kept_or_noted(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_rl_sar_is_complete(tmp_path: Path) -> None:
     assert spec.default_joint_pos == [0.0, 0.5, 0.0]  # the policy's, not the robot's
     terms: Any = spec.observation[0].terms
     assert terms[1].scale == [2.0, 2.0, 0.25]
-    assert terms[2].scale == [1.0, 1.0, 0.0]  # wheels are not seen
+    assert terms[2].scale == [1.0, 1.0, 0.0]  # wheel positions are not observed
     assert spec.observation[0].clip == [-100.0, 100.0]
     legs, wheels = spec.action[0].groups
     assert (legs.kind, legs.clip_raw, legs.scale) == (
@@ -142,7 +142,7 @@ def test_rl_sar_names_follow_the_mapping_and_unknown_terms_are_asked_for(tmp_pat
 def test_rl_sar_without_its_base_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"robot/cfg": CONFIG}))
-    with pytest.raises(Refusal, match=r"base\.yaml beside it"):
+    with pytest.raises(Refusal, match=r"base\.yaml next to it"):
         draft_rl_sar(path, facts())
 
 

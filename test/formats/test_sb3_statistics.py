@@ -1,4 +1,4 @@
-"""Statistics out of a VecNormalize object, with a stand-in: SB3 itself is not needed."""
+"""Statistics from a stand-in for a VecNormalize object; SB3 is not needed."""
 
 from __future__ import annotations
 

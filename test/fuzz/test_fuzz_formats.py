@@ -1,4 +1,4 @@
-"""Mutated artefacts of other trainers: a draft, or a refusal in our words; nothing is run."""
+"""Mutated files of trainers give a draft or a Refusal; no code in them runs."""
 
 from __future__ import annotations
 

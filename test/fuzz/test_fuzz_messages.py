@@ -1,4 +1,4 @@
-"""Damaged messages from the wire: a fault in words, or numbers; never a crash of the loop."""
+"""Damaged serialized messages give numbers or a fault with a sentence, and never crash the loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _messages() -> dict[str, tuple[Any, list[str]]]:
 
 
 class _Wire:
-    """A subscription whose messages are given."""
+    """A subscription that returns given messages."""
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
@@ -94,7 +94,7 @@ def test_messages(tmp_path: Path, name: str, arrival: str, order: str) -> None:
 
 
 def _heads(rng: random.Random, raw: bytes) -> bytes:
-    """Now and then another encapsulation, which may be the right one for other bytes."""
+    """Sometimes replace the encapsulation by another valid one."""
     if rng.random() < 0.8:
         return raw
     head = bytes((rng.choice((0, 0, 0, 1, 255)), rng.randrange(12), 0, rng.randrange(5)))
@@ -103,7 +103,7 @@ def _heads(rng: random.Random, raw: bytes) -> bytes:
 
 @pytest.mark.parametrize("order", [LITTLE, BIG])
 def test_whole_messages_of_every_type(tmp_path: Path, order: str) -> None:
-    """On Kilted the middleware's deserializer crashes on what our own reader lets through."""
+    """On Kilted the middleware's deserializer crashes on messages that our reader accepts."""
     from policy_runner.core.inputs.cdr import Unreadable
     from policy_runner.ros.messages.raw_reader import CheckedDeserializer
 
@@ -131,7 +131,7 @@ def test_whole_messages_of_every_type(tmp_path: Path, order: str) -> None:
 
 
 def test_inputs_of_every_type(tmp_path: Path) -> None:
-    """Numbers of fields that a type has, from damaged messages in either byte order."""
+    """Read fields of each type from damaged messages, in both byte orders."""
     from policy_runner.core.errors import Refusal
     from policy_runner.core.inputs.slot import InputSlot
     from policy_runner.core.spec import Input

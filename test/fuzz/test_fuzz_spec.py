@@ -1,4 +1,4 @@
-"""Mutated specs, statistics, motions and serialized messages: refused in our words, or read."""
+"""Mutated specs, statistics, motions and serialized messages are read, or refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from policy_runner.core.spec import Motion, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = [
-    *sorted((ROOT / "docs" / "examples").glob("*.yaml")),
+    *sorted((ROOT / "docs" / "reference" / "examples").glob("*.yaml")),
     *sorted((ROOT / "test" / "formats" / "specs").glob("*.yaml")),
     ROOT / "models" / "balancer" / "policy.yaml",
 ]
@@ -69,7 +69,7 @@ def test_spec_values(tmp_path: Path) -> None:
 
 
 def _everything() -> dict[str, Any]:
-    """A spec that uses as many keys as go together."""
+    """Return a spec with as many keys as are allowed together."""
     imu = {"type": "sensor_msgs/msg/Imu", "topic": "imu"}
     joints = {"type": "sensor_msgs/msg/JointState", "topic": "joints"}
     twist = {"type": "geometry_msgs/msg/Twist", "topic": "cmd"}
@@ -153,7 +153,7 @@ def _npz(compressed: bool) -> bytes:
 
 
 def _repacked(rng: random.Random) -> bytes:
-    """An archive that is sound, of arrays whose headers or bodies are not."""
+    """Return a valid archive of arrays whose headers or bodies are damaged."""
     file = io.BytesIO()
     how = rng.choice(
         (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -266,7 +266,7 @@ def test_serialized_messages(tmp_path: Path) -> None:
     def read(raw: bytes) -> None:
         layout = read_layout(raw, "x/A", TYPES.__getitem__)
         assert layout.fits(raw)
-        for place in layout.places.values():  # numpy refuses what is not inside
+        for place in layout.places.values():  # numpy raises if a place is outside
             np.frombuffer(raw, place.dtype, place.count, place.offset)
 
     read(whole)

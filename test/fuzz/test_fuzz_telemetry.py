@@ -1,4 +1,4 @@
-"""Damaged readings, logs and recordings: n/a with a reason, or our own errors."""
+"""Damaged readings, logs and recordings give n/a with a reason, or our own exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile URDFs: limits, or a refusal in our words."""
+"""Damaged and hostile URDFs give limits or a Refusal."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ SHORT: dict[str, str] = {
     "policy_runner/ros/runner/interface.py": "the node's interface for other files of the runner",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",
     "policy_runner/sim/variation.py": "serves the balancer and its trainer",
-    "policy_runner/telemetry/verdict.py": "the base of all modules that judge a reading",
 }
 # A room's file or folder with the name of a standard library module, and why.
 LIKE_STDLIB: dict[str, str] = {

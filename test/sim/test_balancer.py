@@ -1,4 +1,4 @@
-"""The physics: signs, falls, pushes, delay, the same seed twice."""
+"""The physics: signs, falls, pushes, delay, repeatability with a seed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_wheels_roll_without_slip_at_their_radius(balancer: Any) -> None:
 
     balancer.advance((1.0, -2.0), 20)
     left, right = balancer.wheel_velocity
-    # The joints measure against the body, which meanwhile pitches.
+    # The joints measure against the body, which pitches at the same time.
     pitch_rate = balancer.gyro[1]
     left, right = left + pitch_rate, right - pitch_rate
     assert balancer.forward_velocity == pytest.approx(WHEEL_RADIUS_M * (left - right) / 2, abs=0.01)
@@ -65,7 +65,7 @@ def test_leaning_forward_shows_in_all_sensors(balancer: Any) -> None:
     assert balancer.projected_gravity == pytest.approx([math.sin(0.1), 0.0, -math.cos(0.1)])
     assert balancer.orientation_xyzw == pytest.approx([0.0, math.sin(0.05), 0.0, math.cos(0.05)])
     balancer.advance((0.0, 0.0), 5)
-    assert balancer.gyro[1] > 0  # and it goes on falling forward
+    assert balancer.gyro[1] > 0  # and it continues to fall forward
     assert np.linalg.norm(balancer.linear_acceleration) == pytest.approx(9.81, rel=0.2)
 
 
@@ -80,7 +80,7 @@ def test_a_push_is_force_times_time(balancer: Any) -> None:
     balancer.push(15.0, 0.1, 0.0)
     balancer.advance((0.0, 0.0), 50)
     pushed = balancer.gyro[1]
-    assert pushed > 0.3  # over its toes, since the wheels hold
+    assert pushed > 0.3  # forward, since the wheels hold
     balancer.stand()
     balancer.push(15.0, 0.1, math.pi)
     balancer.advance((0.0, 0.0), 50)
@@ -96,7 +96,7 @@ def test_a_target_arrives_after_its_delay() -> None:
     balancer = Balancer(delay_s=0.02)
     balancer.advance((5.0, -5.0), 10)  # 20 ms
     assert abs(balancer.forward_velocity) < 1e-3
-    balancer.advance((0.0, 0.0), 10)  # now the first arrives, and holds for 20 ms
+    balancer.advance((0.0, 0.0), 10)  # now the first target arrives, and holds for 20 ms
     assert balancer.forward_velocity > 0.1
 
 

@@ -1,4 +1,4 @@
-"""Sensor noise: the standard deviations it says, unit quaternions, nothing else touched."""
+"""Sensor noise: the stated standard deviations, unit quaternions, no other change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_noise_has_the_standard_deviations_it_says() -> None:
     assert lengths == pytest.approx(np.ones(4000))
     last = np.zeros(2)
     gravity = np.array([observe(r, (0.0, 0.0), last)[3:6] for r in noisy])
-    # A turn of sigma about the y axis moves gravity's x by sigma times its z.
+    # A rotation by sigma about the y axis changes gravity's x by sigma times its z.
     assert np.std(gravity[:, 0]) == pytest.approx(0.005 * np.cos(0.3), rel=0.05)
     assert gravity.mean(axis=0) == pytest.approx(balancer.projected_gravity, abs=1e-3)
     assert all(np.array_equal(r.wheel_position, exact.wheel_position) for r in noisy)

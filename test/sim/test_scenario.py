@@ -1,4 +1,4 @@
-"""The scenario's schedule and score, against numbers worked out by hand on a stand-in robot."""
+"""The scenario's schedule and score on a stand-in robot, against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Puppet:
-    """What Scenario asks of a robot, with velocities and falls set by the test."""
+    """A stand-in for the robot, with velocities and falls set by the test."""
 
     timestep_s = 0.002
 
@@ -63,7 +63,7 @@ def test_error_is_counted_from_a_second_and_a_half_after_a_change_of_command() -
             errors.append(0.03)
         if run.command != before:
             changed_at = run.ticks
-            # What follows within the settling time must not be counted, however wrong.
+            # Even large errors within the settling time must not be counted.
     score = run.score()
     assert run.command != first
     assert score.counted_s == pytest.approx(len(errors) * 0.01)
@@ -78,7 +78,7 @@ def test_error_right_after_a_push_or_a_change_is_not_counted() -> None:
     for _ in range(3000):
         pushes, command = len(puppet.pushes), run.command
         late = run.ticks + 1 - last_event >= 150
-        # Perfect where it counts, wildly wrong where it must not.
+        # No error where it counts, a large error where it must not count.
         puppet.forward_velocity = command[0] if late else 9.0
         puppet.yaw_rate = command[1]
         run.tick((0.0, 0.0))

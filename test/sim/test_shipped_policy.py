@@ -1,7 +1,7 @@
-"""The shipped network and statistics, driven by a plain loop: no runner, no ROS, no trainer.
+"""The shipped network and statistics in the handwritten loop: no runner, no ROS, no trainer.
 
-The runner's own closed-loop test drives the same scenario through `policy.yaml` and ROS; where
-that one fails and this one passes, the fault is on the way, not in the model.
+The runner's closed-loop test drives the same scenario through `policy.yaml` and ROS. If that test
+fails and this one passes, the fault is in the runner, not in the model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "models" / "balancer"
 
 @pytest.fixture(scope="module")
 def shipped() -> Any:
-    """The network as a function, mean, variance."""
+    """Return the network as a function, the mean, and the variance."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -47,14 +47,14 @@ def test_the_network_is_small_fixed_and_without_the_normalization(shipped: Any) 
     _, mean, var = shipped
     assert mean.shape == var.shape == (12,)
     assert mean.dtype == var.dtype == np.float64
-    # Normalization and the action's clip are the description's, not the graph's: no such nodes.
+    # The spec has the normalization and the action's clip, so the graph has no such nodes.
     graph = (FOLDER / "policy.onnx").read_bytes()
     nodes = {op for op in (b"Gemm", b"Tanh", b"Sub", b"Div", b"Clip") if _node(op) in graph}
     assert nodes == {b"Gemm", b"Tanh"}
 
 
 def _node(op: bytes) -> bytes:
-    """How a node's op_type (field 4, a string) stands in the file."""
+    """Return the bytes of a node's op_type (field 4, a string) in the file."""
     return bytes([4 << 3 | 2, len(op)]) + op
 
 

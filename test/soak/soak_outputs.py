@@ -1,13 +1,13 @@
-"""A control loop whose policies come and go, and every output that it ever commanded.
+"""A control loop with changing policies, and a check of every output that it commanded.
 
-The loop is the real one, in its own thread; time, model, inputs and topics are not. Every tick
-draws what happens from the generator that is given. The laws, as a receiver sees them:
+The loop is real and has its own thread. Time, model, inputs and topics are fakes. The events of
+each tick are drawn from the given random generator. The laws, from the view of a receiver:
 
-- no number leaves that is not finite or beyond its bound;
-- an output that a reload left has its last command by the end of the tick of the swap;
-- while it must not run nothing but positions is commanded, and no number that is not 0;
-- a press of the emergency stop, and an inference that took too long, count in that very tick;
-- every output that was ever commanded ends with its last command, however the loop ends.
+- every commanded number is finite and within its bounds;
+- an output that a reload removes has its last command by the end of the tick of the swap;
+- without RUN only positions are commanded, and numbers that are 0;
+- a press of the emergency stop, and a too long inference, take effect in the same tick;
+- every output that was ever commanded gets its last command, for any end of the loop.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FORMS = ("joint_state", "joint_trajectory", "float64_multi_array", "float64")
 
 
 class FakeTime:
-    """Stands in for the module `time` in the control loop."""
+    """Replaces the module `time` in the control loop."""
 
     def __init__(self) -> None:
         self.now_ns = 10**12
@@ -50,7 +50,7 @@ class FakeTime:
 
 
 class Story:
-    """One loop from its start to its end, as often as the generator wants."""
+    """Control loops from start to end, one after another, as the generator draws them."""
 
     def __init__(self, folder: Path, rng: random.Random, ticks: int) -> None:
         self.folder, self.rng, self.ticks_left = folder, rng, ticks
@@ -67,9 +67,9 @@ class Story:
         self.during: Any = None
         self.spoils = False
         self.silent = self.pressed = self.inferred = False
-        self.missed, self.jumped, self.wake_up_error_ns = 0, False, 0  # as a ticker has them
+        self.missed, self.jumped, self.wake_up_error_ns = 0, False, 0  # attributes of a ticker
         self.failure: BaseException | None = None
-        self.ends = False  # asked for in the middle of a tick
+        self.ends = False  # an end was requested during a tick
         self._status = _Nothing()
         self._kinds: dict[tuple[str, str, str], str] = {}
         self.policy = self._policy()
@@ -168,7 +168,7 @@ class Story:
         return self.time.now_ns
 
     def wait(self) -> int | None:
-        """Judge the tick before, and draw what happens in the next one."""
+        """Judge the previous tick, and draw the events of the next one."""
         try:
             self._judge()
             if self.ticks_left <= 0 or self.ends or self.rng.random() < 0.003:
@@ -207,7 +207,7 @@ class Story:
         _EVENTS[name](self)
 
     def reload(self) -> None:
-        """Another policy takes over, as a reload has the control thread do it."""
+        """Swap to another policy, as the control thread does in a reload."""
         before, policy = self.policy[0].pipeline, self._policy()
         rig, commands = policy
 
@@ -225,7 +225,7 @@ class Story:
         self.events["numbers"] += 1
 
     def _outputs(self) -> set[tuple[str, str, str]]:
-        """What the newest policy commands, as the receiver calls it."""
+        """Return the outputs of the newest policy, with the receiver's names."""
         _, commands = self.policy
         found = set()
         for message in commands._messages:
@@ -250,7 +250,7 @@ class Story:
                 self._kinds = {**self._kinds, place: one.kind}
 
     def _judge(self) -> None:
-        """After a tick."""
+        """Check the laws after a tick."""
         if not self.loop.ticks:
             return
         self.receiver.take()
@@ -279,7 +279,7 @@ class Story:
         assert not moving, moving
 
     def run(self) -> None:
-        """One session after another, until the ticks are used up."""
+        """Run sessions until the number of ticks is reached."""
         while self.ticks_left > 0:
             self.ends = False
             self.loop.start()
@@ -299,7 +299,7 @@ class Story:
             self._restart()
 
     def _restart(self) -> None:
-        """Configured and activated again, maybe with other messages."""
+        """Configure and activate again, possibly with other messages."""
         rig, _ = self.policy
         rig.pipeline.operator.hear_estop(False)
         if self.rng.random() < 0.5:
@@ -312,7 +312,7 @@ class Story:
 
 
 class _Nothing:
-    """A heartbeat that is not heard."""
+    """A heartbeat that is not published."""
 
     def tick(self, *_: Any) -> None:
         return None
@@ -321,7 +321,7 @@ class _Nothing:
 
 
 class _Forgetful(list):  # type: ignore[type-arg]
-    """The model's record of what it saw, which a long run has no room for."""
+    """Discards the model's record of its inputs, which would need too much memory."""
 
     def append(self, item: Any) -> None:
         return None
@@ -346,12 +346,12 @@ def _press_during(story: Story) -> None:
 
 
 def _end_during(story: Story) -> None:
-    """A signal comes while the model runs: the loop is asked to end."""
+    """Request the end of the loop while the model runs, like a signal."""
     story.during = lambda: (setattr(story, "ends", True), story.loop._stopping.set())
 
 
 def _stop_elsewhere(story: Story) -> None:
-    """The model hangs for so long that the last command leaves from another thread."""
+    """Let the model hang for so long that another thread publishes the last command."""
 
     def hang() -> None:
         story.ends = True
@@ -372,7 +372,7 @@ def _spoil(story: Story) -> None:
 
 
 def _topic_fails(story: Story) -> None:
-    """Publishing raises on one topic: the others get their last command all the same."""
+    """Let one topic fail: the other topics must still get their last command."""
     publisher = story.rng.choice(story.policy[1].publishers)
     publisher.fails = True
 

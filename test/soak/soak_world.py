@@ -1,7 +1,7 @@
-"""A pipeline, a robot that misbehaves in every way that comes to mind, and what must hold always.
+"""A pipeline, a robot with many kinds of faults, and the laws that must always hold.
 
-Every tick is one `World.tick`; what happens in it is drawn from the generator that is given, so a
-seed tells the whole story. The laws are in `_check`, one assertion each.
+Every tick is one `World.tick`. Its events are drawn from the given random generator, so a seed
+reproduces the whole run. The laws are in `_check`, one assertion each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ODD = (math.nan, math.inf, -math.inf, 1e300, -1e300, 3e38, 0.0, -0.0, 1e-320)
 
 
 class World:
-    """One pipeline at a time; `tick` draws what happens, steps, and checks."""
+    """One pipeline at a time; `tick` draws the events, steps, and checks."""
 
     def __init__(self, kinds: tuple[str, ...], folder: Path, rng: random.Random) -> None:
         self.rng = rng
@@ -142,7 +142,7 @@ class World:
         return build_pipeline(self._spec, self._model(), self.settings, {}, self.clock)
 
     def replace_pipeline(self) -> None:
-        """Configure and activate anew."""
+        """Configure and activate again."""
         self.settings = self._settings()
         self.pipeline = self._build()
         self.pipeline.activate()
@@ -158,7 +158,7 @@ class World:
     # --- what happens -----------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Draw the messages and the events of one tick, step, check."""
+        """Draw the messages and events of one tick, step, and check."""
         rng = self.rng
         self._took_ns = 0
         self.raw = np.array([rng.gauss(0.0, 1.0) for _ in self.kinds])
@@ -168,12 +168,12 @@ class World:
         self.step()
 
     def event(self, name: str) -> None:
-        """One fault or wish by its name."""
+        """Let one fault or request happen, by its name."""
         self.events[name] += 1
         EVENTS[name](self)
 
     def messages(self, joints: bool = True, imu: bool = True, cmd: bool = True) -> None:
-        """Good messages, most of the time."""
+        """Receive messages, which are valid most of the time."""
         rng, slots = self.rng, self.pipeline.slots
         if joints and rng.random() < 0.95:
             values = {
@@ -202,7 +202,7 @@ class World:
         slot.received(self.now_ns, self.now_ns)
 
     def odd_joints(self) -> None:
-        """Values that are none, too few, foreign, twice."""
+        """Receive joints with invalid, missing, foreign or repeated values."""
         rng = self.rng
         names = [rng.choice((*self.joints, "foreign", "")) for _ in range(rng.randrange(6))]
         if rng.random() < 0.5:
@@ -214,16 +214,16 @@ class World:
         self._joint_message(names, values)
 
     def set_settings(self) -> None:
-        """Parameters are changed while it runs."""
+        """Change parameters while the pipeline runs."""
         fresh = self._settings()
         kept = {"decimation": self.settings.decimation, "inputs": fresh.inputs}
-        if self.rng.random() < 0.5:  # something else changed; the stops are equal, not the same
+        if self.rng.random() < 0.5:  # another parameter changed: equal stops, new objects
             kept.update(stops=replace(self.settings.stops), limits=self.settings.limits)
         self.settings = replace(fresh, **kept)
         self.pipeline.settings = self.settings
 
     def arm(self) -> None:
-        """~/arm"""
+        """Call ~/arm."""
 
         def answer(accepted: bool, _why: str) -> bool:
             self._let_go |= accepted
@@ -232,14 +232,14 @@ class World:
         self.pipeline.operator.ask_to_arm(answer)
 
     def reload(self) -> None:
-        """Another policy takes over between two ticks, with the slots of its own."""
+        """Swap to another policy with its own slots between two ticks."""
         before = self.pipeline
         self.pipeline = self._build()
         self.pipeline.continue_from(before)
         self._exempt = self.pipeline.exempt_steps.copy()
 
     def end(self) -> None:
-        """The last command of all, then everything anew."""
+        """Check the last command, then begin with a new pipeline."""
         command = self.pipeline.stop_command()
         if command is not None:
             self._laws_of_every_command(command)
@@ -251,7 +251,7 @@ class World:
     # --- what must hold ---------------------------------------------------------------------
 
     def step(self, outer: Fault | None = None) -> None:
-        """One tick, and the laws."""
+        """Step the pipeline and check the laws."""
         self.now_ns += self.rng.choice((10 * MS, 10 * MS, 10 * MS, 11 * MS, 9 * MS))
         self.ticks += 1
         inferences = self.pipeline.inferences
@@ -304,7 +304,7 @@ class World:
         self.events["exempt"] += int((gained > 0).sum())
 
     def _standing(self) -> Any:
-        """Where a first command counts from: standstill, and the measured pose in its bounds."""
+        """Return the start of a first command: standstill, and the measured pose in its bounds."""
         measured = np.full(len(self.kinds), math.nan)
         for k, element in enumerate(self.pipeline.elements):
             if element.kind == "position":
@@ -332,7 +332,7 @@ class World:
 
 
 class _Forgetful(list):  # type: ignore[type-arg]
-    """The model's record of what it saw, which a long run has no room for."""
+    """Discards the model's record of its inputs, which would need too much memory."""
 
     def append(self, item: Any) -> None:
         return None
@@ -402,4 +402,4 @@ EVENTS = {
     "parameters": World.set_settings,
     "reload": World.reload,
 }
-RARE = {"end": World.end, "configured anew": World.replace_pipeline}
+RARE = {"end": World.end, "configured again": World.replace_pipeline}

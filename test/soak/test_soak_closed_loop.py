@@ -1,7 +1,7 @@
-"""The shipped policy on the simulated robot, its inputs failing at random; in lockstep, no ROS.
+"""The shipped policy on the simulated robot with random faults of its inputs; lockstep, no ROS.
 
-While something fails the wheels stop at once; as soon as all is well the robot is driven again,
-and it balances: it falls within seconds of a fault only.
+During a fault the wheels stop at once. After the fault the robot is driven again and balances. It
+falls only within seconds of a fault.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FAULTS += ("joints nan", "joints short", "joints foreign", "cmd silent", "estop"
 
 
 def _settings() -> Settings:
-    """What config/balancer.yaml says, and a rate limit."""
+    """Return the settings of config/balancer.yaml, with a rate limit."""
     return Settings(
         period_ns=10 * MS,
         decimation=1,
@@ -55,7 +55,7 @@ def _settings() -> Settings:
 
 
 class _Robot:
-    """Feeds the pipeline what the simulated robot says, less what fails."""
+    """Feeds the pipeline with the simulated robot's readings, except those that fail."""
 
     def __init__(self, story: str) -> None:
         from policy_runner.backends.load import load_model
@@ -147,7 +147,7 @@ def test_random_faults_in_the_closed_loop() -> None:
         falls = scenario.falls
         scenario.tick(None if command is None else command)
         if scenario.falls > falls:
-            # Only a fault makes it fall: one now, or one that just ended.
+            # Only a fault may make it fall: a present one, or one that just ended.
             happened["falls"] += 1
             assert tick - max(until, 0) < 500, f"fell {tick - until} ticks after '{fault}'"
         if not scenario.lying and tick - until > 400 and tick > 600:

@@ -1,4 +1,4 @@
-"""Random reloads, kinds, topics, hangs and ends: every output ends with its last command."""
+"""Random reloads, kinds, topics, hangs and ends: every output gets its last command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random sequences of faults: whatever happens, what leaves is finite, bounded, and counted."""
+"""Random sequences of faults: commands are always finite and bounded, and clips are counted."""
 
 from __future__ import annotations
 

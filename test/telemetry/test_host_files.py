@@ -1,4 +1,4 @@
-"""Reading files of a board: what is not there has a reason, nothing raises."""
+"""Reading files of a board: a missing figure has a reason, and no exception is raised."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_gated_sensor_raises_for_real_and_is_told_as_switched_off(tmp_path):
 
 
 def test_read_bytes_raises_on_eagain_where_open_would_give_none(tmp_path, monkeypatch):
-    """The trap itself: a file whose read() fails with EAGAIN, as a non-blocking FIFO does."""
+    """The read of a file fails with EAGAIN, like that of a non-blocking FIFO."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     writer = os.open(fifo, os.O_RDWR)
@@ -71,7 +71,7 @@ def test_glob_orders_numbers_naturally(tmp_path):
 
 
 def test_board_files_change_at_once(tmp_path):
-    """A reader beside the writer sees old or new content, never an empty file."""
+    """A concurrent reader sees the old or the new content, never an empty file."""
     write_board(tmp_path, {"temp": 0})
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The sampler: a hung read makes its group stale and stops nothing else."""
+"""The sampler: a hung read makes only its own group stale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def wait_for(condition, timeout_s=10.0):
 
 def test_hung_read_is_stale_others_go_on_and_it_recovers(tmp_path):
     fifo = tmp_path / "temp"
-    os.mkfifo(fifo)  # open() blocks until somebody writes
+    os.mkfifo(fifo)  # open() blocks until a writer opens it
     tree, counts = HostFiles(str(tmp_path)), {"fine": 0}
 
     def fine(now_ns: int) -> object:

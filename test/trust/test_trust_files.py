@@ -1,4 +1,4 @@
-"""What docs/security.md says of a policy's files: inside their folder, bounded, the ones named."""
+"""Rules of docs/explanation/security.md for a policy's files: folder, size, sha256."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _soon(function: Callable[..., Any], *arguments: Any) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A policy's folder, with something outside that is none of its business."""
+    """A policy's folder, with a file outside that the policy must not read."""
     (tmp_path / "outside.npz").write_bytes(b"secret")
     inside = tmp_path / "policy"
     inside.mkdir()
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["../outside.npz", "/etc/passwd", "a/../../outside.npz", ".", ""])
 def test_no_file_outside_the_folder(folder: Path, name: str) -> None:
     spec_file = read_spec(folder)
-    if name in (".", ""):  # the folder itself, which is no file
+    if name in (".", ""):  # the folder itself, which is not a file
         assert refused(read_statistics, spec_file.beside(name, "k"))
         return
     assert refused(spec_file.beside, name, "some.key") == [
@@ -67,7 +67,7 @@ def test_links_out_of_the_folder_are_refused_and_links_inside_are_not(folder: Pa
 
 
 def test_a_folder_of_links_is_as_good_as_the_folder(folder: Path, tmp_path: Path) -> None:
-    # What `colcon build --symlink-install` makes.
+    # The links that `colcon build --symlink-install` makes.
     (folder / "s.npz").write_bytes(b"")
     installed = tmp_path / "installed"
     installed.mkdir()
@@ -138,7 +138,7 @@ def test_archives_that_unpack_to_more_than_they_should(tmp_path: Path) -> None:
     )[0]  # fmt: skip
     other = _archive(path, _npy("(1,)", bytes(8)), zipfile.ZIP_LZMA)
     assert "a compression that numpy does not write" in refused(read_statistics, other)[0]
-    # An archive that says less than it unpacks to gives what it said, and no more.
+    # An archive that states less than its content gives only the stated size.
     raw = bytearray(_archive(path, _npy("(1,)", bytes(8)) + bytes(100 << 20)).read_bytes())
     real, said = (128 + 8 + (100 << 20)).to_bytes(4, "little"), (136).to_bytes(4, "little")
     assert raw.count(real) == 2

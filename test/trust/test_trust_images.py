@@ -29,14 +29,14 @@ def _most(folder: Path, kind: str = IMAGE, **keys: Any) -> int:
 @needs_pillow
 def test_the_spec_tells_how_long_an_image_may_be(tmp_path: Path) -> None:
     assert _most(tmp_path) == most_bytes(2, 3) == 2 * (12 + 256) + 4096
-    # Where any size is resized or cropped, and where it is compressed, it does not.
+    # An image that is resized, cropped or compressed has no fixed message size.
     assert _most(tmp_path, resize="nearest") <= 0
     assert _most(tmp_path, crop=[0, 0, 2, 3]) <= 0
     assert _most(tmp_path, COMPRESSED) <= 0
 
 
 def _png(height: int, width: int) -> bytes:
-    """A PNG of few bytes that says that it is of that size, black."""
+    """Return a short PNG that states this size, black."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = zlib.crc32(kind + content).to_bytes(4, "big")
@@ -74,7 +74,7 @@ def test_a_small_file_of_many_pixels_is_not_decoded(tmp_path: Path) -> None:
 def test_formats_that_no_camera_sends_are_not_read(tmp_path: Path, kind: str) -> None:
     from PIL import Image
 
-    # Pillow would start Ghostscript for the first.
+    # Pillow would start Ghostscript for the first format.
     stream = io.BytesIO()
     Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(stream, kind)
     assert "an image that cannot be decoded" in _given(tmp_path, stream.getvalue())

@@ -1,4 +1,4 @@
-"""An import writes into its output folder and nowhere else, whatever the source says."""
+"""An import writes only to its output folder, for any source."""
 
 from __future__ import annotations
 

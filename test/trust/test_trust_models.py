@@ -1,4 +1,4 @@
-"""The files that a model names are found wherever it names them, and none lies outside."""
+"""A file that a model names is found wherever it is named, and must be in the model's folder."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_no_data_outside_the_folder(tmp_path: Path, place: Callable[[str], Any],
         with pytest.raises(Refusal) as caught:
             read(path)
         assert [str(one) for one in caught.value.problems] == [
-            f"{path}: external data: expected external data beside the model, got '{name}'"
+            f"{path}: external data: expected external data in the model's folder, got '{name}'"
         ]
 
 
@@ -100,7 +100,7 @@ def test_data_inside_the_folder(tmp_path: Path, place: Callable[[str], Any]) -> 
     assert data_files(path) == (path.parent / "weights.bin",)
     (path.parent / "weights.bin").unlink()
     (path.parent / "weights.bin").symlink_to(tmp_path / "secret.bin")
-    with pytest.raises(Refusal, match="external data beside the model"):
+    with pytest.raises(Refusal, match="external data in the model's folder"):
         data_files(path)
 
 
@@ -110,7 +110,7 @@ def test_unusual_bytes_hide_no_name(tmp_path: Path) -> None:
     assert plain.count(entry) == 1
     turned = plain.replace(entry, b"\x12\x0d../secret.bin\n\x08location")
     assert onnx.load_from_string(turned).graph.initializer[0].external_data[0].key == "location"
-    for content in (plain, turned, b"\x2b\x2c" + turned):  # a group, which readers pass over
+    for content in (plain, turned, b"\x2b\x2c" + turned):  # a group, which readers skip
         assert named_files(content) == ({"../secret.bin"}, False)
 
 

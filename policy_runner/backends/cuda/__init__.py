@@ -1,4 +1,4 @@
-"""CUDA memory, streams and graphs, through whichever binding is installed.
+"""CUDA memory, streams and graphs, through the installed Python binding.
 
 Ground: `interface`, `driver`. Door: `open`.
 """

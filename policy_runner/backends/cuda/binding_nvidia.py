@@ -23,10 +23,15 @@ _retained: dict[tuple[Any, int], Any] = {}
 
 
 def called(driver: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The value of a driver call, without its status.
+    """Call the driver and return the call's value without its status.
+
+    Args:
+        driver: the module `cuda.bindings.driver`.
+        function: one of its functions; it returns (status, values...).
+        arguments: passed to the function.
 
     Raises:
-        CudaError: any status but success.
+        CudaError: any status except success.
     """
     status, *values = function(*arguments)
     if status != driver.CUresult.CUDA_SUCCESS:
@@ -37,12 +42,17 @@ def called(driver: Any, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class BindingsCuda:
-    """See `cuda_layer.Cuda`."""
+    """CUDA through `cuda.bindings`; see `interface.Cuda`."""
 
     errors: tuple[type[Exception], ...] = (CudaError,)
 
     def __init__(self, gpu: int, blocking: bool) -> None:
-        """Retain the primary context and make a stream; the context is current in no thread."""
+        """Retain the primary context and make a stream; the context is current in no thread.
+
+        Args:
+            gpu: the GPU's number.
+            blocking: `wait` lets the CPU core sleep instead of spin.
+        """
         from cuda.bindings import driver
 
         self._driver = driver
@@ -103,7 +113,7 @@ class BindingsCuda:
         flags = driver.CU_MEMHOSTALLOC_DEVICEMAP
         pinned = int(self._call(driver.cuMemHostAlloc, nbytes, flags))
         raw = (ctypes.c_char * nbytes).from_address(pinned)
-        # The core keeps views of it: freed with the last of them, not with the model.
+        # The core keeps views of this memory: free it with the last view, not with the model.
         weakref.finalize(raw, _free_host, driver, self._context, pinned).atexit = False
         host = np.frombuffer(memoryview(raw), dtype=dtype, count=count).reshape(shape)
         host.fill(0)
@@ -186,7 +196,7 @@ class BindingsCuda:
 
 
 def _primary_context(driver: Any, device: Any, gpu: int) -> Any:
-    """Retained once, never released: threads that end later still have it current."""
+    """Retain the context once and never release it: it is still current in threads."""
     key = (driver, gpu)
     if key not in _retained:
         _retained[key] = called(driver, driver.cuDevicePrimaryCtxRetain, device)
@@ -204,5 +214,5 @@ def _free_host(driver: Any, context: Any, pinned: int) -> None:
 def _version() -> str:
     try:
         return metadata.version("cuda-bindings")
-    except metadata.PackageNotFoundError:  # a distribution's own package
+    except metadata.PackageNotFoundError:  # installed by a Linux distribution, without metadata
         return "?"

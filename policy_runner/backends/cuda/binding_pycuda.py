@@ -1,4 +1,4 @@
-"""CUDA through pycuda, with the driver's own calls for what pycuda lacks."""
+"""CUDA through pycuda; calls that pycuda lacks go directly to the driver."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from policy_runner.backends.cuda.driver import DriverCalls
 from policy_runner.backends.cuda.interface import CudaError, Memory, check_address, try_all
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: pycuda has no name for it, and its default is 0
-# Kept for the life of the process, since arrays of ours may outlive the model.
+# Kept until the process ends, because our arrays may outlive the model.
 _retained: dict[tuple[Any, int], Any] = {}
 
 
 class PycudaCuda:
-    """See `cuda_layer.Cuda`. pycuda turns every status but success into an exception."""
+    """CUDA through pycuda; see `interface.Cuda`.
+
+    pycuda raises an exception for every status except success.
+    """
 
     def __init__(self, gpu: int, blocking: bool) -> None:
-        """Retain the primary context and make a stream; the context is current in no thread."""
+        """Retain the primary context and make a stream; the context is current in no thread.
+
+        Args:
+            gpu: the GPU's number.
+            blocking: `wait` lets the CPU core sleep instead of spin.
+        """
         import pycuda
         import pycuda.driver as driver
 
@@ -61,7 +69,7 @@ class PycudaCuda:
         self._context.pop()
 
     def adopt(self) -> None:
-        """See `Cuda`. Past pycuda's own stack: a thread that ends with one on it aborts."""
+        """See `Cuda`. Bypasses pycuda's context stack: pycuda aborts if a thread ends with one."""
         self._calls.set_current(self._context.handle)
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> Memory:
@@ -128,12 +136,12 @@ class PycudaCuda:
             self._device_memory.clear()
             try_all([self._stream.synchronize, *frees], self.errors)
         finally:
-            # pycuda destroys both with their last reference, in the current context.
+            # pycuda destroys event and stream with the last reference, in the current context.
             self._event = self._stream = None
             self.leave()
 
 
 def _give_back(context: Any) -> None:
-    """By hand: pycuda's destructor detaches a primary context as if it were one of its own."""
+    """Release the context explicitly: pycuda's destructor treats it as one that pycuda created."""
     context.push()
     context.detach()

@@ -1,7 +1,7 @@
-"""The calls of CUDA's driver that pycuda lacks: stream capture, graphs, a thread's context.
+"""Calls of CUDA's driver that pycuda lacks: stream capture, graphs, a thread's context.
 
-pycuda has no stream capture in any release, and its own stack of contexts ends the process when
-a thread that pushed one ends. ctypes lets go of the GIL during every call.
+No release of pycuda has stream capture. Its context stack aborts the process when a thread ends
+with a context on it. ctypes releases the GIL during every call.
 """
 
 from __future__ import annotations
@@ -29,15 +29,23 @@ _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
 
 def driver_library() -> Any:
-    """The driver's own library; OSError where there is none."""
+    """Load the driver's library.
+
+    Raises:
+        OSError: there is none.
+    """
     return ctypes.CDLL("libcuda.so.1")
 
 
 class DriverCalls:
-    """Handles are ints, as pycuda gives them."""
+    """Calls of the driver. Handles (context, stream, graph) are ints, as in pycuda."""
 
     def __init__(self) -> None:
-        """Raises CudaError where the driver is too old to have one of the calls."""
+        """Look up every function of `SIGNATURES`.
+
+        Raises:
+            CudaError: the driver is too old and lacks one of them.
+        """
         library = driver_library()
         self._functions = {}
         for name, arguments in SIGNATURES.items():
@@ -63,15 +71,15 @@ class DriverCalls:
             raise CudaError(f"{name}: {texts[0]} ({texts[1]})")
 
     def set_current(self, context: int) -> None:
-        """Make a context current in this thread; no stack, so nothing to give back."""
+        """Make a context current in this thread. It is not pushed, so there is nothing to pop."""
         self._call("cuCtxSetCurrent", context)
 
     def begin_capture(self, stream: int) -> None:
-        """Record what this thread enqueues on the stream."""
+        """Begin to record what this thread enqueues on the stream."""
         self._call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
-        """The executable graph of what was recorded."""
+        """End the recording and return its executable graph."""
         recorded, executable = ctypes.c_void_p(), ctypes.c_void_p()
         self._call("cuStreamEndCapture", stream, ctypes.byref(recorded))
         try:
@@ -81,14 +89,14 @@ class DriverCalls:
         return int(executable.value or 0)
 
     def abandon_capture(self, stream: int) -> None:
-        """End a capture, whatever became of it."""
+        """End a capture and discard it, also after a failure."""
         recorded = ctypes.c_void_p()
         status = self._functions["cuStreamEndCapture"](stream, ctypes.byref(recorded))
         if not status and recorded.value:
             self._functions["cuGraphDestroy"](recorded.value)
 
     def launch(self, graph: int, stream: int) -> None:
-        """Enqueue a graph."""
+        """Enqueue a graph on the stream."""
         status = self._launch(graph, stream)
         if status:
             self._check("cuGraphLaunch", status)
@@ -106,21 +114,21 @@ class Gpu:
     """One device."""
 
     name: str
-    compute: str  # capability, as "8.7"
+    compute: str  # compute capability, for example "8.7"
     integrated: bool  # shares the CPU's memory
 
 
 @dataclass(frozen=True)
 class Driver:
-    """The driver; `reason` says why there is none."""
+    """The driver; `reason` says why it cannot be used."""
 
-    cuda: str = ""  # newest CUDA version that it runs, as "12.6"
+    cuda: str = ""  # newest CUDA version that it runs, for example "12.6"
     gpus: tuple[Gpu, ...] = ()
     reason: str = ""
 
 
 def read_driver(library: str = "libcuda.so.1") -> Driver:
-    """Ask the driver. Makes no context, and takes no memory on a GPU."""
+    """Ask the driver for its version and GPUs. Makes no context and takes no GPU memory."""
     try:
         cuda = ctypes.CDLL(library)
     except OSError as error:
@@ -132,12 +140,12 @@ def read_driver(library: str = "libcuda.so.1") -> Driver:
         version = f"{number.value // 1000}.{number.value % 1000 // 10}"
         _ask(cuda, "cuDeviceGetCount", ctypes.byref(count))
         return Driver(version, tuple(_gpu(cuda, k) for k in range(count.value)))
-    except (_Failed, AttributeError) as error:  # or a library of that name that is no driver
+    except (_Failed, AttributeError) as error:  # AttributeError: the library is not a driver
         return Driver(reason=str(error))
 
 
 class _Failed(Exception):
-    """What the driver would not tell, and why."""
+    """A driver call that failed, and why."""
 
 
 def _ask(cuda: ctypes.CDLL, name: str, *given: Any) -> None:

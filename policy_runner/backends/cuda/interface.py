@@ -1,8 +1,8 @@
-"""The little of CUDA that a backend needs, whichever Python binding is installed.
+"""The CUDA calls that a backend needs, the same for every Python binding.
 
-Both bindings work in the GPU's primary context, which every library of the process shares. A
-context is current *per thread*: the thread that loads enters it and leaves it again, the thread
-that runs adopts it once and keeps it.
+Both bindings work in the GPU's primary context, which all libraries of the process share. A
+context is current *per thread*. The loading thread enters the context and leaves it again. The
+control thread adopts it once and keeps it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import numpy as np
 
 from policy_runner.core.model import Buffer
 
-ALIGNMENT = 256  # bytes that TensorRT asks of every tensor's address (NvInferRuntime.h)
+ALIGNMENT = 256  # bytes; TensorRT requires it for every tensor's address (NvInferRuntime.h)
 
 
 class CudaError(RuntimeError):
-    """A CUDA call that failed: the call, the error's name, and what it means."""
+    """A CUDA call that failed. The text has the call, the error's name and its meaning."""
 
 
 @dataclass
 class Memory:
-    """One tensor: a page-locked host array, and the address at which the GPU sees the numbers.
+    """Memory of one tensor: a page-locked host array, and the address that the GPU uses.
 
-    `mapped`: both are the same bytes (a GPU that shares the CPU's memory), nothing is copied.
+    `mapped`: host and GPU use the same bytes (a GPU that shares the CPU's memory), so nothing is
+    copied.
     """
 
     host: Buffer
     address: int
     mapped: bool
-    held: Any  # what the binding copies from and to
+    held: Any  # the binding's host object for copies
 
     @property
     def nbytes(self) -> int:
@@ -41,48 +42,48 @@ class Memory:
 
 
 class Cuda(Protocol):
-    """One GPU, one stream. Every call but `enter` and `adopt` wants the context current."""
+    """One GPU, one stream. All calls except `enter`, `adopt`, `close` need the context current."""
 
     binding: str  # name and version of the Python package
     gpu: str  # the device's name
-    compute: str  # capability, as "8.7"
-    driver: str  # version of CUDA that the driver knows, as 12060
+    compute: str  # compute capability, for example "8.7"
+    driver: str  # CUDA version of the driver, for example 12060
     integrated: bool  # CPU and GPU share memory
-    stream: int  # for TensorRT
-    errors: tuple[type[Exception], ...]  # what the calls below raise
+    stream: int  # its handle, for TensorRT
+    errors: tuple[type[Exception], ...]  # types that the calls below raise
 
     def enter(self) -> None:
         """Make the context current in this thread, until `leave`."""
 
     def leave(self) -> None:
-        """Give the thread back what was current before `enter`."""
+        """Make the context from before `enter` current again in this thread."""
 
     def adopt(self) -> None:
         """Make the context current in this thread for as long as the thread lives."""
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> Memory:
-        """Zeroed page-locked memory for a tensor, and device memory where that is not shared."""
+        """Allocate zeroed page-locked memory, and device memory if it is not shared."""
 
     def upload(self, memory: Memory) -> None:
-        """Enqueue host to device."""
+        """Enqueue the copy from host to device."""
 
     def download(self, memory: Memory) -> None:
-        """Enqueue device to host."""
+        """Enqueue the copy from device to host."""
 
     def copy(self, target: Memory, source: Memory) -> None:
-        """Enqueue device to device; both of the same size."""
+        """Enqueue a copy from device to device; both have the same size."""
 
     def wait(self) -> None:
-        """Until all that was enqueued is done. Not while capturing."""
+        """Wait until all enqueued work is done. Not allowed during a capture."""
 
     def begin_capture(self) -> None:
-        """From here on, what this thread enqueues is recorded and does not run."""
+        """Begin a capture: this thread's enqueued work is recorded and does not run."""
 
     def end_capture(self) -> Any:
-        """An executable graph of what was recorded: same addresses, same sizes, for its life."""
+        """End the capture and return its executable graph; addresses and sizes are fixed."""
 
     def abandon_capture(self) -> None:
-        """End a capture whose graph nobody wants; never raises."""
+        """End a capture and discard its graph; never raises."""
 
     def launch(self, graph: Any) -> None:
         """Enqueue a graph."""
@@ -91,15 +92,20 @@ class Cuda(Protocol):
         """Free a graph."""
 
     def close(self) -> None:
-        """Free device memory, stream and events. Enters by itself; safe to call twice.
+        """Free device memory, stream and events. Enters the context itself; safe to call twice.
 
-        Host arrays live as long as anybody holds one; nothing else may be called any more.
-        Goes on to the end where something fails, and raises the first failure then.
+        A host array lives until its last reference ends. No other method may be called after
+        this one. After a failure the remaining steps still run; then the first failure is raised.
         """
 
 
 def try_all(calls: Iterable[Callable[[], object]], errors: tuple[type[Exception], ...]) -> None:
-    """Make every call, whatever becomes of those before, and raise the first failure then."""
+    """Make every call, also after a failure; then raise the first failure.
+
+    Args:
+        calls: called in this order.
+        errors: types that count as a failure; other exceptions are raised at once.
+    """
     first: Exception | None = None
     for call in calls:
         try:
@@ -111,10 +117,10 @@ def try_all(calls: Iterable[Callable[[], object]], errors: tuple[type[Exception]
 
 
 def check_address(address: int) -> int:
-    """The address, if TensorRT can take it.
+    """Return the address if TensorRT accepts it.
 
     Raises:
-        CudaError: none, or not aligned.
+        CudaError: it is 0, or not a multiple of `ALIGNMENT`.
     """
     if not address or address % ALIGNMENT:
         raise CudaError(f"expected an address in multiples of {ALIGNMENT} bytes, got {address:#x}")
@@ -122,6 +128,6 @@ def check_address(address: int) -> int:
 
 
 def elements(shape: tuple[int, ...], dtype: Any) -> tuple[int, int]:
-    """Elements and bytes of a tensor."""
+    """Return a tensor's number of elements and its size in bytes."""
     count = int(np.prod(shape, dtype=np.int64))
     return count, count * np.dtype(dtype).itemsize

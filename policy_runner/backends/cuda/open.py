@@ -1,4 +1,4 @@
-"""Opens CUDA through whichever binding is installed."""
+"""Opens CUDA through the installed Python binding."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ INSTALL = (
 
 
 def open_cuda(binding: str = "auto", gpu: int = 0, wait: str = "spin") -> Cuda:
-    """The GPU through the binding asked for; `auto` takes pycuda before cuda.bindings.
+    """Open a GPU.
 
-    `wait`: spin (lowest latency) or block (the CPU core sleeps while the GPU works).
+    Args:
+        binding: one of BINDINGS; `auto` prefers pycuda to cuda.bindings.
+        gpu: the GPU's number.
+        wait: spin (lowest latency) or block (the CPU core sleeps while the GPU works).
 
     Raises:
         Refusal: no such binding, no driver, no such GPU.
@@ -41,17 +44,17 @@ def open_cuda(binding: str = "auto", gpu: int = 0, wait: str = "spin") -> Cuda:
         from policy_runner.backends.cuda.binding_nvidia import BindingsCuda
 
         return BindingsCuda(gpu, wait == "block")
-    except Exception as error:  # both bindings raise types of their own, also while importing
+    except Exception as error:  # both bindings raise their own types, also during import
         text = " ".join(str(error).split()) or type(error).__name__
         raise refuse(
             "", "CUDA", f"GPU {gpu} through {chosen}", text,
             "check that the NVIDIA driver works (nvidia-smi; on a Jetson /dev/nvhost*) and that "
-            "the container was given the GPU",
+            "the container has access to the GPU",
         ) from error  # fmt: skip
 
 
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # the outer package is missing, or a stand-in
+    except (ImportError, ValueError):  # the parent package is missing, or replaced by a test
         return False

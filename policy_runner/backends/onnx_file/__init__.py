@@ -1,4 +1,4 @@
-"""The content of an ONNX file, read without any inference library.
+"""Reads ONNX files without an inference library.
 
 Ground: `graph`, which reads the file's bytes. Doors: `check`, `weights`, `embedded_normalizer`.
 """

@@ -1,8 +1,8 @@
-"""Checks a model file and the other files that it names: its weights; engines are refused.
+"""Checks a model file and the weight files that it names; refuses compiled engines.
 
-A tensor may say `external_data: {location: file}` wherever a tensor may stand: among the
-initializers, in a node's attribute, in an inner graph, in a function. All of them are looked at,
-since a file name that is found only sometimes protects from nothing.
+A tensor can name a file (`external_data: {location: file}`) wherever a tensor is allowed: among
+the initializers, in a node's attribute, in an inner graph, in a function. All of these places are
+checked. A check of only some places would not protect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from policy_runner.backends.onnx_file.graph import fields
 from policy_runner.core.errors import Problem, Refusal, refuse
 
-# message: {field number: the message it holds}; numbers are those of onnx.proto.
+# message: {field number: type of the message in it}; the numbers are from onnx.proto.
 _PARTS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -26,15 +26,22 @@ _PARTS: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-_ENGINE = b"EPContext"  # ONNX Runtime's node that holds, or names, a compiled engine
+_ENGINE = b"EPContext"  # ONNX Runtime's node that contains or names a compiled engine
 _LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")
 _SEARCHED, _OVERLAP = 1 << 17, 16  # the pattern is 12 bytes long
 
 
 def named_files(content: bytes) -> tuple[set[str], bool]:
-    """(locations of external tensors, whether a node holds an engine) of an ONNX file."""
-    # Of a damaged file, which no runtime reads, at least what is written as exporters write it.
-    # Piece by piece, since a search keeps the interpreter from a control loop until it ends.
+    """Find the other files that an ONNX file names.
+
+    Args:
+        content: of the ONNX file.
+
+    Returns:
+        (locations of external tensors, whether a node contains or names a compiled engine).
+    """
+    # The pattern also finds names in a damaged file, which cannot be followed as protobuf.
+    # It searches in pieces: a search holds the GIL until it ends and blocks a control loop.
     names = {
         content[match.end() : match.end() + match[1][0]]
         for begin in range(0, len(content), _SEARCHED)
@@ -64,10 +71,10 @@ def named_files(content: bytes) -> tuple[set[str], bool]:
 
 
 def data_files(model: Path) -> tuple[Path, ...]:
-    """The files beside an ONNX model that hold its weights, links followed.
+    """Return the weight files of an ONNX model, with links resolved.
 
     Raises:
-        Refusal: one is missing, or lies outside the model's folder, or the model holds an engine.
+        Refusal: one is missing or outside the model's folder, or the model has a compiled engine.
     """
     names, engine = named_files(model.read_bytes())
     problems = []
@@ -76,20 +83,20 @@ def data_files(model: Path) -> tuple[Path, ...]:
     for name in sorted(names):
         path = folder if "\0" in name else (folder / name).resolve()
         if not path.is_relative_to(folder) or path == folder:
-            expected = "external data beside the model"
+            expected = "external data in the model's folder"
             problems.append(Problem(str(model), "external data", expected, f"'{name}'"))
         elif not path.is_file():
             problems.append(
                 Problem(
-                    str(model), "external data", f"the file '{name}' beside it", "no such file",
-                    "copy it from where the model is from",
+                    str(model), "external data", f"the file '{name}' next to it", "no such file",
+                    "copy it from the folder where the model was exported",
                 )
             )  # fmt: skip
         else:
             found.append(path)
     if engine:
-        expected = "a network, which engines are built of on the robot"
-        got = "a compiled engine (EPContext), which is a program"
+        expected = "a network (engines are built from it on the robot)"
+        got = "a compiled engine (EPContext), which is executable code"
         problems.append(Problem(str(model), "", expected, got, "export it without its engine"))
     if problems:
         raise Refusal(problems)
@@ -101,15 +108,23 @@ _READ = 1 << 18
 
 
 def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
-    """Refuse what is no ONNX model before a runtime tries to read it; returns its sha256.
+    """Refuse a file that is not the expected model before a runtime reads it.
+
+    Args:
+        path: the ONNX file.
+        sha256: the expected sha256; None: any.
+        spec_path: the file that names the model, for messages.
+
+    Returns:
+        The file's sha256.
 
     Raises:
-        Refusal: no file, an empty file, a Git LFS pointer, or another sha256 than stated.
+        Refusal: no file, an empty file, a Git LFS pointer, or another sha256 than expected.
     """
     if not path.is_file():
         raise refuse(str(spec_path), "model.file", "an ONNX file", f"no file {path}")
-    # Not the whole file at once: to give 100 MB back takes milliseconds, which a control loop
-    # beside a reload would miss.
+    # Read in pieces: freeing 100 MB at once takes milliseconds and would delay a control loop
+    # that runs during a reload.
     digest, begin = hashlib.sha256(), b""
     try:
         with path.open("rb") as file:
@@ -121,7 +136,7 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
     if begin.startswith(LFS_POINTER):
         size = re.search(rb"^size (\d+)", begin, re.MULTILINE)
         of = f" to a file of {size[1].decode()} bytes" if size else ""
-        remedy = "run `git lfs pull` where it is from"
+        remedy = "run `git lfs pull` in the repository that it is from"
         raise refuse(str(path), "", "an ONNX model", f"a Git LFS pointer{of}", remedy)
     if not begin:
         raise refuse(str(path), "", "an ONNX model", "an empty file")
@@ -133,7 +148,7 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file, read in pieces."""
+    """Return the hexadecimal sha256 of a file, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -142,7 +157,7 @@ def sha256_of(path: Path) -> str:
 
 
 def data_digests(model: Path, files: Sequence[Path]) -> tuple[tuple[str, str], ...]:
-    """(name, sha256) of the files that hold a model's weights."""
+    """Return (name, sha256) of a model's weight files, sorted by path."""
     folder = model.parent.resolve()
     found = ((path.resolve().relative_to(folder).as_posix(), path) for path in files)
     return tuple((name, sha256_of(path)) for name, path in sorted(found))

@@ -1,8 +1,8 @@
-"""Mean and standard deviation of the normalizer that a model has inside, where it begins with one.
+"""Reads mean and standard deviation of the normalizer inside a model, if it begins with one.
 
-Reads float32 and float64 vectors that Sub, Add, Div and Mul apply to an input before anything
-else. Field numbers of onnx.proto as in `onnx_graph`; TensorProto: data_type 2, float_data 4,
-double_data 10, raw_data 9.
+A normalizer is Sub, Add, Div and Mul with stored float32 or float64 vectors, applied to an input
+before any other operation. Field numbers of onnx.proto as in `graph`; TensorProto: data_type 2,
+float_data 4, double_data 10, raw_data 9.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DTYPES = {1: "<f4", 11: "<f8"}  # TensorProto.DataType
 
 
 def embedded_statistics(path: Path) -> dict[str, tuple[Vector, Vector]]:
-    """input -> (mean, std), flat: what the model turns to 0 and to 1. Inputs without are absent."""
+    """Return {input: (mean, std)}, flat, float64; inputs without a normalizer are left out."""
     graph = read_graph(path)
     users: dict[str, list[Node]] = {}
     for node in graph.nodes:
@@ -59,7 +59,7 @@ def embedded_statistics(path: Path) -> dict[str, tuple[Vector, Vector]]:
 
 
 def _vectors(path: Path) -> dict[str, Vector]:
-    """Stored tensors of the outer graph that have their numbers in the file, flat."""
+    """Tensors of the outer graph whose numbers are stored in the file, flat, by name."""
     found: dict[str, Vector] = {}
     for number, graph in fields(memoryview(path.read_bytes())):
         if number != 7 or not isinstance(graph, memoryview):

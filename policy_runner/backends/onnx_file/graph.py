@@ -1,10 +1,10 @@
-"""Looks into an ONNX file's graph without a library: which nodes there are, and what feeds them.
+"""Reads an ONNX file's graph without a library: its nodes and their inputs.
 
 ONNX files are protobuf messages: fields of (number, wire type), each a varint, 8 bytes, 4 bytes
 or a length with bytes. The few field numbers used here are from onnx.proto (ModelProto.graph 7;
 GraphProto.node 1, initializer 5, input 11; NodeProto.input 1, output 2, name 3, op_type 4,
-attribute 5; AttributeProto.t 5, g 6, graphs 11; TensorProto.dims 1, name 8). A robot needs no
-second library for them.
+attribute 5; AttributeProto.t 5, g 6, graphs 11; TensorProto.dims 1, name 8). So the robot does
+not need the package `onnx`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes in the file's order (those of inner graphs too), stored tensors' sizes, inputs."""
+    """A model's nodes in the file's order (with those of inner graphs), stored tensors, inputs."""
 
     nodes: list[Node] = field(default_factory=list)
     stored: dict[str, int] = field(default_factory=dict)  # name -> number of elements
-    inputs: list[str] = field(default_factory=list)  # what is fed; stored tensors left out
+    inputs: list[str] = field(default_factory=list)  # inputs of the model, no stored tensors
 
 
 def read_graph(path: Path) -> Graph:
-    """The graph of an ONNX file; empty where it cannot be followed."""
+    """Read the graph of an ONNX file; it is empty if the file cannot be parsed."""
     graph = Graph()
     try:
         for number, value in fields(memoryview(path.read_bytes())):
@@ -53,10 +53,10 @@ def read_graph(path: Path) -> Graph:
 
 
 def stateless_recurrence(graph: Graph) -> list[str]:
-    """Recurrent nodes whose state no input of the model reaches, each as `operator 'name'`.
+    """Find recurrent nodes whose state does not depend on any input, as `operator 'name'`.
 
-    Such a node starts anew in every run: right for one that runs over a sequence inside one
-    inference, wrong for a policy that was exported without its state.
+    Such a node resets its state in every run. That is right for a sequence inside one inference,
+    and wrong for a policy that was exported without its state.
     """
     made_by = {output: node for node in graph.nodes for output in node.outputs if output}
     fed = set(graph.inputs)
@@ -68,7 +68,7 @@ def stateless_recurrence(graph: Graph) -> list[str]:
             if name in fed:
                 return True
             node = made_by.get(name)
-            # The shape of an input says nothing about its numbers.
+            # The shape of an input does not carry the input's numbers.
             if node is None or name in seen or node.operator in ("Shape", "Size"):
                 continue
             seen.add(name)
@@ -85,10 +85,10 @@ def stateless_recurrence(graph: Graph) -> list[str]:
 
 
 def first_arithmetic(graph: Graph) -> dict[str, list[str]]:
-    """For each input the arithmetic with stored vectors that comes first: a normalizer, mostly.
+    """Find each input's first operations with stored vectors; they are usually a normalizer.
 
-    {'obs': ['Sub', 'Div']} says that obs goes through Sub and Div with a stored vector of more
-    than one element before anything else happens to it. Inputs without such are left out.
+    {'obs': ['Sub', 'Div']}: the model first applies Sub and Div to obs, each with a stored vector
+    of more than one element. Inputs without such operations are left out.
     """
     users: dict[str, list[Node]] = {}
     for node in graph.nodes:
@@ -163,10 +163,10 @@ def _size(dims: list[int]) -> int:
 
 
 def text_field(content: memoryview, wanted: int) -> str:
-    """The text of the message's first field of number `wanted`; '' where there is none.
+    """Return the text of a message's first field with number `wanted`; '' if there is none.
 
     Raises:
-        ValueError, IndexError: no such message.
+        ValueError, IndexError: invalid message.
     """
     for number, value in fields(content):
         if number == wanted and isinstance(value, memoryview):
@@ -175,10 +175,10 @@ def text_field(content: memoryview, wanted: int) -> str:
 
 
 def fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(number, value) of a protobuf message's fields.
+    """Yield (number, value) of a protobuf message's fields.
 
     Raises:
-        ValueError, IndexError: no such message.
+        ValueError, IndexError: invalid message.
     """
     at = 0
     while at < len(content):
@@ -195,17 +195,17 @@ def fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             at += length
         elif wire in (1, 5):
             at += 8 if wire == 1 else 4
-        elif wire in (3, 4):  # a group, long out of use: its fields come as if they were ours
+        elif wire in (3, 4):  # a group (deprecated): its fields are read as fields of the message
             continue
         else:
             raise ValueError(f"wire type {wire}")
 
 
 def packed_varints(content: memoryview) -> Iterator[int]:
-    """The numbers of a packed repeated field.
+    """Yield the numbers of a packed repeated field.
 
     Raises:
-        ValueError, IndexError: no such field.
+        ValueError, IndexError: invalid field.
     """
     at = 0
     while at < len(content):
@@ -230,9 +230,9 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def input_shapes(path: Path) -> Shapes:
-    """(name, elements per axis) of what the model is fed; a first axis that is open is 1.
+    """Return (name, elements per axis) of the model's inputs.
 
-    Any other open axis is 0 here: a backend refuses it.
+    An open first axis is 1. Any other open axis is 0 here: a backend refuses it.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     stored: set[str] = set()

@@ -1,6 +1,7 @@
-"""How big a network is, and in which precision its file holds it: field numbers of onnx.proto.
+"""Counts a network's weights and their precision, read from the ONNX file.
 
-TensorProto.data_type is field 2: FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
+Field numbers are from onnx.proto. TensorProto.data_type is field 2: FLOAT 1, FLOAT16 10,
+DOUBLE 11, BFLOAT16 16.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _HALF, _FULL = (10, 16), (1, 11)
 
 @dataclass(frozen=True)
 class Weights:
-    """Stored numbers with a point, of more than one element: biases, matrices, kernels."""
+    """Numbers of stored floating-point weights: biases, matrices, kernels; and of convolutions."""
 
     half: int  # elements in float16 or bfloat16
     full: int  # elements in float32 or float64
@@ -24,19 +25,19 @@ class Weights:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """Number of all weights."""
         return self.half + self.full
 
     @property
     def precision(self) -> str:
-        """`fp16` where most of the weights are, else `fp32`."""
+        """`fp16` if most of the weights are half precision, else `fp32`."""
         return "fp16" if self.half > self.full else "fp32"
 
 
 def read_weights(path: Path) -> Weights:
-    """Count what the file stores (the sizes are there, too, when the data lie beside it).
+    """Count the weights of an ONNX file; zeros if the file cannot be parsed.
 
-    Zeros where the file cannot be followed.
+    The file has the sizes even if the data are in a separate file.
     """
     half = full = convolutions = 0
     try:

@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: one thread, no spinning, tensors bound once.
 
-Inputs and outputs are bound to arrays that live as long as the session, so a run copies nothing.
+Inputs and outputs are bound to arrays that live as long as the session. A run copies nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ class OnnxRuntimeModel(ModelAbilities):
     needs_precision_check = False
 
     def __init__(self, path: Path, choice: BackendChoice | None = None) -> None:
+        """Load the file and bind its tensors; `choice` None: default options.
+
+        Raises:
+            Refusal: ONNX Runtime cannot load it, or a tensor has an open shape or unknown type.
+        """
         import onnxruntime as ort
 
         self.facts = {"device": "cpu", "precision": "as exported"}
@@ -42,7 +47,7 @@ class OnnxRuntimeModel(ModelAbilities):
         self._outputs = allocate(path, "output", self._session.get_outputs(), problems)
         if problems:
             raise Refusal(problems)
-        # ONNX Runtime does not copy an input that is an output, too; it is the same numbers.
+        # ONNX Runtime does not copy an input that is also an output: use the same array.
         for name in self._outputs.keys() & self._inputs.keys():
             self._outputs[name] = self._inputs[name]
         self._binding = self._session.io_binding()
@@ -61,30 +66,30 @@ class OnnxRuntimeModel(ModelAbilities):
                 self._values.append(value)
                 bind(name, value)
         self._path = path
-        # Private members of ONNX Runtime: its public run_with_iobinding does the same after checks
-        # for WebGPU, which cost 0.6 us of the balancer's 4 us (onnxruntime 1.31).
+        # Private members of ONNX Runtime. The public run_with_iobinding does the same, but first
+        # checks for WebGPU; that costs 0.6 us of the balancer's 4 us (onnxruntime 1.31).
         self._run = self._session._sess.run_with_iobinding
         self._io = self._binding._iobinding
 
     @property
     def inputs(self) -> Mapping[str, Buffer]:
-        """Input tensors by name; write in place."""
+        """Input tensors by name; the caller writes them in place."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Buffer]:
         """Output tensors by name, in the model's order; overwritten by the next run.
 
-        A name that the model repeats is there again as `name#position`, the same array.
+        A repeated name is also available as `name#position`, the same array.
         """
         return self._outputs
 
     def run(self) -> None:
-        """One inference, in place."""
+        """Run one inference, in place."""
         self._run(self._io, None)
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run on zeros and look at shapes only: good models may well give NaN on zeros.
+        """Run on zeros and check shapes only: valid models may give NaN on zeros.
 
         Raises:
             Refusal: the model does not run with the shapes that it states.
@@ -102,4 +107,4 @@ class OnnxRuntimeModel(ModelAbilities):
             array.fill(0)
 
     def close(self) -> None:
-        """Nothing outlives the object: ONNX Runtime frees a session with its last reference."""
+        """Do nothing: ONNX Runtime frees a session with its last reference."""

@@ -1,8 +1,8 @@
 """ONNX Runtime on a GPU: CUDA and TensorRT execution providers, proven before the first tick.
 
-Tensors live on the device at fixed addresses and are bound once; a run copies the host arrays
-in, runs, and copies out. A CUDA graph replays what it captured, addresses included: with
-tensors that ONNX Runtime places anew it would repeat its first answer for ever.
+Tensors live on the device at fixed addresses and are bound once. A run copies the host arrays to
+the device, runs the model, and copies the outputs back. A CUDA graph always uses the addresses
+that it captured. If ONNX Runtime allocated new tensors, the graph would repeat its first answer.
 """
 
 from __future__ import annotations
@@ -39,16 +39,22 @@ _NO_GRAPH = "set onnxruntime.cuda_graph: false"
 
 
 class OnnxRuntimeGpuModel(ModelAbilities):
-    """A model on a GPU, with host arrays like every other backend's. Batch 1."""
+    """A model on a GPU, with host arrays as in the other backends, batch 1."""
 
     sha256 = ""  # of the file, for diagnostics
-    needs_precision_check = False  # `load` says whether it does
+    needs_precision_check = False  # `load` sets it
 
     def __init__(self, choice: BackendChoice, path: Path, provider: str, sha256: str) -> None:
         """Load, prove the provider, bind, and compare with the CPU.
 
+        Args:
+            choice: device, precision and options.
+            path: the ONNX file.
+            provider: CUDA or TENSORRT of `libraries`.
+            sha256: of the ONNX file; names the folder of its TensorRT engines.
+
         Raises:
-            Refusal: the provider is not what would run the model, with the reason and the fix.
+            Refusal: the provider would not run the model; with the reason and the remedy.
         """
         self.provider = provider
         self._path = path
@@ -85,7 +91,7 @@ class OnnxRuntimeGpuModel(ModelAbilities):
 
         entries = {"session.record_ep_graph_assignment_info": "1"}
         if not allowed:
-            # Refused together with the CPU provider in the list, which is therefore not there.
+            # ONNX Runtime refuses this entry if the CPU provider is listed, so it is not listed.
             entries["session.disable_cpu_ep_fallback"] = "1"
         options = session_options(choice, entries)
         if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
@@ -98,7 +104,7 @@ class OnnxRuntimeGpuModel(ModelAbilities):
         remedy = "run on the CPU: device: cpu" + (f", or {_NO_GRAPH}" if self._graph else "")
         return tried(
             self._path, _LOADS.format(self.provider), remedy,
-            # Without this word ONNX Runtime prints, tries others, and says nothing more.
+            # Without enable_fallback=0 ONNX Runtime prints a line and then tries other providers.
             lambda: ort.InferenceSession(
                 str(self._path), sess_options=options, providers=asked, enable_fallback=0
             ),
@@ -136,7 +142,7 @@ class OnnxRuntimeGpuModel(ModelAbilities):
                 pairs.append((value, array))
 
     def _rounds(self, choice: BackendChoice) -> bool:
-        # The TensorRT provider has no switch for TF32, which TensorRT uses by itself.
+        # The TensorRT provider has no option for TF32; TensorRT uses TF32 by default.
         return bool(choice.option("onnxruntime.tf32", False)) or self.provider == TENSORRT
 
     def _check(self, choice: BackendChoice, provider: str) -> None:
@@ -153,19 +159,19 @@ class OnnxRuntimeGpuModel(ModelAbilities):
 
     @property
     def inputs(self) -> Mapping[str, Buffer]:
-        """Input tensors by name, on the host; write in place."""
+        """Input tensors by name, on the host; the caller writes them in place."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Buffer]:
         """Output tensors by name, on the host, in the model's order; overwritten by the next run.
 
-        A name that the model repeats is there again as `name#position`, the same array.
+        A repeated name is also available as `name#position`, the same array.
         """
         return self._outputs
 
     def run(self) -> None:
-        """One inference; the host's outputs are there when it returns."""
+        """Run one inference; returns when the host's outputs are written."""
         for value, array in self._in:
             value.update_inplace(array)
         self._session.run_with_iobinding(self._binding)
@@ -173,7 +179,7 @@ class OnnxRuntimeGpuModel(ModelAbilities):
             np.copyto(array, value.numpy())
 
     def warm_up(self, runs: int = 3) -> None:
-        """Run on zeros and look at shapes only: good models may well give NaN on zeros.
+        """Run on zeros and check shapes only: valid models may give NaN on zeros.
 
         Raises:
             Refusal: the model does not run with the shapes that it states.
@@ -187,20 +193,20 @@ class OnnxRuntimeGpuModel(ModelAbilities):
             array.fill(0)
 
     def close(self) -> None:
-        """Give the device memory and the session back; no run may follow."""
+        """Release the device memory and the session; do not call `run` after it."""
         if self._closed:
             return
         self._closed = True
-        # A captured graph works on the bound tensors: the session goes before them.
+        # A captured graph uses the bound tensors, so release the session before them.
         del self._binding, self._session
         self._in, self._out = [], []
 
 
 def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
-    """Where the TensorRT provider keeps this model's engines: private, one folder a model.
+    """Return the private folder where the TensorRT provider keeps this model's engines.
 
     Raises:
-        Refusal: not private, or no engine yet and building was not asked for.
+        Refusal: other users can access it, or it has no engine and `onnxruntime.build` is false.
     """
     import onnxruntime as ort
 
@@ -214,7 +220,7 @@ def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
     base = Path(given).expanduser().absolute() if given else default_folder()
     names: list[str] = []
     for where in (base, base / "onnxruntime", base / "onnxruntime" / name):
-        folder = PrivateFolder(where)  # the outer ones, too, or they would be made for everybody
+        folder = PrivateFolder(where)  # also the outer ones, so that all of them get mode 0700
         names = folder.names()
         folder.close()
     built = any(one.endswith(".engine") for one in names)
@@ -227,9 +233,9 @@ def _engine_folder(choice: BackendChoice, path: Path, sha256: str) -> Path:
 
 
 def _machine(gpu: int) -> list[str]:
-    """What an engine is bound to besides its model, as far as it can be known here.
+    """Facts of this machine that an engine depends on, as far as they are known here.
 
-    The provider needs TensorRT's libraries only, so its Python package may not be there.
+    The provider needs only TensorRT's libraries, so its Python package may be missing.
     """
     from policy_runner.backends.cuda.driver import read_driver
 

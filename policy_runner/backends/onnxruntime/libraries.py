@@ -1,4 +1,4 @@
-"""What an installation of ONNX Runtime can do, found without a session: wheels and libraries."""
+"""Finds ONNX Runtime's installed distributions and missing libraries, without a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 CPU = "CPUExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
-NEED_GPU_WHEEL = "install the onnxruntime-gpu of your platform (docs/install_jetson.md)"
+NEED_GPU_WHEEL = "install the onnxruntime-gpu of your platform (docs/guides/install_jetson.md)"
 _LIBRARIES = {
     CUDA: "libonnxruntime_providers_cuda.so",
     TENSORRT: "libonnxruntime_providers_tensorrt.so",
@@ -28,30 +28,31 @@ _MISSING = re.compile(r"(\S+): cannot open shared object file")
 
 
 def check_importable() -> None:
-    """Refuse where there is no ONNX Runtime, or only the folder that an uninstall left behind.
+    """Refuse if ONNX Runtime is missing, or only an empty folder is left after an uninstall.
 
     Raises:
-        Refusal: with the command that installs it.
+        Refusal: it has the command that installs ONNX Runtime.
     """
     try:
         found = importlib.import_module("onnxruntime")
         text = "" if hasattr(found, "InferenceSession") else "an empty folder of that name"
-    except Exception as error:  # noqa: BLE001 - a broken installation raises what it likes
+    except Exception as error:  # noqa: BLE001 - a broken installation raises any type
         text = " ".join(str(error).split()) or type(error).__name__
     if text:
-        remedy = "pip install --force-reinstall onnxruntime (docs/install_jetson.md for a GPU)"
+        remedy = "pip install --force-reinstall onnxruntime"
+        remedy += " (docs/guides/install_jetson.md for a GPU)"
         raise refuse("", "onnxruntime", "the Python package onnxruntime", text, remedy)
 
 
 def distributions() -> dict[str, str]:
-    """Installed distributions that bring the Python package `onnxruntime`, with versions.
+    """Installed distributions that contain the Python package `onnxruntime`, with versions.
 
-    All of them write into one folder, where the last one installed wins silently.
+    All of them write into one folder. The last installed one silently overwrites the others.
     """
     return dict(_distributions(tuple(sys.path)))
 
 
-@cache  # 40 ms of Python, which a reload beside a running control loop should not cost
+@cache  # takes 40 ms of Python, which would delay the control loop during a reload
 def _distributions(_path: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for one in metadata.distributions():
@@ -67,7 +68,7 @@ def _brings_package(one: Any) -> bool:
 
 
 def several_installed() -> Problem | None:
-    """The problem of more than one such distribution, or None."""
+    """Return the problem if more than one such distribution is installed, else None."""
     found = distributions()
     if len(found) < 2:
         return None
@@ -83,20 +84,20 @@ def several_installed() -> Problem | None:
 def preload(provider: str) -> None:
     """Load CUDA, cuDNN and TensorRT from Python wheels, where the loader would not find them.
 
-    What comes from the system's own packages needs none of this; what is missing is told later.
+    Libraries from system packages do not need this. `missing_library` reports missing ones later.
     """
     import onnxruntime as ort
 
     if hasattr(ort, "preload_dlls"):  # not in every version
-        with redirect_stdout(io.StringIO()):  # it prints one line for each that is not there
+        with redirect_stdout(io.StringIO()):  # it prints one line for each missing library
             ort.preload_dlls()
     if provider == TENSORRT:
-        with suppress(Exception):  # the package loads its libraries, and raises what it likes
+        with suppress(Exception):  # the import loads its libraries and may raise any type
             importlib.import_module("tensorrt")
 
 
 def tensorrt_version() -> str:
-    """Version of TensorRT's Python package, read without importing it; '' where there is none."""
+    """Return the version of TensorRT's Python package without an import; '' if missing."""
     for name in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
@@ -104,9 +105,9 @@ def tensorrt_version() -> str:
 
 
 def missing_library(provider: str) -> str:
-    """What keeps a provider's library from being loaded, in the loader's words; '' if nothing.
+    """Return why a provider's library cannot be loaded, in the loader's words; '' if it can.
 
-    ONNX Runtime itself says only "Failed to create CUDAExecutionProvider".
+    ONNX Runtime itself reports only "Failed to create CUDAExecutionProvider".
     """
     import onnxruntime as ort
 
@@ -115,7 +116,7 @@ def missing_library(provider: str) -> str:
     if not library.is_file():
         return f"this onnxruntime {ort.__version__} came without {library.name}"
     try:
-        # The provider's library takes its symbols from the shared one.
+        # The provider's library needs symbols of the shared library.
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(library))
     except OSError as error:
@@ -127,7 +128,11 @@ def missing_library(provider: str) -> str:
 
 
 def remedy_for(provider: str, lacks: str) -> str:
-    """The command that helps, by the library that is missing."""
+    """Return what to do about a missing library.
+
+    Args:
+        lacks: the text of `missing_library`.
+    """
     if "came without" in lacks:
         return NEED_GPU_WHEEL
     if "libcuda.so" in lacks:
@@ -136,12 +141,12 @@ def remedy_for(provider: str, lacks: str) -> str:
         return "update NVIDIA's driver: it is older than the CUDA of this onnxruntime"
     found = re.search(r"lib(cublas|cudart|cudnn|curand|cufft|nvinfer)\w*\.so\.(\d+)", lacks)
     if found is None:
-        return "see docs/install_jetson.md; `policy-runner doctor` says what is missing"
+        return "see docs/guides/install_jetson.md; `policy-runner doctor` says what is missing"
     library, version = found[1], found[2]
     if library == "nvinfer":
-        return f"install TensorRT {version} (docs/install_jetson.md)"
+        return f"install TensorRT {version} (docs/guides/install_jetson.md)"
     if library == "cudnn":
-        return f"install cuDNN {version} (docs/install_jetson.md)"
-    if library in ("curand", "cufft"):  # with version numbers of their own
+        return f"install cuDNN {version} (docs/guides/install_jetson.md)"
+    if library in ("curand", "cufft"):  # their version numbers are not CUDA's
         return "install the CUDA toolkit that this onnxruntime was built for"
-    return f"install CUDA {version}, or an onnxruntime-gpu for the CUDA that is there"
+    return f"install CUDA {version}, or an onnxruntime-gpu for the installed CUDA"

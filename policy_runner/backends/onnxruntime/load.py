@@ -1,4 +1,4 @@
-"""ONNX Runtime as it was asked for: which provider, in which precision, or a refusal."""
+"""Loads a model with ONNX Runtime: the requested provider and precision, or a refusal."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def provider_of(choice: BackendChoice) -> str:
-    """The execution provider that is asked for; a GPU means CUDA, and nothing means the CPU.
+    """Return the requested execution provider; by default CUDA for a GPU, else the CPU's.
 
     Raises:
-        Refusal: provider and device contradict each other.
+        Refusal: unknown provider, or provider and device contradict each other.
     """
     asked = str(choice.option("onnxruntime.provider", "auto"))
     if asked not in (*PROVIDERS, "auto"):
@@ -40,10 +40,10 @@ def provider_of(choice: BackendChoice) -> str:
 
 
 def check_precision_possible(choice: BackendChoice, provider: str, path: Path) -> None:
-    """Refuse a precision that nobody would compute in.
+    """Refuse a precision that this provider would not use for this model.
 
     Raises:
-        Refusal: see above.
+        Refusal: fp32 for a model in fp16; or fp16 for a model in fp32, except on TensorRT.
     """
     if choice.precision == "as_exported":
         return
@@ -61,10 +61,10 @@ def check_precision_possible(choice: BackendChoice, provider: str, path: Path) -
 
 
 def load(choice: BackendChoice, path: Path, sha256: str, _spec_path: Path) -> LoadedModel:
-    """A session of the provider that was asked for, proven where it is a GPU's.
+    """Load a model with the requested provider; a GPU's provider must pass its proof.
 
     Raises:
-        Refusal: that provider would not run this model, in this precision, here.
+        Refusal: the provider cannot run this model in this precision here.
     """
     check_importable()
     provider = provider_of(choice)
@@ -74,7 +74,7 @@ def load(choice: BackendChoice, path: Path, sha256: str, _spec_path: Path) -> Lo
 
         model = OnnxRuntimeGpuModel(choice, path, provider, sha256)
         lower = choice.precision == "fp16" and read_weights(path).precision == "fp32"
-        # Rounded products are a lower precision, too; TensorRT's provider has them by itself.
+        # TF32 rounds products, so it is also a lower precision. TensorRT's provider always uses it.
         model.needs_precision_check = lower or model.facts["tf32"] == "yes"
         return model
     if choice.option("onnxruntime.cuda_graph", False):

@@ -1,4 +1,4 @@
-"""Reads what a model file says about itself: tensors, metadata, and its data files."""
+"""Reads facts of a model file: its tensors, metadata, and data files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from policy_runner.core.model import ModelFacts, TensorFacts
 
 
 def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
-    """Open the model without optimizing it, and read what it states.
+    """Open the model without optimizing it, and read its facts.
+
+    Args:
+        path: the ONNX file.
+        named_by: the file that names the model, for messages; None: `path`.
 
     Raises:
-        Refusal: no ONNX model, or one whose data files are not there.
+        Refusal: not an ONNX model, or a data file is missing.
     """
     sha256 = check_model_file(path, None, named_by or path)
     files = data_files(path)

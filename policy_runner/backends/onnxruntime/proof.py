@@ -1,8 +1,8 @@
-"""Proof that ONNX Runtime runs a model where it was asked to, since by itself it never says.
+"""Proves that ONNX Runtime runs a model on the requested provider.
 
-A provider that cannot be made leaves a session on the CPU with a log line; the lists of
-available providers are fixed when ONNX Runtime is compiled. So a session is judged by what it
-holds, by where its nodes went, and by what it computes.
+ONNX Runtime does not report this itself. If a provider cannot be created, the session runs on the
+CPU, with only a log line. The list of available providers is fixed when ONNX Runtime is compiled.
+So three things are checked: the session's providers, the provider of each node, and the results.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from policy_runner.backends.onnxruntime.libraries import (
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import Buffer
 
-EXACT = 1e-3  # of the largest output: fp32 sums in another order
-ROUNDED = 3e-2  # the same with TF32 or fp16 products
+EXACT = 1e-3  # relative to the largest output: fp32 sums in another order
+ROUNDED = 3e-2  # relative to the largest output: TF32 or fp16 products
 _CUDA_ERROR = re.compile(r"CUDA (?:failure|error) [^;]+")
-_ELSEWHERE = "set onnxruntime.allow_cpu_nodes: true if that will do, or run on the CPU"
+_ELSEWHERE = "set onnxruntime.allow_cpu_nodes: true to allow that, or run on the CPU"
 Samples = Sequence[Mapping[str, npt.NDArray[np.generic]]]
 
 
 def check_installed(provider: str) -> None:
-    """Refuse early what cannot work, with the library that is missing.
+    """Refuse an installation in which the provider cannot work; names the missing library.
 
     Raises:
         Refusal: two distributions in one folder, a wheel without the provider, or a library
@@ -56,10 +56,10 @@ def check_installed(provider: str) -> None:
 
 
 def check_session(session: Any, provider: str) -> None:
-    """Refuse a session that silently became another.
+    """Refuse a session that silently fell back to another provider.
 
     Raises:
-        Refusal: the provider is not the session's first.
+        Refusal: the session's first provider is not `provider`.
     """
     found = list(session.get_providers())
     if found[:1] != [provider]:
@@ -70,10 +70,10 @@ def check_session(session: Any, provider: str) -> None:
 
 
 def assignment(session: Any) -> Counter[str] | None:
-    """Nodes per provider as the session recorded them; None where this version cannot say.
+    """Return the number of nodes per provider; None if this ONNX Runtime cannot report it.
 
     The session needs the entry session.record_ep_graph_assignment_info = 1. ONNX Runtime 1.31
-    can; for 1.23, which cannot, see `profiled_assignment`.
+    reports it. 1.23 does not; see `profiled_assignment`.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return None
@@ -84,7 +84,7 @@ def assignment(session: Any) -> Counter[str] | None:
 
 
 def profiled_assignment(profile: Path) -> Counter[str]:
-    """The same from a profile: one event a node that was run, with its provider."""
+    """Return the number of nodes per provider from a profile, which has an event per node run."""
     nodes: dict[str, str] = {}
     for event in json.loads(profile.read_text(encoding="utf-8")):
         ran_on = event.get("args", {}).get("provider")
@@ -94,10 +94,19 @@ def profiled_assignment(profile: Path) -> Counter[str]:
 
 
 def check_assignment(nodes: Counter[str], provider: str, path: Path, allowed: bool) -> str:
-    """Where the nodes went, in words; nodes elsewhere must be `allowed`.
+    """Check the provider of each node.
+
+    Args:
+        nodes: number of nodes per provider.
+        provider: the requested one.
+        path: the ONNX file, for messages.
+        allowed: nodes may also run on other providers.
+
+    Returns:
+        The numbers in words, for diagnostics.
 
     Raises:
-        Refusal: none is on the provider, or some are elsewhere though that was not allowed.
+        Refusal: no node is on the provider, or some are on another one and that is not allowed.
     """
     text = ", ".join(f"{count} on {name}" for name, count in nodes.most_common())
     elsewhere = sum(nodes.values()) - nodes[provider]
@@ -110,7 +119,14 @@ def check_assignment(nodes: Counter[str], provider: str, path: Path, allowed: bo
 
 
 def samples_for(inputs: Mapping[str, Buffer], count: int = 2) -> list[dict[str, Buffer]]:
-    """Different plausible inputs, the same in every run: N(0, 1); integers and booleans 0, 1."""
+    """Make plausible inputs, the same in every process.
+
+    Floats are N(0, 1). Integers and booleans are 0 in the first sample, 1 in the second, and so on.
+
+    Args:
+        inputs: arrays with the shapes and types, by tensor name.
+        count: number of samples.
+    """
     random = np.random.default_rng(20)
     made = []
     for k in range(count):
@@ -125,7 +141,7 @@ def samples_for(inputs: Mapping[str, Buffer], count: int = 2) -> list[dict[str, 
 
 
 def run_on(model: Any, sample: Mapping[str, Buffer]) -> dict[str, npt.NDArray[np.float64]]:
-    """Outputs for one sample, copied."""
+    """Run a model on one sample; returns copies of its outputs as float64."""
     for name, array in sample.items():
         np.copyto(model.inputs[name], array)
     model.run()
@@ -133,11 +149,20 @@ def run_on(model: Any, sample: Mapping[str, Buffer]) -> dict[str, npt.NDArray[np
 
 
 def check_answers(model: Any, reference: Any, provider: str, path: Path, tolerance: float) -> None:
-    """Run both on two inputs, and again on the first: a graph that replays one answer is found.
+    """Compare a model with the reference on two inputs, and again on the first.
+
+    So a CUDA graph that always repeats one answer is found.
+
+    Args:
+        model: the model on the GPU; its tensors are zero afterwards.
+        reference: the same model on the CPU.
+        provider: of `model`, for messages.
+        path: the ONNX file, for messages.
+        tolerance: of a difference, relative to (1 + the reference's largest output).
 
     Raises:
-        Refusal: an output is further from the CPU's than `tolerance` x (1 + the largest), or
-            two inputs that must differ give one answer.
+        Refusal: a difference exceeds the tolerance, or two inputs give the same output although
+            the reference's outputs differ.
     """
     first, second = samples_for(model.inputs)
     wanted = [run_on(reference, first), run_on(reference, second)]
@@ -175,17 +200,23 @@ def _apart(got: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> flo
 
 
 def one_sentence(error: BaseException) -> str:
-    """ONNX Runtime's own words on one line; of an error of CUDA, CUDA's words alone."""
+    """Return an ONNX Runtime error on one line; for a CUDA error only CUDA's part."""
     words = " ".join(str(error).split())
     found = _CUDA_ERROR.search(words)
     return found[0].strip() if found else words or type(error).__name__
 
 
 def tried(path: Path, expected: str, remedy: str, action: Callable[[], Any]) -> Any:
-    """The result of something that ONNX Runtime may raise anything from.
+    """Call an action of ONNX Runtime and return its result.
+
+    Args:
+        path: the ONNX file, for messages.
+        expected: what the action should give, for messages.
+        remedy: for messages, if the error has no more specific one.
+        action: the call.
 
     Raises:
-        Refusal: it did, with its words.
+        Refusal: the action raised any exception; with its text.
     """
     try:
         return action()

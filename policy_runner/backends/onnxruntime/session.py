@@ -1,4 +1,4 @@
-"""How sessions of ONNX Runtime are made here: few threads, no spinning, no silent fallback."""
+"""Options of ONNX Runtime's sessions: few threads, no spinning, no silent fallback."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ MIB = 1 << 20
 
 
 def session_options(choice: BackendChoice, entries: Mapping[str, str] | None = None) -> Any:
-    """Options for one small network beside a control loop.
+    """Make the options for a small network that runs in a control loop.
 
-    One thread, because a policy's network is small and a control loop shares its machine; no
-    spinning, because a spinning worker takes the core that the next tick needs.
+    One thread, because a policy's network is small and the control loop shares the machine. No
+    spinning, because a spinning worker uses the core that the next tick needs.
+
+    Args:
+        choice: its options `onnxruntime.*`.
+        entries: more entries of the session's configuration.
     """
     import onnxruntime as ort
 
@@ -26,20 +30,20 @@ def session_options(choice: BackendChoice, entries: Mapping[str, str] | None = N
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3  # its warnings go to stderr without our node's name
+    options.log_severity_level = 3  # errors only: its warnings go to stderr without a node name
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
     return options
 
 
 def cuda_options(choice: BackendChoice) -> dict[str, str]:
-    """The CUDA provider's options for batch 1."""
+    """Return the CUDA provider's options for batch 1."""
     search = str(choice.option("onnxruntime.cudnn_search", "heuristic")).upper()
     options = {
         "device_id": str(choice.gpu or 0),
-        # Its own default tries every algorithm in the first run of every convolution.
+        # ONNX Runtime's default tries every algorithm in each convolution's first run.
         "cudnn_conv_algo_search": search,
-        # The default doubles its arena each time: memory that a Jetson's CPU shares.
+        # ONNX Runtime's default doubles its arena each time; a Jetson's CPU shares that memory.
         "arena_extend_strategy": "kSameAsRequested",
         "use_tf32": _flag(choice.option("onnxruntime.tf32", False)),
         "enable_cuda_graph": _flag(choice.option("onnxruntime.cuda_graph", False)),
@@ -51,7 +55,12 @@ def cuda_options(choice: BackendChoice) -> dict[str, str]:
 
 
 def tensorrt_options(choice: BackendChoice, folder: str) -> dict[str, str]:
-    """The TensorRT provider's options; `folder` keeps its engines, which are executable code."""
+    """Return the TensorRT provider's options.
+
+    Args:
+        choice: device, precision and options.
+        folder: for its engines; it must be private, because engines are executable code.
+    """
     return {
         "device_id": str(choice.gpu or 0),
         "trt_fp16_enable": _flag(choice.precision == "fp16"),
@@ -67,22 +76,28 @@ def tensorrt_options(choice: BackendChoice, folder: str) -> dict[str, str]:
 def providers(
     choice: BackendChoice, provider: str, folder: str = ""
 ) -> Sequence[str | tuple[str, dict[str, str]]]:
-    """What a session is asked for: the provider alone, or with those that may help it out.
+    """Return the list of providers for a session, with their options.
 
-    CUDA may help TensorRT out, and the CPU both, only with `onnxruntime.allow_cpu_nodes`.
+    Only with `onnxruntime.allow_cpu_nodes` other providers may run single nodes: the CPU's, and
+    for TensorRT also CUDA's.
+
+    Args:
+        choice: device, precision and options.
+        provider: the requested one.
+        folder: for TensorRT's engines.
     """
     cuda = (CUDA, cuda_options(choice))
     asked = [(TENSORRT, tensorrt_options(choice, folder))] if provider == TENSORRT else [cuda]
     if not choice.option("onnxruntime.allow_cpu_nodes", False):
         return asked
-    # ORT allows a graph for one of the providers only: the one that was asked for.
+    # ORT allows a CUDA graph for only one provider: use it for the requested one.
     helper = [(CUDA, {**cuda[1], "enable_cuda_graph": "0"})] if provider == TENSORRT else []
     return [*asked, *helper, "CPUExecutionProvider"]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """While it is being found out what works, ONNX Runtime's own lines are no news."""
+    """Suppress ONNX Runtime's log lines while providers are tried; failures are reported anyway."""
     import onnxruntime as ort
 
     ort.set_default_logger_severity(4)

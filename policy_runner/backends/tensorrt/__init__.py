@@ -1,4 +1,5 @@
-"""TensorRT: engines built on this machine, cached, and run.
+"""TensorRT: builds engines on this machine, caches them, and runs them.
 
-Ground: `module` (TensorRT itself), `engine_key`. Doors: `engine_store` (find), `builder` (build).
+Ground: `module` (TensorRT's Python package), `engine_key`. Doors: `engine_store` (find an
+engine), `builder` (build one).
 """

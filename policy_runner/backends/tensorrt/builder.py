@@ -1,7 +1,7 @@
-"""Builds an engine from an ONNX file, with what the installed TensorRT has.
+"""Builds an engine from an ONNX file, with the functions that the installed TensorRT has.
 
-Gated by what is there, not by the version, but for strong typing, which NVIDIA asks for from
-10.12 on. Nothing is quantized here: a model with its own Q/DQ operations is built as it is.
+The code checks for functions, not for versions. Exception: strong typing, which NVIDIA recommends
+from 10.12 on. Nothing is quantized here. A model with its own Q/DQ operations is built unchanged.
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ def build_engine(
     log: Line,
     progress: Progress | None = None,
 ) -> bytes:
-    """The serialized engine of a model, batch 1.
+    """Build the serialized engine of a model, batch 1.
 
-    `options`: tensorrt.tf32 (bool), tensorrt.workspace [MiB], tensorrt.optimization_level.
-    `log` gets TensorRT's warnings and errors as they come, from threads of TensorRT's;
-    `progress` gets (phase, share done from 0 to 1) where TensorRT tells, 10 and newer.
-    The GPU's context is TensorRT's own affair here: call it outside the control thread.
+    TensorRT changes the current GPU context here: do not call it from the control thread.
+
+    Args:
+        onnx_path: the ONNX file.
+        precision: one of PRECISIONS.
+        options: tensorrt.tf32 (bool), tensorrt.workspace [MiB], tensorrt.optimization_level.
+        log: gets TensorRT's warnings and errors at once, from TensorRT's threads.
+        progress: gets (phase, share done from 0 to 1) if TensorRT reports it (10 and newer).
 
     Raises:
-        Refusal: TensorRT cannot parse or build it; every parser error is a problem of its own.
+        Refusal: TensorRT cannot parse or build the model; it has one problem per parser error.
     """
     if precision not in PRECISIONS:
         expected = f"one of {', '.join(PRECISIONS)}"
@@ -45,7 +49,7 @@ def build_engine(
     with lines.forwarded(log):
         try:
             builder = tensorrt.Builder(lines.logger)
-        except Exception as error:  # pybind raises TypeError where the factory returned nothing
+        except Exception as error:  # pybind raises TypeError if the factory returned nothing
             why = said(lines.take(), str(error))
             remedy = "check the GPU, and that all of libnvinfer's packages are installed"
             raise refuse("", "TensorRT", "a builder", why, remedy) from error
@@ -66,15 +70,18 @@ def build_engine(
 def _network(
     tensorrt: Any, builder: Any, path: Path, precision: str, log: Line
 ) -> tuple[Any, bool, Any]:
-    """Network, whether to allow fp16 kernels, and the parser, whose memory the network uses."""
+    """Return the network, whether to allow fp16 kernels, and the parser.
+
+    The network uses the parser's memory, so the caller must keep the parser.
+    """
     can_allow_half = hasattr(tensorrt.BuilderFlag, "FP16")
     flags = tensorrt.NetworkDefinitionCreationFlag
     creation = 0
-    if hasattr(flags, "EXPLICIT_BATCH"):  # 8 needs it, 10 ignores it, 11 has it no more
+    if hasattr(flags, "EXPLICIT_BATCH"):  # TensorRT 8 needs it, 10 ignores it, 11 removed it
         creation |= 1 << int(flags.EXPLICIT_BATCH)
     typed = version_of(tensorrt) >= STRONGLY_TYPED_FROM and hasattr(flags, "STRONGLY_TYPED")
     if precision == "fp16" and can_allow_half:
-        typed = False  # TensorRT chooses where fp16 pays; a typed network refuses the flag
+        typed = False  # TensorRT chooses where fp16 is faster; a typed network refuses the flag
     if typed:
         creation |= 1 << int(flags.STRONGLY_TYPED)
     network, parser = _parsed(tensorrt, builder, creation, path, None)
@@ -96,7 +103,7 @@ def _parsed(
     if network is None:
         raise refuse("", "TensorRT", "a network", said(lines.take(), "none"))
     parser = tensorrt.OnnxParser(network, lines.logger)
-    # From the file, so that weights beside it are found.
+    # Parse from the file, so that TensorRT finds weights in files next to it.
     good = parser.parse_from_file(str(path)) if content is None else parser.parse(content)
     if good:
         return network, parser
@@ -115,7 +122,7 @@ def _parsed(
 
 
 def _fix_shapes(network: Any, path: Path) -> None:
-    """Batch 1 where the batch is open; a static network needs no profile and can be captured."""
+    """Set an open batch axis to 1: a static network needs no profile and can be captured."""
     problems: list[Problem | str] = []
     for k in range(network.num_inputs):
         tensor_in_network = network.get_input(k)
@@ -159,7 +166,7 @@ def _configured(tensorrt: Any, builder: Any, options: Mapping[str, Any], half_fl
 
 def _monitor(tensorrt: Any, progress: Progress) -> Any:
     class Monitor(tensorrt.IProgressMonitor):  # type: ignore[misc]
-        """Steps per phase; phases nest, and only the outermost tells how far it all is."""
+        """Counts steps per phase. Phases nest; only the outermost shows the whole progress."""
 
         def __init__(self) -> None:
             tensorrt.IProgressMonitor.__init__(self)
@@ -185,7 +192,7 @@ def _monitor(tensorrt: Any, progress: Progress) -> Any:
 
 
 def has_half(tensorrt: Any, network: Any) -> bool:
-    """Whether some operation of a network gives float16."""
+    """Return whether any operation of a network outputs float16."""
     for k in range(network.num_layers):
         layer = network.get_layer(k)
         for j in range(layer.num_outputs):
@@ -196,10 +203,13 @@ def has_half(tensorrt: Any, network: Any) -> bool:
 
 
 def converted_to_half(path: Path) -> bytes:
-    """The model with float16 arithmetic, its inputs and outputs as they are.
+    """Convert a model to float16 arithmetic; the types of inputs and outputs do not change.
+
+    Returns:
+        The content of an ONNX file.
 
     Raises:
-        Refusal: the packages that convert are not installed, or convert it wrongly.
+        Refusal: the converting packages are not installed, or their result is invalid.
     """
     needed = ("onnx", "onnxconverter_common")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -216,7 +226,7 @@ def converted_to_half(path: Path) -> bytes:
     model = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True)
     try:
         onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # its own pybind type; a Cast inside the model is what it gets wrong
+    except Exception as error:  # a pybind type; the conversion fails on a Cast inside the model
         raise refuse(
             str(path), "precision", "a model that onnxconverter-common can convert to float16",
             " ".join(str(error).split()),

@@ -1,4 +1,4 @@
-"""An engine of this machine, opened: its tensors checked against the model that it is of."""
+"""Opens an engine that this machine built, and checks its tensors against its model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EngineTensor:
 
 @dataclass(frozen=True)
 class OpenEngine:
-    """TensorRT's objects. Each must outlive what was made from it, hence all three."""
+    """TensorRT's objects. Each must outlive the objects made from it, so all three are kept."""
 
     runtime: Any
     engine: Any
@@ -37,10 +37,13 @@ class OpenEngine:
 def open_engine(tensorrt: Any, plan: bytes, facts: ModelFacts) -> OpenEngine:
     """Deserialize an engine that this machine built. The GPU's context must be current.
 
-    An engine is code: the caller answers for where `plan` comes from.
+    Args:
+        tensorrt: the module `tensorrt`.
+        plan: the serialized engine. It is executable code: the caller must trust its source.
+        facts: of the model that it was built from.
 
     Raises:
-        Refusal: it is of another TensorRT, GPU or model.
+        Refusal: the engine was built for another TensorRT, GPU or model.
     """
     lines = log_of(tensorrt)
     lines.take()

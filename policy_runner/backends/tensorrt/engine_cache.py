@@ -1,8 +1,8 @@
-"""Engines that were built on this machine, in a private folder, found by their ingredients.
+"""Cache of the engines built on this machine, in a private folder, found by their key.
 
-An entry is one file: a magic line; the sha256 of all that follows; one line of JSON with the
-key and what is known of the build; the engine. Whatever does not fit is said and built again:
-a truncated file, another user's, one that was renamed.
+An entry is one file: a magic line; the sha256 of everything after it; one line of JSON with the
+key and facts of the build; the engine. An invalid file is reported and its engine is built again:
+for example a truncated file, a file of another user, or a renamed one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ Build = Callable[[], tuple[bytes, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine of the cache. `facts` holds what its builder measured, `used` is [s] of 1970."""
+    """One engine of the cache."""
 
     key: EngineKey
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any]  # measured by the builder
     path: Path
     size: int  # of the file [B]
-    used: float
-    plan: bytes = b""  # empty where only the header was read
+    used: float  # time of the last use [s since 1970]
+    plan: bytes = b""  # the engine; empty if only the header was read
 
 
 class _Unusable(Exception):
-    """Why a file is no entry of ours."""
+    """A file that is not a valid entry, and why."""
 
 
 class EngineCache:
-    """Looks up, builds under a lock, keeps within a size. One instance a thread."""
+    """Finds engines, builds them under a lock, limits the cache's size. One instance a thread."""
 
     def __init__(
         self,
@@ -52,10 +52,15 @@ class EngineCache:
         limit_bytes: int = LIMIT_BYTES,
         log: Log = lambda _line: None,
     ) -> None:
-        """`folder` None: `default_folder()`.
+        """Open the cache.
+
+        Args:
+            folder: None means `default_folder()`.
+            limit_bytes: size above which engines are removed, the longest unused first.
+            log: gets one line at a time.
 
         Raises:
-            Refusal: the folder is not this user's alone.
+            Refusal: other users can access the folder.
         """
         given = default_folder() if folder is None else folder.expanduser().absolute()
         self._folder = PrivateFolder(given)
@@ -68,7 +73,7 @@ class EngineCache:
         return self._folder.path
 
     def close(self) -> None:
-        """Give the folder back; nothing may follow."""
+        """Close the folder; no other method may be called after it."""
         self._folder.close()
 
     def __enter__(self) -> EngineCache:
@@ -78,20 +83,20 @@ class EngineCache:
         self.close()
 
     def load(self, key: EngineKey) -> Entry | None:
-        """The engine of these ingredients; None where there is none, or none that is whole."""
+        """Return the engine of a key; None if there is no valid one."""
         name = key.digest() + SUFFIX
         try:
             entry = self._read(name)
             if entry.key != key:
-                raise _Unusable("it is another engine's, under this one's name")
+                raise _Unusable("it holds another engine than its name says")
         except FileNotFoundError:
             return None
         except (_Unusable, OSError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
-            # Not removed: without the lock, it might be a new one by now. A build replaces it.
+            # Do not remove it: without the lock, it may be a new file by now. A build replaces it.
             self._log(f"{self.path / name}: not used: {why}; the engine has to be built again")
             return None
-        self._folder.touch(name)  # what was used last goes last
+        self._folder.touch(name)  # `_trim` removes the longest unused engine first
         return entry
 
     def build(
@@ -100,10 +105,12 @@ class EngineCache:
         build: Callable[[], tuple[bytes, Mapping[str, Any]]],
         anew: bool = False,
     ) -> Entry:
-        """The engine of these ingredients, built if need be: by one process at a time.
+        """Return the engine of a key; builds it if it is missing, in one process at a time.
 
-        `build` gives the engine and what to remember of the build (JSON). `anew`: build in any
-        case.
+        Args:
+            key: of the engine.
+            build: returns the engine and facts of the build to store (JSON).
+            anew: build even if the engine is in the cache.
 
         Raises:
             Refusal: `build` refused, or the engine cannot be stored.
@@ -134,7 +141,7 @@ class EngineCache:
         return Entry(key, facts, self.path / name, len(head) + len(plan), time.time(), plan)
 
     def entries(self) -> list[Entry]:
-        """Every engine, the one used last first; engines themselves are not read."""
+        """Return every entry without its engine, the last used one first."""
         found = []
         for name in self._folder.names():
             if name.endswith(SUFFIX):
@@ -144,11 +151,18 @@ class EngineCache:
                     continue
                 except (_Unusable, OSError) as error:
                     why = reason(error) if isinstance(error, OSError) else str(error)
-                    self._log(f"{self.path / name}: no engine of this cache: {why}")
+                    self._log(f"{self.path / name}: not an engine of this cache: {why}")
         return sorted(found, key=lambda entry: -entry.used)
 
     def clean(self, unused_for_s: float = 0.0) -> list[str]:
-        """Remove what was not used for so long, and what is no engine; names of what went."""
+        """Remove unused engines and invalid files.
+
+        Args:
+            unused_for_s: keep engines that were used in this time [s]; 0 removes all.
+
+        Returns:
+            Names of the removed files.
+        """
         begun, gone = time.time(), []
         with self._folder.locked(self._say_waiting):
             gone += self._sweep()
@@ -163,20 +177,20 @@ class EngineCache:
         with self._folder.opened(name) as (file, found):
             head = file.read(_LONGEST_HEAD)
             if not head.startswith(MAGIC):
-                raise _Unusable("it does not begin as an engine of this cache does")
+                raise _Unusable("it does not begin like an engine of this cache")
             digest, _, rest = head[len(MAGIC) :].partition(b"\n")
             header, end, _ = rest.partition(b"\n")
             if not end:
                 raise _Unusable("it ends too early")
             plan = b""
             if not header_only:
-                # In one piece, without a copy and without the GIL: a reload reads beside the loop.
+                # Read at once, without a copy and without the GIL: the control loop may be running.
                 file.seek(len(MAGIC) + len(digest) + 1 + len(header) + 1)
                 plan = file.readall()
                 found_digest = hashlib.sha256(header + end)
                 found_digest.update(plan)
                 if found_digest.hexdigest().encode() != digest:
-                    raise _Unusable("its content is not what was written (sha256 differs)")
+                    raise _Unusable("its content has changed (sha256 differs)")
         try:
             stored = json.loads(header)
             key, facts = EngineKey.from_json(stored["key"]), dict(stored["facts"])
@@ -185,7 +199,7 @@ class EngineCache:
         return Entry(key, facts, self.path / name, found.st_size, found.st_mtime, plan)
 
     def _sweep(self) -> list[str]:
-        """Remove what a killed builder left; the lock is ours, so nobody is writing."""
+        """Remove temporary files of a killed builder; we hold the lock, so no process writes."""
         left = [name for name in self._folder.names() if name.endswith(".tmp")]
         return [name for name in left if self._folder.remove(name)]
 

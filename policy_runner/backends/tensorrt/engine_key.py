@@ -1,4 +1,4 @@
-"""What a built engine depends on: another value of any of these is another engine."""
+"""The key of an engine: everything that a built engine depends on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 _NOTHING = object()
-# Goes up when this package builds otherwise from the same ingredients.
+# Increase it when this package builds a different engine from the same other fields.
 BUILDER = 1
-# Options of the tensorrt backend that say how an engine runs, not how it is built.
+# Options of the tensorrt backend that affect how an engine runs, not how it is built.
 RUN_OPTIONS = ("tensorrt.cuda_graph", "tensorrt.cuda_binding", "tensorrt.wait")
-# Options of the build and what they are when nobody gives them: a default is no ingredient, so
-# that a command that knows only what differs finds the same engine.
+# Options of the build and their defaults. A default value is not part of the key, so a command
+# that names only the differing options finds the same engine.
 BUILD_DEFAULTS: dict[str, Any] = {
     "tensorrt.tf32": False,
     "tensorrt.workspace": 64,  # MiB
@@ -24,33 +24,33 @@ BUILD_DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Ingredients of one engine. Sizes are element counts per axis, batch first."""
+    """The key of one engine. Shapes are numbers of elements per axis, batch first."""
 
     model_sha256: str
-    data_sha256: tuple[tuple[str, str], ...]  # (file name beside the model, sha256), by name
+    data_sha256: tuple[tuple[str, str], ...]  # (weight file, sha256), sorted by name
     tensorrt: str  # version
     gpu: str  # name
-    compute: str  # capability, as 8.7
-    driver: str  # a new one may choose other kernels, and on Jetson brings another CUDA
+    compute: str  # compute capability, for example 8.7
+    driver: str  # a new driver may choose other kernels; on Jetson it has another CUDA
     precision: str
     shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of the inputs
-    options: tuple[tuple[str, str], ...]  # what else the builder is told, by name
+    options: tuple[tuple[str, str], ...]  # options of the build that differ from the default
     builder: int = BUILDER
 
     def digest(self) -> str:
-        """Hexadecimal sha256 over all of it; the name of the engine in the cache."""
+        """Return the hexadecimal sha256 of the key; the engine's name in the cache."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()
 
     def as_json(self) -> str:
-        """One line, the same for the same ingredients."""
+        """Return the key as one line of JSON; equal keys give equal lines."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> EngineKey:
-        """What `as_json` wrote, parsed.
+        """Make a key from the parsed JSON of `as_json`.
 
         Raises:
-            ValueError, TypeError, KeyError: something else.
+            ValueError, TypeError, KeyError: it is not from `as_json`.
         """
         values = dict(given)
         for name in ("data_sha256", "options"):
@@ -60,7 +60,7 @@ class EngineKey:
 
 
 def build_options(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Those of a backend's options that are part of the key, by name."""
+    """Return the options that are part of the key, sorted by name."""
     return tuple(
         (name, str(value))
         for name, value in sorted(options.items())

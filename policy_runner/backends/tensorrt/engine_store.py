@@ -1,7 +1,7 @@
-"""The engine of a model for this machine: looked up, or built, checked and stored.
+"""Finds the engine of a model for this machine in the cache, and loads it.
 
-The one place that knows both the cache and TensorRT. A node only looks up: what is not there
-is refused with the command that builds it, since a build takes from seconds to many minutes.
+A node only looks engines up. A missing engine is refused, and the refusal has the command that
+builds it, because a build takes seconds to many minutes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from policy_runner.core.errors import Refusal, refuse
 
 
 def open_cache(choice: BackendChoice, log: Log = lambda _line: None) -> EngineCache:
-    """The cache that the options `engines.*` name.
+    """Open the cache that the options `engines.*` name; `log` gets its lines.
 
     Raises:
-        Refusal: its folder is not this user's alone.
+        Refusal: other users can access its folder.
     """
     folder = str(choice.option("engines.folder", ""))
     limit = float(choice.option("engines.limit_gb", LIMIT_BYTES / 1e9))
@@ -32,7 +32,11 @@ def open_cache(choice: BackendChoice, log: Log = lambda _line: None) -> EngineCa
 
 
 def key_of(choice: BackendChoice, path: Path) -> EngineKey:
-    """What the engine of this model depends on, here and now.
+    """Return the key of a model's engine on this machine.
+
+    Args:
+        choice: device, precision and options.
+        path: the ONNX file.
 
     Raises:
         Refusal: no TensorRT or no GPU here, or a data file of the model is missing.
@@ -49,11 +53,16 @@ def key_of(choice: BackendChoice, path: Path) -> EngineKey:
 
 
 def stored_engine(choice: BackendChoice, path: Path, spec_path: Path) -> bytes:
-    """The serialized engine; never builds.
+    """Return the serialized engine of a model from the cache; never builds.
+
+    Args:
+        choice: device, precision and options.
+        path: the ONNX file.
+        spec_path: the policy's spec, for the command in a refusal.
 
     Raises:
-        Refusal: none is there (with the command that builds it), or the one that is there was
-            measured to be further from fp32 than `precision_check.tolerance`.
+        Refusal: there is none (the refusal has the command that builds it), or its recorded
+            difference from fp32 exceeds `precision_check.tolerance`.
     """
     said: list[str] = []
     with open_cache(choice, said.append) as cache:
@@ -70,7 +79,7 @@ def stored_engine(choice: BackendChoice, path: Path, spec_path: Path) -> bytes:
 
 
 def cached_engine(choice: BackendChoice, path: Path) -> Path | None:
-    """Where the engine lies; None without TensorRT, a GPU, or an engine. Refuses nothing."""
+    """Return the engine's file; None without TensorRT, a GPU, or an engine. Never refuses."""
     try:
         with open_cache(choice) as cache:
             entry = cache.load(key_of(choice, path))
@@ -80,7 +89,11 @@ def cached_engine(choice: BackendChoice, path: Path) -> Path | None:
 
 
 def check_recorded(entry: Entry, choice: BackendChoice, path: Path) -> None:
-    """Refuse an engine whose recorded check is beyond the tolerance that holds now."""
+    """Refuse an engine whose recorded difference exceeds the tolerance of `choice`.
+
+    Raises:
+        Refusal: it does.
+    """
     known = entry.facts.get("check")
     if known is None:
         return
@@ -91,7 +104,7 @@ def check_recorded(entry: Entry, choice: BackendChoice, path: Path) -> None:
 
 
 def build_command(choice: BackendChoice, spec_path: Path) -> str:
-    """The command line that builds what `choice` asks for, and checks it as the node would."""
+    """Return the command line that builds the engine for `choice`, with the same check options."""
     words = ["policy-runner", "engine", "build", str(spec_path)]
     for name, value, usual in (
         ("precision", choice.precision, "as_exported"),
@@ -119,14 +132,14 @@ def _as_yaml(value: Any) -> str:
         return str(value).lower()
     text = str(value)
     if isinstance(value, float) and "e" in text and "." not in text:
-        return text.replace("e", ".0e")  # 1e-05 is a word in YAML
+        return text.replace("e", ".0e")  # YAML reads 1e-05 as a string
     return text
 
 
 def load(choice: BackendChoice, path: Path, sha256: str, spec_path: Path) -> TensorRtModel:
-    """The model on its cached engine.
+    """Load a model on its cached engine.
 
     Raises:
-        Refusal: no engine of this model for this machine, no TensorRT, no GPU.
+        Refusal: no engine of this model for this machine, no TensorRT, or no GPU.
     """
     return model_of_plan(choice, path, sha256, stored_engine(choice, path, spec_path))

@@ -1,4 +1,4 @@
-"""TensorRT on an NVIDIA GPU. Asked for it, a model runs there or `configure` refuses."""
+"""A model on TensorRT and an NVIDIA GPU. If it cannot run there, `configure` refuses it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ from policy_runner.core.model import Buffer, ModelAbilities, StateTensors
 
 
 def model_of_plan(choice: BackendChoice, path: Path, sha256: str, plan: bytes) -> TensorRtModel:
-    """The model on an engine that this machine built from the file at `path`.
+    """Load a model on an engine that this machine built.
+
+    Args:
+        choice: device, precision and options.
+        path: the ONNX file that the engine was built from.
+        sha256: of the ONNX file.
+        plan: the serialized engine.
 
     Raises:
-        Refusal: no TensorRT, no GPU, or another's engine.
+        Refusal: no TensorRT, no GPU, or an engine of another model or machine.
     """
     tensorrt = tensorrt_module()
     cuda = open_cuda(
@@ -46,12 +52,22 @@ class TensorRtModel(ModelAbilities):
 
     provider = "tensorrt"
     sha256 = ""
-    needs_precision_check = False  # an engine was compared when it was built
+    needs_precision_check = False  # the build compared the engine already
 
     def __init__(
         self, tensorrt: Any, cuda: Cuda, path: Path, plan: bytes, choice: BackendChoice
     ) -> None:
-        """Load, allocate, capture. Any thread; the GPU's context is current in here only."""
+        """Open the engine and allocate its tensors; `warm_up` captures the graph.
+
+        Any thread may call it. The GPU's context is current only during the call.
+
+        Args:
+            tensorrt: the module `tensorrt`.
+            cuda: the open GPU; `close` closes it.
+            path: the ONNX file.
+            plan: the serialized engine.
+            choice: device, precision and options.
+        """
         self._tensorrt, self._cuda, self._path = tensorrt, cuda, path
         self._wants_graph = bool(choice.option("tensorrt.cuda_graph", True))
         self._here = threading.local()  # thread ids are reused; a thread-local is not
@@ -79,20 +95,22 @@ class TensorRtModel(ModelAbilities):
 
     @property
     def inputs(self) -> Mapping[str, Buffer]:
-        """Input tensors by name; write in place."""
+        """Input tensors by name; the caller writes them in place."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Buffer]:
-        """Output tensors by name; overwritten by the next run. Kept states are not among them:
-        their arrays stay as they are."""
+        """Output tensors by name; overwritten by the next run.
+
+        Exception: a run does not write the arrays of states that stay on the GPU (`keep_states`).
+        """
         return self._outputs
 
     def run(self) -> None:
-        """One inference, in place. Never logs; TensorRT's lines wait in `take_log`.
+        """Run one inference, in place. Never logs; `take_log` returns TensorRT's lines.
 
         Raises:
-            TensorRtError, CudaError: it did not run.
+            TensorRtError, CudaError: the inference failed.
         """
         if self._step is None:
             raise RuntimeError("the model is closed")
@@ -102,10 +120,12 @@ class TensorRtModel(ModelAbilities):
         self._step.run()
 
     def warm_up(self, runs: int = 3) -> None:
-        """Capture the graph and run on zeros; leaves zeros, and states at their beginning.
+        """Capture the graph and run on zeros.
+
+        Afterwards inputs and outputs are zeros, and the next run begins with the initial states.
 
         Raises:
-            Refusal: it does not run.
+            Refusal: the model does not run.
         """
         step = self._step
         if step is None:
@@ -129,11 +149,14 @@ class TensorRtModel(ModelAbilities):
         step.begin_anew()
 
     def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
-        """Carry recurrent states from output to input on the GPU, after every run from now on.
+        """From now on, copy recurrent states from output to input on the GPU after every run.
 
-        `states`: (input, output, initial value), the first two being this model's own arrays.
-        Returns what makes the next run begin with the initial values: any thread may call it,
-        it neither waits nor touches the GPU. None where an array is not this model's.
+        Args:
+            states: (input, output, initial value); input and output are arrays of this model.
+
+        Returns:
+            A function that makes the next run begin with the initial values. Any thread may call
+            it; it does not wait and does not use the GPU. None if an array is not this model's.
         """
         step = self._step
         if step is None:
@@ -147,23 +170,26 @@ class TensorRtModel(ModelAbilities):
             kept.append(State(source, target, initial))
         with self._on_gpu("states that stay there"):
             reset = step.keep(kept)
-        self.warm_up(1)  # the graph has to carry them, too
+        self.warm_up(1)  # captures a graph that also copies the states
         self.facts["states"] = "on the GPU"
         return reset
 
     def take_log(self) -> list[str]:
-        """TensorRT's warnings and errors since the last call; not for the control thread."""
+        """Return TensorRT's warnings and errors since the last call.
+
+        Do not call it from the control thread.
+        """
         return self._lines.take()
 
     def close(self) -> None:
-        """Free graph, engine, device memory. Host arrays live as long as somebody holds one."""
+        """Free graph, engine and device memory. A host array lives until its last reference."""
         if self._step is None:
             return
         step, self._step = self._step, None
         with self._noted(), self._entered():
             step.drop_graph()
         with self._noted(), self._entered():
-            # The context before the engine before the runtime.
+            # Release in this order: execution context, engine, runtime.
             del step
             self._opened = None
         with self._noted():
@@ -179,8 +205,10 @@ class TensorRtModel(ModelAbilities):
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
-        """After an error that CUDA does not forget every call fails: the rest is freed all the
-        same, and what failed is a line of the log."""
+        """Log CUDA's errors and continue.
+
+        After a sticky CUDA error every call fails; the remaining parts are still released.
+        """
         try:
             yield
         except self._cuda.errors as error:
@@ -188,13 +216,13 @@ class TensorRtModel(ModelAbilities):
 
     @contextmanager
     def _on_gpu(self, expected: str) -> Iterator[None]:
-        """The GPU's context is current, and what fails is a Refusal with TensorRT's words."""
+        """Make the GPU's context current; turn exceptions into a Refusal with TensorRT's lines."""
         try:
             with self._entered():
                 yield
         except Refusal:
             raise
-        except Exception as error:  # CUDA bindings raise types of their own
+        except Exception as error:  # CUDA bindings raise their own types
             text = " ".join(str(error).split()) or type(error).__name__
             words = said(self._lines.take(), "")
             got = f"{text} ({words})" if words else text

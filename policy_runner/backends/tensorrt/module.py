@@ -1,4 +1,4 @@
-"""TensorRT itself: whether it is there, which version, and its log."""
+"""TensorRT's Python package: whether it is installed, its version, and its log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from policy_runner.backends.cuda.open import open_cuda
 from policy_runner.core.errors import refuse
 
-OLDEST = (8, 6)  # 8.5 lacks builder_optimization_level, and names numpy's removed bool
+OLDEST = (8, 6)  # 8.5 lacks builder_optimization_level, and uses numpy.bool, which was removed
 KEPT_LINES = 200
 Line = Callable[[str], None]
-# trt.DataType's name -> numpy's type. What is not here no tick could fill.
+# trt.DataType's name -> numpy's type. A tick cannot fill tensors of other types.
 DTYPES: dict[str, Any] = {
     "FLOAT": np.float32,
     "HALF": np.float16,
@@ -32,7 +32,7 @@ DTYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What an engine is bound to: exact TensorRT, exact GPU, driver. All as text."""
+    """Facts that an engine depends on, as text: exact TensorRT, exact GPU, driver."""
 
     tensorrt: str
     gpu: str
@@ -41,23 +41,23 @@ class MachineFacts:
 
 
 def tensorrt_module() -> Any:
-    """The module `tensorrt`, of a version that this package knows.
+    """Import the module `tensorrt`.
 
     Raises:
         Refusal: not installed, not importable, or too old.
     """
     expected = "the Python package tensorrt, 8.6 or newer"
-    # No `import tensorrt` without a look first: a folder of that name is a package, too.
+    # Check before `import tensorrt`: a folder of that name would also count as a package.
     if importlib.util.find_spec("tensorrt") is None:
         raise refuse(
             "", "backend tensorrt", expected, "no such package",
-            "install it as docs/install_jetson.md says, or set backend: onnxruntime",
+            "install it as docs/guides/install_jetson.md says, or set backend: onnxruntime",
         )  # fmt: skip
     try:
         import tensorrt
 
         found = version_of(tensorrt)
-    except Exception as error:  # its __init__ loads libraries and raises what it likes
+    except Exception as error:  # its __init__ loads libraries and may raise any type
         text = " ".join(str(error).split()) or type(error).__name__
         raise refuse(
             "", "backend tensorrt", expected, text,
@@ -71,13 +71,17 @@ def tensorrt_module() -> Any:
 
 
 def version_of(tensorrt: Any) -> tuple[int, int]:
-    """Major and minor."""
+    """Return TensorRT's major and minor version."""
     major, minor = str(tensorrt.__version__).split(".")[:2]
     return int(major), int(minor)
 
 
 def machine_facts(gpu: int, binding: str = "auto") -> MachineFacts:
-    """What runs here.
+    """Return the facts of this machine that an engine depends on.
+
+    Args:
+        gpu: the GPU's number.
+        binding: see `open_cuda`.
 
     Raises:
         Refusal: no TensorRT, no CUDA, no such GPU.
@@ -91,14 +95,15 @@ def machine_facts(gpu: int, binding: str = "auto") -> MachineFacts:
 
 
 class TensorRtLog:
-    """Keeps TensorRT's newest lines, warnings and worse; hands them out, or on while building.
+    """Keeps TensorRT's newest warnings and errors.
 
-    TensorRT calls from any of its threads, and while running from the control thread, which may
-    not log: a line then waits here until somebody takes it.
+    TensorRT calls the logger from any of its threads, and during an inference from the control
+    thread. The control thread must not log, so the lines are kept until `take`. During a build
+    `forwarded` also passes them on at once.
     """
 
     def __init__(self, tensorrt: Any) -> None:
-        """One per process, since TensorRT takes one logger for good: see `log_of`."""
+        """Make the log; call `log_of` instead: TensorRT accepts only one logger per process."""
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._forward: Line | None = None
         self._lock = threading.Lock()
@@ -111,7 +116,7 @@ class TensorRtLog:
         heard = self._heard
 
         class Logger(tensorrt.ILogger):  # type: ignore[misc]
-            """Called from C++: an exception in here would end the process."""
+            """Called from C++: an exception in it would end the process."""
 
             def __init__(self) -> None:
                 tensorrt.ILogger.__init__(self)
@@ -124,7 +129,7 @@ class TensorRtLog:
         self.logger = Logger()
 
     def note(self, line: str) -> None:
-        """Keep a line of our own among TensorRT's."""
+        """Add a line of this package to TensorRT's lines."""
         self._lines.append(line)
 
     def _heard(self, line: str) -> None:
@@ -134,7 +139,7 @@ class TensorRtLog:
 
     @contextmanager
     def forwarded(self, to: Line | None) -> Iterator[None]:
-        """Hand every line on at once, from whichever thread it comes, while in here."""
+        """While the context is active, also pass every line to `to` at once, from any thread."""
         with self._lock:
             self._forward = to
             try:
@@ -143,7 +148,7 @@ class TensorRtLog:
                 self._forward = None
 
     def take(self) -> list[str]:
-        """The lines since the last call, and forget them."""
+        """Return the lines since the last call and remove them."""
         lines = []
         while self._lines:
             lines.append(self._lines.popleft())
@@ -154,13 +159,18 @@ _logs: dict[Any, TensorRtLog] = {}
 
 
 def log_of(tensorrt: Any) -> TensorRtLog:
-    """The one log of this process."""
+    """Return the only log of this process."""
     if tensorrt not in _logs:
         _logs[tensorrt] = TensorRtLog(tensorrt)
     return _logs[tensorrt]
 
 
 def said(lines: list[str], otherwise: str) -> str:
-    """What TensorRT said, short: its errors before its warnings, three at most."""
+    """Shorten TensorRT's lines: at most three, only errors if there are any.
+
+    Args:
+        lines: of TensorRT's log.
+        otherwise: returned if there are no lines.
+    """
     errors = [line for line in lines if "error:" in line]
     return "; ".join((errors or lines)[:3]) or otherwise

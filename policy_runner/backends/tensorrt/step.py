@@ -1,7 +1,7 @@
-"""One inference on the GPU: copies in, the engine, states carried over, copies out.
+"""One inference on the GPU: copy the inputs in, run the engine, copy states, copy outputs out.
 
-Everything has one address for life, so that the whole of it can be one CUDA graph. Nothing of a
-graph is ever updated: what changes makes a new one.
+All addresses are fixed, so that the whole inference can be one CUDA graph. A graph is never
+updated; any change needs a new graph.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from policy_runner.core.model import Buffer
 
 
 class TensorRtError(RuntimeError):
-    """TensorRT refused to enqueue; why is in its log."""
+    """TensorRT refused a call; the reason is in its log."""
 
 
 class State:
-    """A recurrent state that stays on the GPU: where it goes in, where it comes out."""
+    """A recurrent state that stays on the GPU."""
 
     def __init__(self, source: Memory, target: Memory, initial: Buffer) -> None:
+        """Store the state's tensors: `source` is the output, `target` the input."""
         self.source = source
         self.target = target
         self.initial = initial
 
 
 class GpuStep:
-    """The memory of an engine's tensors, and its inference. The context must be current."""
+    """An engine's tensor memory and its inference. The GPU's context must be current."""
 
     def __init__(self, cuda: Cuda, opened: OpenEngine) -> None:
-        """Allocate every tensor by itself: TensorRT asks for aligned addresses.
+        """Allocate each tensor separately, because TensorRT requires aligned addresses.
 
         Raises:
-            CudaError, TensorRtError: no memory, or an address that TensorRT does not take.
+            CudaError, TensorRtError: no memory, or TensorRT does not accept an address.
         """
         self._cuda = cuda
         self._context = opened.context
@@ -65,9 +66,10 @@ class GpuStep:
         )
 
     def keep(self, states: Sequence[State]) -> Callable[[], None]:
-        """Carry these states over by ourselves from now on; any graph is dropped.
+        """From now on, copy these states from output to input after every run; drop the graph.
 
-        Returns what makes the next run begin anew: a flag, for any thread.
+        Returns:
+            `begin_anew`, which any thread may call.
         """
         self.drop_graph()
         self._states = list(states)
@@ -76,14 +78,14 @@ class GpuStep:
         return self.begin_anew
 
     def begin_anew(self) -> None:
-        """The next run begins with the states' initial values."""
+        """Make the next run begin with the states' initial values. Only sets a flag."""
         self._fresh = True
 
     def run(self) -> None:
-        """One inference; returns when the outputs are in the host's memory.
+        """Run one inference; returns when the outputs are in the host's memory.
 
         Raises:
-            TensorRtError, CudaError: it could not run. The outputs mean nothing then.
+            TensorRtError, CudaError: it failed. The outputs are invalid then.
         """
         if self._fresh:
             self._fresh = False
@@ -113,13 +115,14 @@ class GpuStep:
 
     @property
     def is_graph(self) -> bool:
-        """Whether runs are launches of one graph."""
+        """Whether a run launches a graph."""
         return self._graph is not None
 
     def capture(self) -> str:
-        """Make a run one graph launch; says why where that is not possible, else "".
+        """Capture a graph, so that a run is one launch; returns why that failed, else "".
 
-        As trtexec does: run once, so that TensorRT's own lazy set-up is over, then record.
+        It first runs once, so that TensorRT's lazy set-up is done, and then captures; trtexec
+        does the same.
         """
         self.drop_graph()
         self.run()
@@ -138,7 +141,7 @@ class GpuStep:
         return ""
 
     def without_graph(self, call: Callable[[], str]) -> str:
-        """What `call` returns while runs are enqueued piece by piece."""
+        """Return the result of `call`; during the call runs do not use the graph."""
         graph, self._graph = self._graph, None
         try:
             return call()
@@ -146,20 +149,20 @@ class GpuStep:
             self._graph = graph
 
     def drop_graph(self) -> None:
-        """Back to enqueueing piece by piece."""
+        """Free the graph; runs enqueue each operation again."""
         if self._graph is not None:
             graph, self._graph = self._graph, None
             self._cuda.drop(graph)
 
 
-ROUNDING = 1e-3  # of the largest output: kernels may add up in another order
+ROUNDING = 1e-3  # relative to the largest output: kernels may sum in another order
 _SEED = 5
 
 
 def graph_differs(step: GpuStep) -> str:
-    """Runs two different inputs with the graph and without; says what differs, else "".
+    """Run two inputs with and without the graph; returns what differs, else "".
 
-    The step keeps its graph where they agree, and its inputs are overwritten.
+    The inputs are overwritten. The graph is kept.
     """
     random = np.random.default_rng(_SEED)
     cases = [_drawn(step, random) for _ in range(2)]
@@ -173,7 +176,7 @@ def _drawn(step: GpuStep, random: np.random.Generator) -> dict[str, Buffer]:
         host = memory.host
         if host.dtype.kind == "f":
             drawn[name] = random.normal(size=host.shape).astype(host.dtype)
-        else:  # 0 and 1 are in the range of whatever an integer means: an index, a flag
+        else:  # 0 and 1 are valid for any meaning of an integer, for example an index or a flag
             drawn[name] = random.integers(0, 2, size=host.shape).astype(host.dtype)
     return drawn
 

@@ -27,6 +27,7 @@ from policy_runner.backends.measurements import Measured, best_of, machine_name,
 from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.cli.bench.machine import check_outputs, machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import read_spec
 from policy_runner.package_files import share_path
@@ -65,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="all", metavar="NAME,...",
                         help=f"some of {', '.join(CANDIDATES)}; default: all")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, or gpu:N")
-    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS)
+    parser.add_argument("--precision", default="as_exported", choices=PRECISIONS,
+                        help="numbers the model computes with")  # fmt: skip
     parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
                         help="default: the policy's own")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
@@ -234,11 +236,12 @@ def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=table_width())
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
     figures = ("p50", "p99", "p99.9", "max", "back to back")
-    title = f"one inference of {escape(what.model.name)} \\[us], waiting for each deadline"
-    table = Table("backend", "rate [Hz]", *figures, title=title)
+    title = f"one inference of {escape(what.model.name)}, waiting for each deadline"
+    heads = ("rate [Hz]", *(f"{figure} [us]" for figure in figures))
+    table = Table("backend", *(escape(head) for head in heads), title=title)
     for row in rows:
         if row.us:
             cells = (f"{row.us[key]:.0f}" for key in figures)

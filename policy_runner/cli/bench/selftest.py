@@ -28,6 +28,7 @@ from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.precision_check import compare_with_cpu
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.engine import build_in_child
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import SpecFile, read_spec
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC, --backend, --device and the options of the backend."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True)
+    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True,
+                        help="what runs the model")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
     add_choice_options(parser)
     parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
     )
     choice.check()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=table_width())
     said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
         rows = list(_rows(choice, spec_file, Path(folder) / "engines", said, arguments.seconds))
@@ -165,7 +167,10 @@ def _latency(model: LoadedModel, period: float, seconds: float) -> dict[str, dic
 
 def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) -> None:
     rate = f"at {1.0 / spec_file.spec.control_dt:g} Hz"
-    table = Table("", "result", "off by", rate, "back to back")
+    shown = " / ".join(f"p{p}" for p in PERCENTILES)
+    table = Table(
+        "", "result", "off by", *(f"{kind}, {shown} \\[us]" for kind in (rate, "back to back"))
+    )
     for row in rows:
         latency = row.get("latency_us", {})
         compared = row.get("comparison")
@@ -177,8 +182,7 @@ def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) ->
         result = "[green]ok[/]" if row["ok"] else "[red]failed[/]"
         name = f"{row['name']} ({row['seconds']:.1f} s)" if "seconds" in row else row["name"]
         table.add_row(name, result, off, *figures)
-    shown = " / ".join(f"p{p}" for p in PERCENTILES)
-    console.print(f"one inference: {shown}, microseconds; off by: most that an action differs")
+    console.print("one inference; off by: most that an action differs, in the action's own unit")
     console.print(table)
     for row in rows:
         facts = {key: value for key, value in row["facts"].items() if isinstance(value, str)}

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.command_parser import add_params, node_of, table_width
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
 from policy_runner.robot.load import load_policy
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=table_width())
     _model(console, found)
     if spec is not None:
         _observation(console, found, spec)
@@ -125,7 +125,9 @@ def _reads(term: dict[str, Any], spec: Any) -> str:
         parts.append("all joints" if index is None else f"joints {_runs(index)}")
     elif term["term"].startswith("joint_"):
         parts.append("all joints")
-    parts += [f"{key} {_words(value)}" for key, value in source.items()]
+    for key, value in source.items():
+        parts.append(f"{key} ({_words(value)})" if isinstance(value, dict) else
+                     f"{key} {_words(value)}")  # fmt: skip
     return " ".join(parts)
 
 

@@ -22,10 +22,7 @@ from policy_runner.robot.load import LoadedPolicy
 
 ARITHMETIC = ("wrap", "nonfinite", "clip", "scale", "offset", "order")
 PLAIN: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "order": "clip_scale"}
-SOURCE_KEYS = (
-    *("input", "field", "fields", "axes", "joints", "motion", "angles", "parts", "value"),
-    *("pose", "frame", "period", "uses"),
-)
+NOT_SOURCE = {"term", "name", "relative_to", *ARITHMETIC}
 
 
 def model_contract(facts: ModelFacts) -> dict[str, Any]:
@@ -93,7 +90,7 @@ def _observation(loaded: LoadedPolicy, k: int, given: ObservationTensor) -> dict
     for term, compiled in zip(terms, builder.terms, strict=True):
         assert term is not None
         dumped = term.model_dump(mode="json", exclude_unset=True)
-        source = {key: dumped[key] for key in SOURCE_KEYS if key in dumped}
+        source = {key: value for key, value in dumped.items() if key not in NOT_SOURCE}
         arithmetic = {
             key: dumped[key]
             for key in ARITHMETIC

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from policy_runner.cli.command_parser import CommandParser, check_ros
+from policy_runner.cli.command_parser import CommandParser, check_ros, table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.ros.operate.report import RunnerReport, full_name
-from policy_runner.ros.process.lifetime import EndRequest, end_on_signal, prefer_udp
+from policy_runner.ros.process.lifetime import EndRequest, end_on_signal
+from policy_runner.ros.process.transport import prefer_udp
 
 if TYPE_CHECKING:
     from policy_runner.ros.operate.client import RunnerClient
@@ -144,7 +145,7 @@ def _once(client: RunnerClient, ended: EndRequest, as_json: bool) -> int:
 
         from policy_runner.cli.operate.status_view import view
 
-        Console(highlight=False).print(view(heard))
+        Console(highlight=False, width=table_width()).print(view(heard))
     return DONE if heard.runs else DOES_NOT_RUN
 
 

@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--use-sim-time", action="store_true", help="take the time from /clock")
     parser.add_argument("--no-guard", action="store_true", help="without policy_runner_guard")
     parser.add_argument("--no-sidecar", action="store_true", help="without jetson_diagnostics")
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warn", "error"])
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warn", "error"],
+                        help="of all nodes; default info")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

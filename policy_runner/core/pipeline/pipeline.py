@@ -140,7 +140,7 @@ class Pipeline:
         outer: Fault | None = None,
         look_again: Callable[[bool], int] | None = None,
     ) -> Step:
-        """Compute one tick. `docs/architecture.md` explains it step by step.
+        """Compute one tick. `docs/explanation/architecture.md` explains it step by step.
 
         Args:
             now_ns: the time of this tick on the loop's clock.

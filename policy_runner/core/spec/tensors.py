@@ -44,7 +44,7 @@ class History(Strict):
 
 
 class Normalization(Strict):
-    """Stored statistics and the formula that uses them; for presets see docs/policy_spec.md.
+    """Stored statistics and their formula; docs/reference/policy_spec.md lists the presets.
 
     mean_std: (x - mean) / (std + eps); mean_var: (x - mean) / sqrt(var + eps) with eps_in_sqrt;
     min_max: 2 (x - min) / (max - min) - 1; quantiles and quantile10: the same with q01, q99 and

@@ -14,9 +14,9 @@ from policy_runner.ros.process.lifetime import (
     end_on_signal,
     force_end_after,
     ignore_further_signals,
-    prefer_udp,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.transport import prefer_udp
 
 NODE_NAME = "policy_runner_guard"
 _LOOK_S = 0.02

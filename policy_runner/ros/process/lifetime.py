@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-# Exit codes of the runner: the README lists them.
+# Exit codes of the runner: docs/reference/commands.md lists them.
 ENDED_WELL = 0
 LOOP_FAILED = 1  # the control thread ended with an exception
 START_REFUSED = 2  # wrong arguments or files; autostart: configure or activate refused
@@ -152,11 +152,3 @@ def with_usable_log(arguments: list[str]) -> list[str]:
     except OSError as error:
         sys.stderr.write(f"no log file, only stderr: {error}; set ROS_LOG_DIR to another folder\n")
         return [*arguments, "--ros-args", NO_FILE]
-
-
-def prefer_udp() -> None:
-    """Make Fast DDS use UDP, unless the user chose a transport; call before rclpy.init.
-
-    Other middlewares ignore the setting.
-    """
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")

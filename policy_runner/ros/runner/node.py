@@ -38,7 +38,7 @@ _LOOK_PERIOD_S = 0.25
 
 
 class PolicyRunner(RunnerNode):
-    """`policy_runner`: see the README for topics, services and parameters."""
+    """`policy_runner`: docs/reference has its topics, services and parameters."""
 
     def __init__(
         self, granted: Granted | None = None, arguments: list[str] | None = None, **options: Any

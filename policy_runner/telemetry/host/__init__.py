@@ -1,4 +1,4 @@
-"""One file for each part of the machine: reads it, and judges the reading.
+"""One module for each part of the machine: it reads the part and judges the reading.
 
-Ground: `identity` and `power_mode`. Every file is a door of its own.
+Ground: `identity` and `power_mode`. Every module is a door.
 """

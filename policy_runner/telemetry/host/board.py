@@ -1,4 +1,4 @@
-"""Verdicts on GPU, fan and the board as a whole."""
+"""Verdict on the board: its identity and its power mode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from policy_runner.telemetry.host.power_mode import PowerModes
 from policy_runner.telemetry.host_files import Reading
 from policy_runner.telemetry.verdict import OK, WARN, Verdict
 
-# A change of the power mode stays in the message this long [s].
+# A change of the power mode stays in the message for this time [s].
 _CHANGE_SHOWN_S = 60.0
 
 
@@ -23,7 +23,7 @@ class BoardState:
 
 
 class BoardVerdict:
-    """Who the board is; WARN for a minute after its power mode changed under the robot."""
+    """Shows the board's identity; WARN for a minute after its power mode changed."""
 
     def __init__(self, identity: Identity, jetson: Jetson) -> None:
         self._identity = identity
@@ -32,7 +32,7 @@ class BoardVerdict:
         self._changed: tuple[int, str] | None = None
 
     def judge(self, state: BoardState) -> Verdict:
-        """Level, sentence, values."""
+        """Return the verdict for a sample."""
         mode = state.modes.current
         name = mode.name if mode else ""
         if name and self._mode and name != self._mode:

@@ -14,7 +14,7 @@ _KHZ_TO_MHZ = 1e-3
 
 @dataclass(frozen=True)
 class Core:
-    """One core: load [%] since the last sample, clock [MHz] that the governor asks for."""
+    """One core: load [%] since the last sample, clock [MHz] that the governor requests."""
 
     name: str
     load: Reading
@@ -23,21 +23,17 @@ class Core:
 
 @dataclass(frozen=True)
 class CpuReading:
-    """Load of all cores together [%], 1 min load average, cores, and the caps on the clock.
+    """One sample of the CPU. Clocks are requested clocks; hardware throttling is not in them."""
 
-    `clock_limit` is what the power mode or a thermal cap allows now, `hardware_limit` what
-    the silicon can do [MHz]. Clocks are requested ones: hardware throttling is not in them.
-    """
-
-    load: Reading
-    load_average: Reading
+    load: Reading  # of all cores together [%]
+    load_average: Reading  # over 1 min
     cores: tuple[Core, ...]
-    clock_limit: Reading
-    hardware_limit: Reading
+    clock_limit: Reading  # allowed now by the power mode or a thermal cap [MHz]
+    hardware_limit: Reading  # of the hardware [MHz]
 
     @property
     def busiest(self) -> Reading:
-        """Load of the busiest core [%]; one core at 100 % is enough to make a loop late."""
+        """Load of the busiest core [%]; one core at 100 % can make a control loop late."""
         loads = [core.load.value for core in self.cores if core.load.value is not None]
         return Reading(max(loads)) if loads else self.load
 
@@ -51,7 +47,7 @@ class CpuReading:
 
     @property
     def online(self) -> int:
-        """Cores that are on line."""
+        """Number of cores that are online."""
         return sum(core.load.reason != "offline" for core in self.cores)
 
 
@@ -65,7 +61,7 @@ class CpuReader:
         self._policies = _policies(files, self._names)
 
     def read(self, now_ns: int) -> CpuReading:
-        """One sample; `now_ns` is not needed, since the counters carry their own time."""
+        """Take a sample; `now_ns` is not used, because the counters contain the time."""
         try:
             counters = _counters(self._files.text("proc/stat"))
         except Unreadable as error:
@@ -118,7 +114,7 @@ class CpuReader:
 
 
 def _counters(stat: str) -> dict[str, tuple[int, int]]:
-    """(busy, total) ticks by line name: `cpu` for all, `cpu0`... for each on-line core."""
+    """Return (busy, total) ticks by line name: `cpu` for all, `cpu0`... for each online core."""
     found = {}
     for line in stat.splitlines():
         if not line.startswith("cpu"):
@@ -129,7 +125,7 @@ def _counters(stat: str) -> dict[str, tuple[int, int]]:
             int(name[3:] or 0)
         except ValueError:
             continue
-        # guest and guest_nice are contained in user and nice already.
+        # user and nice already contain guest and guest_nice.
         total = sum(ticks[:8])
         found[name] = (total - sum(ticks[3:5]), total)
     return found
@@ -147,11 +143,11 @@ def _load(last: tuple[int, int] | None, now: tuple[int, int] | None, reason: str
     return Reading(100.0 * min(max(busy / total, 0.0), 1.0))
 
 
-_MOST_CORES = 8192  # what Linux can be built for
+_MOST_CORES = 8192  # the most that Linux can be built for
 
 
 def core_list(text: str) -> list[int]:
-    """Numbers of a kernel CPU list such as `0-3,6`; anything else gives an empty list."""
+    """Return the numbers of a kernel CPU list such as `0-3,6`; [] if the text is invalid."""
     numbers: list[int] = []
     try:
         for part in text.split(","):
@@ -166,7 +162,7 @@ def core_list(text: str) -> list[int]:
 
 
 def _possible_cores(files: HostFiles) -> tuple[str, ...]:
-    """Names of all cores, also of those that the power mode switched off: keys stay constant."""
+    """Names of all cores, also of those that are switched off, so that keys stay constant."""
     numbers = core_list(files.text_or(f"{_CPU}/present"))
     if not numbers:
         names = {name for name in _counters(files.text_or("proc/stat")) if name != "cpu"}
@@ -175,7 +171,7 @@ def _possible_cores(files: HostFiles) -> tuple[str, ...]:
 
 
 def _policies(files: HostFiles, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """cpufreq policies and their cores; without a list, those up to the next policy's first."""
+    """Return the cores of each cpufreq policy; without a list, those up to the next policy."""
     found = [path.rsplit("/", 1)[1] for path in files.glob(f"{_CPU}/cpufreq/policy[0-9]*")]
     firsts = [int(name[6:]) for name in found] + [1 << 30]
     policies = {}
@@ -189,13 +185,19 @@ def _policies(files: HostFiles, names: tuple[str, ...]) -> dict[str, tuple[str, 
 
 
 class CpuVerdict:
-    """WARN while all cores together, or one of them, are busy to the limit."""
+    """WARN while the load of all cores together reaches the limit."""
 
     def __init__(self) -> None:
         self._all = Hysteresis()
 
     def judge(self, reading: CpuReading, warn_load: float, clear: float) -> Verdict:
-        """`warn_load` and `clear` in percent of all cores."""
+        """Return the verdict for a sample.
+
+        Args:
+            reading: the sample.
+            warn_load: WARN from this load of all cores [%].
+            clear: OK again at this much less [%].
+        """
         values: dict[str, object] = {
             "load [%]": reading.load.shown,
             "busiest core [%]": reading.busiest.shown,
@@ -214,4 +216,4 @@ class CpuVerdict:
             return Verdict(OK, f"no load yet: {reading.load.reason}", values)
         level = self._all.update(load, warn_load, math.inf, clear)
         message = f"{load:.0f} % of {reading.online} cores, busiest {reading.busiest.value:.0f} %"
-        return Verdict(level, f"CPU saturated: {message}" if level else message, values)
+        return Verdict(level, f"saturated: {message}" if level else message, values)

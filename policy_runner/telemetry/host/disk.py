@@ -1,4 +1,4 @@
-"""Room on file systems."""
+"""Free space of file systems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GB = 1e9
 
 @dataclass(frozen=True)
 class Volume:
-    """One watched path: total and free [GB, 10^9 bytes], used share [%] as `df` counts it."""
+    """One watched path: total and free [GB, 10^9 bytes], used share [%] as in `df`."""
 
     path: str
     total: Reading
@@ -25,13 +25,13 @@ class Volume:
 
 @dataclass(frozen=True)
 class DiskReading:
-    """The watched paths in the order given."""
+    """One sample of the watched paths, in the given order."""
 
     volumes: tuple[Volume, ...]
 
 
 class DiskReader:
-    """Reads the disk group. `paths` are absolute on the machine that the files are of."""
+    """Reads the disk group."""
 
     def __init__(
         self,
@@ -39,12 +39,13 @@ class DiskReader:
         paths: Sequence[str],
         statvfs: Callable[[str], Any] = os.statvfs,
     ) -> None:
+        """Store the arguments; `paths` are absolute on the machine of `files`."""
         self._files = files
         self._paths = tuple(paths)
         self._statvfs = statvfs
 
     def read(self, now_ns: int) -> DiskReading:
-        """One sample; a network file system may hang here, the sampler's deadline is for that."""
+        """Take a sample. A network file system may hang here; `Sampler` handles that."""
         return DiskReading(tuple(self._volume(path) for path in self._paths))
 
     def _volume(self, path: str) -> Volume:
@@ -61,13 +62,13 @@ class DiskReader:
 
 
 class DiskVerdict:
-    """The fullest watched file system decides."""
+    """The watched file system with the worst level decides."""
 
     def __init__(self) -> None:
         self._by_path: dict[str, Hysteresis] = {}
 
     def judge(self, reading: DiskReading, warn: float, error: float, clear: float) -> Verdict:
-        """Thresholds in percent of room in use."""
+        """Return the verdict for a sample; the thresholds are shares of used space [%]."""
         values: dict[str, object] = {}
         worst, words = OK, []
         for volume in reading.volumes:

@@ -1,4 +1,4 @@
-"""Fan: how hard it is driven and how fast it turns."""
+"""Fan: its drive and its speed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import ERROR, OK, Verdict
 
 _OLD = "sys/devices/pwm-fan"
-# Chips without a fan output are not looked at; these names drive one.
 _STALL_S = 10.0
 _FULL = 255.0
 _LOOK_AGAIN = 30
@@ -16,7 +15,7 @@ _LOOK_AGAIN = 30
 
 @dataclass(frozen=True)
 class FanReading:
-    """Drive [%] and speed [1/min]; `stalled_s` counts from when it was driven but stood still."""
+    """Drive [%], speed [1/min], and the time that it has been driven without turning [s]."""
 
     drive: Reading
     rpm: Reading
@@ -25,12 +24,12 @@ class FanReading:
 
     @property
     def stalled(self) -> bool:
-        """The speed lags the drive by seconds, hence ten of them before it counts."""
+        """Whether the fan is stalled: only after 10 s, because the speed lags the drive."""
         return self.stalled_s > _STALL_S
 
 
 class FanReader:
-    """Finds drive and tachometer (separate hwmon chips on a Jetson) and watches for a stall."""
+    """Finds drive and tachometer (separate hwmon chips on a Jetson) and detects a stall."""
 
     def __init__(self, files: HostFiles) -> None:
         self._files = files
@@ -39,7 +38,7 @@ class FanReader:
         self._still_ns: int | None = None
 
     def read(self, now_ns: int) -> FanReading:
-        """One sample."""
+        """Take a sample."""
         if self._reads_left <= 0:
             self._find()
             self._reads_left = _LOOK_AGAIN
@@ -47,8 +46,8 @@ class FanReader:
         number = self._files.number
         drive = number(self._drive, 100.0 / _FULL) if self._drive else missing("no fan output")
         rpm = number(self._rpm) if self._rpm else missing("no tachometer")
-        enabled = number(self._enable) if self._enable else missing("not told")
-        # pwm1_enable 0 means that the output is off, whatever pwm1 says.
+        enabled = number(self._enable) if self._enable else missing("not reported")
+        # pwm1_enable 0 means that the output is off; pwm1 has no effect then.
         if drive.value and rpm.value == 0 and enabled.value != 0:
             self._still_ns = now_ns if self._still_ns is None else self._still_ns
         else:
@@ -73,7 +72,7 @@ class FanReader:
 
 
 def judge_fan(reading: FanReading) -> Verdict:
-    """ERROR for a fan that is driven and does not turn."""
+    """Return the verdict for a sample: ERROR if the fan is driven and does not turn."""
     values: dict[str, object] = {
         "drive [%]": reading.drive.shown,
         "speed [1/min]": reading.rpm.shown,
@@ -85,5 +84,5 @@ def judge_fan(reading: FanReading) -> Verdict:
     if reading.stalled:
         message = f"fan driven at {drive} stands still for {reading.stalled_s:.0f} s"
         return Verdict(ERROR, message, values)
-    speed = "" if reading.rpm.value is None else f", {reading.rpm.value:.0f} turns a minute"
+    speed = "" if reading.rpm.value is None else f", {reading.rpm.value:.0f} rpm"
     return Verdict(OK, drive + speed, values)

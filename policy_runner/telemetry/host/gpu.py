@@ -1,4 +1,4 @@
-"""GPU load and clock: nvgpu's `load` and devfreq on Xavier and Orin, NVML where sysfs has none."""
+"""GPU load and clock: nvgpu's `load` and devfreq on Xavier and Orin, else NVML."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ class GpuReading:
     memory_used: Reading
     power: Reading
     temperature: Reading
-    slowdown: str = ""  # reasons that NVML gives for a clock held down
+    slowdown: str = ""  # NVML's reasons for a reduced clock
 
 
 class GpuReader:
-    """Looks for the GPU again while there is none: devfreq may appear after the service starts."""
+    """Reads the GPU; searches again until it finds one, because devfreq may appear late."""
 
     def __init__(self, files: HostFiles, nvml: Any = None) -> None:
+        """Store the arguments; `nvml` None: `read` opens NVML itself if it needs it."""
         self._files = files
         self._nvml = nvml
         self._asked_nvml = nvml is not None
@@ -53,7 +54,7 @@ class GpuReader:
         self._reads_left = 0
 
     def read(self, now_ns: int) -> GpuReading:
-        """One sample; merges sysfs (clock) and NVML (load) where a board splits them."""
+        """Take a sample; if a board has the clock in sysfs and the load in NVML, merge them."""
         if not self._devfreq and self._reads_left <= 0:
             self._find()
             self._reads_left = _LOOK_AGAIN
@@ -63,7 +64,7 @@ class GpuReader:
             return sysfs
         if not self._asked_nvml:
             self._asked_nvml = True
-            # Only for the machine's own root: files in another folder have no GPU of its own.
+            # NVML describes this machine, so it is not used for files in another folder.
             self._nvml = open_nvml() if self._files.root == "/" else None
         if self._nvml is None:
             return sysfs
@@ -100,7 +101,7 @@ class GpuReader:
 
 
 def _merge(sysfs: GpuReading, nvml: GpuReading) -> GpuReading:
-    """NVML's numbers where sysfs has none."""
+    """Take NVML's numbers for those that sysfs does not have."""
     fields = ("load", "clock", "clock_low", "clock_high", "memory_used", "power", "temperature")
     chosen: dict[str, Any] = {}
     for field in fields:
@@ -113,7 +114,10 @@ def _merge(sysfs: GpuReading, nvml: GpuReading) -> GpuReading:
 
 
 def judge_gpu(reading: GpuReading) -> Verdict:
-    """WARN where NVML tells that the clock is held down; heat and caps have their own status."""
+    """Return the verdict for a sample: WARN if NVML reports a reduced clock.
+
+    Temperatures and frequency caps have their own statuses.
+    """
     values: dict[str, object] = {
         "gpu": reading.name or "n/a",
         "source": reading.source,
@@ -149,20 +153,20 @@ _SLOWDOWNS = {
 
 
 def open_nvml() -> Any:
-    """The `pynvml` module, initialized, or None where library or driver are missing.
+    """Import and initialize the module `pynvml`; None if library or driver are missing.
 
-    Call it in the process that reads: NVML does not survive a fork.
+    Call it in the process that reads, because NVML does not work after a fork.
     """
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, there is no NVML here
+    except Exception:  # noqa: BLE001 - any failure means that NVML is not available
         return None
     return nvml
 
 
 def read_nvml(nvml: Any) -> GpuReading:
-    """One sample of the first GPU; what is not supported is missing, with NVML's own reason."""
+    """Take a sample of the first GPU; figures that fail are missing, with NVML's reason."""
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(0)
     except Exception as error:  # noqa: BLE001 - NVML's error classes differ from version to version
@@ -188,7 +192,7 @@ def read_nvml(nvml: Any) -> GpuReading:
         source="NVML",
         load=number(lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
         clock=number(lambda: nvml.nvmlDeviceGetClockInfo(device, sm)),
-        clock_low=missing("not told by NVML"),
+        clock_low=missing("not reported by NVML"),
         clock_high=number(lambda: nvml.nvmlDeviceGetMaxClockInfo(device, sm)),
         governor="",
         memory_used=number(lambda: nvml.nvmlDeviceGetMemoryInfo(device).used, 1e-6),
@@ -211,6 +215,6 @@ def _slowdown(bits: float | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """`not supported by NVML` for the usual case, else NVML's words."""
+    """Return NVML's error text, shortened for the usual case."""
     name = type(error).__name__
     return "not supported by NVML" if "NotSupported" in name else f"NVML: {error or name}"

@@ -1,4 +1,4 @@
-"""Which machine this is: model, serial or host name, uptime."""
+"""Identity of the machine: model, serial number or host name, Jetson module, uptime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from policy_runner.telemetry.host_files import HostFiles, Reading
 
 _DEVICE_TREE = "proc/device-tree"
 _DMI = "sys/class/dmi/id"
-# Names that mainboard makers leave in the DMI tables.
+# Placeholder names that mainboard makers leave in the DMI tables.
 _EMPTY_DMI = {
     "",
     "none",
@@ -21,7 +21,7 @@ _EMPTY_DMI = {
 
 @dataclass(frozen=True)
 class Identity:
-    """What does not change while the machine runs. Unknown texts are empty."""
+    """Facts that do not change while the machine runs. Unknown texts are empty."""
 
     model: str
     serial: str
@@ -35,7 +35,7 @@ class Identity:
 
 
 def read_identity(files: HostFiles) -> Identity:
-    """Read the identity once; every missing source leaves its text empty."""
+    """Read the identity; a missing source leaves its text empty."""
     model = files.text_or(f"{_DEVICE_TREE}/model") or _dmi_model(files)
     compatible = files.text_or(f"{_DEVICE_TREE}/compatible").split("\0")
     return Identity(
@@ -47,7 +47,7 @@ def read_identity(files: HostFiles) -> Identity:
 
 
 def uptime(files: HostFiles) -> Reading:
-    """Seconds since boot."""
+    """Return the time since boot [s]."""
     return files.number("proc/uptime")
 
 
@@ -57,13 +57,13 @@ def _dmi_model(files: HostFiles) -> str:
 
 
 def _processor(files: HostFiles) -> str:
-    """Name of the processor, where neither device tree nor DMI tell a model (virtual machines)."""
+    """Name of the processor, for machines without a model in device tree or DMI (virtual ones)."""
     found = re.search(r"^model name\s*:\s*(.+)$", files.text_or("proc/cpuinfo"), re.MULTILINE)
     return found.group(1).strip() if found else ""
 
 
 XAVIER, ORIN, THOR, OLDER = "Xavier", "Orin", "Thor", "older Jetson"
-# By prefix: JetPack 5 device trees also say tegra23x.
+# Matched by prefix, because JetPack 5 device trees also have tegra23x.
 _FAMILIES = (
     ("nvidia,tegra19", XAVIER),
     ("nvidia,tegra23", ORIN),
@@ -110,7 +110,7 @@ _MAJORS = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7", "39": "7"}
 
 @dataclass(frozen=True)
 class Jetson:
-    """Texts are empty where the board does not tell; `family` is empty on other machines."""
+    """Facts of a Jetson. Unknown texts are empty; `family` is empty on other machines."""
 
     family: str = ""
     module: str = ""
@@ -119,7 +119,7 @@ class Jetson:
 
 
 def read_jetson(files: HostFiles, identity: Identity) -> Jetson:
-    """Identify the board. A container may lack the release file; it has the device tree."""
+    """Identify the board. In a container the release file may be missing, not the device tree."""
     release = files.text_or("etc/nv_tegra_release")
     l4t = l4t_version(release)
     family = next(
@@ -127,20 +127,25 @@ def read_jetson(files: HostFiles, identity: Identity) -> Jetson:
         "",
     )
     if not family and (release or "NVIDIA" in identity.model):
-        # A bare listing or an old container: the model's words are all there is.
+        # Without a device tree, for example in an old container, only the model's text is left.
         family = next((name for name in (THOR, ORIN, XAVIER) if name in identity.model), "")
         family = family or (OLDER if release else "")
     return Jetson(family, _module(identity.compatible), l4t, jetpack(l4t))
 
 
 def l4t_version(release: str) -> str:
-    """`36.4.3` from the first line of /etc/nv_tegra_release; BOARD there is always generic."""
+    """Return the L4T version, for example `36.4.3`; '' if unknown.
+
+    Args:
+        release: content of /etc/nv_tegra_release; only its first line is read. BOARD in it is
+            always generic.
+    """
     found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", release.split("\n", 1)[0])
     return f"{found[1]}.{found[2]}" if found else ""
 
 
 def jetpack(l4t: str) -> str:
-    """JetPack of an L4T version; only its major number where the exact one is not known."""
+    """Return the JetPack version of an L4T version; only its major number if it is not listed."""
     if not l4t:
         return ""
     parts = (l4t.split(".") + ["0", "0"])[:3]

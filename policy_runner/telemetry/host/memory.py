@@ -26,12 +26,12 @@ class EmcReading:
 
 
 def read_emc(files: HostFiles) -> EmcReading:
-    """One sample; each missing figure says why."""
+    """Read clock, load and cap of the memory; a missing figure has its reason."""
     clock = _first(files, (_THOR, _RATE), _HZ_TO_MHZ)
     activity = _first(files, _LOADS, 1.0)
     load = activity
     if activity.value is not None:
-        # Activity counts in kHz of the memory clock.
+        # The unit of the activity is kHz of the memory clock.
         load = Reading(activity.value / (clock.value * 1e3) * 100.0) if clock.value else clock
     return EmcReading(clock, load, _first(files, _CAPS, _HZ_TO_MHZ))
 
@@ -47,10 +47,10 @@ def _first(files: HostFiles, paths: tuple[str, ...], scale: float) -> Reading:
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """MB (10^6 bytes). `available` is what programs may still take, caches included."""
+    """One sample of the memory [MB, 10^6 bytes]."""
 
     total: Reading
-    available: Reading
+    available: Reading  # for programs, including caches that the kernel can free
     swap_total: Reading
     swap_used: Reading
     gpu_mapped: Reading
@@ -72,7 +72,7 @@ class MemoryReader:
         self._files = files
 
     def read(self, now_ns: int) -> MemoryReading:
-        """One sample."""
+        """Take a sample."""
         try:
             lines = self._files.text("proc/meminfo").splitlines()
             reason = "not in /proc/meminfo"
@@ -103,7 +103,7 @@ class MemoryReader:
         )
 
     def _oom_kills(self) -> Reading:
-        """Programs that the kernel ended for want of memory, since boot."""
+        """Number of programs that the kernel killed because memory ran out, since boot."""
         for line in self._files.text_or("proc/vmstat").splitlines():
             name, _, value = line.partition(" ")
             if name == "oom_kill" and value.isdigit():
@@ -112,14 +112,14 @@ class MemoryReader:
 
 
 class MemoryVerdict:
-    """By the share of memory in use; a program ended by the kernel is an ERROR of its own."""
+    """Judges the share of used memory; also ERROR when the kernel killed a program."""
 
     def __init__(self) -> None:
         self._used = Hysteresis()
         self._kills: float | None = None
 
     def judge(self, reading: MemoryReading, warn: float, error: float, clear: float) -> Verdict:
-        """Thresholds in percent of memory in use."""
+        """Return the verdict for a sample; the thresholds are shares of used memory [%]."""
         used = reading.used_share
         values: dict[str, object] = {
             "used [%]": used.shown,

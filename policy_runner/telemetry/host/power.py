@@ -1,4 +1,4 @@
-"""Power rails of INA3221 and INA238 monitors (hwmon, old IIO), and the right total per board."""
+"""Power rails of INA3221 and INA238 monitors (hwmon, old IIO), and the total of each board."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PLACES = (
     "sys/bus/i2c/devices/*/hwmon/hwmon*",
 )
 _IIO = "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"
-# Rails that carry the whole module or the whole carrier: the total is this rail alone.
+# Rails that supply the whole module or the whole carrier board: this rail alone is the total.
 _WHOLE = {
     "VIN": "carrier input",
     "VDD_IN": "whole module",
     "POM_5V_IN": "whole module",
 }
-# Rails that together feed the module where no rail carries it all (AGX Orin, AGX Xavier).
+# Rails that together supply the module if no single rail does (AGX Orin, AGX Xavier).
 _SUMS = (
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
     ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
@@ -34,7 +34,7 @@ _LOOK_AGAIN = 30
 
 @dataclass(frozen=True)
 class Rail:
-    """One rail: power [W], voltage [V], current [A]; `alarm` when the monitor's limit is hit."""
+    """One rail: power [W], voltage [V], current [A]; `alarm`: the monitor's limit is reached."""
 
     name: str
     power: Reading
@@ -45,7 +45,7 @@ class Rail:
 
 @dataclass(frozen=True)
 class PowerReading:
-    """The rails, the total [W] and what it covers."""
+    """One sample of the rails; `total` [W]; `total_is` says which rails it covers."""
 
     rails: tuple[Rail, ...]
     total: Reading
@@ -54,7 +54,7 @@ class PowerReading:
 
 @dataclass(frozen=True)
 class _Place:
-    """Files of one rail; `power` has its own file, or is voltage times current."""
+    """Files of one rail; without a file `power` is voltage times current."""
 
     name: str
     voltage: str
@@ -65,10 +65,10 @@ class _Place:
 
 
 class PowerReader:
-    """Finds the rails once (again every now and then), then reads them.
+    """Finds the rails, also again from time to time, and reads them.
 
-    One register costs half a millisecond of bus time on a board, hence nothing is read that
-    is not shown.
+    Reading a register takes half a millisecond of bus time on a board, so only shown figures are
+    read.
     """
 
     def __init__(self, files: HostFiles) -> None:
@@ -77,7 +77,7 @@ class PowerReader:
         self._reads_left = 0
 
     def read(self, now_ns: int) -> PowerReading:
-        """One sample."""
+        """Take a sample."""
         if self._reads_left <= 0:
             self._places.update((place.name, place) for place in find_rails(self._files))
             self._reads_left = _LOOK_AGAIN
@@ -101,7 +101,10 @@ class PowerReader:
 
 
 def total(rails: tuple[Rail, ...]) -> tuple[Reading, str]:
-    """The board's total [W] and what it covers. Sub-rails are never added to a whole rail."""
+    """Return the board's total [W] and which rails it covers.
+
+    Rails of a part are never added to a rail that already includes them.
+    """
     by_name = {rail.name: rail for rail in rails}
     for name, meaning in _WHOLE.items():
         if name in by_name:
@@ -117,7 +120,7 @@ def total(rails: tuple[Rail, ...]) -> tuple[Reading, str]:
 
 
 def find_rails(files: HostFiles) -> list[_Place]:
-    """Rails of all monitors, each chip once although sysfs shows it in several places."""
+    """Find the rails of all monitors; a chip that sysfs shows in several places counts once."""
     chips: dict[str, str] = {}
     for pattern in _PLACES:
         for base in files.glob(pattern):
@@ -127,7 +130,7 @@ def find_rails(files: HostFiles) -> list[_Place]:
     places += [_iio_rail(file, files.text_or(file)) for file in files.glob(_IIO)]
     seen: dict[str, int] = {}
     unique = []
-    for place in places:  # two monitors with one label are two rails
+    for place in places:  # two monitors with the same label are two rails
         count = seen[place.name] = seen.get(place.name, 0) + 1
         unique.append(place if count == 1 else replace(place, name=f"{place.name} {count}"))
     return unique
@@ -137,7 +140,7 @@ def _chip_rails(files: HostFiles, base: str) -> list[_Place]:
     if files.text_or(f"{base}/name") != "ina3221":
         return [_single_rail(files, base)]
     places = []
-    for channel in (1, 2, 3):  # 4 to 6 are shunt voltages, 7 their sum
+    for channel in (1, 2, 3):  # channels 4 to 6 are shunt voltages, 7 is their sum
         label = files.text_or(f"{base}/in{channel}_label")
         current = f"{base}/curr{channel}_input"
         if not label or "NC" in label.split() or "sum of shunt" in label:
@@ -150,7 +153,7 @@ def _chip_rails(files: HostFiles, base: str) -> list[_Place]:
 
 
 def _single_rail(files: HostFiles, base: str) -> _Place:
-    """INA238 and relatives: one rail with its own power register in microwatts."""
+    """INA238 and similar chips: one rail with a power register in microwatts."""
     label = files.text_or(f"{base}/label") or files.text_or(f"{base}/in1_label") or "VIN"
     power = f"{base}/power1_input"
     own = power if files.exists(power) else ""
@@ -158,7 +161,7 @@ def _single_rail(files: HostFiles, base: str) -> _Place:
 
 
 def _iio_rail(file: str, name: str) -> _Place:
-    """Kernel 4.9 (JetPack 4): milliwatts, millivolts and milliamperes of their own."""
+    """Kernel 4.9 (JetPack 4): separate files in milliwatts, millivolts and milliamperes."""
     base, number = file.rsplit("/", 1)[0], file.rsplit("_", 1)[1]
     return _Place(
         name,
@@ -170,7 +173,7 @@ def _iio_rail(file: str, name: str) -> _Place:
     )
 
 
-# Samples in the mean that is judged: peaks are what the board's own limiters are for.
+# Samples in the judged mean. Short peaks are not judged; the board's own limiters handle them.
 _MEAN_OF = 5
 
 
@@ -183,14 +186,21 @@ class PowerState:
 
 
 class PowerVerdict:
-    """WARN while the mean total is above the budget or a monitor's limit is hit."""
+    """WARN while the mean total is above the budget's share, or a monitor's limit is reached."""
 
     def __init__(self) -> None:
         self._budget = Hysteresis()
         self._last: deque[float] = deque(maxlen=_MEAN_OF)
 
     def judge(self, state: PowerState, budget: float, share: float, clear: float) -> Verdict:
-        """`budget` [W] or 0 for the one in the mode's name; WARN from `share` percent of it."""
+        """Return the verdict for a sample.
+
+        Args:
+            state: the sample.
+            budget: [W]; 0: the watts in the power mode's name.
+            share: WARN from this share of the budget [%].
+            clear: OK again at this much less [%].
+        """
         power = state.power
         limit = budget or _mode_budget(state)
         alarms = [rail.name for rail in power.rails if rail.alarm]
@@ -220,7 +230,7 @@ class PowerVerdict:
 
 
 def _mode_budget(state: PowerState) -> float:
-    """The mode's watts hold for the module; a carrier's input has no budget of its own."""
+    """Return the power mode's watts; 0 for a carrier's input, which the mode does not limit."""
     mode = state.modes.current
     if mode is None or state.power.total_is.startswith("VIN "):
         return 0.0

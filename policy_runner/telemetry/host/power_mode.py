@@ -1,4 +1,4 @@
-"""Power mode of a Jetson by its printed name, from the board's own files."""
+"""Power mode of a Jetson by its printed name, from the board's files."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ _MODEL = re.compile(r"<\s*POWER_MODEL\b([^>]*)>")
 _DEFAULT = re.compile(r"<\s*PM_CONFIG\b[^>]*\bDEFAULT=(\d+)")
 _QUERY = re.compile(r"^NV Power Mode:\s*(\S.*?)\s*$", re.MULTILINE)
 _LOOK_AGAIN = 30
-# The number in MODE_15W or 40W is watts; it is never the id.
+# The number in MODE_15W or 40W is in watts; it is not the mode's id.
 _WATTS = re.compile(r"(?:^|_)(\d+)W(?:_|$)")
 
 
 @dataclass(frozen=True)
 class PowerMode:
-    """One mode: id, printed name, budget [W] or None for the unlimited ones."""
+    """One mode: id and printed name."""
 
     number: int
     name: str
 
     @property
     def budget(self) -> float | None:
-        """Watts that the name promises."""
+        """Watts in the name; None if it has none (an unlimited mode)."""
         found = _WATTS.search(self.name)
         return float(found[1]) if found else None
 
 
 @dataclass(frozen=True)
 class PowerModes:
-    """The board's modes, the one that is set, and why it is not known when it is None."""
+    """The board's power modes."""
 
     modes: tuple[PowerMode, ...]
     current: PowerMode | None
-    default: int | None = None
-    reason: str = ""
+    default: int | None = None  # id
+    reason: str = ""  # why `current` is None
 
 
 def parse_conf(text: str) -> tuple[tuple[PowerMode, ...], int | None]:
-    """Modes in the order of nvpmodel.conf, and the id of the default one."""
+    """Return the modes in the order of nvpmodel.conf, and the default mode's id."""
     modes = []
     for match in _MODEL.finditer(text):
         fields = dict(word.split("=", 1) for word in match[1].split() if "=" in word)
@@ -57,33 +57,36 @@ def parse_conf(text: str) -> tuple[tuple[PowerMode, ...], int | None]:
 
 
 def parse_status(text: str) -> int | None:
-    """Id from `pmode:0002 fmode:fanNull`."""
+    """Return the id in a text such as `pmode:0002 fmode:fanNull`."""
     found = re.search(r"pmode:(\d+)", text)
     return int(found[1]) if found else None
 
 
 def parse_query(text: str) -> PowerMode | None:
-    """Mode from the output of `nvpmodel -q`, which may begin with warnings."""
+    """Return the mode in the output of `nvpmodel -q`, which may begin with warnings."""
     name = _QUERY.search(text)
     number = re.search(r"^\s*(\d+)\s*$", text, re.MULTILINE)
     return PowerMode(int(number[1]), name[1]) if name and number else None
 
 
 class PowerModeReader:
-    """Reads the present mode every time, the board's configuration now and then.
-
-    Where the status file is not there (containers, some releases), `query` is asked: it
-    gives the output of `nvpmodel -q` or '' and may take a second.
-    """
+    """Reads the present mode every time, and the board's configuration from time to time."""
 
     def __init__(self, files: HostFiles, query: Callable[[], str] = lambda: "") -> None:
+        """Store the arguments.
+
+        Args:
+            files: of the machine.
+            query: returns the output of `nvpmodel -q`, or ''; may take a second. It is called if
+                the status file is missing (containers, some releases).
+        """
         self._files = files
         self._query = query
         self._known = PowerModes((), None, reason="not read yet")
         self._reads_left = 0
 
     def read(self, now_ns: int) -> PowerModes:
-        """One sample; the status file holds the pending mode if a reboot was declined."""
+        """Take a sample. If the user declined a reboot, the status file has the pending mode."""
         ask = self._reads_left <= 0
         if ask:
             self._known = _read_conf(self._files)
@@ -91,7 +94,7 @@ class PowerModeReader:
         self._reads_left -= 1
         number = parse_status(self._files.text_or(_STATUS))
         if number is not None:
-            # Without the configuration only the id is known; ids mean nothing across boards.
+            # Without the configuration only the id is known; its meaning differs between boards.
             current = next((mode for mode in self._known.modes if mode.number == number), None)
             reason = "" if current else self._known.reason or f"id {number} not in /{_CONF}"
             return replace(self._known, current=current, reason=reason)
@@ -103,7 +106,7 @@ class PowerModeReader:
 
 
 def nvpmodel_query() -> str:
-    """Output of `nvpmodel -q` of this machine, '' where there is none; needs no root."""
+    """Return the output of `nvpmodel -q` on this machine; '' if it is missing. Needs no root."""
     command = shutil.which("nvpmodel")
     if command is None:
         return ""
@@ -117,7 +120,7 @@ def nvpmodel_query() -> str:
 
 
 def read_power_modes(files: HostFiles) -> PowerModes:
-    """Modes and the present one, once."""
+    """Read the modes and the present mode once."""
     return PowerModeReader(files).read(0)
 
 
@@ -130,7 +133,7 @@ def _read_conf(files: HostFiles) -> PowerModes:
 
 
 def conf_path(files: HostFiles) -> str:
-    """The configuration below the root: on the board it is an absolute symbolic link."""
+    """Return the configuration's path below the root; on the board it is an absolute link."""
     try:
         target = os.readlink(files.path(_CONF))
     except OSError:

@@ -1,8 +1,8 @@
-"""Temperatures of the thermal zones and hwmon sensors, each with the board's own limits.
+"""Temperatures of the thermal zones and hwmon sensors, each with the board's limits.
 
-Where limits come from, in this order: the sensor's own trips, the lowest trips of the other
-zones of the same board (a junction zone often has none of its own), none (the caller's
-generic ones). Passive trips that only warn of a hot surface are no throttling.
+A sensor's limits are its own trips. If it has none (a junction zone often has none), they are the
+lowest trips of the board's other zones. If the board has none, the caller's generic limits apply.
+Passive trips that only warn of a hot surface do not count as throttling.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 _THERMAL = "sys/class/thermal"
 _HWMON = "sys/class/hwmon"
 _MILLI = 1e-3
-# Sensors that are switched off report -256 °C; trips that are not set report 0 or -274 °C.
+# A sensor that is switched off reports -256 °C. A trip that is not set reports 0 or -274 °C.
 _COLDEST, _HOTTEST = -100.0, 250.0
-# Touch-temperature notices of Jetson boards: 70 °C passive, bound to `hot-surface-alert` only.
+# Jetson boards have touch-temperature notices: passive, 70 °C, bound to `hot-surface-alert` only.
 _HOT_SURFACE = 75.0
-# Reads between two looks for sensors.
+# Number of reads between two searches for sensors.
 _LOOK_AGAIN = 10
-# Constant values, not measurements.
+# Zones with constant values, not measurements.
 _NOT_SENSORS = {"pmic-die", "pmic"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Temperatures [°C] at which the board slows down and at which it switches itself off."""
+    """Temperatures [°C] at which the board throttles, and at which it switches itself off."""
 
     throttle: float | None = None
     critical: float | None = None
@@ -36,7 +36,7 @@ class Limits:
 
     @property
     def known(self) -> bool:
-        """Whether the board told at least one of the two."""
+        """Whether at least one of the two is known."""
         return self.throttle is not None or self.critical is not None
 
 
@@ -50,7 +50,7 @@ class Temperature:
 
     @property
     def margin(self) -> Reading:
-        """Degrees left to throttling, or to the critical trip where only that is known."""
+        """Difference to the throttling trip [°C]; to the critical trip if only that is known."""
         ceiling = self.limits.throttle or self.limits.critical
         if self.value.value is None:
             return self.value
@@ -68,7 +68,7 @@ class ThermalReading:
 
     @property
     def hottest(self) -> Temperature | None:
-        """The hottest sensor that gives a value."""
+        """The hottest sensor with a value."""
         warm = [sensor for sensor in self.sensors if sensor.value.value is not None]
         return max(warm, key=lambda sensor: sensor.value.value or 0.0, default=None)
 
@@ -89,8 +89,8 @@ class _Place:
 class ThermalReader:
     """Finds sensors and trips, then reads temperatures.
 
-    Looks again every now and then and when a sensor vanishes: drivers load late, and hwmon
-    numbers move. A sensor once seen keeps its name, so that the keys stay the same.
+    It searches again from time to time and when a sensor vanishes, because drivers load late and
+    hwmon numbers change. A sensor that was found once keeps its name, so the keys stay the same.
     """
 
     def __init__(self, files: HostFiles) -> None:
@@ -99,7 +99,7 @@ class ThermalReader:
         self._reads_left = 0
 
     def read(self, now_ns: int) -> ThermalReading:
-        """One sample."""
+        """Take a sample."""
         if self._reads_left <= 0:
             self._places.update((place.name, place) for place in _find(self._files))
             self._reads_left = _LOOK_AGAIN
@@ -114,7 +114,7 @@ class ThermalReader:
 
 
 def temperature(files: HostFiles, file: str) -> Reading:
-    """One temperature [°C] from a file in millidegrees; a sensor that is off has no value."""
+    """Read a temperature [°C] from a file in millidegrees; a switched off sensor has no value."""
     reading = files.number(file, _MILLI)
     if reading.value is not None and not _COLDEST < reading.value < _HOTTEST:
         return missing(f"switched off ({reading.value:g} °C)")
@@ -122,7 +122,7 @@ def temperature(files: HostFiles, file: str) -> Reading:
 
 
 def zone_name(kind: str) -> str:
-    """Short name of a zone type: `CPU-therm`, `cpu-thermal` and `cpu_thermal` are `cpu`."""
+    """Return the short name of a zone type: `cpu` for `CPU-therm`, `cpu-thermal`, `cpu_thermal`."""
     name = kind.lower()
     for suffix in ("-thermal", "_thermal", "-therm", "_therm", "_tegra"):
         name = name.removesuffix(suffix)
@@ -174,17 +174,17 @@ def _zone_limits(files: HostFiles, path: str) -> Limits:
             hot.append(value)
         elif kind == "critical":
             critical.append(value)
-    # Several passive trips: the lower ones are notices or where a governor starts to look.
+    # The highest passive trip counts: lower ones are notices, or start a governor's polling.
     throttle = min([max(passive), *hot] if passive else hot, default=None)
     limits = Limits(throttle, min(critical, default=None))
     return replace(limits, source="own") if limits.known else limits
 
 
 def _hot_surface_trips(files: HostFiles, path: str) -> set[str]:
-    """Numbers of the passive trips that slow nothing down.
+    """Return the numbers of the passive trips that do not throttle.
 
-    The bindings tell it where the kernel shows them (`cdevN`, `cdevN_trip_point`); else, on a
-    Jetson, a passive trip at 75 °C or less is the touch-temperature notice.
+    They are found by their bindings if the kernel shows these (`cdevN`, `cdevN_trip_point`). Else,
+    on a Jetson, a passive trip at 75 °C or less is taken for the touch-temperature notice.
     """
     bound: dict[str, set[str]] = {}
     for file in files.glob(f"{path}/cdev*_trip_point"):
@@ -205,7 +205,7 @@ def _is_jetson(files: HostFiles) -> bool:
 
 
 def _hwmon(files: HostFiles, zones: set[str]) -> list[_Place]:
-    """hwmon sensors, without those that only mirror a thermal zone (named or linked so)."""
+    """Find hwmon sensors, without those that mirror a thermal zone (by name or link)."""
     places = []
     for base in files.glob(f"{_HWMON}/hwmon*"):
         chip = files.text_or(f"{base}/name")
@@ -224,19 +224,19 @@ def _hwmon(files: HostFiles, zones: set[str]) -> list[_Place]:
 
 @dataclass(frozen=True)
 class ThermalThresholds:
-    """Degrees. Margins are counted below the board's trips; generic ones where it has none."""
+    """Thresholds of the levels [°C]."""
 
-    warn_margin: float = 5.0
-    error_margin: float = 3.0
-    clear: float = 3.0
-    generic_warn: float = 90.0
+    warn_margin: float = 5.0  # below the throttling trip
+    error_margin: float = 3.0  # below the critical trip
+    clear: float = 3.0  # a level ends at this much less
+    generic_warn: float = 90.0  # for a sensor without limits
     generic_error: float = 100.0
 
     def levels(self, limits: Limits) -> tuple[float, float]:
-        """(WARN from, ERROR from) for a sensor with these limits [°C].
+        """Return (WARN from, ERROR from) [°C] for a sensor with these limits.
 
-        ERROR is for the trip that switches the board off. A board that tells only that one
-        slows down some degrees below it, so WARN comes two margins before it.
+        ERROR belongs to the critical trip, which switches the board off. If only that trip is
+        known, the board throttles some degrees below it, so WARN begins two margins below it.
         """
         if not limits.known:
             return self.generic_warn, self.generic_error
@@ -247,13 +247,13 @@ class ThermalThresholds:
 
 
 class ThermalVerdict:
-    """One hysteresis a sensor; the worst sensor decides."""
+    """Judges each sensor with its own hysteresis; the worst sensor decides."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Hysteresis] = {}
 
     def judge(self, reading: ThermalReading, thresholds: ThermalThresholds) -> Verdict:
-        """Level, sentence and values; no sensor at all is OK and said."""
+        """Return the verdict for a sample; without any sensor it is OK, and the message says so."""
         values = _summary(reading)
         worst, worst_sensor = OK, None
         for sensor in reading.sensors:

@@ -1,9 +1,9 @@
-"""What slows the board down now: throttle alerts, frequency caps, over-current events.
+"""Causes that slow the board down now: throttle alerts, frequency caps, over-current events.
 
-Counts as throttling: a cooling device `<zone>-throttle-alert` that is active, a frequency
-cap of a thermal cooling device, over-current events of the kinds that matter, rising
-counters of an Intel processor. Does not: the touch-temperature notice, the fan, the
-`throt_en` files (enabled, not active), the cap of the power mode.
+These count as throttling: an active cooling device `<zone>-throttle-alert`, a frequency cap of a
+thermal cooling device, serious or frequent over-current events, rising counters of an Intel
+processor. These do not: the touch-temperature notice, the fan, the `throt_en` files (enabled, not
+active), the cap of the power mode.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Cap:
-    """A frequency cap: step now and the highest step (0 is no cap)."""
+    """A frequency cap: present step (0: no cap) and highest step."""
 
     name: str
     step: Reading
@@ -41,7 +41,7 @@ class Cap:
 
 @dataclass(frozen=True)
 class ThrottlingReading:
-    """Alerts by short zone name (0 is inactive), caps, counters, and the touch notice."""
+    """One sample: alerts by short zone name (0: inactive), caps, counters, the touch notice."""
 
     alerts: tuple[tuple[str, Reading], ...]
     caps: tuple[Cap, ...]
@@ -56,12 +56,12 @@ class ThrottlingReading:
 
     @property
     def active_caps(self) -> list[Cap]:
-        """Caps that hold a frequency down now."""
+        """Caps that reduce a frequency now."""
         return [cap for cap in self.caps if cap.step.value]
 
 
 class ThrottlingReader:
-    """Finds the devices once (again every now and then), then reads states and counters."""
+    """Finds the devices, also again from time to time, and reads states and counters."""
 
     def __init__(self, files: HostFiles) -> None:
         self._files = files
@@ -73,7 +73,7 @@ class ThrottlingReader:
         self._last: dict[str, tuple[int, float]] = {}
 
     def read(self, now_ns: int) -> ThrottlingReading:
-        """One sample; rates are per second between samples, n/a on the first."""
+        """Take a sample; rates are [1/s] since the previous sample, n/a in the first one."""
         if self._reads_left <= 0:
             self._find()
             self._reads_left = _LOOK_AGAIN
@@ -103,7 +103,7 @@ class ThrottlingReader:
             elif kind.endswith("-throttle-alert"):
                 self._alerts[kind.removesuffix("-throttle-alert")] = base
             elif _CAP.fullmatch(kind):
-                caps.setdefault(kind, []).append(base)  # processors of a PC share one type
+                caps.setdefault(kind, []).append(base)  # all processors of a PC have one type
         self._caps.update(caps)
         found: dict[str, list[str]] = {}
         for file in self._files.glob("sys/class/hwmon/hwmon*/oc*_cnt"):
@@ -130,23 +130,29 @@ class ThrottlingReader:
         self._last[name] = (now_ns, count)
         if last is None or now_ns <= last[0]:
             return Counter(name, Reading(count), missing("first sample"))
-        # A counter that runs backwards was set to zero by a reload of its driver.
+        # A lower count means that a reload of the driver set the counter to zero.
         events = count - last[1] if count >= last[1] else count
         return Counter(name, Reading(count), Reading(events * 1e9 / (now_ns - last[0])))
 
 
-# Under-voltage and average over-current; the third is the instantaneous one, common at MAXN.
+# oc1: under-voltage, oc2: average over-current. oc3 is instantaneous and common at MAXN.
 _SERIOUS = ("oc1", "oc2")
 
 
 class ThrottlingVerdict:
-    """WARN while something holds the clocks down, ERROR on serious over-current events."""
+    """WARN while a cause reduces the clocks, ERROR on serious over-current events."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[int, int, str]] = {}  # cause: (level, seen_ns, words)
 
     def judge(self, reading: ThrottlingReading, oc_rate: float, hold_s: float) -> Verdict:
-        """`oc_rate` [1/s] from which instantaneous over-current is WARN; `hold_s` after the end."""
+        """Return the verdict for a sample.
+
+        Args:
+            reading: the sample.
+            oc_rate: WARN from this rate of instantaneous over-current events [1/s].
+            hold_s: a cause stays in the verdict for this time after its end [s].
+        """
         for cause, level, words in _causes(reading, oc_rate):
             self._held[cause] = (level, reading.taken_ns, words)
         self._held = {
@@ -157,7 +163,7 @@ class ThrottlingVerdict:
         values = _values(reading)
         if not self._held:
             known = reading.alerts or reading.caps or reading.counters
-            nothing = "this host tells nothing about throttling"
+            nothing = "this host reports nothing about throttling"
             return Verdict(OK, "not throttled" if known else nothing, values)
         worst = sorted(self._held.values(), key=lambda held: -held[0])
         return Verdict(worst[0][0], "; ".join(held[2] for held in worst), values)

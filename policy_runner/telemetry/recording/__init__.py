@@ -1,4 +1,4 @@
-"""Recordings of diagnostics: written, read again, and summed up.
+"""Recordings of diagnostics: writes them, reads them, and summarizes them.
 
 Ground: `diagnostics_cdr`. Doors: `mcap` and `report`.
 """

@@ -1,6 +1,6 @@
 """Reads a serialized diagnostic_msgs/DiagnosticArray (CDR), without ROS.
 
-A recording is looked at on a laptop as well. Little and big endian, as the first bytes tell.
+So a recording can also be read on a laptop. The first bytes say whether it is little or big endian.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ class Status:
 
 
 def read_diagnostics(data: bytes) -> tuple[int, list[Status]]:
-    """(header stamp in ns, statuses). Raises ValueError where the bytes are no such message."""
+    """Return (header stamp [ns], statuses) of a serialized message.
+
+    Raises:
+        ValueError: the bytes are not such a message.
+    """
     reader = _Reader(data)
     try:
         stamp_ns = reader.number("i") * 1_000_000_000 + reader.number("I")
@@ -43,7 +47,7 @@ def read_diagnostics(data: bytes) -> tuple[int, list[Status]]:
 
 
 class _Reader:
-    """Alignment counts from behind the encoding's four bytes, so these change nothing in it."""
+    """Reads fields one by one. Numbers are aligned to 4 bytes, and the header has 4 bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -68,6 +72,6 @@ class _Reader:
         end = self._at + length
         if end > len(self._data):
             raise IndexError(f"a text of {length} in {len(self._data)} bytes")
-        text = self._data[self._at : end - 1].decode("utf-8", "replace")  # NUL at the end
+        text = self._data[self._at : end - 1].decode("utf-8", "replace")  # without the NUL
         self._at = end
         return text

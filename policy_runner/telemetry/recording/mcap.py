@@ -1,6 +1,6 @@
-"""Keeps `/diagnostics` in an MCAP file that rosbag2 and Foxglove read, and reads it back.
+"""Writes `/diagnostics` to an MCAP file that rosbag2 and Foxglove read, and reads it back.
 
-Needs the library `mcap` (optional); writing needs nothing of ROS but the bytes.
+It needs the optional library `mcap`, and no ROS: messages are serialized bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from policy_runner.telemetry.recording.diagnostics_cdr import Status, read_diagn
 
 _TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 _LINE = "=" * 80
-# Bytes that a power cut may cost: some seconds of messages.
+# Bytes that a power cut may lose: some seconds of messages.
 _CHUNK = 32768
-# The definition of the type with all that it holds, as a reader without ROS needs it.
+# The message type with all types in it, for readers without ROS.
 _SCHEMA = f"""\
 std_msgs/Header header
 diagnostic_msgs/DiagnosticStatus[] status
@@ -48,7 +48,7 @@ string value
 
 
 class Unrecordable(OSError):
-    """Recording or reading cannot begin; the text is the sentence to show."""
+    """A file cannot be recorded or read; the text is a sentence for the user."""
 
 
 def _need_mcap() -> None:
@@ -57,10 +57,14 @@ def _need_mcap() -> None:
 
 
 class Recorder:
-    """Appends raw messages; safe to close while another thread adds."""
+    """Appends serialized messages. `close` is safe while another thread calls `add`."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path` for writing (an existing file is refused, it may be the only record)."""
+        """Open a new file for writing.
+
+        Raises:
+            Unrecordable: the file exists (it may be the only recording), or `mcap` is missing.
+        """
         _need_mcap()
         from mcap.writer import CompressionType, Writer
 
@@ -79,7 +83,12 @@ class Recorder:
         self._closed = False
 
     def add(self, data: bytes, wall_ns: int) -> None:
-        """Keep one message as it came; nothing after `close`."""
+        """Write one message; ignored after `close`.
+
+        Args:
+            data: the serialized message.
+            wall_ns: its time [ns since 1970].
+        """
         with self._lock:
             if self._closed:
                 return
@@ -88,7 +97,7 @@ class Recorder:
             self._stream.flush()
 
     def close(self) -> None:
-        """Write the file's end; without it a reader has to search."""
+        """Write the file's index and close it; without the index a reader has to search."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -97,9 +106,10 @@ class Recorder:
 
 
 def read_recording(path: Path) -> Iterator[tuple[int, list[Status]]]:
-    """(wall time in ns, statuses) of every message in the order of time.
+    """Yield (wall time [ns since 1970], statuses) of every message, in order of time.
 
-    Raises Unrecordable when the file is no recording, a damaged one, or holds no diagnostics.
+    Raises:
+        Unrecordable: the file is not a recording, is damaged, or has no diagnostics.
     """
     _need_mcap()
     from mcap.reader import make_reader
@@ -112,7 +122,7 @@ def read_recording(path: Path) -> Iterator[tuple[int, list[Status]]]:
                 if channel.topic == "/diagnostics" and channel.message_encoding == "cdr":
                     found = True
                     yield message.log_time, read_diagnostics(message.data)[1]
-    except Exception as error:  # noqa: BLE001 -- of mcap, its decompressors, seeking to nowhere
+    except Exception as error:  # noqa: BLE001 -- mcap, its decompressors and seek raise any type
         got = str(error) or type(error).__name__
         raise Unrecordable(f"{path}: expected an MCAP recording, got {got}") from None
     if not found:

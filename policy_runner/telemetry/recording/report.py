@@ -1,4 +1,4 @@
-"""What a recording tells: series of figures over time, and a short text on levels and extremes."""
+"""Summarizes a recording: series of figures over time, and a short text on levels and extremes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from policy_runner.telemetry.recording.diagnostics_cdr import Status
 
-# Panels of the picture: title, then (status ending, key) of each line.
+LATENCY = "latency [us]"
+# Panels of the picture: title, then (end of the status name, key) of each line.
 PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("power [W]", ((": power", "total [W]"), (": power", "budget [W]"))),
     (
@@ -20,7 +21,7 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("load [%]", ((": cpu", "load [%]"), (": gpu", "load [%]"))),
     (
-        "latency [us]",
+        LATENCY,
         (
             (": loop", "period error p99 [us]"),
             (": loop", "step p99 [us]"),
@@ -34,7 +35,7 @@ _LEVELS = ("OK", "WARN", "ERROR", "STALE")
 
 @dataclass
 class Series:
-    """One figure over time: seconds since the recording's begin, values."""
+    """One figure over time; `times` are in seconds since the beginning of the recording."""
 
     label: str
     times: list[float] = field(default_factory=list)
@@ -43,15 +44,19 @@ class Series:
 
 @dataclass
 class RunReport:
-    """All series by panel, changes of level by status, and the length [s]."""
+    """Summary of a recording."""
 
-    duration: float
-    panels: dict[str, list[Series]]
-    changes: list[tuple[float, str, int, str]]
+    duration: float  # [s]
+    panels: dict[str, list[Series]]  # by title
+    changes: list[tuple[float, str, int, str]]  # (time [s], status, new level, message)
 
 
 def build_report(messages: Iterable[tuple[int, list[Status]]]) -> RunReport:
-    """Go through a recording once."""
+    """Summarize a recording.
+
+    Args:
+        messages: (wall time [ns], statuses), see `mcap.read_recording`.
+    """
     wanted = {pair: title for title, pairs in PANELS for pair in pairs}
     found: dict[tuple[str, str, str], Series] = {}
     levels: dict[str, int] = {}
@@ -69,8 +74,9 @@ def build_report(messages: Iterable[tuple[int, list[Status]]]) -> RunReport:
             for (end, key), title in wanted.items():
                 value = _number(status.values.get(key)) if end == ending else None
                 if value is not None:
-                    label = f"{status.name} {key}"
-                    series = found.setdefault((title, status.name, key), Series(label))
+                    series = found.setdefault(
+                        (title, status.name, key), Series(_label(status.name, key))
+                    )
                     series.times.append(at)
                     series.values.append(value)
     panels: dict[str, list[Series]] = {}
@@ -83,7 +89,7 @@ def build_report(messages: Iterable[tuple[int, list[Status]]]) -> RunReport:
 
 
 def text(report: RunReport) -> str:
-    """Figures (lowest, mean, highest) and every change of a level."""
+    """Return the summary as text: figures (lowest, mean, highest) and every change of a level."""
     lines = [f"{report.duration:.1f} s recorded"]
     for title, many in report.panels.items():
         lines.append(f"\n{title:60s} {'lowest':>10s} {'mean':>10s} {'highest':>10s}")
@@ -96,6 +102,12 @@ def text(report: RunReport) -> str:
     for at, name, level, message in report.changes:
         lines.append(f"  {at:7.1f} s  {_LEVELS[min(level, 3)]:5s}  {name}: {message}")
     return "\n".join(lines)
+
+
+def _label(status: str, key: str) -> str:
+    """`node: part key`; just `node: key` where the key begins with the part's name."""
+    node, _, part = status.partition(": ")
+    return f"{node}: {key}" if key.startswith(f"{part} ") else f"{status} {key}"
 
 
 def _number(value: str | None) -> float | None:

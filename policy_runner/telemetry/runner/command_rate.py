@@ -1,4 +1,4 @@
-"""Rate and jitter of a topic from the source timestamps of its messages, over a short window."""
+"""Rate and jitter of a topic over a short window, from the messages' source timestamps."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ _FEWEST = 5
 
 @dataclass(frozen=True)
 class CommandReading:
-    """What leaves the runner, seen from another process.
-
-    `rate` [Hz] and `jitter` (99th percentile of |period - median period|, us) over the last
-    two seconds of messages, `age` [s] since the last take that found any.
-    """
+    """The runner's commands, measured in another process."""
 
     publishers: int
-    rate: Reading
-    jitter: Reading
-    age: Reading
+    rate: Reading  # over the last two seconds of messages [Hz]
+    jitter: Reading  # 99th percentile of |period - median period| in the same time [us]
+    age: Reading  # time since messages were last received [s]
 
 
 class CommandWindow:
-    """Keeps the source timestamps (wall ns) of the last messages; times of takes are monotonic."""
+    """Keeps the source timestamps of the last messages."""
 
     def __init__(self) -> None:
         self._stamps: deque[int] = deque()
@@ -35,7 +31,12 @@ class CommandWindow:
         self._unstamped = False
 
     def add(self, stamps_ns: list[int], now_ns: int) -> None:
-        """Note the messages of one drain; a stamp of 0 is a middleware that gives none."""
+        """Add messages that were received together.
+
+        Args:
+            stamps_ns: source timestamps [ns since 1970]; 0: the middleware gives none.
+            now_ns: present time [ns, monotonic].
+        """
         if not stamps_ns:
             return
         self._taken_ns = now_ns
@@ -44,12 +45,17 @@ class CommandWindow:
             self._stamps.clear()
             return
         self._stamps.extend(stamps_ns)
-        newest = self._stamps[-1]  # what came before a pause goes: its gap is no period
+        newest = self._stamps[-1]  # older stamps are dropped, so a pause is not a period
         while self._stamps[0] < newest - _WINDOW_NS:
             self._stamps.popleft()
 
     def reading(self, publishers: int, now_ns: int) -> CommandReading:
-        """Figures at this moment."""
+        """Return the present figures.
+
+        Args:
+            publishers: number of publishers of the topic.
+            now_ns: present time [ns, monotonic].
+        """
         if self._taken_ns is None:
             none = missing("no command seen")
             return CommandReading(publishers, none, none, none)
@@ -69,7 +75,7 @@ class CommandWindow:
 
 
 def command_values(reading: CommandReading | None) -> dict[str, object]:
-    """Keys of the joined status; None is a sidecar that was told not to measure."""
+    """Return the keys for the joined status; None: the sidecar does not measure commands."""
     if reading is None:
         none = missing("not measured")
         reading = CommandReading(0, none, none, none)

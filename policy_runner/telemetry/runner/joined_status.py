@@ -1,6 +1,6 @@
-"""The joined view: what the runner says of itself beside what the host is going through.
+"""Joins the runner's statuses with the host's verdicts.
 
-Gives one verdict whose message is a sentence for the operator. No ROS in here.
+The result is one verdict, whose message is a sentence for the operator. This module uses no ROS.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from policy_runner.telemetry.runner.command_rate import CommandReading, command_
 from policy_runner.telemetry.runner.runner_statuses import Part, Runner, RunnerStatuses
 from policy_runner.telemetry.verdict import ERROR, OK, STALE, WARN, Verdict
 
-# A loop below this share of its rate is late, even if no single deadline was missed.
+# A loop below this share of its rate counts as late, even without a missed deadline.
 _LATE_SHARE = 0.98
-# Messages after a start until the rate covers a whole interval between messages.
+# Number of messages after a start until the rate covers a whole interval between messages.
 _STEADY = 2
-# Misses stay in the sentence this long, so that they can be read.
+# Missed deadlines stay in the sentence for this time, so that the operator can read them.
 _LATE_HOLD_NS = 3_000_000_000
 # Groups of the host that can make a loop late.
 _CAUSES = ("throttling", "cpu", "memory", "temperature", "gpu", "power")
-# Keys of the joined status: (key, part of the runner, key there).
+# Keys of the joined status: (key, part of the runner, key in that part).
 _FROM_RUNNER = (
     ("rate [Hz]", "loop", "rate [Hz]"),
     ("target rate [Hz]", "loop", "target rate [Hz]"),
@@ -43,11 +43,15 @@ def join(
     command: CommandReading | None = None,
     command_silence_ns: int = 1_000_000_000,
 ) -> Verdict:
-    """The verdict on the worst runner heard of, with the host's part in it.
+    """Return the verdict on the worst runner, with the host's possible causes.
 
-    `host` holds the host's verdicts by group name; `silence_ns` after which a runner that
-    was heard before counts as hung or gone; `command` what its command topic carries, seen
-    from outside, and `command_silence_ns` after which that is silent.
+    Args:
+        statuses: of all runners.
+        host: the host's verdicts by group name.
+        now_ns: present time [ns, monotonic].
+        silence_ns: a runner without a status for this time counts as hung or gone [ns].
+        command: the measured command topic; None: not measured.
+        command_silence_ns: commands count as stopped after this time [ns].
     """
     if statuses.runners:
         verdicts = [_one(runner, host, now_ns, silence_ns) for runner in statuses.runners.values()]
@@ -65,7 +69,7 @@ def join(
 def _commands_stopped(
     statuses: RunnerStatuses, command: CommandReading | None, silence_ns: int
 ) -> str:
-    """Commands were seen and stopped although the runners say RUN, or ''."""
+    """Return a sentence if commands stopped although all runners report RUN; else ''."""
     age = None if command is None else command.age.value
     if age is None or age * 1e9 <= silence_ns or not statuses.runners:
         return ""
@@ -112,7 +116,7 @@ def _one(runner: Runner, host: Mapping[str, Verdict], now_ns: int, silence_ns: i
 
 
 def _late(runner: Runner, now_ns: int) -> str:
-    """What is late about the loop, or ''."""
+    """Return how the loop is late; '' if it is not."""
     rate = runner.part("loop").number("rate [Hz]")
     target = runner.part("loop").number("target rate [Hz]")
     words = []
@@ -132,7 +136,7 @@ def _loop_words(loop: Part) -> str:
 
 
 def _cause(host: Mapping[str, Verdict]) -> str:
-    """What the host is going through at the same time, worst first."""
+    """Return the host's present problems as possible causes, the worst first."""
     causes = [
         f"{name} {verdict.message}"
         for name, verdict in sorted(host.items(), key=lambda item: -item[1].level)

@@ -1,4 +1,4 @@
-"""What the runners said of themselves last: their statuses, by node and part. No ROS in here."""
+"""Keeps the newest statuses of all runners, by node and part. This module uses no ROS."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import OK
 
 _STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")
-# Share of missed deadlines between two messages from which a loop counts as late.
+# A loop counts as late from this share of missed deadlines between two messages.
 _MISSED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class Part:
-    """One status of the runner as it came."""
+    """One received status of a runner."""
 
     level: int
     message: str
     values: Mapping[str, str]
 
     def number(self, key: str) -> float | None:
-        """Value as a number, or None."""
+        """Return a value as a number; None if it is not one."""
         try:
             return float(self.values.get(key, ""))
         except ValueError:
@@ -32,23 +32,23 @@ class Part:
 
 @dataclass
 class Runner:
-    """What one runner said last and when; times are the caller's monotonic ns."""
+    """The newest statuses of one runner; times are monotonic [ns]."""
 
     node: str
-    heard_ns: int = 0
+    heard_ns: int = 0  # time of the newest status
     parts: dict[str, Part] = field(default_factory=dict)
-    ticked_ns: int = 0  # when `ticks` last moved
-    steady: int = 0  # messages in a row with the loop ticking on: the rate means something
-    missed_ns: int | None = None  # when too many deadlines were last missed
-    missed: int = 0  # how many then
+    ticked_ns: int = 0  # time when `ticks` last changed
+    steady: int = 0  # messages in a row with more ticks; the rate is valid after some
+    missed_ns: int | None = None  # time when too many deadlines were last missed
+    missed: int = 0  # number of deadlines missed at that time
     watch: SlowdownWatch = field(default_factory=SlowdownWatch)
 
     def part(self, name: str) -> Part:
-        """The part, or an empty one."""
+        """Return a part; an empty one if it was not received."""
         return self.parts.get(name, Part(OK, "", {}))
 
     def note_loop(self, part: Part, now_ns: int) -> None:
-        """Take a loop status: has it ticked on, has it missed deadlines?"""
+        """Store a loop status; note whether the loop made ticks and missed deadlines."""
         last, self.parts["loop"] = self.part("loop"), part
         ticks, ticks_before = part.number("ticks"), last.number("ticks")
         if ticks != ticks_before:
@@ -66,7 +66,7 @@ class Runner:
 
 
 class RunnerStatuses:
-    """Collects the statuses of every node whose name begins with `prefix`, in any namespace."""
+    """Collects the statuses of all nodes whose names begin with `prefix`, in any namespace."""
 
     def __init__(self, prefix: str = "policy_runner") -> None:
         self.prefix = prefix
@@ -75,7 +75,15 @@ class RunnerStatuses:
     def take(
         self, name: str, level: int, message: str, values: Mapping[str, str], now_ns: int
     ) -> bool:
-        """Note one status; False when it is not a runner's."""
+        """Store one status; returns False if it is not from a runner.
+
+        Args:
+            name: `NODE: PART`.
+            level: of diagnostics.
+            message: of diagnostics.
+            values: of diagnostics.
+            now_ns: present time [ns, monotonic].
+        """
         found = _STATUS_NAME.fullmatch(name)
         if found is None:
             return False

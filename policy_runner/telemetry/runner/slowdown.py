@@ -1,6 +1,6 @@
-"""Notices inference that became slower because a clock went down, as idle governors do it.
+"""Detects that inference became slower because a governor lowered a clock.
 
-At 100 Hz a small network leaves a GPU idle most of the time; the governor lowers the clock
+At 100 Hz a small network leaves a GPU idle most of the time. Then the governor lowers the clock,
 and every inference takes longer, without heat and without load.
 """
 
@@ -23,7 +23,7 @@ class _Best:
 
 
 class SlowdownWatch:
-    """Compares inference and clock with the best seen since the provider was chosen."""
+    """Compares inference and clock with the fastest inference of the present provider."""
 
     def __init__(self) -> None:
         self._best: _Best | None = None
@@ -32,7 +32,13 @@ class SlowdownWatch:
     def sentence(
         self, provider: str, inference_us: float | None, host: Mapping[str, Verdict]
     ) -> str:
-        """What happened, or ''. `inference_us` is the median of the runner's window."""
+        """Return a sentence about a slowdown; '' if there is none.
+
+        Args:
+            provider: of the runner, for example `CPUExecutionProvider`.
+            inference_us: median over the runner's window [us].
+            host: the host's verdicts by group name.
+        """
         unit = "gpu" if _on_gpu(provider) else "cpu"
         clock = _number(host, unit, "clock [MHz]")
         load = _number(host, unit, "load [%]")

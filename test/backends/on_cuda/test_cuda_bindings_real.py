@@ -1,7 +1,7 @@
-"""The CUDA layer on the real pycuda and cuda.bindings, where they are installed: no GPU needed.
+"""The CUDA layer on the real pycuda and cuda.bindings, if they are installed; no GPU needed.
 
-Below them is a libcuda that a C compiler makes from `fake_libcuda/cuda.c`; the same once more on
-the GPU where there is one.
+They use a libcuda that a C compiler builds from `fake_libcuda/cuda.c`. If there is a GPU, the same
+tests also run on it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LIBCUDA = ROOT / "test" / "rigs" / "gpu" / "fake_libcuda"
 
 
 def gpu_here() -> bool:
-    """Whether NVIDIA's driver is here and has a GPU; asked without any binding."""
+    """Return whether NVIDIA's driver is installed and has a GPU; uses no binding."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -35,7 +35,7 @@ def gpu_here() -> bool:
 
 
 def make_library(folder: Path, binding: str) -> None:
-    """libcuda.so.1; pycuda wants all of its names when it is loaded."""
+    """Build libcuda.so.1 with all names that pycuda needs when it is loaded."""
     source = folder / "cuda.c"
     code = (LIBCUDA / "cuda.c").read_text()
     if binding == "pycuda":
@@ -86,7 +86,7 @@ def test_the_layer_on_a_gpu(binding: str, wait: str) -> None:
 
 
 def drive(binding: str, wait: str, environment: dict[str, str]) -> None:
-    """Copies, captures, threads and ends, in a process of their own."""
+    """Copy, capture, use threads and end, in a separate process."""
     done = subprocess.run(
         [sys.executable, str(LIBCUDA / "drive.py"), binding, wait],
         env=environment, capture_output=True, text=True, timeout=60,

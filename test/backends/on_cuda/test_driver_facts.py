@@ -1,4 +1,4 @@
-"""What is asked of the driver's library, and that nothing is made of what it did not answer."""
+"""Facts from the driver's library, and the reasons after failed calls."""
 
 from __future__ import annotations
 

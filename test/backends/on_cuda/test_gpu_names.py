@@ -6,8 +6,8 @@ bindings of any version are checked from their wheels, which need no libraries t
     pip download --no-deps --only-binary :all: -d wheels tensorrt-cu12-bindings==10.3.0
     POLICY_RUNNER_TENSORRT_WHEELS=wheels python -m pytest test/backends/on_cuda/test_gpu_names.py
 
-A bindings wheel imports beside libraries that only have the names it asks for; where no C
-compiler makes those, its strings are searched.
+A bindings wheel is imported with stand-in libraries that only have the names it needs. Without a
+C compiler for these libraries, the test searches the wheel's strings instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from used_names import (
 )
 
 USED, GATED = names_used(TENSORRT_FILES, TENSORRT_ROOTS)
-# Behind a gate of another name, or of the module's own Python file.
+# Used only after a `hasattr` of another name, or defined in the module's Python file.
 FOLLOWING = {name for name in USED if name.startswith("IProgressMonitor.")} | {
     "IBuilderConfig.progress_monitor",
     "__version__",
@@ -58,7 +58,7 @@ ABI = f"-cp{sys.version_info[0]}{sys.version_info[1]}-"
 
 
 def absent(module: str, names: set[str], **environment: str) -> set[str]:
-    """Those names that a module lacks, asked in a process of its own."""
+    """Return the names that a module lacks; imports it in a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", ABSENT, module],
         input=json.dumps(sorted(names)),
@@ -72,7 +72,7 @@ def absent(module: str, names: set[str], **environment: str) -> set[str]:
 
 
 def names_of_fake(module: ModuleType) -> set[str]:
-    """Its public names, and those of its classes."""
+    """Return the module's public names, and those of its classes."""
     names = {name for name in vars(module) if not name.startswith("_")}
     for name in sorted(names):
         made = getattr(module, name)
@@ -88,11 +88,11 @@ def test_the_sources_name_what_they_are_expected_to() -> None:
     assert {"BuilderFlag.FP16", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH"} <= GATED
     for what in {kind for kind in TENSORRT_ROOTS.values() if kind}:
         assert any(name.startswith(f"{what}.") for name in USED), what
-    # What a widely copied tutorial uses, and newer versions have no more.
+    # Names of a widely copied tutorial that newer versions do not have.
     gone = ("execute_async_v2", "num_bindings", "get_binding_shape", "max_batch_size",
             "max_workspace_size", "build_engine", "int8_calibrator")  # fmt: skip
     assert not [name for name in USED if name.split(".")[-1] in gone]
-    # A context of its own, in whichever thread imports it, which ORT and others do not share.
+    # It makes a separate context in the importing thread, which ORT and others do not share.
     assert not [one.name for one in BACKENDS.rglob("*.py") if "pycuda.autoinit" in one.read_text()]
 
 
@@ -137,7 +137,7 @@ def test_all_names_exist_in_the_bindings(wheel: Path, tmp_path: Path) -> None:
     lean = library.stem == "tensorrt_lean"
     wanted = set(USED)
     if lean:
-        # TensorLocation, too: the lean bindings have the method, and not what it returns.
+        # Also TensorLocation: the lean bindings have the method, but not its return type.
         others = ("Builder", "IBuilder", "INetwork", "Network", "OnnxParser", "Parser",
                   "ITensor", "ILayer", "MemoryPool", "IProgress", "TensorLocation")  # fmt: skip
         wanted = {name for name in wanted if not name.startswith(others)}
@@ -163,7 +163,7 @@ def test_all_names_exist_in_the_bindings(wheel: Path, tmp_path: Path) -> None:
 
 
 def stand_in_libraries(library: Path, folder: Path) -> None:
-    """Libraries that have every name which `library` asks of NVIDIA's, and do nothing."""
+    """Build libraries with all names that `library` needs from NVIDIA's; they do nothing."""
     listed = _said("nm", "-D", "--undefined-only", str(library)).split()
     names = sorted({name for name in listed if len(name) > 1 and "@" not in name})
     names = [name for name in names if not name.startswith(("Py", "_Py"))]

@@ -1,4 +1,4 @@
-"""Which names of a library our sources use, read from the sources themselves."""
+"""Finds the names of a library that our sources use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ BACKENDS = Path(__file__).resolve().parents[3] / "policy_runner" / "backends"
 
 
 def names_used(files: Iterable[str], roots: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """Dotted names of a library (`Builder.create_network`), and those behind a `hasattr`.
+    """Find dotted names of a library (`Builder.create_network`), and those behind a `hasattr`.
 
-    `roots`: variable -> what it is in the library ("" for the library's own module); variables
-    that are assigned from a name of the library are followed.
+    Variables that are assigned from a name of the library are followed.
+
+    Args:
+        files: paths of the sources.
+        roots: {variable: its name in the library}; "" is the library's module.
     """
     used: set[str] = set()
     gated: set[str] = set()
@@ -28,7 +31,7 @@ def names_used(files: Iterable[str], roots: Mapping[str, str]) -> tuple[set[str]
             for node in scope:
                 if isinstance(node, ast.Attribute) and (path := _path(node, known)):
                     used.add(path)
-                elif isinstance(node, ast.ClassDef):  # what we override must be called so there
+                elif isinstance(node, ast.ClassDef):  # overridden methods must exist in it
                     bases = [_path(base, known) for base in node.bases]
                     methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
                     used |= {f"{base}.{name}" for base in bases if base for name in methods}
@@ -59,7 +62,7 @@ def _join(owner: str, name: str) -> str:
 
 
 TENSORRT_FILES = [f"tensorrt/{path.name}" for path in sorted(BACKENDS.glob("tensorrt/*.py"))]
-# What our variables hold. A test demands that each is met.
+# The library's types of our variables. A test requires that each variable is found.
 TENSORRT_ROOTS = {
     "tensorrt": "",
     "self._tensorrt": "",

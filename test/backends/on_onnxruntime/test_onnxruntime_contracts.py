@@ -1,4 +1,4 @@
-"""What the fake ONNX Runtime claims of the real one, looked at with the real one that is here."""
+"""Checks the fake ONNX Runtime's behaviour against the installed real one."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ def test_update_inplace_looks_at_sizes_and_at_no_type() -> None:
     for value in (real, faked):
         value.update_inplace(np.arange(3, dtype=np.float32))
         assert value.numpy().tolist() == [0, 1, 2]
-        value.update_inplace(np.ones(3, np.float64))  # bytes of another type: nonsense, no word
+        value.update_inplace(np.ones(3, np.float64))  # another type: wrong numbers, no error
         assert value.numpy().tolist() == [0, 1.875, 0]
         with pytest.raises(RuntimeError, match="does not match"):
             value.update_inplace(np.ones(4, np.float32))
-    assert array.tolist() == [0, 1.875, 0]  # on the host, the array itself
+    assert array.tolist() == [0, 1.875, 0]  # on the host it is the array itself
 
 
 def test_answers_are_those_of_the_model_itself(path: Path) -> None:
@@ -128,7 +128,7 @@ def test_answers_are_those_of_the_model_itself(path: Path) -> None:
     assert one.inputs["x"].tolist() == [[0, 0, 0, 0]]
 
     class Stuck:
-        """Never looks at its input again."""
+        """A model that ignores its input after the first run."""
 
         inputs, outputs = one.inputs, one.outputs
 

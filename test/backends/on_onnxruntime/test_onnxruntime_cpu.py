@@ -1,4 +1,4 @@
-"""The ONNX Runtime backend: right numbers, in place, one thread, on models made here."""
+"""The ONNX Runtime backend on small models: right numbers, in place, one thread."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def save(
     outputs: list[Any],
     weights: dict[str, np.ndarray] | None = None,
 ) -> Path:
-    """A checked model of these nodes."""
+    """Save a checked model of these nodes."""
     initializers = [numpy_helper.from_array(w, name) for name, w in (weights or {}).items()]
     graph = helper.make_graph(nodes, "small", inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -48,7 +48,7 @@ def value(name: str, shape: list[Any], kind: int = FLOAT) -> Any:
 
 
 def dense(path: Path, dtype: Any = np.float32, batch: Any = 1) -> tuple[Path, Callable[..., Any]]:
-    """tanh(obs @ w + b) with 5 inputs and 3 outputs, and the same in numpy."""
+    """Save tanh(obs @ w + b) with 5 inputs and 3 outputs; returns it and the numpy function."""
     w, b = RANDOM.normal(size=(5, 3)).astype(dtype), RANDOM.normal(size=3).astype(dtype)
     nodes = [
         helper.make_node("MatMul", ["obs", "w"], ["x"]),
@@ -94,7 +94,7 @@ def test_a_run_reads_and_writes_the_same_memory(tmp_path: Path) -> None:
         assert (obs.ctypes.data, act.ctypes.data) == addresses
         np.testing.assert_allclose(np.asarray(act, float), compute(obs), atol=1e-6)
     bound = [ortvalue.data_ptr() for ortvalue in model._values]
-    assert sorted(bound) == sorted(addresses)  # ONNX Runtime works on our arrays themselves
+    assert sorted(bound) == sorted(addresses)  # ONNX Runtime uses our arrays directly
 
 
 def test_several_inputs_of_several_types(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_recurrent_state_in_and_out(tmp_path: Path) -> None:
 
 
 def test_warm_up_looks_at_shapes_only_and_leaves_zeros(tmp_path: Path) -> None:
-    # 0 / 0 gives NaN, and is a good model on real input.
+    # 0 / 0 gives NaN, but the model is valid on real input.
     nodes = [helper.make_node("Div", ["obs", "obs"], ["act"])]
     path = save(tmp_path / "m.onnx", nodes, [value("obs", [1, 2])], [value("act", [1, 2])])
     model = load_model("onnxruntime", path, None, tmp_path)
@@ -169,7 +169,7 @@ def test_one_thread_that_does_not_spin(tmp_path: Path) -> None:
 
 
 def test_model_that_breaks_its_own_shapes(tmp_path: Path) -> None:
-    # States 2 outputs, gives 6: found while configuring, not in the first tick.
+    # It states 2 outputs and gives 6: found during configure, not in the first tick.
     nodes = [helper.make_node("Reshape", ["obs", "shape"], ["act"])]
     graph = helper.make_graph(
         nodes, "g", [value("obs", [1, 6]), value("shape", [2], TensorProto.INT64)],

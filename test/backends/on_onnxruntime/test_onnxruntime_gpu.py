@@ -1,6 +1,6 @@
-"""CUDA and TensorRT through ONNX Runtime: what is asked for is what runs, or a refusal says why.
+"""CUDA and TensorRT through ONNX Runtime: the requested provider runs, or a refusal says why.
 
-Against a fake ONNX Runtime that falls back as silently as the real one.
+The tests use a fake ONNX Runtime that falls back silently, like the real one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Make = Callable[..., Any]
 
 
 def _save(path: Path, dtype: Any = np.float32) -> Path:
-    """act = tanh(obs @ w), h_out = h + obs's first two; and a count that is an integer."""
+    """Save a model: act = tanh(obs @ w), h_out = h + obs[:2], and an integer count."""
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     nodes = [
         helper.make_node("MatMul", ["obs", "w"], ["x"]),
@@ -139,11 +139,11 @@ def test_a_wheel_without_cuda(path: Path, machine: Make) -> None:
     machine(built=(fake.CPU,))
     sentence = _refused(path, _choice())
     assert sentence.startswith("onnxruntime: expected CUDAExecutionProvider, got ")
-    assert "docs/install_jetson.md" in sentence
+    assert "docs/guides/install_jetson.md" in sentence
 
 
 def test_cuda_without_its_libraries(path: Path, machine: Make) -> None:
-    # Listed as available, dropped without an exception by the real one.
+    # The real ONNX Runtime lists the provider as available and drops it without an exception.
     there = machine(works=())
     sentence = _refused(path, _choice())
     assert sentence.startswith(f"{fake.CUDA}: expected its libraries, got ")
@@ -154,7 +154,7 @@ def test_cuda_without_its_libraries(path: Path, machine: Make) -> None:
 def test_a_session_that_became_another(
     path: Path, machine: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The libraries load, and the provider still cannot be made: no driver, no device.
+    # The libraries load, but the provider cannot be created: no driver, no device.
     machine(works=())
     monkeypatch.setattr(
         "policy_runner.backends.onnxruntime.proof.missing_library", lambda _provider: ""
@@ -211,7 +211,7 @@ def test_a_graph_that_repeats_its_first_answer(path: Path, machine: Make) -> Non
 
 
 def test_a_graph_of_host_tensors_would_replay(path: Path, machine: Make) -> None:
-    # The fake's own contract: what device tensors are for.
+    # A contract of the fake: why device tensors are needed.
     there = machine()
     model = _load(path, _choice(cuda_graph=True))
     session, binding = there.sessions[0], there.sessions[0].io_binding()
@@ -285,7 +285,7 @@ def test_tensorrt_engines_of_another_machine_are_others(
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorrt\nVersion: {text}\n")
         importlib.invalidate_caches()
 
-    built()  # without a driver that tells anything, nor TensorRT's Python package
+    built()  # without a driver and TensorRT's Python package
     found("12.6", "Orin", "Orin")
     built()
     built("gpu:1")
@@ -319,7 +319,7 @@ def test_two_installed_in_one_place(
     assert "expected one installed distribution, got onnxruntime " in sentence
     assert "onnxruntime-gpu 1.31.1; they overwrite each other" in sentence
     assert sentence.endswith("&& pip install onnxruntime-gpu")
-    # The CPU runs with either, and says so.
+    # The CPU works with either distribution, and its facts have a warning.
     assert "overwrite" in load_model("onnxruntime", path, None, path).facts["warning"]
 
 
@@ -335,7 +335,7 @@ def test_two_installed_in_one_place(
     ],
 )
 def test_what_helps_against_a_missing_library(lacks: str, helps: str) -> None:
-    # The sentences are those of the real wheel on machines that lack one after the other.
+    # The sentences of the real wheel on machines that each lack one library.
     assert helps in remedy_for(fake.CUDA, lacks)
 
 
@@ -343,7 +343,7 @@ def test_what_helps_against_a_missing_library(lacks: str, helps: str) -> None:
 def test_no_onnxruntime(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    _load(path, _choice("cpu"))  # imports what is imported lazily, before the paths go
+    _load(path, _choice("cpu"))  # do the lazy imports before the paths are removed
     monkeypatch.delitem(sys.modules, "onnxruntime")
     folder = tmp_path / "site" / "onnxruntime"
     folder.mkdir(parents=True)

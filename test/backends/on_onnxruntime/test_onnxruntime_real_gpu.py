@@ -1,6 +1,6 @@
-"""ONNX Runtime on a real NVIDIA GPU, where one is: the CPU's answers, tick after tick.
+"""ONNX Runtime on a real NVIDIA GPU gives the CPU's answers in every run.
 
-Skipped elsewhere; what can be known without a GPU is tested against a fake.
+Skipped without a GPU; other tests use a fake.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def test_the_cpus_answers(path: Path, graph: bool) -> None:
 
 
 def test_two_models_side_by_side(path: Path) -> None:
-    # As in a reload: the new one is loaded and warmed up while the old one runs.
+    # As in a reload: the new model is loaded and warmed up while the old one runs.
     old, new = _load(path, "gpu"), _load(path, "gpu")
     (sample,) = samples_for(old.inputs, 1)
     answers = []

@@ -1,4 +1,4 @@
-"""Engines are found by what they are made of, and only what nobody could exchange is read."""
+"""Engines are found by their keys, and only read if no other user could have replaced them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PLAN = bytes(range(256)) * 64
 
 
 def other(value: Any) -> Any:
-    """Another value of the same type."""
+    """Return a different value of the same type."""
     if isinstance(value, int):
         return value + 1
     if isinstance(value, str):
@@ -202,7 +202,7 @@ def test_an_engine_under_the_name_of_another_is_not_used(
     path = cache.build(KEY, build()).path
     cache.build(two, build(b"thor")).path.rename(path)
     assert cache.load(KEY) is None
-    assert "another engine's" in lines[0]
+    assert "it holds another engine than its name says" in lines[0]
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can give a file away")
@@ -248,7 +248,7 @@ def test_a_parent_that_everybody_writes_to_is_refused_unless_sticky(tmp_path: Pa
     parent = tmp_path / "shared"
     parent.mkdir()
     parent.chmod(0o777)
-    with pytest.raises(Refusal, match="that everybody may write to"):
+    with pytest.raises(Refusal, match="that all users may write to"):
         EngineCache(parent / "engines")
     parent.chmod(0o1777)
     EngineCache(parent / "engines").close()
@@ -257,7 +257,7 @@ def test_a_parent_that_everybody_writes_to_is_refused_unless_sticky(tmp_path: Pa
 def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "engines").symlink_to(tmp_path / "real")
-    with pytest.raises(Refusal, match="no link"):
+    with pytest.raises(Refusal, match="is not a link"):
         EngineCache(tmp_path / "engines")
 
 
@@ -289,11 +289,11 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path, lines: list[str]) 
         for age, key in zip((300, 200), keys, strict=False):
             path = cache.build(key, build(bytes(4000))).path
             os.utime(path, (time.time() - age,) * 2)
-        assert cache.load(keys[0]) is not None  # used: the other one is the oldest now
+        assert cache.load(keys[0]) is not None  # now used; the other engine is the longest unused
         cache.build(keys[2], build(bytes(4000)))
         assert [entry.key for entry in cache.entries()] == [keys[2], keys[0]]
         assert "above its limit" in lines[0]
-        # One that is larger than all is kept: it was just asked for.
+        # An engine above the limit is kept, because it was just built.
         cache.build(KEY, build(bytes(20_000)))
         assert [entry.key for entry in cache.entries()] == [KEY]
 
@@ -348,7 +348,7 @@ def may_mount() -> bool:
 def test_a_real_full_disk_leaves_the_old_engine(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    # In a mount namespace of its own, which ends with it.
+    # In a separate mount namespace, which ends with the process.
     mount = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=64k,mode=0755 tmpfs {disk} "
              "&& exec \"$@\"", "sh"]  # fmt: skip
     done = run_python(TOO_LARGE, mount, folder=str(disk / "engines"), here=HERE, limit=0)
@@ -363,7 +363,8 @@ def test_a_full_disk_keeps_the_old_engine(
 ) -> None:
     cache.build(KEY, build())
 
-    def full(*_given: Any, **_named: Any) -> None:  # delayed allocation tells it as late as that
+    # With delayed allocation only fsync reports a full disk.
+    def full(*_given: Any, **_named: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""The process that builds: what it says, how it dies, and how it is scheduled."""
+"""The process that builds an engine: its reports, its failures, and its scheduling."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start(fake_gpu: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def at_start(fake_gpu: pytest.MonkeyPatch, folder: Path, code: str) -> None:
-    """Have every child of this process run `code` before all else."""
+    """Make every child process run `code` at its start."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(code)
     fake_gpu.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ['PYTHONPATH']}")
@@ -89,7 +89,7 @@ def test_it_is_an_ordinary_process_whatever_started_it(
 ) -> None:
     fake_gpu.setenv("FAKE_TRT_BUILD_SECONDS", "60")
     before = os.sched_getscheduler(0)
-    # As SCHED_FIFO, which not everybody may take, it is inherited.
+    # SCHED_BATCH is inherited like SCHED_FIFO, which needs a permission.
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         build = start([])

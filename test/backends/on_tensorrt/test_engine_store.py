@@ -1,4 +1,4 @@
-"""Looking up and building engines: what is asked, what is said, what is kept. No TensorRT."""
+"""Lookup and build of engines: the key, the messages, and the stored facts, without TensorRT."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODEL = share_path("models", "balancer", "policy.onnx")
 
 
 class Off(OnnxRuntimeModel):
-    """The CPU's model with every action off by 0.1 before scaling."""
+    """The model on the CPU, with an error of 0.1 in every action before scaling."""
 
     def run(self) -> None:
         super().run()
@@ -55,7 +55,7 @@ class Off(OnnxRuntimeModel):
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Stands for TensorRT and the GPU; attributes may be changed by the test."""
+    """Replaces TensorRT and the GPU; a test may change its attributes."""
     made = SimpleNamespace(
         facts=tensorrt_module.MachineFacts("10.3.0", "Orin", "8.7", "12060"),
         model=OnnxRuntimeModel, builds=0, gpus=[], bindings=[],
@@ -189,7 +189,7 @@ def test_an_engine_that_commands_otherwise_is_not_kept(machine: Any) -> None:
     with pytest.raises(Refusal, match=r"precision check: expected actions within 0.02"):
         build(choice("fp16"))
     assert cached_engine(choice("fp16"), MODEL) is None
-    # Accepted under a wider tolerance, it is refused again where the tolerance is smaller.
+    # An engine that a larger tolerance accepted is refused under a smaller one.
     wide = choice("fp16", precision_check__tolerance=100.0)
     largest = build(wide).facts["check"]["largest"]
     assert largest > 0.02

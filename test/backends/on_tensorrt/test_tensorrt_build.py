@@ -1,4 +1,4 @@
-"""Building engines on each version's API: what is told to the builder, and every failure."""
+"""Builds engines on each version's API: the builder's settings, and every failure."""
 
 from __future__ import annotations
 

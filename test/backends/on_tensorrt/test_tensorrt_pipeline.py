@@ -43,7 +43,7 @@ SPEC = {
 
 
 def make_model(path: Path) -> Path:
-    """z_next = 0.9 z + obs, act = 0.01 z_next: forgets slowly, so that a lost state shows."""
+    """z_next = 0.9 z + obs, act = 0.01 z_next: a slow state, so that a lost state is visible."""
     nodes = [
         helper.make_node("Mul", ["z", "k"], ["kept"]),
         helper.make_node("Add", ["kept", "obs"], ["z_next"]),
@@ -70,7 +70,7 @@ def pipeline_of(folder: Path, model: Any) -> Pipeline:
 
 
 def drive(pipeline: Pipeline, velocities: np.ndarray) -> list[np.ndarray]:
-    """Actions of a run with a pause in its middle, after which the state starts anew."""
+    """Return the actions of a run with a pause in the middle, after which the state is reset."""
     actions = []
     now = 0
     slot = pipeline.slots["joints"]
@@ -104,7 +104,7 @@ def test_actions_like_onnx_runtimes(
     states = [array for name, array in model.inputs.items() if name == "z"]
     untouched = states[0].copy()
     on_gpu.reset()
-    np.testing.assert_array_equal(states[0], untouched)  # a flag, no write while the GPU reads
+    np.testing.assert_array_equal(states[0], untouched)  # a reset only sets a flag
 
 
 def test_a_second_pipeline_takes_the_states_over(

@@ -1,4 +1,4 @@
-"""The TensorRT backend on a fake GPU that keeps the rules: right numbers, threads, states."""
+"""The TensorRT backend on a fake GPU that checks CUDA's rules: numbers, threads, states."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> GpuRig:
 
 
 def in_thread(call: Callable[[], None]) -> None:
-    """As the control thread: another one than the loader's, and it ends."""
+    """Call it in a thread that ends, like the control thread, not in the loader's thread."""
     with ThreadPoolExecutor(1, "control") as threads:
         threads.submit(call).result()
 
@@ -53,7 +53,7 @@ def test_numbers_like_numpy(
             np.testing.assert_allclose(model.outputs["act"], np.tanh(x @ W_OBS), atol=1e-6)
 
     in_thread(drive)
-    in_thread(drive)  # a second control thread, whose id may well be the first one's
+    in_thread(drive)  # a second control thread, which may have the first one's id
     assert rig.gpu.launches - launches == (8 if graph else 0)
     assert model.take_log() == []
     model.close()
@@ -74,7 +74,7 @@ def test_closing_gives_the_gpu_everything_back(
     model.close()
     gc.collect()
     assert rig.gpu.leaked == 0
-    np.testing.assert_array_equal(action, expected)  # still ours to read, whoever kept it
+    np.testing.assert_array_equal(action, expected)  # still readable after `close`
     with pytest.raises(RuntimeError, match="closed"):
         model.run()
 
@@ -83,7 +83,7 @@ def test_closing_gives_the_gpu_everything_back(
 def test_closing_goes_on_after_a_failure(rig: GpuRig, tmp_path: Path, binding: str) -> None:
     rig.plug(binding=binding)
     model = rig.load(dense(tmp_path / "p.onnx"))
-    rig.gpu.streams.clear()  # as after an error that CUDA does not forget
+    rig.gpu.streams.clear()  # as after a sticky CUDA error
     with pytest.raises(Exception, match="CUDA_ERROR_INVALID_HANDLE"):
         in_thread(model.run)
     model.close()
@@ -142,7 +142,7 @@ def test_states_stay_on_the_gpu(
             np.testing.assert_allclose(model.outputs["act"], 2 * z, atol=1e-5)
 
     in_thread(episode)
-    reset()  # from whatever thread
+    reset()  # from another thread
     in_thread(episode)
     assert "warning" not in model.facts
 

@@ -1,4 +1,4 @@
-"""Files that are no model, or not the model: each refused with its sentence."""
+"""Files that are not a model, or not the expected one, are refused with the right sentence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _dense() -> Any:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A good model file."""
+    """A valid model file."""
     path = tmp_path / "policy.onnx"
     onnx.save(_dense(), path)
     return path
@@ -67,7 +67,7 @@ def test_lfs_pointer(path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     assert _refused(path) == [
         f"{path}: expected an ONNX model, got a Git LFS pointer to a file of 9 bytes; "
-        "run `git lfs pull` where it is from"
+        "run `git lfs pull` in the repository that it is from"
     ]
 
 
@@ -107,8 +107,8 @@ def test_missing_external_data(path: Path) -> None:
     (path.parent / "policy.onnx.data").unlink()
     (sentence,) = _refused(path)
     assert sentence == (
-        f"{path}: external data: expected the file 'policy.onnx.data' beside it, got no such file; "
-        "copy it from where the model is from"
+        f"{path}: external data: expected the file 'policy.onnx.data' next to it, got no such "
+        "file; copy it from the folder where the model was exported"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a graph says about itself: recurrence without state, normalizers inside, names."""
+"""Facts read from a graph: recurrence without state, normalizers in the model, names."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_recurrence_without_state_is_reported(tmp_path: Path, initial: str) -> N
 
 
 def test_a_state_made_from_the_inputs_shape_is_none(tmp_path: Path) -> None:
-    # What an exporter writes for `h = zeros(batch, hidden)`.
+    # The nodes that an exporter writes for `h = zeros(batch, hidden)`.
     more = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "axis"], ["batch"]),
@@ -167,6 +167,6 @@ def test_data_outside_the_models_folder(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(Refusal) as caught:
         load_model("onnxruntime", path, None, path)
-    assert "external data: expected external data beside the model, got '../elsewhere.data'" in str(
+    assert "expected external data in the model's folder, got '../elsewhere.data'" in str(
         caught.value
     )

@@ -62,6 +62,39 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         lambda c: c.update(zzzzzz=1),
         "zzzzzz: expected a known key, got 'zzzzzz'",
     ),
+    "a key of another place": (
+        lambda c: _group(c).update(order="clip_scale"),
+        "action[0].groups[0].order: expected a known key, got 'order'; "
+        "`order` is a key of a term or observation[].history",
+    ),
+    "a key of another place at the top level": (
+        lambda c: c.update(order="clip_scale"),
+        "order: expected a known key, got 'order'; "
+        "`order` is a key of a term or observation[].history",
+    ),
+    "a key of the top level in an input": (
+        lambda c: c["inputs"]["joints"].update(joint_names=["a"]),
+        "inputs.joints.joint_names: expected a known key, got 'joint_names'; "
+        "`joint_names` is a key of the top level or motions.<name>",
+    ),
+    "a key of another kind of term": (
+        lambda c: _term(c).update(period=1.0),
+        f"{TERM}.period: expected a known key, got 'period'; "
+        "`period` is a key of the term phase_clock",
+    ),
+    "a key of many terms": (
+        lambda c: c.update(field="orientation"),
+        "field: expected a known key, got 'field'; `field` is a key of the term field or the "
+        "term projected_gravity or the term euler_angles, among others",
+    ),
+    "a key of another place, one letter off a key of this one": (
+        lambda c: c.update(input={}),
+        "input: expected a known key, got 'input'; did you mean 'inputs'?",
+    ),
+    "a key of the other of two alternatives": (
+        lambda c: _tensor(c).update(normalization={"per_term": {"a": "none"}, "clip": [0, 1]}),
+        "observation[0].normalization.per_term: expected a known key, got 'per_term'",
+    ),
     "unknown kind of term": (
         lambda c: _term(c).update(term="joint_velocty"),
         f"{TERM}.term: expected one of field, velocity_command, projected_gravity, "

@@ -193,7 +193,7 @@ def test_all_problems_at_once(
         "(write 1.0)",
         "parameter lockstep: expected use_sim_time to be true as well, got false",
         f"{folder / 'toy.onnx'}: expected an ONNX model, got a Git LFS pointer to a file of 12345 "
-        "bytes; run `git lfs pull` where it is from",
+        "bytes; run `git lfs pull` in the repository that it is from",
     ]
     for sentence in expected:
         assert sentence in sentences, sentences

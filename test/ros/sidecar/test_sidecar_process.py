@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from fake_board import write_board
@@ -31,19 +33,30 @@ def test_process_ends_cleanly_even_while_a_read_hangs(tmp_path, spawn, number):
         assert time.monotonic() - begin < 2.0
 
 
-def test_it_shares_no_memory_with_the_runner(tmp_path, spawn):
-    """A killed subscriber's shared-memory port made the runner's publishing thread wait 0.32 s.
-
-    The test uses the default discovery range, as on a robot; on LOCALHOST rmw chooses the
-    transports.
-    """
+@pytest.mark.parametrize("discovery", ["SUBNET", "LOCALHOST"])
+def test_it_shares_no_memory_with_the_runner(tmp_path, spawn, discovery):
+    """A killed subscriber's shared-memory port made the runner's publishing thread wait 0.32 s."""
     write_board(tmp_path, BOARD)
     command = ["python", "-m", "policy_runner.ros.sidecar.main"]
     command += ["--ros-args", "-p", f"root:={tmp_path}"]
-    child = spawn(command, env={"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"})
+    child = spawn(command, env={"ROS_AUTOMATIC_DISCOVERY_RANGE": discovery})
     time.sleep(3.0)
     assert child.poll() is None
     with open(f"/proc/{child.pid}/maps", encoding="utf-8") as stream:
         maps = stream.read()
     assert "rclpy" in maps
     assert "/dev/shm/fastrtps" not in maps
+    addresses = bound_addresses(child.pid)
+    assert addresses
+    # 0100007F is 127.0.0.1 in /proc/net/udp.
+    assert (addresses <= {"0100007F"}) == (discovery == "LOCALHOST"), addresses
+
+
+def bound_addresses(pid: int) -> set[str]:
+    """Local addresses of the process' UDP sockets that receive, as /proc/net/udp writes them."""
+    own = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            own.add(str(descriptor.readlink()))
+    rows = [row.split() for row in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return {row[1].split(":")[0] for row in rows if f"socket:[{row[9]}]" in own}

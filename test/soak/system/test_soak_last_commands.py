@@ -1,6 +1,6 @@
-"""Reloads, stops, hangs and signals at random: what was ever commanded gets its last command.
+"""Random reloads, stops, hangs and signals: every commanded output gets its last command.
 
-All that is judged is what a subscriber in another process has heard.
+The test judges only messages that a subscriber in another process received.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ pytestmark = [
     ),
 ]
 MINUTES = float(os.environ.get("POLICY_RUNNER_SOAK_MINUTES", "0"))
-EPISODES, EVENTS = 2, 7  # without a soak
+EPISODES, EVENTS = 2, 7  # outside `make soak`
 BOUND = 20.0
 SPACE = "/soak"
 LEFT, RIGHT = JOINTS
-ARRIVED_S = 0.3  # by then what was published has arrived
-GONE_S = 3.0  # 2 s to end in, and what a shared machine takes
+ARRIVED_S = 0.3  # published messages arrive within this time
+GONE_S = 3.0  # 2 s for the end, and a margin for a shared machine
 Group = dict[str, Any]
 
 
@@ -47,7 +47,7 @@ def _group(kind: str, at: int, *names: str) -> Group:
     return {"kind": kind, key: list(names), "slice": [at, at + len(names)]}
 
 
-# What a policy commands of the model's two outputs.
+# The groups of each policy, from the model's two outputs.
 POLICIES: dict[str, list[Group]] = {
     "velocities": [_group("velocity", 0, LEFT, RIGHT)],
     "left velocity": [_group("velocity", 0, LEFT)],
@@ -63,7 +63,7 @@ Output = tuple[str, str, str]  # topic, kind, joint or axis
 
 
 def write_policy(folder: Path, name: str) -> None:
-    """The policy of the fault matrix, which commands something else."""
+    """Write the policy of the fault matrix with other outputs."""
     write_fault_policy(folder)
     file = folder / "policy.yaml"
     content = yaml.safe_load(file.read_text("utf-8"))
@@ -73,7 +73,7 @@ def write_policy(folder: Path, name: str) -> None:
 
 
 def outputs_of(name: str) -> set[Output]:
-    """Where a policy's commands are heard."""
+    """Return the outputs of a policy."""
     groups = POLICIES[name]
     single = len({group["kind"] for group in groups}) == 1
     return {
@@ -84,7 +84,7 @@ def outputs_of(name: str) -> set[Output]:
 
 
 class Receiver:
-    """Every output that was ever heard, with its newest value."""
+    """Keeps the newest value of every received output."""
 
     def __init__(self, peer: Peer) -> None:
         from geometry_msgs.msg import TwistStamped
@@ -116,7 +116,7 @@ class Receiver:
             self.wrong.append((output, value))
 
     def moving(self) -> dict[Output, float]:
-        """What was not told to stop; a position stays."""
+        """Return the outputs that are not stopped; positions may stay."""
         return {o: v for o, v in self.newest.items() if o[1] != "position" and v != 0.0}
 
 
@@ -125,7 +125,7 @@ def _x(message: Any) -> float:
 
 
 class Episode:
-    """One runner's life, from its start to one of its ends."""
+    """One runner process, from its start to its end."""
 
     def __init__(self, spawn: Nursery, folder: Path, peer: Peer, receiver: Receiver, story: str):
         self.rng = random.Random(story)
@@ -148,14 +148,14 @@ class Episode:
         receiver.newest.clear()
 
     def runs(self) -> None:
-        """Wait until it commands."""
+        """Wait until the runner commands every output."""
         wanted = outputs_of(self.name)
         wait_until(lambda: wanted <= set(self.receiver.newest), 30.0, "commands of every output")
 
     # --- what happens ---
 
     def reload(self) -> None:
-        """Another policy; what it does not command any more has stopped by then."""
+        """Reload another policy; outputs that it does not command must have stopped."""
         name = self.rng.choice([one for one in POLICIES if one != self.name])
         self.story[-1] += f" to {name}"
         write_policy(self.folder, name)
@@ -169,32 +169,32 @@ class Episode:
         assert not still, f"left with the reload and still commanded: {still}"
 
     def reload_in_a_hang(self) -> None:
-        """The loop answers late, or too late for the reload."""
+        """Reload while the control thread is late, or too late for the reload."""
         self.robot.twist[2] = 1.0
         time.sleep(0.05)
         self.reload()
         self.robot.twist[2] = 0.0
 
     def hang(self) -> None:
-        """Inferences of about ten periods."""
+        """Make inferences take about ten periods."""
         self.robot.twist[2] = 1.0
         time.sleep(self.rng.uniform(0.05, 0.5))
         self.robot.twist[2] = 0.0
 
     def not_a_number(self) -> None:
-        """The model says what is no number."""
+        """Let the model output NaN."""
         self.robot.twist[3] = 2.0
         time.sleep(0.2)
         self.robot.twist[3] = 0.0
 
     def huge(self) -> None:
-        """Far beyond the bounds."""
+        """Let the model output numbers far beyond the bounds."""
         self.robot.velocity[:] = [self.rng.choice((1e9, -1e9, 1e30)), 1e6]
         time.sleep(0.2)
         self.robot.velocity[:] = [1.0, -2.0]
 
     def silence(self) -> None:
-        """No joint states."""
+        """Stop the joint states."""
         self.robot.silent.add("joints")
         time.sleep(0.6)
         still = self.receiver.moving()
@@ -202,7 +202,7 @@ class Episode:
         assert not still, f"moves while the joints are silent: {still}"
 
     def estop(self) -> None:
-        """Pressed, let go of, armed."""
+        """Press the emergency stop, release it, and arm."""
         from std_msgs.msg import Bool
 
         publisher = self.peer.publisher(Bool, f"{self.peer.runner}/estop")
@@ -213,13 +213,13 @@ class Episode:
         self._arm()
 
     def disarm(self) -> None:
-        """~/disarm, and ~/arm."""
-        self.peer.trigger("disarm")  # which is done also where the answer came too late
+        """Call ~/disarm, then ~/arm."""
+        self.peer.trigger("disarm")  # takes effect even if the answer is too late
         self._stands("disarming")
         self._arm()
 
     def deactivate(self) -> None:
-        """Inactive for a while, with or without a reload meanwhile."""
+        """Deactivate for a while, with or without a reload in that time."""
         assert self.peer.change("deactivate")
         self._stands("deactivation")
         if self.rng.random() < 0.5:
@@ -229,7 +229,7 @@ class Episode:
         time.sleep(0.5)
 
     def stand_still(self) -> None:
-        """The process gets no time."""
+        """Stop the process for a while."""
         self.child.send(signal.SIGSTOP)
         time.sleep(self.rng.uniform(0.05, 0.6))
         self.child.send(signal.SIGCONT)
@@ -249,7 +249,7 @@ class Episode:
     # --- how it ends ---
 
     def end(self) -> None:
-        """By a transition or by a signal, while it runs or while it hangs."""
+        """End by a transition or by a signal, while the runner runs or hangs."""
         how = self.rng.choice(("deactivate", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"))
         hangs = self.rng.random() < 0.4
         self.story.append(f"{how}{' in a hang' if hangs else ''}")
@@ -321,7 +321,7 @@ def test_whatever_was_commanded_gets_its_last_command(
             life.robot.end()
             if life.child.poll() is None:
                 life.child.stop()
-            if "stand_still" in life.story:  # whose ports the middleware may have replaced
+            if "stand_still" in life.story:  # the middleware may have replaced its ports
                 leftovers.remove_segments_of(life.child.pid)
         episode += 1
     minutes = (time.monotonic() - begin) / 60.0

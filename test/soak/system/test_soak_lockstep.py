@@ -1,4 +1,4 @@
-"""Robot and runner as processes, in lockstep, for as long as the soak says."""
+"""Robot and runner as processes, in lockstep, for the duration of the soak."""
 
 from __future__ import annotations
 

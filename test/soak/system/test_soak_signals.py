@@ -1,4 +1,4 @@
-"""Pairs of signals, back to back and up to 0.2 ms apart: each run's last command, and its end."""
+"""Pairs of signals, 0 to 0.2 ms apart: every run sends its last command and ends."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_gpu_found_after_the_service_started(tmp_path):
 
 
 class FakeNvml:
-    """NVML as a Thor answers: load, temperature and power, no clocks, no memory."""
+    """NVML as on a Thor: load, temperature and power, no clocks, no memory."""
 
     class NVMLError_NotSupported(Exception):
         pass
@@ -93,7 +93,7 @@ def test_fan_that_stands_still_for_ten_seconds_is_an_error(tmp_path):
     levels = [judge_fan(reader.read(second * S)).level for second in range(13)]
     assert levels == [OK] * 11 + [ERROR] * 2
     write_board(tmp_path, {f"{base}2/rpm": 900})
-    assert judge_fan(reader.read(14 * S)).message == "50 %, 900 turns a minute"
+    assert judge_fan(reader.read(14 * S)).message == "50 %, 900 rpm"
     write_board(tmp_path, {f"{base}2/rpm": 0, f"{base}0/pwm1_enable": 0})
     off = FanReader(HostFiles(str(tmp_path)))
     assert [judge_fan(off.read(s * S)).level for s in range(20)][-1] == OK
@@ -115,7 +115,7 @@ def test_boards_by_compatible(tmp_path):
         "raspberrypi,4-model-b\0brcm,bcm2711": ("", ""),
     }
     for compatible, expected in cases.items():
-        # The model never says Jetson here, as on JetPack 5 and 6.0.
+        # The model's text has no "Jetson", as on JetPack 5 and 6.0.
         files = {"proc/device-tree/compatible": compatible, "proc/device-tree/model": "x"}
         tree = HostFiles(str(write_board(tmp_path, files)))
         got = read_jetson(tree, read_identity(tree))

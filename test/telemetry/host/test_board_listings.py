@@ -1,7 +1,7 @@
 """Listings of real boards, rebuilt as folders: identity, rails, zones, throttling, clocks.
 
-The listings lie beside the repository, not in it; without them these tests are skipped. Small
-trees of our own are in the other files.
+The listings are next to the repository, not in it; without them these tests are skipped. The other
+test files use small hand-written trees.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from policy_runner.telemetry.host_files import HostFiles
 from policy_runner.telemetry.verdict import OK, WARN
 
 LISTINGS = Path(__file__).resolve().parents[4] / "shared/data/jetson/sysfs_trees"
-pytestmark = pytest.mark.skipif(not LISTINGS.is_dir(), reason="no board listings beside the repo")
+pytestmark = pytest.mark.skipif(not LISTINGS.is_dir(), reason="no board listings next to the repo")
 
 NAMES = ("agx_orin_r36", "agx_thor_r38", "jp4_ina3221x_iio", "orin_nano_r36", "xavier_nx_r35")
 
 
 class Board:
-    """One listing as a folder; `origin` tells captured (C) from filled-in (F) values."""
+    """One listing as a folder; `origin` is C for captured values, F for filled-in ones."""
 
     def __init__(self, name, root):
         self.rows = manifest(LISTINGS / f"{name}.tsv")
@@ -38,7 +38,7 @@ class Board:
         self.tree = HostFiles(str(root), read_gated)
 
     def origin(self, *ends):
-        """Origins of the rows that end so, as one string in order, such as `CF`."""
+        """Return the origins of the rows with these endings as a string, for example `CF`."""
         found = [o for end in ends for p, (_, o) in self.rows.items() if p.endswith(end)]
         assert len(found) == len(ends), (ends, found)
         return "".join(found)
@@ -127,7 +127,7 @@ def test_agx_orin_sums_three_rails_over_two_chips(board):
     agx = board("agx_orin_r36")
     assert agx.jetson() == Jetson("Orin", "", "", "")
     rails = agx.rails()
-    # NC channels and the sum of shunt voltages are no rails.
+    # NC channels and the sum of shunt voltages are not rails.
     assert set(rails) == {"VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"}
     power = PowerReader(agx.tree).read(0)
     expected = 12.008 * 0.280 + 12.008 * 0.040 + 4.968 * 0.980
@@ -201,7 +201,7 @@ def test_xavier_nx_rails_zones_and_old_counters(board):
 def test_jetpack_4_rail_in_its_own_units(board):
     old = board("jp4_ina3221x_iio")
     rail = old.rails()["VDD_IN"]
-    assert rail.power.value == pytest.approx(4.321)  # told by the chip, not volts times amperes
+    assert rail.power.value == pytest.approx(4.321)  # the chip's register, not volts times amperes
     assert (rail.voltage.value, rail.current.value) == pytest.approx((5.0, 0.864))
 
 

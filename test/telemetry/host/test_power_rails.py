@@ -1,4 +1,4 @@
-"""Rails, totals, budgets and power modes on small trees of our own."""
+"""Rails, totals, budgets and power modes on small hand-written trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temperatures and levels against the board's own trips."""
+"""Temperatures, and levels against the board's trips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ZONE = "sys/class/thermal/thermal_zone"
 
 
 def zone(number, kind, temp, *trips):
-    """Files of one zone; trips as (temperature, type)."""
+    """Return the files of one zone; `trips` are (temperature, type)."""
     files = {f"{ZONE}{number}/type": kind, f"{ZONE}{number}/temp": temp}
     for index, (value, trip) in enumerate(trips):
         files[f"{ZONE}{number}/trip_point_{index}_temp"] = value
@@ -42,7 +42,7 @@ def test_orin_zones_trips_and_margins(tmp_path):
     assert (cpu.limits.throttle, cpu.limits.critical) == (99.0, 104.5)
     assert cpu.margin.value == 99.0 - 63.625
     assert (gpu.value.value, gpu.value.reason) == (None, "switched off")
-    # The junction zone tells no trips of its own: the board's lowest ones count.
+    # The junction zone has no trips, so the board's lowest ones count.
     assert (tj.limits.throttle, tj.limits.source) == (99.0, "board")
     assert got.hottest is not None
     assert got.hottest.name == "tj"

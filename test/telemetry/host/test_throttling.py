@@ -1,4 +1,4 @@
-"""What counts as throttling and what does not; GPU, fan, board and slowed inference."""
+"""Causes that count as throttling, and those that do not; GPU, fan, board, slowed inference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def device(number, kind, state, highest=4):
 
 
 class Watched:
-    """A tree, its reader and its verdict, one second apart."""
+    """A tree of files with a reader and a verdict; each step is one second."""
 
     def __init__(self, root):
         self.root = root
@@ -112,7 +112,7 @@ def test_intel_counters_add_up_over_cores(tmp_path):
 
 
 def test_host_that_tells_nothing_says_so(tmp_path):
-    assert Watched(tmp_path).step().message == "this host tells nothing about throttling"
+    assert Watched(tmp_path).step().message == "this host reports nothing about throttling"
 
 
 def clocks(mhz, load, throttling=OK):
@@ -125,7 +125,7 @@ def clocks(mhz, load, throttling=OK):
 def test_inference_slower_since_the_clock_went_down_while_idle():
     watch = SlowdownWatch()
     assert watch.sentence("TensorRT", 110.0, clocks(1020.0, 12.0)) == ""
-    assert watch.sentence("TensorRT", 310.0, clocks(1020.0, 12.0)) == ""  # the clock is innocent
+    assert watch.sentence("TensorRT", 310.0, clocks(1020.0, 12.0)) == ""  # the clock did not change
     got = watch.sentence("TensorRT", 310.0, clocks(306.0, 12.0))
     assert got == (
         "inference slower (0.11 to 0.31 ms) since the GPU clock went from 1020 to 306 MHz "

@@ -1,4 +1,4 @@
-"""The offline parser: forms of every JetPack in short, and every captured sample."""
+"""The offline parser: short samples of every JetPack, and every captured sample."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def captured():
     return lines
 
 
-# Cores, temperatures, rails and GPU load of each one-line sample, read by eye.
+# Cores, temperatures, rails and GPU load of each one-line sample, read by hand.
 SEEN = {
     "agx_orin_r39.2": (12, 4, 3, 12),
     "thor_r39_load": (4, 5, 4, 87),
@@ -80,7 +80,7 @@ SEEN = {
 }
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no tegrastats samples beside the repo")
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no tegrastats samples next to the repo")
 def test_every_captured_line():
     lines = captured()
     assert len(lines) == 5 + 3 + 3 + 3 + len(SEEN)
@@ -97,7 +97,7 @@ def test_every_captured_line():
             assert (got.gpu_load, got.emc_clock) == (None, None), name
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no tegrastats samples beside the repo")
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no tegrastats samples next to the repo")
 def test_one_line_samples_as_read_by_eye():
     for row in (SAMPLES / "one_line_samples.tsv").read_text().splitlines():
         if row.startswith("#"):

@@ -1,4 +1,4 @@
-"""The joined view: one sentence out of the runner's statuses and the host's verdicts."""
+"""The joined status: one sentence from the runner's statuses and the host's verdicts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_rate_of_the_first_messages_after_a_start_is_no_verdict():
     assert "late" not in join(book, COOL, 0, SILENCE).message
     speak(book, 0, rate=80.0, ticks=125)
     assert "late" in join(book, COOL, 0, SILENCE).message
-    speak(book, 0, rate=-900.0, ticks=3)  # configured anew: the counter begins again
+    speak(book, 0, rate=-900.0, ticks=3)  # configured again: the counter restarts
     assert "late" not in join(book, COOL, 0, SILENCE).message
 
 
@@ -185,7 +185,7 @@ def test_command_topic_seen_from_outside():
     assert got.rate.value == pytest.approx(100.0, rel=1e-3)
     assert got.jitter.value == pytest.approx(400.0)
     assert got.age.value == pytest.approx(0.1)
-    window.add([5 * S + i for i in range(3)], 5 * S)  # after a pause: its gap is no period
+    window.add([5 * S + i for i in range(3)], 5 * S)  # after a pause: its gap is not a period
     assert window.reading(1, 5 * S).rate.reason == "too few commands"
     window.add([0] * 10, 5 * S + 1)
     assert "no source timestamps" in window.reading(1, 5 * S + 1).rate.reason

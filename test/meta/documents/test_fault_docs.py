@@ -1,4 +1,4 @@
-"""`docs/faults.md` matches the list of faults, and each fault in the list has a test."""
+"""`docs/reference/faults.md` equals the list of faults, and each fault of the list has its test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fault_table as table
 
-TESTS = Path(__file__).resolve().parents[1] / "faults"
+TESTS = Path(__file__).resolve().parents[2] / "faults"
 
 
 def _tested() -> set[str]:
