@@ -29,7 +29,7 @@ _LOOK_S = 0.02
 # The server learns of a new client a moment later than the client learns of the server, and an
 # answer before that would be lost.
 _SETTLE_S = 0.1
-_FURTHER_SERVICE_S = 2.0  # the other services of a node are discovered at nearly the same time
+_FURTHER_DISCOVERY_S = 2.0  # all topics and services of a node are found at nearly the same time
 _CONFIRMED_WITHIN_S = 2.0
 _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _PRESS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -168,8 +168,19 @@ class RunnerClient:
 
     def _press(self, publisher: Publisher, topic: str) -> str:
         self.hear()
-        # The press must not wait for a service, which is discovered later than a topic.
-        if not self._wait(lambda: publisher.get_subscription_count() > 0, self._timeout_s):
+        state = self._client(GetState, "get_state")
+        found_s: list[float] = []
+
+        def heard_or_given_up() -> bool:
+            # The press does not wait for a service, which may be discovered later than the topic.
+            if publisher.get_subscription_count() > 0:
+                return True
+            if not found_s and state.service_is_ready():
+                found_s.append(time.monotonic())
+            return bool(found_s) and time.monotonic() - found_s[0] > _FURTHER_DISCOVERY_S
+
+        self._wait(heard_or_given_up, self._timeout_s)
+        if publisher.get_subscription_count() == 0:
             self._refuse_unheard(topic)
         pressed_ns = time.monotonic_ns()
         publisher.publish(Bool(data=True))
@@ -214,7 +225,7 @@ class RunnerClient:
                            self._timeout_s)  # fmt: skip
         if not there:
             raise self._not_found()
-        if not self._wait(client.service_is_ready, _FURTHER_SERVICE_S):
+        if not self._wait(client.service_is_ready, _FURTHER_DISCOVERY_S):
             expected, got = f"the service ~/{service}", "a node without it"
             raise Refusal([Problem("", self.name, expected, got, _MISSING.get(service, ""))])
         self._wait(lambda: False, _SETTLE_S)
