@@ -32,18 +32,15 @@ def node_of(arguments: argparse.Namespace) -> str:
     return "/".join(["", *parts, str(arguments.name)])
 
 
-def check_ros(called: str) -> None:
+def check_ros() -> None:
     """Refuse a command that needs rclpy where it is not installed.
-
-    Args:
-        called: the command, such as `policy-runner run`.
 
     Raises:
         Refusal: rclpy is not installed.
     """
     if find_spec("rclpy") is None:
-        remedy = "source a ROS 2 environment, or `pip install -r requirements/ros-wheels.txt`"
-        raise refuse("", called, "the Python module rclpy", "none", remedy)
+        remedy = "source a ROS 2 environment, or install the wheels of requirements/ros-wheels.txt"
+        raise refuse("", "ROS 2", "the Python module rclpy", "none", remedy)
 
 
 def table_width() -> int | None:

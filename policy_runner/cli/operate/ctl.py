@@ -74,7 +74,7 @@ def _seconds(text: str) -> float:
 def _operate(options: argparse.Namespace, work: Callable[[RunnerClient, EndRequest], int]) -> int:
     """Connect, do the work, and turn its errors into exit codes."""
     name = full_name(options.name, options.namespace)
-    check_ros(options.called)
+    check_ros()
     ended = end_on_signal(at_once=True)
     prefer_udp()
     from policy_runner.ros.operate.client import Interrupted, RunnerClient, Unanswered

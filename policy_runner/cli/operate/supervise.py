@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     ended = end_on_signal(at_once=True)
     try:
         node = full_name(options.name, options.namespace)
-        check_ros(options.called)
+        check_ros()
         spec = read_spec(options.spec).path.resolve()
         with tempfile.TemporaryDirectory(prefix="policy_runner_run_") as folder:
             rows = _rows(options, node, spec, Path(folder))

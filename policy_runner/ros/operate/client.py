@@ -31,6 +31,7 @@ _LOOK_S = 0.02
 _SETTLE_S = 0.1
 _FURTHER_DISCOVERY_S = 2.0  # all topics and services of a node are found at nearly the same time
 _CONFIRMED_WITHIN_S = 2.0
+_ASK_EVERY_S = 1.0
 _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _PRESS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -149,17 +150,18 @@ class RunnerClient:
         )
 
     def press_estop(self, topic: str = "") -> str:
-        """Press the emergency stop and wait until the node reports it; returns what it reports.
+        """Press the emergency stop until the node reports it; returns what it reports.
 
         Args:
             topic: a topic of `estop.topics`; empty: `~/estop` of the node.
 
         Raises:
-            Unanswered: nothing has heard the press.
-            Refusal: the node was found, but it does not confirm the press.
+            Unanswered: the node was not found, or does not hear the topic.
+            Refusal: the node hears the topic, but does not confirm the press.
         """
         full = topic or f"{self.name}/estop"
         publisher = self._node.create_publisher(Bool, full, _PRESS)
+        self.hear()
         try:
             return self._press(publisher, full)
         finally:
@@ -167,42 +169,54 @@ class RunnerClient:
             self._node.destroy_publisher(publisher)
 
     def _press(self, publisher: Publisher, topic: str) -> str:
-        self.hear()
+        """Publish presses until the node confirms one.
+
+        One press is not enough: the guard may hear the topic earlier than the runner does, and a
+        press before the runner was discovered is lost. Each further press changes nothing.
+        """
+        begin_s = asked_s = time.monotonic()
+        found_s: float | None = None  # when the node was found
+        heard_s: float | None = None  # since when the node hears the topic
+        heard_ns = 0
         state = self._client(GetState, "get_state")
-        found_s: list[float] = []
-
-        def heard_or_given_up() -> bool:
-            # The press does not wait for a service, which may be discovered later than the topic.
-            if publisher.get_subscription_count() > 0:
-                return True
-            if not found_s and state.service_is_ready():
-                found_s.append(time.monotonic())
-            return bool(found_s) and time.monotonic() - found_s[0] > _FURTHER_DISCOVERY_S
-
-        self._wait(heard_or_given_up, self._timeout_s)
-        if publisher.get_subscription_count() == 0:
-            self._refuse_unheard(topic)
-        pressed_ns = time.monotonic_ns()
-        publisher.publish(Bool(data=True))
-        acknowledged = publisher.wait_for_all_acked(Duration(seconds=_CONFIRMED_WITHIN_S))
-
         self.keeper.lifecycle = ""
-        self.ask_lifecycle()
-
-        def confirmed() -> str:
-            report = self.keeper.report(time.monotonic_ns())
-            if self.keeper.heard_since(pressed_ns) and report.decision == "SAFE_STOP":
-                return f"SAFE_STOP: {report.reason}"
+        while True:
+            publisher.publish(Bool(data=True))
+            now_s = time.monotonic()
+            if heard_s is None and self._is_heard_by_runner(topic):
+                heard_s, heard_ns = now_s, time.monotonic_ns()
+                publisher.publish(Bool(data=True))
+            if found_s is None and state.service_is_ready():
+                found_s = now_s
+            if now_s >= asked_s:
+                self.ask_lifecycle()
+                asked_s = now_s + _ASK_EVERY_S
             self.look()
-            if acknowledged and self.keeper.lifecycle not in ("", "active"):
-                return f"the node is {self.keeper.lifecycle}; only ~/arm ends the press"
-            return ""
+            report = self.keeper.report(time.monotonic_ns())
+            if heard_s is not None:
+                if self.keeper.heard_since(heard_ns) and report.decision == "SAFE_STOP":
+                    return f"SAFE_STOP: {report.reason}"
+                waits = report.lifecycle not in ("", "active")
+                if waits and publisher.wait_for_all_acked(Duration(seconds=_CONFIRMED_WITHIN_S)):
+                    return f"the node is {report.lifecycle}; only ~/arm ends the press"
+                if now_s - heard_s > _CONFIRMED_WITHIN_S:
+                    expected = f"SAFE_STOP within {_CONFIRMED_WITHIN_S:g} s of the press"
+                    remedy = "stop the robot another way"
+                    got = report.headline
+                    raise Refusal([Problem("", self.name, expected, got, remedy)])
+            elif found_s is not None and now_s - found_s > _FURTHER_DISCOVERY_S:
+                self._refuse_unheard(topic)
+            elif now_s - begin_s > self._timeout_s:
+                raise self._not_found()
+            if self._ended.wait(_LOOK_S):
+                raise Interrupted
 
-        if self._wait(confirmed, _CONFIRMED_WITHIN_S):
-            return confirmed()
-        got = "no report of it" if acknowledged else "no acknowledgement"
-        expected = f"SAFE_STOP within {_CONFIRMED_WITHIN_S:g} s of the press"
-        raise Refusal([Problem("", self.name, expected, got, "stop the robot another way")])
+    def _is_heard_by_runner(self, topic: str) -> bool:
+        """Whether the runner itself, not only its guard, subscribes to the topic."""
+        return any(
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}" == self.name
+            for info in self._node.get_subscriptions_info_by_topic(topic)
+        )
 
     def _refuse_unheard(self, topic: str) -> None:
         """Raise: no subscription on the topic of the emergency stop."""

@@ -165,6 +165,8 @@ def isolated_cores(files: HostFiles) -> HostAdvice:
         text = f"{cores_text(isolated)} of {len(online)}"
         help_text = f"use them: realtime.cpu_affinity: [{', '.join(map(str, isolated))}]"
         return HostAdvice(what, OK, text, why, help_text)
+    if not online:
+        return HostAdvice(what, OK, "unknown: the kernel does not list its cores", why)
     if len(online) < _FEWEST_CORES:
         return HostAdvice(what, OK, f"none of {len(online)}: too few to keep one free", why)
     free = online[-2:]

@@ -140,6 +140,24 @@ def test_the_emergency_stop_is_confirmed_and_only_arm_ends_it(graphs: GraphMaker
     graph.await_decision("RUN")
 
 
+def test_a_press_waits_for_the_runner_even_where_its_guard_hears_it_first(
+    graphs: GraphMaker, ctl: Ctl
+) -> None:
+    from std_msgs.msg import Bool
+
+    graphs({}, namespace="other").peer.hear(Bool, "/policy_runner/estop")
+    got: list[tuple[int, str, str]] = []
+    pressing = threading.Thread(target=lambda: got.append(ctl("estop", "--timeout", "20")))
+    pressing.start()
+    time.sleep(1.0)  # the other node has heard presses by now
+    assert not got
+    graph = graphs({}, require_arming=True)
+    pressing.join(20.0)
+    assert got
+    assert got[0][0] == 0, got
+    assert graph.node.operator.pressed
+
+
 def test_another_topic_of_the_emergency_stop(graphs: GraphMaker, ctl: Ctl) -> None:
     graphs({}, require_arming=True, estop__topics=["/button", "/remote"]).activate()
     code, _, err = ctl("estop")
