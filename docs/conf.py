@@ -22,6 +22,7 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["**/examples", "pictures"]
 myst_heading_anchors = 4
 nitpicky = True
+highlight_language = "bash"  # of a block that names none
 
 html_theme = "furo"
 html_title = f"policy_runner {release}"

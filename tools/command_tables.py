@@ -162,7 +162,7 @@ def _sentence(text: str) -> str:
 def summary_table() -> str:
     """One line a command."""
     rows = [
-        f"| {group} | `{PROGRAM} {name}` | {text} |"
+        f"| {group} | [`{name}`](#{PROGRAM}-{name}) | {text} |"
         for group, commands in GROUPS.items()
         for name, _, text in commands
     ]

@@ -161,6 +161,7 @@ class RunnerDiagnostics:
         message = f"{provider}, no inference yet"
         if figures.count:
             message = f"{provider}, p99 {_us(figures.p99):.0f} us"
+        policy = loop.pipeline.policy
         if late:
             message = f"{late} inferences took longer than the period"
         return self.status(
@@ -170,6 +171,11 @@ class RunnerDiagnostics:
             {
                 "provider": provider,
                 **_percentiles("inference", figures),
+                **(
+                    {"policy": policy.active, "changes of policy": policy.changes}
+                    if policy.active
+                    else {}
+                ),
                 "inferences": loop.pipeline.inferences,
                 "above period": late_now,
             },
@@ -200,7 +206,8 @@ class RunnerDiagnostics:
         message = decision
         if safety.decision is not Decision.RUN:
             why = safety.detail if safety.reason in _TELLING else ""
-            message = f"{decision}: {why or f'{safety.reason.value}: {safety.detail}'}"
+            why = why or ": ".join(filter(None, (safety.reason.value, safety.detail)))
+            message = f"{decision}: {why}"
         if not active:
             level, message = LEVEL_OK, "not active"
         elif dry_run:

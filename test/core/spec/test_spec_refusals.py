@@ -100,7 +100,8 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         f"{TERM}.term: expected one of field, velocity_command, projected_gravity, "
         "euler_angles, heading, rotation_6d, quaternion, pose_in_frame, joint_position, "
         "joint_velocity, joint_effort, last_action, constant, phase_clock, step_counter, "
-        "first_step, motion, motion_orientation, image, custom, got 'joint_velocty'; "
+        "first_step, motion, motion_orientation, image, custom, model_output, "
+        "got 'joint_velocty'; "
         "did you mean 'joint_velocity'?",
     ),
     "term without a kind": (
@@ -259,14 +260,14 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_file_outside_the_folder(tmp_path: Path) -> None:
     spec_file = read_spec(write_spec(tmp_path, spec_content()))
     for name in ("../other.npz", "/etc/passwd", "sub/../../other.npz"):
-        assert refused(spec_file.beside, name, "model.file") == [
+        assert refused(spec_file.next_to, name, "model.file") == [
             f"{tmp_path / 'policy.yaml'}: model.file: expected a file inside the spec's folder, "
             f"got {name}"
         ]
-    assert spec_file.beside("sub/policy.onnx", "model.file") == tmp_path / "sub/policy.onnx"
+    assert spec_file.next_to("sub/policy.onnx", "model.file") == tmp_path / "sub/policy.onnx"
 
 
 def test_link_out_of_the_folder_is_outside(tmp_path: Path) -> None:
     spec_file = read_spec(write_spec(tmp_path, spec_content()))
     (tmp_path / "link.npz").symlink_to("/etc/passwd")
-    assert len(refused(spec_file.beside, "link.npz", "key")) == 1
+    assert len(refused(spec_file.next_to, "link.npz", "key")) == 1

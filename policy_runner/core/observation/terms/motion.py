@@ -194,8 +194,8 @@ def _table(name: str, sources: Sources, key: str) -> MotionTable:
         hint = did_you_mean(name, motions)
         raise refuse(sources.file, f"{key}.motion", expected, f"'{name}'", hint)
     spec = motions[name]
-    assert sources.beside is not None
-    path = sources.beside(spec.file, f"motions.{name}.file")
+    assert sources.next_to is not None
+    path = sources.next_to(spec.file, f"motions.{name}.file")
     table = read_motion(path, spec, sources.spec.control_dt)
     sources.motions[name] = table
     sources.clocks.append(table.clock)
