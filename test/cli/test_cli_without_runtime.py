@@ -40,6 +40,7 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
         ["bench", "selftest", "--backend", "onnxruntime"],
         ["bench", "selftest", "--backend", "tensorrt"],
         ["demo", "--headless", "--duration", "1"],
+        ["run", BALANCER],
         ["import", MODEL, "-o", "OUT"],
     ],
     ids=" ".join,
@@ -48,8 +49,9 @@ def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_sentence_says_which_extra(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if words[0] == "demo":
+    if words[0] in ("demo", "run"):
         pytest.importorskip("rclpy")
+    if words[0] == "demo":
         pytest.importorskip("mujoco")
     assert main([str(tmp_path / "out") if word == "OUT" else word for word in words]) != 0
     said = capsys.readouterr().err
