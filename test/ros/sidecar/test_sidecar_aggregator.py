@@ -14,7 +14,8 @@ from policy_runner.robot.parameter_yaml import read_parameter_file
 from policy_runner.ros.aggregator import aggregator_parameters
 
 CONFIG = Path(__file__).resolve().parents[3] / "config/diagnostics_aggregator.yaml"
-GROUPS = ("cpu", "memory", "temperature", "disk", "power", "throttling", "gpu", "fan", "board")
+GROUPS = ("cpu", "memory", "temperature", "disk", "power", "throttling", "gpu")
+GROUPS += ("engines", "fan", "board")
 NAMES = [f"jetson_diagnostics: {group}" for group in (*GROUPS, "policy")]
 NAMES += [f"policy_runner: {part}" for part in ("loop", "inputs", "inference", "safety", "model")]
 NAMES += ["policy_runner_guard: guard", "simulated_robot: balance"]
