@@ -54,7 +54,7 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
 
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """Return one sentence for each suspicious number that the user should check."""
-    found = _twice_or_never(spec_file, model)
+    found = [*_twice_or_never(spec_file, model), *_states(spec_file, model), *model.suspicious]
     for key, given in normalizations(spec_file):
         kind = resolve_formula(given, str(spec_file.path), key).kind
         found += [f"{key}: {text}" for text in _statistics(statistics_of(spec_file, given), kind)]
@@ -91,12 +91,40 @@ def _twice_or_never(spec_file: SpecFile, model: ModelFacts) -> list[str]:
         inside = ", ".join(model.arithmetic.get(name, ()))
         if inside and isinstance(tensor.normalization, (Normalization, PerTermNormalization)):
             found.append(f"{key}: statistics, and the model itself begins with {inside}: twice?")
-        elif not inside and tensor.normalization == "in_model":
+        elif name in model.untouched and tensor.normalization == "in_model":
             found.append(f"{key}: in_model, and the model does not begin with one: never?")
     return found + [
         f"model: {node} keeps no state between two inferences; was its state exported?"
         for node in model.stateless
     ]
+
+
+def _states(spec_file: SpecFile, model: ModelFacts) -> list[str]:
+    """Return contradictions between the spec and the graph about recurrent states."""
+    spec = spec_file.spec
+    inputs, outputs = ([one.name for one in tensors] for tensors in (model.inputs, model.outputs))
+
+    def named(tensor: str | int, names: list[str]) -> str:
+        return names[tensor] if isinstance(tensor, int) and tensor < len(names) else str(tensor)
+
+    carried = {named(one.input, inputs): named(one.output, outputs) for one in spec.state}
+    key_of = {named(one.input, inputs): f"state[{k}]" for k, one in enumerate(spec.state)}
+    built = {named(one.tensor, inputs): (k, one) for k, one in enumerate(spec.observation)}
+    found = []
+    for given, output in model.recurrent:
+        if given in carried and carried[given] != output:
+            found.append(
+                f"{key_of[given]}: '{given}' takes '{carried[given]}', and the graph computes "
+                f"'{output}' from it: states exchanged?"
+            )
+        elif given in built:
+            k, tensor = built[given]
+            what = "a constant" if tensor.constant is not None else "terms"
+            found.append(
+                f"observation[{k}]: '{given}' is a recurrent state whose next value is "
+                f"'{output}', and it is fed by {what}: a state that is never carried?"
+            )
+    return found
 
 
 def _numbers(value: Any) -> list[float]:

@@ -58,6 +58,9 @@ class ModelFacts:
 
     `arithmetic`: per input, its first operations if they use stored vectors (mostly a normalizer).
     `stateless`: recurrent operations whose state no input feeds. They forget it at every run.
+    `recurrent`: (input, output) of each state that the graph itself carries through LSTM, GRU, RNN.
+    `untouched`: inputs whose first weights come before any other arithmetic.
+    `suspicious`: one sentence for each part of the graph that is often a fault of the exporter.
     """
 
     path: Path
@@ -68,6 +71,9 @@ class ModelFacts:
     data_files: tuple[Path, ...] = ()
     arithmetic: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stateless: tuple[str, ...] = ()
+    recurrent: tuple[tuple[str, str], ...] = ()
+    untouched: tuple[str, ...] = ()
+    suspicious: tuple[str, ...] = ()
 
     def input(self, name: str) -> TensorFacts | None:
         """The input with that name; None if there is none."""

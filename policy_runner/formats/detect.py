@@ -7,6 +7,8 @@ from pathlib import Path
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import ModelFacts
+from policy_runner.formats.deployment.rl_sar import draft_rl_sar, is_rl_sar
+from policy_runner.formats.deployment.unitree_deploy import draft_deploy_yaml, is_deploy_yaml
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.holosoma_exploy import (
     draft_exploy,
@@ -18,9 +20,7 @@ from policy_runner.formats.isaac_lab import draft_io_descriptors, is_io_descript
 from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
 from policy_runner.formats.mjlab import draft_mjlab, is_mjlab
 from policy_runner.formats.plain_onnx import draft_plain
-from policy_runner.formats.rl_sar import draft_rl_sar, is_rl_sar
 from policy_runner.formats.trainer_yaml import read_yaml
-from policy_runner.formats.unitree_deploy import draft_deploy_yaml, is_deploy_yaml
 
 FORMATS = (
     "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, LeRobot "
@@ -81,7 +81,7 @@ def draft_model(model: ModelFacts) -> Draft:
     """Draft a model from its own metadata."""
     if is_mjlab(model.metadata):
         return draft_mjlab(model)
-    if is_exploy(model.metadata):
+    if is_exploy(model):
         return draft_exploy(model)
     if is_holosoma(model.metadata):
         return draft_holosoma(model)
@@ -89,6 +89,31 @@ def draft_model(model: ModelFacts) -> Draft:
     if model.metadata:
         draft.notes.append(f"metadata that is not known here: {', '.join(sorted(model.metadata))}")
     return draft
+
+
+def neighbours(source: Path, model: ModelFacts) -> tuple[list[Draft], list[str]]:
+    """Draft the other sources of the same policy, to compare them with the first.
+
+    If SOURCE is the model, these are the YAML files next to it. Otherwise it is the model's own
+    metadata.
+
+    Returns:
+        (drafts, one sentence for each neighbour that could not be compared).
+    """
+    if source.suffix != ".onnx":
+        known = is_mjlab(model.metadata) or is_holosoma(model.metadata) or is_exploy(model)
+        found: list[Read] = [draft_model] if known else []
+    else:
+        folder = model.path.parent
+        run = [folder.parent] if folder.name == "exported" else []
+        found = [read for one in (folder, *run) for _, read in _yaml_readers(one)]
+    drafts, failed = [], []
+    for read in found:
+        try:
+            drafts.append(read(model))
+        except Refusal as refusal:
+            failed.append(f"not compared: {refusal}")
+    return drafts, failed
 
 
 def _of_yaml(path: Path) -> Read | None:
@@ -103,16 +128,7 @@ def _of_yaml(path: Path) -> Read | None:
 
 
 def _of_folder(folder: Path) -> Read:
-    places = [folder, folder / "params", folder / "io_descriptors"]
-    files = [path for place in places if place.is_dir() for path in sorted(place.glob("*.y*ml"))]
-    readers: list[tuple[Path, Read]] = []
-    for path in files:
-        try:
-            read = _of_yaml(path)
-        except Refusal:  # a YAML file of another kind
-            continue
-        if read is not None:
-            readers.append((path, read))
+    readers = _yaml_readers(folder)
     if (folder / PRE).is_file():
         readers.append((folder / PRE, lambda model: draft_processors(folder, model)))
     if len(readers) > 1:
@@ -124,3 +140,17 @@ def _of_folder(folder: Path) -> Read:
     if stats.is_file() and is_stats(read_json(stats)):
         return lambda model: draft_stats(stats, model)
     return draft_model
+
+
+def _yaml_readers(folder: Path) -> list[tuple[Path, Read]]:
+    places = [folder, folder / "params", folder / "io_descriptors"]
+    files = [path for place in places if place.is_dir() for path in sorted(place.glob("*.y*ml"))]
+    readers: list[tuple[Path, Read]] = []
+    for path in files:
+        try:
+            read = _of_yaml(path)
+        except Refusal:  # a YAML file of another kind
+            continue
+        if read is not None:
+            readers.append((path, read))
+    return readers

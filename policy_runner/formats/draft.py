@@ -71,10 +71,11 @@ def remarks(model: ModelFacts) -> list[str]:
         "normalizer inside it"
         for name, operations in model.arithmetic.items()
     ]
-    return found + [
+    stateless = [
         f"{node} keeps no state between two inferences: was the model exported without its state?"
         for node in model.stateless
     ]
+    return [*found, *stateless, *model.suspicious]
 
 
 def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | str:
@@ -97,7 +98,8 @@ def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | st
 def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
     """Return the first keys of every spec: schema, name, model."""
     file = {"file": model.path.name, "sha256": model.sha256}
-    return {"schema": SCHEMA, "name": name, "model": file}
+    folder = model.path.resolve().parent.name
+    return {"schema": SCHEMA, "name": name or folder or model.path.stem, "model": file}
 
 
 def rounded(values: Sequence[float], decimals: int) -> bool:

@@ -135,3 +135,17 @@ def ranges_of(commands: Mapping[str, Any]) -> list[list[float]] | None:
             if all(isinstance(pair, Sequence) and len(pair) == 2 for pair in found):
                 return [[float(end) for end in pair] for pair in found if pair is not None]
     return None
+
+
+def history_of(lengths: Mapping[str, int], stack: str) -> dict[str, Any]:
+    """Return the spec's history, oldest first, filled with the first value; {} if none.
+
+    Args:
+        lengths: number of frames by term.
+        stack: "term" or "frame".
+    """
+    if all(length == 1 for length in lengths.values()):
+        return {}
+    same = len(set(lengths.values())) == 1
+    length: Any = next(iter(lengths.values())) if same else dict(lengths)
+    return {"stack": stack, "order": "oldest_first", "length": length, "fill": "repeat"}

@@ -12,10 +12,10 @@ from foreign_files import IO
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
+from policy_runner.formats.deployment.rl_sar import draft_rl_sar
 from policy_runner.formats.detect import draft_model, find_reader, model_in
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.isaac_lab import draft_io_descriptors
-from policy_runner.formats.rl_sar import draft_rl_sar
 
 
 def _io(tmp_path: Path, size: int = 9, change: Any = None) -> Draft:

@@ -14,6 +14,12 @@ from policy_runner.backends.onnx_file.graph import (
     read_graph,
     stateless_recurrence,
 )
+from policy_runner.backends.onnx_file.wiring import (
+    recurrent_pairs,
+    suspicious_nodes,
+    unread_inputs,
+    untouched_inputs,
+)
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
@@ -53,6 +59,12 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
         data_files=files,
         arithmetic=first_arithmetic(graph),
         stateless=tuple(stateless_recurrence(graph)),
+        recurrent=tuple(recurrent_pairs(graph)),
+        untouched=tuple(untouched_inputs(graph)),
+        suspicious=(
+            *suspicious_nodes(graph),
+            *(f"input '{name}' is read by no node of the model" for name in unread_inputs(graph)),
+        ),
     )
 
 
