@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import ModelFacts
+from policy_runner.formats.deployment.leapp import draft_leapp, is_leapp
+from policy_runner.formats.deployment.legged_ros2 import draft_legged_ros2, is_legged_ros2
+from policy_runner.formats.deployment.limx import draft_limx, is_limx
+from policy_runner.formats.deployment.python_deploy import (
+    draft_berkeley,
+    draft_legged_gym,
+    is_berkeley,
+    is_legged_gym,
+)
 from policy_runner.formats.deployment.rl_sar import draft_rl_sar, is_rl_sar
+from policy_runner.formats.deployment.sim2real import draft_sim2real, is_sim2real
 from policy_runner.formats.deployment.unitree_deploy import draft_deploy_yaml, is_deploy_yaml
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.holosoma_exploy import (
@@ -23,8 +35,10 @@ from policy_runner.formats.plain_onnx import draft_plain
 from policy_runner.formats.trainer_yaml import read_yaml
 
 FORMATS = (
-    "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, LeRobot "
-    "policy_preprocessor.json or stats.json, or an .onnx model with or without metadata"
+    "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, ros2_control "
+    "parameters of legged_ros2, YAML of Berkeley Humanoid Lite, sim2real, LimX, legged_gym or "
+    "LEAPP, LeRobot policy_preprocessor.json or stats.json, or an .onnx model with or without "
+    "metadata"
 )
 Read = Callable[[ModelFacts], Draft]
 
@@ -116,14 +130,25 @@ def neighbours(source: Path, model: ModelFacts) -> tuple[list[Draft], list[str]]
     return drafts, failed
 
 
+Recognized = tuple[Callable[[Mapping[str, Any]], bool], Callable[[Path, ModelFacts], Draft]]
+YAML_FORMATS: tuple[Recognized, ...] = (
+    (is_io_descriptors, draft_io_descriptors),
+    (is_deploy_yaml, draft_deploy_yaml),
+    (is_rl_sar, draft_rl_sar),
+    (is_legged_ros2, draft_legged_ros2),
+    (is_berkeley, draft_berkeley),
+    (is_sim2real, draft_sim2real),
+    (is_limx, draft_limx),
+    (is_leapp, draft_leapp),
+    (is_legged_gym, draft_legged_gym),
+)
+
+
 def _of_yaml(path: Path) -> Read | None:
     content = read_yaml(path)
-    if is_io_descriptors(content):
-        return lambda model: draft_io_descriptors(path, model)
-    if is_deploy_yaml(content):
-        return lambda model: draft_deploy_yaml(path, model)
-    if is_rl_sar(content):
-        return lambda model: draft_rl_sar(path, model)
+    for recognized, draft in YAML_FORMATS:
+        if recognized(content):
+            return partial(draft, path)
     return None
 
 

@@ -163,7 +163,7 @@ def _not_dropped(
 
 def unread(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
     """Return `key value` of every key that is not known and says something."""
-    empty = (None, "", [], {}, False)
+    empty: tuple[object, ...] = (None, "", [], {}, False)
     return [f"{key} {value}" for key, value in given.items() if key not in known
             and value not in empty]  # fmt: skip
 

@@ -149,3 +149,21 @@ def history_of(lengths: Mapping[str, int], stack: str) -> dict[str, Any]:
     same = len(set(lengths.values())) == 1
     length: Any = next(iter(lengths.values())) if same else dict(lengths)
     return {"stack": stack, "order": "oldest_first", "length": length, "fill": "repeat"}
+
+
+def wrong_ids(key: str, ids: Sequence[int], count: int | None) -> str:
+    """Return why these indices cannot be right, by key; '' if they can.
+
+    Args:
+        key: the key that lists them.
+        ids: the indices.
+        count: number of things that they count; None if unknown.
+    """
+    for k, index in enumerate(ids):
+        if index < 0:
+            return f"{key}[{k}] is {index}"
+        if count is not None and index >= count:
+            return f"{key}[{k}] is {index}, and there are {count}: 0 to {count - 1}"
+        if index in ids[:k]:
+            return f"{key}[{list(ids).index(index)}] and [{k}] are both {index}"
+    return ""

@@ -1,8 +1,8 @@
 """Reads mean and standard deviation of the normalizer inside a model, if it begins with one.
 
 A normalizer is Sub, Add, Div and Mul with stored float32 or float64 vectors, applied to an input
-before any other operation, except operations that only change its shape. Field numbers of onnx.proto as in `graph`; TensorProto: data_type 2,
-float_data 4, double_data 10, raw_data 9.
+before any other operation, except operations that only change its shape. Field numbers of
+onnx.proto as in `graph`; TensorProto: data_type 2, float_data 4, double_data 10, raw_data 9.
 """
 
 from __future__ import annotations

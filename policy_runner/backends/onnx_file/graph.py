@@ -168,7 +168,7 @@ def _read_graph(content: memoryview, graph: Graph, outer: bool) -> None:
 
 
 def _is_true(tensor: memoryview) -> bool:
-    found = {number: value for number, value in fields(tensor)}
+    found = dict(fields(tensor))
     raw = found.get(9, found.get(5))
     one = bytes(raw) if isinstance(raw, memoryview) else bytes([int(bool(raw))])
     return found.get(2) == 9 and len(one) == 1 and one != b"\0"  # data_type 9: BOOL

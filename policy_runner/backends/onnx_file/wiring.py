@@ -21,7 +21,6 @@ RANDOM = {
     "Multinomial",
 }
 WEIGHTS = {"Gemm", "MatMul", "Conv", "Einsum", "MatMulInteger", "QLinearMatMul", *RECURRENT}
-# A Gather with stored indices, or a shape, gives no numbers of its own.
 _STATES = ((5, 1), (6, 2))
 
 
@@ -143,15 +142,18 @@ def suspicious_nodes(graph: Graph) -> list[str]:
                 f"{label} is in training mode and drops numbers at random: export the model in "
                 "evaluation mode"
             )
-        elif node.operator == "GRU" and not node.numbers.get("linear_before_reset", 0):
-            # torch.nn.GRU multiplies by the reset gate after the linear part; its exporter
-            # always writes linear_before_reset=1. Without it, another exporter has lost it.
-            if graph.producer == "pytorch":
-                found.append(
-                    f"{label} has linear_before_reset 0, and PyTorch's GRU computes it with 1: "
-                    "compare its outputs with the trainer's"
-                )
+        elif node.operator == "GRU" and _lost_reset(node, graph):
+            found.append(
+                f"{label} has linear_before_reset 0, and PyTorch's GRU computes it with 1: "
+                "compare its outputs with the trainer's"
+            )
     return found
+
+
+def _lost_reset(node: Node, graph: Graph) -> bool:
+    # torch.nn.GRU multiplies by the reset gate after the linear part. PyTorch's exporter writes
+    # linear_before_reset=1 for it; a graph of PyTorch without it computes another function.
+    return graph.producer == "pytorch" and not node.numbers.get("linear_before_reset", 0)
 
 
 def _trains(node: Node, graph: Graph) -> bool:

@@ -35,6 +35,7 @@ from policy_runner.formats.trainer_terms import (
     short,
     term_for,
     with_arithmetic,
+    wrong_ids,
 )
 from policy_runner.formats.trainer_yaml import read_yaml
 
@@ -121,24 +122,6 @@ def _wrong_motors(motors: Sequence[int], content: Mapping[str, Any]) -> str:
     pose = len(content["default_joint_pos"])
     if pose != len(motors):
         return f"joint_ids_map has {len(motors)} motors and default_joint_pos {pose} joints"
-    return ""
-
-
-def wrong_ids(key: str, ids: Sequence[int], count: int | None) -> str:
-    """Return why these indices cannot be right, by key; '' if they can.
-
-    Args:
-        key: the key that lists them.
-        ids: the indices.
-        count: number of things that they count; None if unknown.
-    """
-    for k, index in enumerate(ids):
-        if index < 0:
-            return f"{key}[{k}] is {index}"
-        if count is not None and index >= count:
-            return f"{key}[{k}] is {index}, and there are {count}: 0 to {count - 1}"
-        if index in ids[:k]:
-            return f"{key}[{list(ids).index(index)}] and [{k}] are both {index}"
     return ""
 
 
