@@ -105,19 +105,20 @@ def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
 def rounded(values: Sequence[float], decimals: int) -> bool:
     """Return whether the values seem to be rounded to this number of decimals.
 
-    At least three different values must use the last decimal, and at least half of those that are
-    not whole numbers. So 0.25 and 0.125 do not count as rounded.
+    At least three different values must need the last decimal, and at least half of those that are
+    not whole numbers. People write 0.125, 0.075 or 22.5; so a last digit of 5 does not count.
     """
     different = {abs(v) for v in values}
 
-    def fits(value: float, places: int) -> bool:
-        return abs(value - round(value, places)) < 1e-12
+    def fits(value: float, step: float) -> bool:
+        return abs(value / step - round(value / step)) < 1e-9 * max(1.0, value / step)
 
-    using = [v for v in different if not fits(v, decimals - 1)]
+    last = 10.0**-decimals
+    using = [v for v in different if not fits(v, 5 * last)]
     return (
-        all(fits(v, decimals) for v in different)
+        all(fits(v, last) for v in different)
         and len(using) >= 3
-        and 2 * len(using) >= len([v for v in different if not fits(v, 0)])
+        and 2 * len(using) >= len([v for v in different if not fits(v, 1.0)])
     )
 
 

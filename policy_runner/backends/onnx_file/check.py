@@ -92,6 +92,10 @@ def data_files(model: Path) -> tuple[Path, ...]:
                     "copy it from the folder where the model was exported",
                 )
             )  # fmt: skip
+        elif pointer := lfs_pointer(path):
+            problems.append(
+                Problem(str(path), "", "weights of a model", pointer, LFS_REMEDY)
+            )  # fmt: skip
         else:
             found.append(path)
     if engine:
@@ -104,7 +108,18 @@ def data_files(model: Path) -> tuple[Path, ...]:
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_REMEDY = "run `git lfs pull` in the repository that it is from"
 _READ = 1 << 18
+
+
+def lfs_pointer(path: Path) -> str:
+    """Return what a file is if it is a pointer of Git LFS and not the file itself, else ''."""
+    with path.open("rb") as file:
+        begin = file.read(1024)
+    if not begin.startswith(LFS_POINTER):
+        return ""
+    size = re.search(rb"^size (\d+)", begin, re.MULTILINE)
+    return "a Git LFS pointer" + (f" to a file of {size[1].decode()} bytes" if size else "")
 
 
 def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
@@ -133,11 +148,8 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
                 digest.update(piece)
     except OSError as error:
         raise refuse(str(path), "", "a readable file", str(error)) from error
-    if begin.startswith(LFS_POINTER):
-        size = re.search(rb"^size (\d+)", begin, re.MULTILINE)
-        of = f" to a file of {size[1].decode()} bytes" if size else ""
-        remedy = "run `git lfs pull` in the repository that it is from"
-        raise refuse(str(path), "", "an ONNX model", f"a Git LFS pointer{of}", remedy)
+    if pointer := lfs_pointer(path):
+        raise refuse(str(path), "", "an ONNX model", pointer, LFS_REMEDY)
     if not begin:
         raise refuse(str(path), "", "an ONNX model", "an empty file")
     found = digest.hexdigest()

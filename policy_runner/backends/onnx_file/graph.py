@@ -304,6 +304,23 @@ def input_shapes(path: Path) -> Shapes:
     return tuple((name, shape) for name, shape in shapes.items() if name not in stored)
 
 
+def unshaped_tensors(path: Path) -> list[str]:
+    """Return the inputs and outputs of the model that state no shape; [] for a damaged file."""
+    found: list[str] = []
+    stored: set[str] = set()
+    try:
+        for graph in _all([memoryview(path.read_bytes())], 7):
+            stored.update(text_field(one, 8) for one in _all([graph], 5))
+            for number in (11, 12):
+                for one in _all([graph], number):
+                    tensors = _all(_all([one], 2), 1)  # ValueInfoProto.type, TypeProto.tensor_type
+                    if tensors and not _all(tensors, 2):
+                        found.append(text_field(one, 1))
+    except (ValueError, IndexError):
+        return []
+    return [name for name in found if name not in stored]
+
+
 def _shape(value_info: memoryview) -> tuple[int, ...]:
     found: list[int] = []
     for dims in _all(_all(_all([value_info], 2), 1), 2):

@@ -21,7 +21,7 @@ from policy_runner.backends.onnx_file.wiring import (
     untouched_inputs,
 )
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.core.errors import refuse
+from policy_runner.backends.onnxruntime.refusals import not_loaded
 from policy_runner.core.model import ModelFacts, TensorFacts
 
 
@@ -46,9 +46,7 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ORT raises its own pybind types, one per status code
-        text = " ".join(str(error).split())
-        expected = "an ONNX model that ONNX Runtime can load"
-        raise refuse(str(path), "", expected, text, "export the model again") from error
+        raise not_loaded(path, error, "export the model again") from error
     graph = read_graph(path)
     return ModelFacts(
         path=path,
