@@ -7,12 +7,20 @@ onnx.proto as in `graph`; TensorProto: data_type 2, float_data 4, double_data 10
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.onnx_file.graph import SHAPES, Node, fields, read_graph, text_field
+from policy_runner.backends.onnx_file.graph import (
+    SHAPES,
+    Node,
+    fields,
+    read_graph,
+    text_field,
+    unpacked_floats,
+)
 
 Vector = npt.NDArray[np.float64]
 _DTYPES = {1: "<f4", 11: "<f8"}  # TensorProto.DataType
@@ -27,13 +35,15 @@ def embedded_statistics(path: Path) -> dict[str, tuple[Vector, Vector]]:
             users.setdefault(name, []).append(node)
     try:
         stored = _vectors(path)
-    except (ValueError, IndexError, UnicodeDecodeError, OSError):
+    except (ValueError, IndexError, UnicodeDecodeError, OSError, struct.error):
         return {}
     found = {}
     for given in graph.inputs:
         # The model computes scale * x + offset.
         name, scale, offset, known = given, np.ones(1), np.zeros(1), False
-        while len(users.get(name, [])) == 1:
+        seen: set[str] = set()  # a damaged graph may have a circle
+        while len(users.get(name, [])) == 1 and name not in seen:
+            seen.add(name)
             node = users[name][0]
             if node.operator in SHAPES and node.inputs[0] == name and node.outputs:
                 if node.operator == "Cast" and known:
@@ -80,9 +90,9 @@ def _vectors(path: Path) -> dict[str, Vector]:
                         for a, tensor in fields(attribute):
                             if a == 5 and isinstance(tensor, memoryview):
                                 _keep(found, text_field(part, 2), tensor)
-                            elif a == 7 and isinstance(tensor, memoryview):  # value_floats
-                                numbers = np.frombuffer(bytes(tensor), "<f4").astype(np.float64)
-                                found[text_field(part, 2)] = numbers
+                        floats = unpacked_floats(attribute, 7)  # AttributeProto.floats
+                        if floats:
+                            found[text_field(part, 2)] = np.array(floats)
     return found
 
 

@@ -10,6 +10,7 @@ opset_import 8). So the robot does not need the package `onnx`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -62,7 +63,7 @@ def read_graph(path: Path) -> Graph:
             elif number == 8 and text_field(value, 1) in ("", "ai.onnx"):
                 versions = [v for n, v in fields(value) if n == 2 and isinstance(v, int)]
                 graph.opset = versions[-1] if versions else 0
-    except (ValueError, IndexError, RecursionError):
+    except (ValueError, IndexError, RecursionError, struct.error):
         return Graph()
     graph.inputs = [name for name in graph.inputs if name not in graph.stored]
     return graph
@@ -209,9 +210,9 @@ def _constant_size(content: memoryview) -> int:
                         if n == 1:
                             dims += [v] if isinstance(v, int) else list(packed_varints(v))
                     return _size(dims)
-                if inner == 7:  # AttributeProto.floats of value_floats
-                    packed = len(tensor) // 4 if isinstance(tensor, memoryview) else 0
-                    return packed or len([n for n, _ in fields(attribute) if n == 7])
+            floats = unpacked_floats(attribute, 7)  # AttributeProto.floats of value_floats
+            if floats:
+                return len(floats)
     return 1
 
 
@@ -256,6 +257,33 @@ def fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             continue
         else:
             raise ValueError(f"wire type {wire}")
+
+
+def unpacked_floats(content: memoryview, wanted: int) -> list[float]:
+    """Return the 32-bit floats of a repeated field, in either encoding of protobuf.
+
+    Raises:
+        ValueError, IndexError, struct.error: invalid message.
+    """
+    found: list[float] = []
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            _, at = _varint(content, at)
+        elif wire == 2:
+            length, at = _varint(content, at)
+            if number == wanted and length % 4 == 0:
+                found += struct.unpack(f"<{length // 4}f", content[at : at + length])
+            at += length
+        elif wire == 5:
+            if number == wanted:
+                found += struct.unpack("<f", content[at : at + 4])
+            at += 4
+        else:
+            at += 8 if wire == 1 else 0
+    return found
 
 
 def packed_varints(content: memoryview) -> Iterator[int]:

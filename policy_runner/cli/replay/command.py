@@ -58,6 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_plot(arguments.plot)
     reference = read_arrays(arguments.reference) if arguments.reference else None
+    empty = [key for key, array in (reference or {}).items() if array.ndim and not len(array)]
+    if empty:
+        raise refuse(str(arguments.reference), empty[0], "at least one row", "none")
     console = Console(highlight=False, soft_wrap=True)
     loaded, result = _replay(arguments)
     if not len(result.get("t", ())):

@@ -76,6 +76,9 @@ def signal_events(arrays: Arrays, inputs: Mapping[str, Input], file: str) -> lis
     Raises:
         Refusal: an input has no signals, or the lengths of arrays differ.
     """
+    for key, array in arrays.items():
+        if array.dtype.kind not in "biufUS":
+            raise refuse(file, key, "real numbers or text", array.dtype.name)
     fields: dict[str, dict[str, np.ndarray]] = {name: {} for name in inputs}
     for key, array in arrays.items():
         name, _, path = key.partition("/")
