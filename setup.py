@@ -17,6 +17,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
         (share, ["package.xml"]),
         (f"{share}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{share}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+        (f"{share}/config/systemd", sorted(glob("config/systemd/*.service"))),
     ]
     for folder in sorted(path for path in Path("models").rglob("*") if path.is_dir()):
         files = sorted(str(path) for path in folder.iterdir() if path.suffix in MODEL_SUFFIXES)

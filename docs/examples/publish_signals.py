@@ -18,6 +18,7 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Imu, JointState
 
 from policy_runner import read_spec
@@ -56,7 +57,7 @@ def fill(message: Any, signals: Any, k: int) -> None:
 def main(spec: str, file: str, seconds: float = float("inf")) -> None:
     """Publish until the time is over or Ctrl-C."""
     signals = dict(np.load(file))
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is a KeyboardInterrupt
     node = rclpy.create_node("recorded_robot")
     outputs = []
     for one in read_spec(spec).spec.inputs.values():

@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
-    """Write `policy.yaml`, the model with its data files, and the draft's statistics files."""
+    """Write `policy.yaml`, the models with their data files, and the draft's statistics files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (model.path, *model.data_files, *_statistics(draft)):
+    for path in (model.path, *model.data_files, *_other_models(draft, model), *_statistics(draft)):
         # Data files keep their place relative to the model: the model names them by this path.
         inside = path.is_relative_to(model.path.parent)
         target = folder / (path.relative_to(model.path.parent) if inside else path.name)
@@ -64,6 +64,21 @@ def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
         if path.resolve() != target.resolve():
             shutil.copyfile(path, target)
     (folder / "policy.yaml").write_text(spec_text(draft), encoding="utf-8")
+
+
+def _other_models(draft: Draft, model: ModelFacts) -> list[Path]:
+    """Return the further models that the draft names (an encoder, say), and their data files."""
+    spec = draft.spec
+    others = (spec.get("switch") or {}).get("policies") or {}
+    given = [spec, *others.values()]
+    named = [one for policy in given for one in (policy.get("models") or {}).values()]
+    named += [one.get("model") or {} for one in others.values()]
+    found: list[Path] = []
+    for one in named:
+        path = next_to(draft.sources[0], one["file"], "the model file")
+        facts = read_model_facts(path, draft.sources[0])
+        found += [path, *facts.data_files]
+    return [path for path in dict.fromkeys(found) if path != model.path]
 
 
 def _statistics(draft: Draft) -> list[Path]:

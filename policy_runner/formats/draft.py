@@ -97,7 +97,9 @@ def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | st
 
 def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
     """Return the first keys of every spec: schema, name, model."""
-    file = {"file": model.path.name, "sha256": model.sha256}
+    file: dict[str, Any] = {"file": model.path.name, "sha256": model.sha256}
+    if model.data_sha256:
+        file["data"] = dict(model.data_sha256)
     folder = model.path.resolve().parent.name
     return {"schema": SCHEMA, "name": name or folder or model.path.stem, "model": file}
 

@@ -187,3 +187,33 @@ def test_statistics_per_step_are_named_as_such(tmp_path: Path, capsys: Any) -> N
     status, said = _check(_recurrent(tmp_path, observation=observation), capsys)
     assert status == 1
     assert "got 6; the file may have 3 steps of 2 numbers" in said
+
+
+def test_a_checksum_can_cover_the_weights(tmp_path: Path, capsys: Any) -> None:
+    import onnx
+
+    folder = write_policy(tmp_path / "policy")
+    model = onnx.load(folder / "toy.onnx")
+    onnx.save(model, folder / "toy.onnx", save_as_external_data=True, location="toy.onnx.data",
+              size_threshold=0)  # fmt: skip
+    assert main(["import", str(folder / "toy.onnx"), "-o", str(tmp_path / "new")]) == 0
+    drafted = yaml.safe_load((tmp_path / "new" / "policy.yaml").read_text())["model"]
+    assert list(drafted["data"]) == ["toy.onnx.data"]
+    spec = yaml.safe_load((folder / "policy.yaml").read_text())
+
+    def said(data: Any) -> tuple[int, str]:
+        spec["model"]["data"] = data
+        (folder / "policy.yaml").write_text(yaml.safe_dump(spec))
+        capsys.readouterr()
+        return _check(folder, capsys)
+
+    assert said(drafted["data"])[0] == 0
+    status, text = said({"toy.onnx.data": "0" * 64})
+    assert status == 1
+    assert (
+        f"toy.onnx.data: sha256: expected {'0' * 64}, got {drafted['data']['toy.onnx.data']}"
+        in text
+    )
+    status, text = said({"other.data": "0" * 64})
+    assert status == 1
+    assert "model.data: expected the weight files that the model names (toy.onnx.data)" in text

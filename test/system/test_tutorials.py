@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import published_policies
 import pytest
 from tutorial_rig import ROOT, Step, Tutorial, commands, missing_line, steps
 
@@ -19,12 +20,76 @@ needs_ros = pytest.mark.skipif(
 
 @needs_ros
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path, spawn: Any) -> None:
     tutorial = Tutorial(page, tmp_path, spawn)
     tutorial.run()
     assert len(tutorial.run_lines) >= 3
+
+
+NEWCOMER = """
+```bash
+policy-runner check ~/policy
+policy-runner replay ~/policy {signals} --reference {signals}
+```
+```text
+… ok target …
+```
+<!-- terminal: robot -->
+```bash
+python docs/examples/publish_signals.py ~/policy {signals}
+```
+```bash
+policy-runner check ~/policy --live
+```
+<!-- terminal: runner -->
+```bash
+policy_runner --ros-args -p policy:=$HOME/policy -p autostart:=true -p dry_run:=true
+```
+```text
+… active, not armed: call ~/arm to let the policy command
+```
+<!-- repeat -->
+```bash
+python docs/examples/call_trigger.py /policy_runner/arm
+```
+```text
+success=True, message='armed…'
+```
+<!-- output: runner -->
+```text
+… RUN: the policy commands
+```
+```bash
+ros2 topic echo --once /policy_runner/dry_run{topic}
+```
+```text
+- {joint}
+```
+<!-- ctrl-c: runner -->
+<!-- ctrl-c: robot -->
+"""
+
+
+@needs_ros
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not published_policies.POLICIES.is_dir(), reason=published_policies.MISSING)
+@pytest.mark.parametrize(
+    ("folder", "topic", "joint"),
+    [("lite3-ppo", "", "HR_Knee_joint"), ("b2w-lstm", "/velocity", "RR_foot_joint")],
+)
+def test_a_newcomers_way_with_a_published_policy(
+    tmp_path: Path, spawn: Any, folder: str, topic: str, joint: str
+) -> None:
+    """RUN is in the log: later lite3-ppo excites itself, since nothing reacts to it."""
+    page = tmp_path / "page.md"
+    signals = published_policies.signals(folder)
+    page.write_text(NEWCOMER.format(signals=signals, topic=topic, joint=joint), "utf-8")
+    tutorial = Tutorial(page, tmp_path, spawn)
+    published_policies.filled(folder, tutorial.home / "policy")
+    tutorial.run()
 
 
 def test_every_block_of_a_tutorial_is_one_that_the_harness_knows() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from policy_runner.backends.onnx_file.graph import fields
@@ -173,3 +173,33 @@ def data_digests(model: Path, files: Sequence[Path]) -> tuple[tuple[str, str], .
     folder = model.parent.resolve()
     found = ((path.resolve().relative_to(folder).as_posix(), path) for path in files)
     return tuple((name, sha256_of(path)) for name, path in sorted(found))
+
+
+def check_data(model: Path, data: Mapping[str, str] | None, spec_path: Path, key: str) -> None:
+    """Refuse weight files that are not those of the spec.
+
+    Args:
+        model: the ONNX file.
+        data: {file: sha256} of every weight file; None: not checked.
+        spec_path: the spec, for messages.
+        key: the key of `data` in the spec.
+
+    Raises:
+        Refusal: another checksum, or the spec and the model name different files.
+    """
+    if data is None:
+        return
+    found = dict(data_digests(model, data_files(model)))
+    problems: list[Problem | str] = []
+    if set(found) != set(data):
+        expected = f"the weight files that the model names ({', '.join(sorted(found)) or 'none'})"
+        got = ", ".join(sorted(data)) or "none"
+        problems.append(Problem(str(spec_path), key, expected, got))
+    remedy = "the weights are not those that the spec was written for"
+    problems += [
+        Problem(str(model.parent / name), "sha256", data[name], digest, remedy)
+        for name, digest in found.items()
+        if name in data and data[name] != digest
+    ]
+    if problems:
+        raise Refusal(problems)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from policy_runner.backends.onnx_file.graph import unshaped_tensors
 from policy_runner.core.errors import Refusal, refuse
@@ -33,13 +35,18 @@ def not_loaded(path: Path, error: Exception, remedy: str) -> Refusal:
     return refuse(str(path), "", "an ONNX model that ONNX Runtime can load", text, remedy)
 
 
-def check_shapes(path: Path) -> None:
-    """Refuse a model whose inputs or outputs state no shape: no array can be made for them.
+def check_shapes(path: Path, tensors: Sequence[Any]) -> None:
+    """Refuse a model with tensors that state no shape: no array can be made for them.
+
+    Args:
+        path: the ONNX file.
+        tensors: inputs or outputs of its session; ONNX Runtime may have found their shapes.
 
     Raises:
         Refusal: a tensor has no shape; it lists all of them.
     """
-    names = unshaped_tensors(path)
+    empty = {one.name for one in tensors if not one.shape}  # a number alone, or nothing stated
+    names = [name for name in (unshaped_tensors(path) if empty else []) if name in empty]
     if names:
         remedy = "export it with shapes, or add them with onnx.shape_inference"
         expected = "a shape for every input and output"

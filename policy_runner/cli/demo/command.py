@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.cli.command_parser import table_width
-from policy_runner.cli.demo.children import Children
+from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import refuse
 from policy_runner.ros.process.lifetime import (
     EndRequest,

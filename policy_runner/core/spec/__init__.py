@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
 from policy_runner.core.spec.base import Limit, NamedNumbers, Names
-from policy_runner.core.spec.policy import SCHEMA, Input, Model, PolicySpec, json_schema
+from policy_runner.core.spec.models import EarlierModel, Model, Switch
+from policy_runner.core.spec.policy import SCHEMA, Input, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.core.spec.tensors import (
+    FrameTerm,
     History,
+    ModelOutputTerm,
     Normalization,
     ObservationTensor,
     PerTermNormalization,
@@ -53,9 +56,11 @@ __all__ = [
     "Argmax",
     "ConstantTerm",
     "CustomTerm",
+    "EarlierModel",
     "EulerAnglesTerm",
     "FieldTerm",
     "FirstStepTerm",
+    "FrameTerm",
     "HeadingTerm",
     "History",
     "ImageTerm",
@@ -64,6 +69,7 @@ __all__ = [
     "LastActionTerm",
     "Limit",
     "Model",
+    "ModelOutputTerm",
     "Motion",
     "MotionOrientationTerm",
     "MotionTerm",
@@ -85,6 +91,7 @@ __all__ = [
     "State",
     "StepCounterTerm",
     "StoredTensor",
+    "Switch",
     "Term",
     "TermArithmetic",
     "VelocityCommandTerm",

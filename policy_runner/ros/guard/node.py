@@ -159,13 +159,13 @@ class Guard(Node):
             if topic not in self._estops:
                 self._estops[topic] = _Taken(self, Bool, topic, _PRESSES)
 
-    def _hear_estop(self, _topic: str, estop: _Taken, now_ns: int) -> None:
+    def _hear_estop(self, topic: str, estop: _Taken, now_ns: int) -> None:
         for _ in range(_PRESSES.depth):
             taken = estop.take()
             if taken is None:
                 return
             if len(taken) > 4 and taken[4]:  # the Bool follows the encapsulation header
-                self._watch.pressed(now_ns)
+                self._watch.pressed(now_ns, topic)
 
     def _hear_beats(self, now_ns: int) -> bool:
         heard = False
@@ -180,7 +180,10 @@ class Guard(Node):
             for status in statuses:
                 values = status.values
                 self._watch.beat(
-                    now_ns, values.get("session", ""), values.get("commanding") == "true"
+                    now_ns,
+                    values.get("session", ""),
+                    values.get("commanding") == "true",
+                    values.get("decision") == "SAFE_STOP",
                 )
                 self._stamp = (stamp_ns, now_ns)
                 heard = True
@@ -226,6 +229,7 @@ class Guard(Node):
             "session": watch.contract.session if watch.contract is not None else "",
             "acts": str(watch.acts),
             "reason": watch.reason,
+            "unanswered press": watch.unanswered,
             "hears": "false" if silent_ns is None else "true",
             "silent [s]": "n/a" if silent_ns is None else f"{silent_ns / 1e9:.3f}",
             "silence limit [s]": "n/a" if limit_ns is None else f"{limit_ns / 1e9:g}",

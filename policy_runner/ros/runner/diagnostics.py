@@ -162,6 +162,7 @@ class RunnerDiagnostics:
         message = f"{provider}, no inference yet"
         if figures.count:
             message = f"{provider}, p99 {_us(figures.p99):.0f} us"
+        policy = loop.pipeline.policy
         if late:
             message = f"{late} inferences took longer than the period"
         return self.status(
@@ -171,6 +172,11 @@ class RunnerDiagnostics:
             {
                 "provider": provider,
                 **_percentiles("inference", figures),
+                **(
+                    {"policy": policy.active, "changes of policy": policy.changes}
+                    if policy.active
+                    else {}
+                ),
                 "inferences": loop.pipeline.inferences,
                 "above period": late_now,
             },
