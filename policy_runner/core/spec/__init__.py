@@ -1,6 +1,7 @@
 """The policy spec: the format of `policy.yaml`.
 
-`policy` has the whole file, `terms`, `tensors` and `action` its parts, `reader` the checks.
+`policy` has the whole file, `terms` (with `clock_terms` and `motion_terms`), `tensors` and
+`action` its parts, `reader` the checks.
 Base modules: `base` and `named_numbers`. Other folders import from this module, and from
 `elements` for the action's elements.
 """
@@ -8,7 +9,16 @@ Base modules: `base` and `named_numbers`. Other folders import from this module,
 from __future__ import annotations
 
 from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
-from policy_runner.core.spec.base import Limit, NamedNumbers, Names
+from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
+from policy_runner.core.spec.clock_terms import (
+    FirstStepTerm,
+    PhaseClockTerm,
+    PhaseFrequency,
+    PhaseHold,
+    PhaseRestart,
+    StepCounterTerm,
+)
+from policy_runner.core.spec.motion_terms import Motion, MotionOrientationTerm, MotionTerm
 from policy_runner.core.spec.policy import SCHEMA, Input, Model, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.core.spec.tensors import (
@@ -24,25 +34,17 @@ from policy_runner.core.spec.terms import (
     CustomTerm,
     EulerAnglesTerm,
     FieldTerm,
-    FirstStepTerm,
     HeadingTerm,
     ImageTerm,
     JointTerm,
     LastActionTerm,
-    Motion,
-    MotionOrientationTerm,
-    MotionTerm,
-    PhaseClockTerm,
-    PhaseHold,
     Pool,
     PoseInFrameTerm,
     PoseSource,
     ProjectedGravityTerm,
     QuaternionTerm,
     Rotation6dTerm,
-    StepCounterTerm,
     Term,
-    TermArithmetic,
     VelocityCommandTerm,
 )
 
@@ -73,7 +75,9 @@ __all__ = [
     "ObservationTensor",
     "PerTermNormalization",
     "PhaseClockTerm",
+    "PhaseFrequency",
     "PhaseHold",
+    "PhaseRestart",
     "PolicySpec",
     "Pool",
     "PoseInFrameTerm",

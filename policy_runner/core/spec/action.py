@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from policy_runner.core.spec.base import NamedNumbers, Names, Ranges, Strict, TensorName
+from policy_runner.core.spec.base import Axes, NamedNumbers, Names, Ranges, Strict, TensorName
 from policy_runner.core.spec.tensors import Normalization
-from policy_runner.core.spec.terms import Axes
 
 
 class Argmax(Strict):

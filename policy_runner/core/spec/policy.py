@@ -20,12 +20,10 @@ from policy_runner.core.spec.base import (
     Strict,
     TensorName,
 )
+from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.tensors import (
     ObservationTensor,
     State,
-)
-from policy_runner.core.spec.terms import (
-    Motion,
 )
 
 SCHEMA = "policy_runner/1"
