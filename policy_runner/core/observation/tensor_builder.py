@@ -78,7 +78,14 @@ class TensorBuilder:
         )
         names = [term.name for term in self.terms]
         self._history = (
-            FrameHistory(spec.history, sizes, names, sources.file, f"{key}.history")
+            FrameHistory(
+                spec.history,
+                sizes,
+                names,
+                sources.file,
+                f"{key}.history",
+                [term.elements for term in self.terms],
+            )
             if spec.history
             else None
         )
