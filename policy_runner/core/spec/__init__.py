@@ -21,6 +21,14 @@ from policy_runner.core.spec.clock_terms import (
 from policy_runner.core.spec.motion_terms import Motion, MotionOrientationTerm, MotionTerm
 from policy_runner.core.spec.policy import SCHEMA, Input, Model, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec.relation_terms import (
+    ChainLink,
+    Offset,
+    PoseInFrameTerm,
+    PoseSource,
+    PositionDifferenceTerm,
+    RelativeRotationTerm,
+)
 from policy_runner.core.spec.tensors import (
     History,
     Normalization,
@@ -39,8 +47,6 @@ from policy_runner.core.spec.terms import (
     JointTerm,
     LastActionTerm,
     Pool,
-    PoseInFrameTerm,
-    PoseSource,
     ProjectedGravityTerm,
     QuaternionTerm,
     Rotation6dTerm,
@@ -53,6 +59,7 @@ __all__ = [
     "ActionGroup",
     "ActionTensor",
     "Argmax",
+    "ChainLink",
     "ConstantTerm",
     "CustomTerm",
     "EulerAnglesTerm",
@@ -73,6 +80,7 @@ __all__ = [
     "Names",
     "Normalization",
     "ObservationTensor",
+    "Offset",
     "PerTermNormalization",
     "PhaseClockTerm",
     "PhaseFrequency",
@@ -82,8 +90,10 @@ __all__ = [
     "Pool",
     "PoseInFrameTerm",
     "PoseSource",
+    "PositionDifferenceTerm",
     "ProjectedGravityTerm",
     "QuaternionTerm",
+    "RelativeRotationTerm",
     "Rotation6dTerm",
     "SpecFile",
     "State",

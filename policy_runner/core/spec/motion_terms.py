@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from policy_runner.core.spec.base import Name, Names, Sha256, Strict, TermArithmetic
+from policy_runner.core.spec.relation_terms import ChainLink
 
 
 class Motion(Strict):
@@ -44,13 +45,6 @@ class MotionTerm(TermArithmetic):
         Field(["joint_position"], description="rad, rad/s; all joints of the first, then the next")
     )
     joints: Names | None = Field(None, description="in this order; default: all of joint_names")
-
-
-class ChainLink(Strict):
-    """One joint between the measured body and `body`."""
-
-    joint: Name = Field(description="a joint of joint_names")
-    axis: Literal["x", "y", "z"] = Field(description="rotation axis of the joint")
 
 
 class MotionOrientationTerm(TermArithmetic):

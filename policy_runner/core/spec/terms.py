@@ -17,6 +17,11 @@ from policy_runner.core.spec.base import (
 )
 from policy_runner.core.spec.clock_terms import FirstStepTerm, PhaseClockTerm, StepCounterTerm
 from policy_runner.core.spec.motion_terms import MotionOrientationTerm, MotionTerm
+from policy_runner.core.spec.relation_terms import (
+    PoseInFrameTerm,
+    PositionDifferenceTerm,
+    RelativeRotationTerm,
+)
 
 
 class Pool(Strict):
@@ -114,28 +119,6 @@ class QuaternionTerm(TermArithmetic):
     positive_w: bool = Field(False, description="take q or -q so that w >= 0; default false")
 
 
-class PoseSource(Strict):
-    """A pose in the common world frame."""
-
-    input: Name = Field(description="a name of `inputs`")
-    field: Name = Field("pose", description="path of a geometry_msgs/Pose; default pose")
-
-
-class PoseInFrameTerm(TermArithmetic):
-    """The pose of A in the frame of B; both poses are known in one world frame."""
-
-    term: Literal["pose_in_frame"]
-    pose: PoseSource = Field(description="pose of A")
-    frame: PoseSource = Field(description="pose of B")
-    parts: Annotated[
-        list[Literal["position", "position_xy", "quaternion_xyzw", "quaternion_wxyz", "yaw"]],
-        Field(min_length=1),
-    ] = Field(
-        ["position", "quaternion_xyzw"],
-        description="m, unit quaternion (w >= 0), rad; default position, quaternion_xyzw",
-    )
-
-
 class JointTerm(TermArithmetic):
     """Joint values by name: position [rad], velocity [rad/s], effort [N m]."""
 
@@ -216,6 +199,8 @@ Term = Annotated[
     | Rotation6dTerm
     | QuaternionTerm
     | PoseInFrameTerm
+    | RelativeRotationTerm
+    | PositionDifferenceTerm
     | JointTerm
     | LastActionTerm
     | ConstantTerm

@@ -3,7 +3,7 @@
 A term only reads. `observation/arithmetic.py` does minus relative_to, wrap, clip, scale and offset
 for the whole frame at once, which keeps a tick short.
 
-To add a term, add a model in `core/spec/terms.py` and a function with `@compiles(Model)` in a file
+To add a term, add a model in `core/spec/*terms.py` and a function with `@compiles(Model)` in a file
 of this folder.
 """
 
@@ -17,12 +17,13 @@ from policy_runner.core.observation.terms import (
     joints,
     motion,
     orientation,
+    relations,
 )
 from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm, Sources
 from policy_runner.core.spec import Term
 
 # Importing a family registers its terms.
-FAMILIES = (clocks, custom, fields, image, joints, motion, orientation)
+FAMILIES = (clocks, custom, fields, image, joints, motion, orientation, relations)
 
 
 def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:

@@ -24,9 +24,9 @@ from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.counters import Counter
 from policy_runner.core.observation.terms.orientation import attitude
+from policy_runner.core.observation.terms.poses import chain_reader
 from policy_runner.core.observation.terms.rotation import (
     Quaternion,
-    about,
     conjugate,
     matrix,
     multiply,
@@ -35,7 +35,6 @@ from policy_runner.core.observation.terms.rotation import (
     yaw_only,
 )
 from policy_runner.core.observation.terms.sources import (
-    JOINT_STATE,
     CompiledTerm,
     Sources,
     absolute,
@@ -232,7 +231,7 @@ def motion_orientation(term: MotionOrientationTerm, sources: Sources, key: str) 
     table = _table(term.motion, sources, key)
     reference = table.column("quaternion", term.body)
     measured = attitude(term.input, term.field, sources, key)
-    positions, links = _chain(term, sources, key)
+    chain = chain_reader(term.chain, term.joints_input, sources, key)
     layout, align = term.layout, term.align == "yaw"
     aligned: Quaternion = (0.0, 0.0, 0.0, 1.0)
 
@@ -248,8 +247,8 @@ def motion_orientation(term: MotionOrientationTerm, sources: Sources, key: str) 
                 return robot
             if isinstance(there, str):
                 return f"the reference has {there}"
-            for joint, axis in links:
-                robot = multiply(robot, about(axis, float(positions[joint])))
+            if chain is not None:
+                robot = multiply(robot, chain()[1])
             if align and table.clock.steps == 0:
                 aligned = multiply(yaw_only(robot), conjugate(yaw_only(there)))
             seen = multiply(conjugate(robot), multiply(aligned, there))
@@ -261,20 +260,3 @@ def motion_orientation(term: MotionOrientationTerm, sources: Sources, key: str) 
     rows = ("R00", "R01", "R10", "R11", "R20", "R21")
     elements = rows if layout == "rows" else ("R00", "R10", "R20", "R01", "R11", "R21")
     return absolute(term.name or "motion_orientation", elements, bind)
-
-
-def _chain(
-    term: MotionOrientationTerm, sources: Sources, key: str
-) -> tuple[Array, list[tuple[int, str]]]:
-    if not term.chain:
-        return np.zeros(0), []
-    file, names = sources.file, sources.spec.joint_names
-    if term.joints_input is None:
-        raise refuse(file, f"{key}.joints_input", "the JointState for `chain`", "none")
-    slot = sources.slot(term.joints_input, key)
-    if slot.spec.type != JOINT_STATE:
-        expected = f"an input of type {JOINT_STATE}"
-        raise refuse(file, f"{key}.joints_input", expected, slot.spec.type)
-    index = joint_index(names, [link.joint for link in term.chain], file, f"{key}.chain")
-    positions = slot.joint_values("position", names, sources.robot_joints, index)
-    return positions, [(k, link.axis) for k, link in zip(index, term.chain)]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from policy_runner.core.model import Array
 
 Quaternion = tuple[float, float, float, float]
+Vector = tuple[float, float, float]
 Matrix = tuple[float, float, float, float, float, float, float, float, float]  # row by row
 
 
@@ -70,6 +71,31 @@ def about(axis: str, angle: float) -> Quaternion:
     """The unit quaternion that rotates by `angle` [rad] about the axis x, y or z."""
     s, c = math.sin(angle / 2), math.cos(angle / 2)
     return (s if axis == "x" else 0.0, s if axis == "y" else 0.0, s if axis == "z" else 0.0, c)
+
+
+def about_axis(axis: tuple[float, float, float], angle: float) -> Quaternion:
+    """The unit quaternion that rotates by `angle` [rad] about a unit vector."""
+    s = math.sin(angle / 2)
+    return (s * axis[0], s * axis[1], s * axis[2], math.cos(angle / 2))
+
+
+def rotated(q: Quaternion, vector: Vector) -> Vector:
+    """R(q) vector, for a unit quaternion."""
+    m, (x, y, z) = matrix(q), vector
+    return (
+        m[0] * x + m[1] * y + m[2] * z,
+        m[3] * x + m[4] * y + m[5] * z,
+        m[6] * x + m[7] * y + m[8] * z,
+    )
+
+
+def rotation_vector(q: Quaternion) -> Vector:
+    """Axis times angle [rad] of a unit quaternion; the angle is in [0, pi]."""
+    x, y, z, w = q if q[3] >= 0 else (-q[0], -q[1], -q[2], -q[3])
+    sine = math.sqrt(x * x + y * y + z * z)
+    # Near no rotation, angle / sin(angle / 2) is 2.
+    factor = 2.0 * math.atan2(sine, w) / sine if sine > 1e-12 else 2.0
+    return (x * factor, y * factor, z * factor)
 
 
 def yaw_only(q: Quaternion) -> Quaternion:
