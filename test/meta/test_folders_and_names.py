@@ -17,8 +17,6 @@ SHORT: dict[str, str] = {
     "policy_runner/cli/bench/step_and_node.py": "one command, one file",
     "policy_runner/cli/old_names.py": "main and bench use it, until the old names go",
     "policy_runner/cli/schema.py": "one command, one file",
-    "policy_runner/core/observation/terms/compile.py": "imports every family of terms; they do not"
-    " import it",
     "policy_runner/ros/messages/types.py": "serves both ways of reading messages",
     "policy_runner/ros/runner/interface.py": "the node's interface for other files of the runner",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",

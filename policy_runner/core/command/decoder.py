@@ -1,7 +1,8 @@
 """Compute targets from the model's raw output, element by element, in one fixed order.
 
-output (or the row of the table that argmax chose) = raw -> squash -> clip_raw -> denormalize
--> * scale + offset + relative_to -> clip -> ema.
+output (or the row of the table that argmax chose) = raw -> squash -> clip_raw -> round (raw)
+-> limit_torque -> denormalize -> * scale + offset + relative_to -> rotate -> clip -> ema
+-> round (target).
 The robot's own limits come after this, in `Command`.
 """
 
@@ -12,10 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.command.action_state import action_state
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.observation.arithmetic import Stage, clip_stage
 from policy_runner.core.observation.normalization import Normalizer
+from policy_runner.core.observation.terms.sources import Sources
 from policy_runner.core.spec import ActionGroup, ActionTensor, Argmax, PolicySpec
 from policy_runner.core.spec.elements import action_elements, default_pose
 from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
@@ -74,7 +77,8 @@ class ActionDecoder:
     """Decodes the output tensors of one inference into targets, float64 [elements].
 
     `raw`, `clipped` and `target` hold the newest values of these stages; `last_action` terms read
-    them. Each `decode` may replace the arrays. `reset` sets `raw` and `clipped` to zero and
+    them. `fault` says why `decode` failed, if not because of the output. Each `decode` may replace
+    the arrays. `reset` sets `raw` and `clipped` to zero and
     `target` to `start`.
     """
 
@@ -85,6 +89,7 @@ class ActionDecoder:
         normalizers: Sequence[Normalizer | None],
         measured: Callable[[int], Array | None],
         file: str,
+        sources: Sources | None = None,
     ) -> None:
         """Bind the action of the spec to the model's outputs.
 
@@ -95,6 +100,7 @@ class ActionDecoder:
             measured: maps an index in `joint_names` to the array of measured positions that
                 includes this joint [joint_names], or None.
             file: the spec file, for error messages.
+            sources: the robot's data, for the stages that read it. None: without these stages.
 
         Raises:
             Refusal: groups, slices, tables or named numbers do not fit.
@@ -126,6 +132,14 @@ class ActionDecoder:
         self._offset = column["mean"] * column["scale"] + column["offset"]
         self._clip = clip_stage(column["low"], column["high"])
         self._ema = column["ema"] if np.any(column["ema"] != 1) else None
+        self._round_raw = _Rounding.of(column["step_raw"])
+        self._round_target = _Rounding.of(column["step_target"])
+        self._sources = sources
+        self._state = action_state(sources) if sources is not None else None
+        self._each_tick = self._state.each_tick if self._state is not None else []
+        self._base = np.zeros(size)
+        self.fault = ""
+        self._refuse_zero_scale(file)
         self._first = True
         self._from_previous = np.flatnonzero(column["previous"])
         self._from_measured = np.flatnonzero(column["measured"])
@@ -134,7 +148,12 @@ class ActionDecoder:
         self.reset()
         # A float32 output cannot overflow float64 here, so the common case needs no second check.
         doubles = any(source.dtype == np.float64 for _, source in self._reads)
-        self._target_may_be_non_finite = doubles or bool(self._measured)
+        self._target_may_be_non_finite = doubles or bool(self._measured) or self._state is not None
+
+    def _refuse_zero_scale(self, file: str) -> None:
+        for bounds in self._state.torque if self._state is not None else []:
+            if np.any(self._scale[bounds.elements] == 0.0):
+                raise refuse(file, "action", "a scale that is not 0 next to limit_torque", "0")
 
     def _bind_groups(
         self,
@@ -201,6 +220,7 @@ class ActionDecoder:
             "low": low,
             "high": high,
             "ema": np.full(size, group.ema),
+            **_steps(group, file, f"{key}.round.step"),
         }
         for name, part in parts.items():
             columns[name].append(part)
@@ -251,16 +271,28 @@ class ActionDecoder:
         if self._squash.size:
             clipped[self._squash] = np.tanh(clipped[self._squash])
         _run(self._clip_raw, clipped)
+        if self._round_raw is not None:
+            self._round_raw.apply(clipped)
         previous = self.target
+        if self._state is not None and self._state.torque:
+            base = self._targets_base(previous)
+            for bounds in self._state.torque:
+                bounds.apply(clipped, self._scale, base)
         np.multiply(clipped, self._scale, out=target)
         np.add(target, self._offset, out=target)
         if self._from_previous.size:
             target[self._from_previous] += previous[self._from_previous]
         for elements, positions, joints in self._measured:
             target[elements] += positions[joints]
+        for turns in self._state.turns if self._state is not None else ():
+            self.fault = turns.apply(target)
+            if self.fault:
+                return False
         _run(self._clip, target)
         if self._ema is not None and not self._first:
             np.add(previous, self._ema * (target - previous), out=target)
+        if self._round_target is not None:
+            self._round_target.apply(target)
         if self._target_may_be_non_finite and target.dot(self._zeros) != 0.0:
             return False
         self.raw, self._next_raw = raw, self.raw
@@ -268,6 +300,41 @@ class ActionDecoder:
         self.target, self._next_target = target, self.target
         self._first = False
         return True
+
+    def _targets_base(self, previous: Array) -> Array:
+        """The part of a target that does not depend on the raw value [elements]."""
+        base = self._base
+        np.copyto(base, self._offset)
+        if self._from_previous.size:
+            base[self._from_previous] += previous[self._from_previous]
+        for elements, positions, joints in self._measured:
+            base[elements] += positions[joints]
+        return base
+
+    def target_now(self) -> Array:
+        """The target for this tick, float64 [elements].
+
+        It is `target`, except for a `limit_torque` at every tick: then the newest measured state
+        bounds the value that the tick before has left, and last_action terms read that value.
+        """
+        if not self._each_tick:
+            return self.target
+        sources, work = self._sources, self._base
+        assert sources is not None
+        for bounds in self._each_tick:
+            bounds.apply(self.clipped, self._scale, self._offset)
+        np.multiply(self.clipped, self._scale, out=work)
+        np.add(work, self._offset, out=work)
+        _run(self._clip, work)
+        if self._round_target is not None:
+            self._round_target.apply(work)
+        last = {"clipped": self.clipped, "target": work}.get(sources.spec.last_action)
+        for bounds in self._each_tick:
+            mine = bounds.elements
+            self.target[mine] = sources.previous_target[mine] = work[mine]
+            if last is not None:
+                sources.last_action[mine] = last[mine]
+        return self.target
 
     def reset(self) -> None:
         """Reset every stage before the first inference of a run.
@@ -283,8 +350,34 @@ class ActionDecoder:
 
 _COLUMNS = (
     *("tanh", "raw_low", "raw_high", "spread", "mean", "scale", "offset"),
-    *("previous", "measured", "low", "high", "ema"),
+    *("previous", "measured", "low", "high", "ema", "step_raw", "step_target"),
 )
+
+
+def _steps(group: ActionGroup, file: str, key: str) -> dict[str, Array]:
+    found = {"step_raw": np.zeros(len(group.names)), "step_target": np.zeros(len(group.names))}
+    if group.round is not None:
+        step = by_name(group.round.step, group.names, file, key)
+        if np.any(step < 0.0):
+            raise refuse(file, key, "steps above 0, or 0 for no rounding", f"{step.min():g}")
+        found[f"step_{group.round.of}"] = step
+    return found
+
+
+class _Rounding:
+    """Rounds some elements to multiples of their steps; halves to the even multiple."""
+
+    def __init__(self, steps: Array) -> None:
+        self._where = np.flatnonzero(steps)
+        self._steps = steps[self._where]
+
+    @classmethod
+    def of(cls, steps: Array) -> _Rounding | None:
+        """The rounding of an action with these steps [elements], or None without any."""
+        return cls(steps) if np.any(steps) else None
+
+    def apply(self, values: Array) -> None:
+        values[self._where] = np.round(values[self._where] / self._steps) * self._steps
 
 
 def _run(stages: Sequence[Stage], values: Array) -> None:

@@ -91,7 +91,7 @@ def build_pipeline(
         if None not in outputs:
             buffers = [model.outputs[str(name)] for name in outputs]
             normalizers = action_normalizers(spec_file)
-            decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file)
+            decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file, sources)
     except Refusal as refusal:
         problems += [problem for problem in refusal.problems if problem not in problems]
     watch = measured = None

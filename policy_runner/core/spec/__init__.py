@@ -8,7 +8,13 @@ Base modules: `base` and `named_numbers`. Other folders import from this module,
 
 from __future__ import annotations
 
-from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
+from policy_runner.core.spec.action import (
+    ActionGroup,
+    ActionTensor,
+    Argmax,
+    RotatedVectors,
+    TorqueLimit,
+)
 from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
 from policy_runner.core.spec.clock_terms import (
     FirstStepTerm,
@@ -94,6 +100,7 @@ __all__ = [
     "ProjectedGravityTerm",
     "QuaternionTerm",
     "RelativeRotationTerm",
+    "RotatedVectors",
     "Rotation6dTerm",
     "SpecFile",
     "State",
@@ -101,6 +108,7 @@ __all__ = [
     "StoredTensor",
     "Term",
     "TermArithmetic",
+    "TorqueLimit",
     "VelocityCommandTerm",
     "json_schema",
     "read_spec",

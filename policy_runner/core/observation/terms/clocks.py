@@ -11,9 +11,9 @@ import numpy as np
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
-from policy_runner.core.observation.terms.conditions import bool_of, norm_of, small
 from policy_runner.core.observation.terms.counters import Counter
-from policy_runner.core.observation.terms.phase import NEVER_HELD, HoldRule, PhaseClock
+from policy_runner.core.observation.terms.gait.conditions import bool_of, norm_of, small
+from policy_runner.core.observation.terms.gait.phase import NEVER_HELD, HoldRule, PhaseClock
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
 from policy_runner.core.spec import (
     FirstStepTerm,

@@ -17,8 +17,8 @@ from policy_runner.core.observation.terms import (
     joints,
     motion,
     orientation,
-    relations,
 )
+from policy_runner.core.observation.terms.bodies import relations
 from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm, Sources
 from policy_runner.core.spec import Term
 

@@ -22,9 +22,9 @@ from policy_runner.core.files.arrays import npz_arrays
 from policy_runner.core.files.bounded import MOST_STORED, read_bounded
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.bodies.poses import chain_reader
 from policy_runner.core.observation.terms.counters import Counter
 from policy_runner.core.observation.terms.orientation import attitude
-from policy_runner.core.observation.terms.poses import chain_reader
 from policy_runner.core.observation.terms.rotation import (
     Quaternion,
     conjugate,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
-from policy_runner.core.observation.terms.poses import Pose, ReadPose, pose_reader
+from policy_runner.core.observation.terms.bodies.poses import Pose, ReadPose, pose_reader
 from policy_runner.core.observation.terms.rotation import (
     COLUMNS,
     ROWS,
