@@ -80,9 +80,15 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
         model = spec_action.ActionGroup
     elif heading == "Terms":
         model = spec_tensors.Term
-    elif heading in ("Numbers by name", "Model", "Input", "Limit", "History", "Motion") or (
-        heading in ("Normalization", "PerTermNormalization", "State")
-    ):
+    elif heading in (
+        "Numbers by name",
+        "Model",
+        "Input",
+        "Limit",
+        "History",
+        "Motion",
+        "AbsentJoint",
+    ) or (heading in ("Normalization", "PerTermNormalization", "State")):
         # The example shows the value under its key.
         ((key, content),) = content.items()
         model = {
@@ -90,6 +96,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
             "state": list[models.State],
             "motions": dict[str, models.Motion],
             "limits": dict[str, models.Limit],
+            "absent_joints": dict[str, models.AbsentJoint],
         }.get(key, model)
     TypeAdapter(model).validate_python(content)
 

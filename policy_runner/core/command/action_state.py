@@ -18,6 +18,7 @@ from policy_runner.core.observation.terms.rotation import (
 )
 from policy_runner.core.observation.terms.sources import JOINT_STATE, Sources
 from policy_runner.core.spec import ActionGroup, RotatedVectors, TorqueLimit
+from policy_runner.core.spec.elements import absent_joints, kept_elements
 from policy_runner.core.spec.named_numbers import by_name
 
 Index = npt.NDArray[np.intp]
@@ -49,25 +50,26 @@ class TorqueBounds:
             Refusal: the group commands no positions, a gain or limit is missing or not positive,
                 no input measures the joints, or a later stage would break the bound.
         """
-        file, names = sources.file, group.names
+        file = sources.file
         if group.kind != "position":
             raise refuse(file, key, "a group of kind position", group.kind)
+        names, kept = group.names, kept_elements(group, absent_joints(sources.spec, file))
         if group.ema != 1.0:
             raise refuse(file, key, "no `ema`, since it would move the target again", "one")
         varying = ("previous_target", "measured")
         if spec.every == "tick" and group.relative_to in varying:
             expected = "relative_to zero or default_joint_pos for every: tick"
             raise refuse(file, f"{key}.every", expected, group.relative_to)
-        self.elements: Index = np.arange(start, start + len(names), dtype=np.intp)
+        self.elements: Index = np.arange(start, start + len(kept), dtype=np.intp)
         self.every_tick = spec.every == "tick"
         joints = [sources.spec.joint_names.index(name) for name in names]
-        self._joints = np.array(joints, dtype=np.intp)
-        self._kp = _gains(spec.stiffness, "stiffness", names, joints, sources, key)
+        self._joints = np.array(joints, dtype=np.intp)[kept]
+        self._kp = _gains(spec.stiffness, "stiffness", names, joints, sources, key)[kept]
         if not np.all(self._kp > 0.0):
             raise refuse(file, f"{key}.stiffness", "numbers above 0", f"{self._kp.min():g}")
-        self._kd = _gains(spec.damping, "damping", names, joints, sources, key)
+        self._kd = _gains(spec.damping, "damping", names, joints, sources, key)[kept]
         limit = None if spec.limit == "effort_limit" else spec.limit
-        self._limit = _gains(limit, "effort_limit", names, joints, sources, key)
+        self._limit = _gains(limit, "effort_limit", names, joints, sources, key)[kept]
         for gains, name in ((self._kd, "damping"), (self._limit, "limit")):
             if np.any(gains < 0.0):
                 raise refuse(file, f"{key}.{name}", "numbers from 0 on", f"{gains.min():g}")
@@ -192,6 +194,7 @@ def action_state(sources: Sources) -> ActionState | None:
         Refusal: see `TorqueBounds` and `VectorTurns`.
     """
     torque, turns, start = [], [], 0
+    absent = absent_joints(sources.spec, sources.file)
     for t, tensor in enumerate(sources.spec.action):
         for g, group in enumerate(tensor.groups):
             key = f"action[{t}].groups[{g}]"
@@ -200,5 +203,5 @@ def action_state(sources: Sources) -> ActionState | None:
                 torque.append(TorqueBounds(group, group.limit_torque, start, sources, where))
             if group.rotate is not None:
                 turns.append(VectorTurns(group, group.rotate, start, sources, f"{key}.rotate"))
-            start += len(group.names)
+            start += len(kept_elements(group, absent))
     return ActionState(torque, turns) if torque or turns else None

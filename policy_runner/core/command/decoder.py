@@ -8,69 +8,32 @@ The robot's own limits come after this, in `Command`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.command.action_stages import (
+    ArgmaxChoice,
+    Rounding,
+    kept_of_tensor,
+    rounding_steps,
+    runs,
+)
 from policy_runner.core.command.action_state import action_state
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.observation.arithmetic import Stage, clip_stage
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.observation.terms.sources import Sources
-from policy_runner.core.spec import ActionGroup, ActionTensor, Argmax, PolicySpec
-from policy_runner.core.spec.elements import action_elements, default_pose
+from policy_runner.core.spec import ActionGroup, ActionTensor, PolicySpec
+from policy_runner.core.spec.elements import (
+    absent_joints,
+    action_elements,
+    default_pose,
+    kept_elements,
+)
 from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
-
-
-class ArgmaxChoice:
-    """The row of a table that the model chooses, by its largest output or by an index."""
-
-    def __init__(
-        self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
-    ) -> None:
-        """Check the table.
-
-        Args:
-            spec: the table and the way of choosing.
-            output: the part of the model's output that chooses: [rows], or [1] for an index.
-            size: number of elements of the group.
-            file: the spec file, for error messages.
-            key: the key of `argmax` in the spec, for error messages.
-
-        Raises:
-            Refusal: a row has another number of elements than the group.
-        """
-        for k, row in enumerate(spec.table):
-            if len(row) != size:
-                expected = f"{size} numbers, one per element of the group"
-                raise refuse(file, f"{key}.table[{k}]", expected, f"{len(row)}")
-        self._table = np.array(spec.table, dtype=np.float64)
-        self._output = output
-        self._by_index = spec.by == "index"
-
-    def read(self, out: Array) -> bool:
-        """Write the chosen row to `out` [elements of the group].
-
-        Rounds an index that differs from a whole number by up to 1e-6, because a network computes
-        in floats.
-
-        Returns:
-            False: the output is not finite, or is no index of a row.
-        """
-        if not np.all(np.isfinite(self._output)):
-            return False
-        row = int(np.argmax(self._output))
-        if self._by_index:
-            given = self._output.item(0)
-            row = round(given)
-            if abs(given - row) > 1e-6:
-                return False
-        if not 0 <= row < len(self._table):
-            return False
-        np.copyto(out, self._table[row])
-        return True
 
 
 class ActionDecoder:
@@ -110,21 +73,22 @@ class ActionDecoder:
         self.raw, self.clipped, self.target = np.zeros(size), np.zeros(size), np.zeros(size)
         self._next_raw, self._next_clipped, self._next_target = (np.zeros(size) for _ in range(3))
         self._zeros = np.zeros(size)
+        absent = absent_joints(spec, file)
         self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
         self._choices: list[tuple[slice, ArgmaxChoice]] = []
         columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
         start = 0
         for t, tensor in enumerate(spec.action):
             key = f"action[{t}]"
-            self._bind_groups(tensor, outputs[t], start, file, key)
+            self._bind_groups(tensor, outputs[t], start, file, key, absent)
             normalizer = normalizers[t]
             count = sum(len(group.names) for group in tensor.groups)
-            zeros = np.zeros(count)
-            columns["spread"].append(normalizer.spread if normalizer else np.ones(count))
-            columns["mean"].append(normalizer.denormalize(zeros) if normalizer else zeros)
+            zeros, kept = np.zeros(count), kept_of_tensor(tensor, absent)
+            columns["spread"].append((normalizer.spread if normalizer else np.ones(count))[kept])
+            columns["mean"].append((normalizer.denormalize(zeros) if normalizer else zeros)[kept])
             for g, group in enumerate(tensor.groups):
-                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]")
-            start += count
+                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]", absent)
+            start += len(kept)
         column = {name: np.concatenate(parts) for name, parts in columns.items()}
         self._squash = np.flatnonzero(column["tanh"])
         self._clip_raw = clip_stage(column["raw_low"], column["raw_high"])
@@ -132,8 +96,8 @@ class ActionDecoder:
         self._offset = column["mean"] * column["scale"] + column["offset"]
         self._clip = clip_stage(column["low"], column["high"])
         self._ema = column["ema"] if np.any(column["ema"] != 1) else None
-        self._round_raw = _Rounding.of(column["step_raw"])
-        self._round_target = _Rounding.of(column["step_target"])
+        self._round_raw = Rounding.of(column["step_raw"])
+        self._round_target = Rounding.of(column["step_target"])
         self._sources = sources
         self._state = action_state(sources) if sources is not None else None
         self._each_tick = self._state.each_tick if self._state is not None else []
@@ -162,6 +126,7 @@ class ActionDecoder:
         start: int,
         file: str,
         key: str,
+        absent: Container[str],
     ) -> None:
         flat = output.reshape(-1)
         sliced = sum(group.slice is not None for group in tensor.groups)
@@ -181,13 +146,21 @@ class ActionDecoder:
             if not 0 <= first < last <= flat.size:
                 expected = f"elements within output '{tensor.tensor}' of {flat.size}"
                 raise refuse(file, where, expected, f"[{first}, {last}]")
-            into = slice(start, start + size)
+            kept = kept_elements(group, absent)
             if group.argmax is not None:
+                if len(kept) != size:
+                    expected = "no absent joint in a group with argmax"
+                    raise refuse(file, where, expected, f"{size - len(kept)}")
                 choice = ArgmaxChoice(group.argmax, flat[first:last], size, file, f"{where}.argmax")
-                self._choices.append((into, choice))
+                self._choices.append((slice(start, start + size), choice))
             else:
-                self._reads.append((into, flat[first:last]))
-            start += size
+                # A view for each run of joints that are there: reading it copies nothing else.
+                place = start
+                for run in runs(kept):
+                    into = slice(place, place + len(run))
+                    self._reads.append((into, flat[first + run[0] : first + run[-1] + 1]))
+                    place += len(run)
+            start += len(kept)
             at += taken
         if not sliced and at != flat.size:
             expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
@@ -195,7 +168,12 @@ class ActionDecoder:
 
     @staticmethod
     def _group_columns(
-        columns: dict[str, list[Array]], spec: PolicySpec, group: ActionGroup, file: str, key: str
+        columns: dict[str, list[Array]],
+        spec: PolicySpec,
+        group: ActionGroup,
+        file: str,
+        key: str,
+        absent: Container[str],
     ) -> None:
         names, size = group.names, len(group.names)
         offset = by_name(group.offset, names, file, f"{key}.offset")
@@ -220,10 +198,11 @@ class ActionDecoder:
             "low": low,
             "high": high,
             "ema": np.full(size, group.ema),
-            **_steps(group, file, f"{key}.round.step"),
+            **rounding_steps(group, file, f"{key}.round.step"),
         }
+        kept = kept_elements(group, absent)
         for name, part in parts.items():
-            columns[name].append(part)
+            columns[name].append(part[kept])
 
     def _start_target(self, spec: PolicySpec, file: str) -> Array:
         """The target before the first inference: positions at the default pose, others 0."""
@@ -352,32 +331,6 @@ _COLUMNS = (
     *("tanh", "raw_low", "raw_high", "spread", "mean", "scale", "offset"),
     *("previous", "measured", "low", "high", "ema", "step_raw", "step_target"),
 )
-
-
-def _steps(group: ActionGroup, file: str, key: str) -> dict[str, Array]:
-    found = {"step_raw": np.zeros(len(group.names)), "step_target": np.zeros(len(group.names))}
-    if group.round is not None:
-        step = by_name(group.round.step, group.names, file, key)
-        if np.any(step < 0.0):
-            raise refuse(file, key, "steps above 0, or 0 for no rounding", f"{step.min():g}")
-        found[f"step_{group.round.of}"] = step
-    return found
-
-
-class _Rounding:
-    """Rounds some elements to multiples of their steps; halves to the even multiple."""
-
-    def __init__(self, steps: Array) -> None:
-        self._where = np.flatnonzero(steps)
-        self._steps = steps[self._where]
-
-    @classmethod
-    def of(cls, steps: Array) -> _Rounding | None:
-        """The rounding of an action with these steps [elements], or None without any."""
-        return cls(steps) if np.any(steps) else None
-
-    def apply(self, values: Array) -> None:
-        values[self._where] = np.round(values[self._where] / self._steps) * self._steps
 
 
 def _run(stages: Sequence[Stage], values: Array) -> None:

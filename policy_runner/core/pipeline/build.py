@@ -10,7 +10,7 @@ import numpy.typing as npt
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.attitude import AttitudeCheck
-from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.inputs.joints import RobotJoint, with_constants
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Buffer, Model
@@ -69,6 +69,8 @@ def build_pipeline(
         elements = [
             ActionElement(j, g.kind) for t in spec.action for g in t.groups for j in g.names
         ]
+    else:
+        robot_joints = with_constants(spec, robot_joints, file)
     size = len(elements)
     previous_target = np.zeros(size) if _reads_previous_target(spec) else None
     sources = Sources(

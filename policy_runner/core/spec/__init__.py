@@ -24,6 +24,13 @@ from policy_runner.core.spec.clock_terms import (
     PhaseRestart,
     StepCounterTerm,
 )
+from policy_runner.core.spec.command_terms import (
+    IntegratedCommandTerm,
+    JoyCommandTerm,
+    JoyElement,
+    VelocityCommandTerm,
+    ZeroRule,
+)
 from policy_runner.core.spec.motion_terms import Motion, MotionOrientationTerm, MotionTerm
 from policy_runner.core.spec.policy import SCHEMA, Input, Model, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
@@ -57,7 +64,6 @@ from policy_runner.core.spec.terms import (
     QuaternionTerm,
     Rotation6dTerm,
     Term,
-    VelocityCommandTerm,
 )
 
 __all__ = [
@@ -75,7 +81,10 @@ __all__ = [
     "History",
     "ImageTerm",
     "Input",
+    "IntegratedCommandTerm",
     "JointTerm",
+    "JoyCommandTerm",
+    "JoyElement",
     "LastActionTerm",
     "Limit",
     "Model",
@@ -110,6 +119,7 @@ __all__ = [
     "TermArithmetic",
     "TorqueLimit",
     "VelocityCommandTerm",
+    "ZeroRule",
     "json_schema",
     "read_spec",
 ]

@@ -7,15 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
 
 from policy_runner.core.spec.base import (
-    Axes,
     Name,
     NamedNumbers,
     Names,
-    Ranges,
     Strict,
     TermArithmetic,
 )
 from policy_runner.core.spec.clock_terms import FirstStepTerm, PhaseClockTerm, StepCounterTerm
+from policy_runner.core.spec.command_terms import (
+    IntegratedCommandTerm,
+    JoyCommandTerm,
+    VelocityCommandTerm,
+)
 from policy_runner.core.spec.motion_terms import MotionOrientationTerm, MotionTerm
 from policy_runner.core.spec.relation_terms import (
     PoseInFrameTerm,
@@ -47,23 +50,6 @@ class FieldTerm(TermArithmetic):
     )
     pool: Pool | None = Field(
         None, description="for a sequence such as `ranges`: `nonfinite` is applied before pooling"
-    )
-
-
-class VelocityCommandTerm(TermArithmetic):
-    """A Twist's or TwistStamped's axes, clamped to the trained range after the dead band."""
-
-    term: Literal["velocity_command"]
-    input: Name = Field(description="a Twist or TwistStamped of `inputs`")
-    axes: Axes = Field(
-        ["linear.x", "linear.y", "angular.z"],
-        description="m/s and rad/s, body frame; default: linear.x, linear.y, angular.z",
-    )
-    dead_band: NamedNumbers = Field(
-        0.0, description="smaller magnitudes become 0, m/s or rad/s; default 0"
-    )
-    range: Ranges | None = Field(
-        None, description="trained range, m/s or rad/s: clamped before clip, scale and offset"
     )
 
 
@@ -193,6 +179,8 @@ class CustomTerm(TermArithmetic):
 Term = Annotated[
     FieldTerm
     | VelocityCommandTerm
+    | IntegratedCommandTerm
+    | JoyCommandTerm
     | ProjectedGravityTerm
     | EulerAnglesTerm
     | HeadingTerm

@@ -115,7 +115,7 @@ def _held(hold: PhaseHold, sources: Sources, key: str) -> Callable[[], bool]:
         return lambda: value() is when
     if not hold.when:
         raise refuse(sources.file, f"{key}.when", "this key only for a Bool", slot.spec.type)
-    return small(hold, sources, key)
+    return small(hold, hold.input, sources, key)
 
 
 def _frequency(spec: PhaseFrequency, sources: Sources, key: str) -> Callable[[], float]:

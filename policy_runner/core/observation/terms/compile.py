@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from policy_runner.core.observation.terms import (
     clocks,
+    commands,
     custom,
     fields,
     image,
@@ -23,7 +24,7 @@ from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm
 from policy_runner.core.spec import Term
 
 # Importing a family registers its terms.
-FAMILIES = (clocks, custom, fields, image, joints, motion, orientation, relations)
+FAMILIES = (clocks, commands, custom, fields, image, joints, motion, orientation, relations)
 
 
 def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:

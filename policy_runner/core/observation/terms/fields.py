@@ -1,4 +1,4 @@
-"""Terms from message fields: numbers, velocity commands, constants, and pooled sequences."""
+"""Terms from message fields: numbers, constants, and pooled sequences."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from policy_runner.core.observation.terms.sources import (
     compiles,
     copy,
 )
-from policy_runner.core.spec import ConstantTerm, FieldTerm, VelocityCommandTerm
-from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec import ConstantTerm, FieldTerm
 
 _POOLS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
@@ -89,9 +88,6 @@ def _replaced(values: Array, rules: dict[str, float]) -> Array:
     )
 
 
-TWISTS = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
-
-
 @compiles(FieldTerm)
 def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     """A field of a message, several of them, or a pooled sequence."""
@@ -112,7 +108,7 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
             expected = f"{array.size}, the numbers of '{term.field}'"
             raise refuse(sources.file, f"{key}.size", expected, f"{term.size}")
         return copy(name, slot.paths[term.field], array)
-    _each_once(term.fields or [], sources, f"{key}.fields")
+    each_once(term.fields or [], sources, f"{key}.fields")
     arrays = [sources.numbers(slot, p, 1, f"{key}.fields") for p in term.fields or []]
     elements = tuple(leaf for p in term.fields or [] for leaf in slot.paths[p])
 
@@ -126,7 +122,7 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     return absolute(name, elements, bind)
 
 
-def _each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
+def each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
     """Check that a term reads every path once: a repeated path is most likely a mistake.
 
     Raises:
@@ -166,34 +162,6 @@ def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> Compiled
         return read
 
     return absolute(name, tuple(elements), bind)
-
-
-@compiles(VelocityCommandTerm)
-def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> CompiledTerm:
-    """The axes of a twist, with a dead band."""
-    slot = sources.slot(term.input, key)
-    if slot.spec.type not in TWISTS:
-        expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
-    _each_once(term.axes, sources, f"{key}.axes")
-    head = TWISTS[slot.spec.type]
-    arrays = [sources.numbers(slot, head + axis, 1, key) for axis in term.axes]
-    dead_band = by_name(term.dead_band, term.axes, sources.file, f"{key}.dead_band")
-    if np.any(dead_band < 0):
-        got = f"{dead_band.min():g}"
-        raise refuse(sources.file, f"{key}.dead_band", "0 or more", got)
-    has_dead_band = bool(np.any(dead_band))
-
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            np.concatenate(arrays, out=out)
-            if has_dead_band:
-                out[np.abs(out) < dead_band] = 0.0
-            return ""
-
-        return read
-
-    return absolute(term.name or "velocity_command", tuple(term.axes), bind)
 
 
 @compiles(ConstantTerm)

@@ -19,10 +19,6 @@ class SmallCommand(Protocol):
     """The keys of a spec that say when a command is small."""
 
     @property
-    def input(self) -> str:
-        """A name of `inputs`."""
-
-    @property
     def axes(self) -> Sequence[str] | None:
         """Axes of the norm."""
 
@@ -86,15 +82,16 @@ def norm_of(
     if fields is None and slot.spec.type not in TWISTS:
         expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
         raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
-    arrays = _arrays(input_name, fields or axes or _PLANAR, fields is None, sources, key)
+    arrays = single_numbers(input_name, fields or axes or _PLANAR, fields is None, sources, key)
     return _norm(arrays), (lambda: float(arrays[0][0])) if len(arrays) == 1 else None
 
 
-def small(spec: SmallCommand, sources: Sources, key: str) -> Callable[[], bool]:
+def small(spec: SmallCommand, input_name: str, sources: Sources, key: str) -> Callable[[], bool]:
     """Make a function that says whether the newest command is small.
 
     Args:
         spec: the numbers and their thresholds.
+        input_name: the input that has them.
         sources: the data that terms read.
         key: the key in the spec that has `input`, for error messages.
 
@@ -108,11 +105,11 @@ def small(spec: SmallCommand, sources: Sources, key: str) -> Callable[[], bool]:
     if spec.below is None:
         raise refuse(sources.file, f"{key}.below", "a threshold of the norm", "nothing")
     if spec.groups is None:
-        norms = [norm_of(spec.input, spec.axes, spec.fields, sources, key)[0]]
+        norms = [norm_of(input_name, spec.axes, spec.fields, sources, key)[0]]
     else:
-        twist = sources.slot(spec.input, key).spec.type in TWISTS
+        twist = sources.slot(input_name, key).spec.type in TWISTS
         norms = [
-            _norm(_arrays(spec.input, names, twist, sources, f"{key}.groups[{k}]"))
+            _norm(single_numbers(input_name, names, twist, sources, f"{key}.groups[{k}]"))
             for k, names in enumerate(spec.groups)
         ]
     limits = [*spec.below] if isinstance(spec.below, Sequence) else [spec.below] * len(norms)
@@ -129,10 +126,25 @@ def _norm(arrays: Sequence[Array]) -> Callable[[], float]:
     return lambda: math.hypot(*(float(array[0]) for array in arrays))
 
 
-def _arrays(
+def single_numbers(
     input_name: str, names: Sequence[str], axes: bool, sources: Sources, key: str
 ) -> list[Array]:
+    """The arrays of single numbers of a message, float64 [1] each.
+
+    Args:
+        input_name: the input.
+        names: axes of a twist, or paths.
+        axes: the names are axes.
+        sources: the data that terms read.
+        key: the key in the spec that has the names, for error messages.
+
+    Raises:
+        Refusal: a name twice, an unknown one, or one of several numbers.
+    """
     slot = sources.slot(input_name, key)
+    if input_name in sources.mountings:
+        expected = "an input without a mounting: these numbers are in the sensor's axes"
+        raise refuse(sources.file, f"{key}.input", expected, input_name)
     for k, name in enumerate(names):
         if list(names).count(name) > 1:
             raise refuse(sources.file, key, "each of them once", f"'{name}' again")
