@@ -183,7 +183,7 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]
     extras = setup["extras_require"]
-    chosen = [extras[name] for name in extras if name not in ("train", "lean")]
+    chosen = [extras[name] for name in extras if name not in ("train", "lean", "opencv")]
     for line in sum(chosen, setup["install_requires"]):
         requirement = requirements.Requirement(line)
         name = _canonical(requirement.name)
@@ -196,7 +196,7 @@ def test_the_demo_installs_what_the_package_requires_and_no_trainer(setup: dict[
     demo = {_canonical(line) for line in _requirements("demo.txt")}
     assert demo == {_canonical(line) for line in [*setup["install_requires"], *extras["sim"]]}
     tests = {_canonical(line) for line in _requirements("test.txt")}
-    left_out = ("sim", "train", "lean")
+    left_out = ("sim", "train", "lean", "opencv")
     optional = [line for name in extras if name not in left_out for line in extras[name]]
     assert {_canonical(line) for line in optional} <= tests
     for path in (ROOT / "requirements").glob("*.txt"):

@@ -10,6 +10,7 @@ from policy_runner.core.spec.base import (
     Name,
     NamedNumbers,
     Names,
+    Range,
     Strict,
     TermArithmetic,
 )
@@ -47,6 +48,11 @@ class FieldTerm(TermArithmetic):
         None,
         description="needed if the runner does not list the type; messages with more or fewer"
         " numbers are refused",
+    )
+    no_return: FiniteFloat | None = Field(
+        None,
+        description="number that replaces exactly 0, of a range finder that got nothing back;"
+        " before pooling; default: 0 stays",
     )
     pool: Pool | None = Field(
         None, description="for a sequence such as `ranges`: `nonfinite` is applied before pooling"
@@ -141,9 +147,9 @@ PositivePerChannel = PositiveFloat | list[PositiveFloat]
 
 
 class ImageTerm(Strict):
-    """Pixels of an Image or CompressedImage: crop -> resize -> (x * scale - mean) / std.
+    """Pixels of an Image or CompressedImage: crop -> depth -> resize -> (x * scale - mean) / std.
 
-    Needs Pillow (the extra `images`), except for an uncompressed image that is not resized.
+    Compressed images and the filters without a prefix need Pillow (the extra `images`).
     """
 
     term: Literal["image"]
@@ -158,9 +164,34 @@ class ImageTerm(Strict):
     crop: Annotated[list[int], Field(min_length=4, max_length=4)] | None = Field(
         None, description="[top, left, height, width] of the message's pixels; default: all"
     )
-    resize: Literal["nearest", "bilinear", "bicubic", "area", "refuse"] = Field(
-        "refuse", description="filter for resizing to `size`; default: another size is a fault"
+    depth_unit: Literal["m", "mm"] | None = Field(
+        None,
+        description="unit of a depth image's numbers: 16UC1 and mono16 are mm, 32FC1 is m; default:"
+        " as the message has them",
     )
+    nonfinite: dict[Literal["nan", "inf", "-inf"], FiniteFloat] | None = Field(
+        None,
+        description="for depth: numbers that replace NaN, inf and -inf before resizing; default: a"
+        " fault",
+    )
+    holes: FiniteFloat | None = Field(
+        None,
+        description="for depth: number that replaces 0, which means no measurement, before"
+        " resizing; default: 0 stays",
+    )
+    clip: Range | None = Field(
+        None, description="for depth: [low, high] before resizing, null is open; default: none"
+    )
+    resize: Literal[
+        "nearest", "bilinear", "bicubic", "area",
+        "cv2_nearest", "cv2_linear", "cv2_cubic", "cv2_area", "cv2_lanczos4",
+        "torch_nearest", "torch_bilinear", "torch_bilinear_antialias", "torch_bilinear_aligned",
+        "refuse",
+    ] = Field(
+        "refuse",
+        description="filter for resizing to `size`: Pillow's, OpenCV's through cv2 (the extra"
+        " `opencv`), or torch's on floats; default: another size is a fault",
+    )  # fmt: skip
     layout: Literal["chw", "hwc"] = Field(description="channels first or last")
     scale: PerChannel = Field(description="factor, e.g. 0.00392156862745098 for 1/255")
     mean: PerChannel = Field(0.0, description="subtracted after scale, per channel; default 0")

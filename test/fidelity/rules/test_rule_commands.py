@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from core_rig import FakeModel, make_rig, refused, spec_content, term
-from fidelity_rig import IMU, TWIST
+from fidelity_rig import IMU, TWIST, fault
 from rules_rig import BOOL, DT, PERIOD_NS, TICKS, commands, meets, observed_rows, rig_of
 
 from policy_runner.core.safety.decision import Decision

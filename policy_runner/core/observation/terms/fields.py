@@ -45,7 +45,7 @@ def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     except KeyError as error:
         expected = f"{error.args[0]} of {slot.spec.type}"
         raise refuse(sources.file, f"{key}.field", expected, f"'{path}'") from error
-    keeper = slot.sequence(path)
+    keeper, no_return = slot.sequence(path), term.no_return
     rules = {str(which): value for which, value in (term.nonfinite or {}).items()}
 
     def bind(out: Array) -> Read:
@@ -58,6 +58,8 @@ def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
                 return f"{values.size} elements in {path}, {bins} needed"
             if rules:
                 values = _replaced(values, rules)
+            if no_return is not None:
+                values = np.where(values == 0.0, no_return, values)
             edges = np.arange(bins + 1) * values.size // bins
             _POOLS[by].reduceat(values, edges[:-1], out=out)
             if by == "mean":
@@ -93,6 +95,25 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     """A field of a message, several of them, or a pooled sequence."""
     if term.pool:
         return _pooled(term, sources, key)
+    compiled = _plain(term, sources, key)
+    return compiled if term.no_return is None else _without_zeros(compiled, term.no_return)
+
+
+def _without_zeros(compiled: CompiledTerm, no_return: float) -> CompiledTerm:
+    def bind(out: Array) -> Read:
+        inner = compiled.bind(out)
+
+        def read() -> str:
+            fault = inner()
+            out[out == 0.0] = no_return
+            return fault
+
+        return read
+
+    return absolute(compiled.name, compiled.elements, bind)
+
+
+def _plain(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     slot = sources.slot(term.input, key)
     if (term.field is None) == (term.fields is None):
         raise refuse(sources.file, key, "one of `field` and `fields`", "both or none")
