@@ -71,6 +71,13 @@ def _model(heading: str) -> Any:
     return None
 
 
+# The examples of these headings begin with the key.
+UNDER_A_KEY = (
+    *("Numbers by name", "Model", "Input", "Limit", "History", "Motion", "MotionTrigger"),
+    *("Normalization", "PerTermNormalization", "State", "AbsentJoint"),
+)
+
+
 @pytest.mark.parametrize("number", range(len(_sections())))
 def test_every_example_in_the_text_is_valid(number: int) -> None:
     heading, block = _sections()[number]
@@ -80,15 +87,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
         model = spec_action.ActionGroup
     elif heading == "Terms":
         model = spec_tensors.Term
-    elif heading in (
-        "Numbers by name",
-        "Model",
-        "Input",
-        "Limit",
-        "History",
-        "Motion",
-        "AbsentJoint",
-    ) or (heading in ("Normalization", "PerTermNormalization", "State")):
+    elif heading in UNDER_A_KEY:
         # The example shows the value under its key.
         ((key, content),) = content.items()
         model = {

@@ -19,7 +19,7 @@ from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.inputs.cdr import Unreadable, read_layout
-from policy_runner.core.observation.terms.motion import read_motion
+from policy_runner.core.observation.terms.motions.table import read_motion
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.spec import Motion, read_spec
 

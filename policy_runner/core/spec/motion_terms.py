@@ -10,6 +10,16 @@ from policy_runner.core.spec.base import Name, Names, Sha256, Strict, TermArithm
 from policy_runner.core.spec.relation_terms import ChainLink
 
 
+class MotionTrigger(Strict):
+    """Lets a Bool start or pause a motion."""
+
+    input: Name = Field(description="a std_msgs/Bool of `inputs`")
+    mode: Literal["start", "run"] = Field(
+        description="start: it waits at its first row, and starts whenever the Bool becomes true;"
+        " run: it moves only while the Bool is true"
+    )
+
+
 class Motion(Strict):
     """A table of reference rows, one per inference, from `start` on."""
 
@@ -31,6 +41,14 @@ class Motion(Strict):
     delay: NonNegativeInt = Field(
         0, description="additional inferences at the first row; default 0"
     )
+    speed: PositiveFloat = Field(
+        1.0,
+        description="rows per inference; between two rows numbers are linear, rotations spherical;"
+        " velocities are not scaled; default 1",
+    )
+    trigger: MotionTrigger | None = Field(
+        None, description="start or pause by a topic; default: it starts at the first inference"
+    )
     end: Literal["hold", "loop", "stop"] = Field(
         description="after the last row: stay there, go back to start, or stop the policy (HOLD)"
     )
@@ -45,6 +63,14 @@ class MotionTerm(TermArithmetic):
         Field(["joint_position"], description="rad, rad/s; all joints of the first, then the next")
     )
     joints: Names | None = Field(None, description="in this order; default: all of joint_names")
+    rows: Annotated[list[NonNegativeInt], Field(min_length=1)] = Field(
+        [0], description="rows after the current one, 0 is the current; default 0"
+    )
+    layout: Literal["by_row", "by_value"] = Field(
+        "by_row",
+        description="by_row: all values of the first row, then of the next; by_value: the first"
+        " value of all rows, then the next; default by_row",
+    )
 
 
 class MotionOrientationTerm(TermArithmetic):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, NonNegativeInt
 
 from policy_runner.core.spec.base import Name, Strict, TermArithmetic
 
@@ -44,7 +44,12 @@ class OrientationSource(Strict):
 class PoseSource(Strict):
     """A pose in the common world frame: world_offset * measured pose * chain * offset."""
 
-    input: Name = Field(description="a name of `inputs`")
+    input: Name | None = Field(None, description="a name of `inputs`; this or `motion` is needed")
+    motion: Name | None = Field(
+        None, description="a name of `motions`: the pose of `body` in its current row"
+    )
+    body: Name | None = Field(None, description="a body of the motion")
+    row: NonNegativeInt = Field(0, description="rows after the motion's current one; default 0")
     field: Name = Field(
         "pose",
         description="path of a Pose or Transform; where only one half is needed, also of a"
@@ -111,8 +116,12 @@ class PositionDifferenceTerm(TermArithmetic):
     term: Literal["position_difference"]
     a: PoseSource = Field(description="position A")
     b: PoseSource = Field(description="position B")
-    axes: Literal["world", "a", "b", "a_yaw", "b_yaw"] = Field(
-        description="axes of the numbers: the world's, or a body's; _yaw: turned only by its yaw"
+    axes: Literal["world", "a", "b", "frame", "a_yaw", "b_yaw", "frame_yaw"] = Field(
+        description="axes of the numbers: the world's, or those of A, B or `frame`; _yaw: turned"
+        " only by its yaw"
+    )
+    frame: PoseSource | None = Field(
+        None, description="orientation of a third body for `axes`; default: none"
     )
     parts: Annotated[list[Literal["x", "y", "z"]], Field(min_length=1)] = Field(
         ["x", "y", "z"], description="numbers in this order; default x, y, z"

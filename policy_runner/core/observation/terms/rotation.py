@@ -103,6 +103,20 @@ def yaw_only(q: Quaternion) -> Quaternion:
     return about("z", euler(q)[2])
 
 
+def slerp(a: Quaternion, b: Quaternion, share: float) -> Quaternion:
+    """The rotation between two, the shorter way, at constant speed; `share` 0 is a, 1 is b."""
+    dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]
+    sign = -1.0 if dot < 0.0 else 1.0
+    angle = math.acos(min(1.0, abs(dot)))
+    if angle < 1e-8:
+        first, second = 1.0 - share, share * sign
+    else:
+        first = math.sin((1.0 - share) * angle) / math.sin(angle)
+        second = math.sin(share * angle) / math.sin(angle) * sign
+    x, y, z, w = (first * p + second * q for p, q in zip(a, b, strict=True))
+    return (x, y, z, w)
+
+
 ROWS, COLUMNS = (0, 1, 3, 4, 6, 7), (0, 3, 6, 1, 4, 7)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.motions.table import motion_table
 from policy_runner.core.observation.terms.orientation import attitude
 from policy_runner.core.observation.terms.rotation import (
     Quaternion,
@@ -99,6 +100,11 @@ def pose_reader(source: PoseSource, sources: Sources, key: str, needs: str) -> R
 
 
 def _measured(source: PoseSource, sources: Sources, key: str, needs: str) -> ReadPose:
+    if source.motion is not None:
+        return _of_motion(source, source.motion, sources, key, needs)
+    if source.input is None or source.body is not None or source.row:
+        expected = "`input`, or `motion` with `body` (and `row`)"
+        raise refuse(sources.file, key, expected, "neither" if source.input is None else "both")
     slot = sources.slot(source.input, key)
     # An offset moves the position by the orientation, so a position needs both then.
     moved = bool(source.chain) or source.offset is not None
@@ -133,6 +139,28 @@ def _measured(source: PoseSource, sources: Sources, key: str, needs: str) -> Rea
         x, y, z, qx, qy, qz, qw = numbers.tolist()
         q = unit((qx, qy, qz, qw))
         return q if isinstance(q, str) else ((x, y, z), q)
+
+    return read
+
+
+def _of_motion(source: PoseSource, motion: str, sources: Sources, key: str, needs: str) -> ReadPose:
+    if source.input is not None or source.orientation is not None or source.body is None:
+        expected = "`motion` with `body`, without `input` and `orientation`"
+        got = "no body" if source.body is None else "both"
+        raise refuse(sources.file, key, expected, got)
+    table, ahead = motion_table(motion, sources, key), source.row
+    if needs == "position" and source.offset is not None:
+        needs = "pose"
+    turns = table.column("quaternion", source.body) if needs != "position" else None
+    places = table.column("position", source.body) if needs != "orientation" else None
+
+    def read() -> Pose | str:
+        if table.fault:
+            return table.fault
+        q = NO_TURN if turns is None else table.rotation(turns, ahead)
+        if isinstance(q, str):
+            return q
+        return NO_STEP if places is None else _first_three(table.numbers(places, ahead)), q
 
     return read
 
@@ -179,7 +207,7 @@ def chain_reader(
         origin = (NO_STEP, NO_TURN)
         if link.origin is not None:
             origin = constant_pose(link.origin, file, f"{where}.origin")
-        links.append((joint, _axis(link, file, where), origin))
+        links.append((joint, joint_axis(link, file, where), origin))
 
     def read() -> Pose:
         pose = (NO_STEP, NO_TURN)
@@ -191,7 +219,12 @@ def chain_reader(
     return read
 
 
-def _axis(link: ChainLink, file: str, key: str) -> Vector:
+def joint_axis(link: ChainLink, file: str, key: str) -> Vector:
+    """The rotation axis of a joint, of length 1.
+
+    Raises:
+        Refusal: its length is 0.
+    """
     if isinstance(link.axis, str):
         return _AXES[link.axis]
     x, y, z = link.axis

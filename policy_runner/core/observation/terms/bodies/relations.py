@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.bodies.poses import Pose, ReadPose, pose_reader
@@ -141,21 +142,35 @@ def _rotation_elements(part: str) -> tuple[str, ...]:
 @compiles(PositionDifferenceTerm)
 def position_difference(term: PositionDifferenceTerm, sources: Sources, key: str) -> CompiledTerm:
     """p_A - p_B in the axes of the world or of a body."""
-    axes, parts = term.axes, ["xyz".index(part) for part in term.parts]
-    body, yaw = axes.removesuffix("_yaw"), axes.endswith("_yaw")
-
-    def numbers(a: Pose, b: Pose) -> list[float]:
-        difference = _difference(a, b)
-        if body != "world":
-            q = a[1] if body == "a" else b[1]
-            difference = rotated(conjugate(yaw_only(q) if yaw else q), difference)
-        return [difference[k] for k in parts]
-
+    parts = ["xyz".index(part) for part in term.parts]
+    body, yaw = term.axes.removesuffix("_yaw"), term.axes.endswith("_yaw")
+    if (term.frame is None) == (body == "frame"):
+        got = "none" if term.frame is None else f"axes {term.axes}"
+        raise refuse(sources.file, f"{key}.frame", "`frame` exactly with axes frame", got)
+    frame = None
+    if term.frame is not None:
+        frame = pose_reader(term.frame, sources, f"{key}.frame", "orientation")
     needs = {name: "pose" if name == body else "position" for name in ("a", "b")}
-    return _of_two(
-        term.name or "position_difference",
-        term.parts,
-        pose_reader(term.a, sources, f"{key}.a", needs["a"]),
-        pose_reader(term.b, sources, f"{key}.b", needs["b"]),
-        numbers,
-    )
+    read_a = pose_reader(term.a, sources, f"{key}.a", needs["a"])
+    read_b = pose_reader(term.b, sources, f"{key}.b", needs["b"])
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            a, b = read_a(), read_b()
+            axes = frame() if frame is not None else a if body == "a" else b
+            for one in (a, b, axes):
+                if isinstance(one, str):
+                    return one
+            assert not isinstance(a, str)
+            assert not isinstance(b, str)
+            assert not isinstance(axes, str)
+            difference = _difference(a, b)
+            if body != "world":
+                q = yaw_only(axes[1]) if yaw else axes[1]
+                difference = rotated(conjugate(q), difference)
+            out[:] = [difference[k] for k in parts]
+            return ""
+
+        return read
+
+    return absolute(term.name or "position_difference", tuple(term.parts), bind)
