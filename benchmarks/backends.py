@@ -3,8 +3,8 @@
 
     python benchmarks/backends.py [--seconds 20] [--only mlp]
 
-Prints the table of docs/performance.md: the time of one inference [us], at periodic deadlines.
-The weights are random, because their values do not change the time of an inference.
+Prints the table of docs/explanation/performance.md: the time of one inference [us], at periodic
+deadlines. The weights are random, because their values do not change the time of an inference.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment that `make` works in, and leaves it alone while it is up to date.
-#   requirements/install.sh VENV LEVEL      LEVEL: demo, test (demo and more) or lint (test and more)
+#   requirements/install.sh VENV LEVEL      LEVEL: demo, test (demo and more), lint (test and more), or
+#                                           docs (on its own: neither ROS nor this package)
 # PYTHON names the interpreter (default python3). A level is stamped only when all of it is installed.
 set -euo pipefail
 
@@ -22,7 +23,9 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
     stop "Python $version is too old: expected 3.10 or newer, name one with PYTHON=..."
 
-if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
+if [ "$level" = docs ]; then
+    ros=none
+elif [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
     ros=$ROS_DISTRO
     "$python" -c 'import rclpy' 2>/dev/null ||
         stop "ROS 2 $ros is sourced, but '$python' ($version) cannot import its rclpy: try PYTHON=/usr/bin/python3"
@@ -47,7 +50,10 @@ rm -f "$venv"/.installed-*
 
 files=(-c "$here/pins.txt")
 options=()
-if [ "$ros" = wheels ]; then
+if [ "$ros" = none ]; then
+    files=(-c "$here/pins-docs.txt")
+    levels=(docs)
+elif [ "$ros" = wheels ]; then
     files+=(-c "$here/pins-wheels.txt" -r "$here/ros-wheels.txt")
 else
     files+=(-c "$here/pins-distro.txt")
@@ -67,9 +73,9 @@ echo "$made_for" >"$venv/.made-for"
 install() {
     "$venv/bin/python" -m pip --disable-pip-version-check install --progress-bar off "$@" >"$venv/pip.log" 2>&1 && return
     tail -n 25 "$venv/pip.log" >&2
-    stop "pip failed (above: the end of $venv/pip.log): mend the cause and run again"
+    stop "pip failed (above: the end of $venv/pip.log): fix the cause and run again"
 }
 install "${files[@]}"
 # The package itself: no isolation, since setuptools is in the environment in its pinned version.
-install --no-deps --no-build-isolation --editable "$root"
+[ "$ros" = none ] || install --no-deps --no-build-isolation --editable "$root"
 for each in "${done_levels[@]}"; do echo "$wanted" >"$venv/.installed-$each"; done

@@ -1,6 +1,6 @@
-"""Generates the page of faults from the list in `docs/faults.yaml`.
+"""Generates the page of faults from the list in `docs/reference/faults.yaml`.
 
-`python tools/fault_table.py` writes `docs/faults.md`; a test compares the two.
+`python tools/fault_table.py` writes `docs/reference/faults.md`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import yaml
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference"
 LIST, PAGE = DOCS / "faults.yaml", DOCS / "faults.md"
 BEGIN, END = "<!-- faults: written by tools/fault_table.py -->", "<!-- end -->"
 ROOMS = {
     "inputs": "What the robot sends",
-    "values": "What is in it",
+    "values": "What the messages say",
     "time": "Time",
     "model": "The policy",
-    "outputs": "What leaves",
+    "outputs": "What the robot gets",
     "operator": "The operator",
     "process": "Processes and the machine",
     "services": "Services, parameters, lifecycle",

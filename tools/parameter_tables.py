@@ -1,6 +1,6 @@
-"""Writes the README's parameter tables from the tables that the nodes declare.
+"""The tables of docs/reference/parameters.md, from the rows that the nodes declare.
 
-`python tools/parameter_tables.py README.md` rewrites them; a test compares the two.
+`python tools/parameter_tables.py` rewrites them; a test compares.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.sidecar.parameters import PARAMETERS as SIDECAR
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS as ROBOT
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "parameters.md"
+
 
 def markdown(table: Sequence[Parameter]) -> str:
-    """Return the Markdown table of these parameters."""
+    """Parameters as a Markdown table."""
     lines = [
-        "| parameter | type | default | range | unit | live | meaning |",
-        "|---|---|---|---|---|---|---|",
+        "| parameter | type | default | range | live | meaning |",
+        "|---|---|---|---|---|---|",
     ]
     for row in table:
         if row.choices:
             span = ", ".join(f"`{c}`" for c in row.choices)
         elif row.low is None and row.high is None:
-            span = ""
+            span = row.unit
         else:
-            ends = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
-            span = " to ".join(ends)
+            low, high = ("" if end is None else f"{end:g}" for end in (row.low, row.high))
+            ends = f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}"
+            span = f"{ends} {row.unit}".rstrip()
         default = "not set" if row.default is None else f"`{_yaml(row.default)}`"
         live = "yes" if row.live else ""
-        cells = (f"`{row.name}`", row.kind, default, span, row.unit, live, row.description)
+        cells = (f"`{row.name}`", row.kind, default, span, live, row.description)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -45,11 +48,11 @@ def _yaml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple) and value and isinstance(value[0], str):
         return f"[{', '.join(value)}]"
-    return '""' if value == "" else str(value)
+    return '""' if value == "" else "[]" if value == () else str(value)
 
 
 def tables() -> dict[str, str]:
-    """Return Markdown tables by the name that marks their place in the README."""
+    """Markdown tables by the name that marks their place in the page."""
     anything = Input.model_construct(type="the policy spec's", topic="")
     return {
         "policy_runner": markdown(TABLE),
@@ -76,12 +79,11 @@ def with_tables(text: str) -> str:
     return text
 
 
-def main(paths: list[str]) -> int:
-    """Rewrite the tables of these documents."""
-    for path in map(Path, paths):
-        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+def main() -> int:
+    """Rewrite the tables of the page."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

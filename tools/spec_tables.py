@@ -1,6 +1,6 @@
-"""Writes the tables of docs/policy_spec.md from the models that read the file.
+"""The tables of docs/reference/policy_spec.md, from the models that read the file.
 
-`python tools/spec_tables.py docs/policy_spec.md` rewrites them; a test compares the two.
+`python tools/spec_tables.py` rewrites them; a test compares.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from policy_runner.core.observation import normalization as formulas
 from policy_runner.core.spec import json_schema
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "policy_spec.md"
 Schema = Mapping[str, Any]
 _MARK = re.compile(r"<!-- keys of (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 # Keys that all terms have are listed only once, under this model.
@@ -40,7 +41,7 @@ def key_table(name: str) -> str:
     for key, given in model["properties"].items():
         if key in common and common[key] == given:
             continue
-        default = "" if key in required else f"`{_value(given.get('default'))}`"
+        default = f"`{_value(given.get('default'))}`"
         if key in required:
             default = "needed"
         elif given.get("default") is None:
@@ -73,7 +74,7 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(_value(one) for one in value) + "]"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return '""' if value == "" else str(value)
 
 
 def kind_of(given: Schema, models: Mapping[str, Any]) -> str:
@@ -107,6 +108,7 @@ def kind_of(given: Schema, models: Mapping[str, Any]) -> str:
         return f"[{inner}, ...]"
     if kind == "object":
         values = given.get("additionalProperties")
+        values = next(iter(given.get("patternProperties", {}).values()), values)
         if not isinstance(values, Mapping):
             return "a mapping"
         return f"{{name: {kind_of(values, models)}}}"
@@ -137,12 +139,11 @@ def with_tables(text: str) -> str:
     return _MARK.sub(lambda m: f"<!-- keys of {m[1]} -->\n{key_table(m[1])}<!-- end -->", text)
 
 
-def main(paths: list[str]) -> int:
-    """Rewrite the tables of these documents."""
-    for path in map(Path, paths):
-        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+def main() -> int:
+    """Rewrite the tables of the page."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Train, export and judge the balancer's policy: `python models/balancer/train.py`.
 
-Needs the extra `[train]`; one core, below 15 minutes. Writes beside itself `policy.onnx` (the mean
+Needs the extra `[train]`; one core, below 15 minutes. Writes next to itself `policy.onnx` (the mean
 action, neither normalized input nor clipped output), `statistics.npz` (what normalizes the input),
 `reward_curve.png`, and the figures in README.md.
 """

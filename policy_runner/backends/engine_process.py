@@ -38,10 +38,10 @@ class EngineBuild:
         choice: BackendChoice,
         spec_path: Path,
         log: Callable[[str], None],
-        anew: bool = False,
+        rebuild: bool = False,
     ) -> None:
         """Start the child process; for the arguments see `engine_build.build_into_cache`."""
-        request = {"choice": asdict(choice), "spec": str(spec_path.absolute()), "anew": anew}
+        request = {"choice": asdict(choice), "spec": str(spec_path.absolute()), "rebuild": rebuild}
         self._log = log
         self._begun = time.monotonic()
         self._rest = b""
@@ -190,13 +190,13 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
             say(phase=phase, share=share)
 
     try:
-        entry = build_into_cache(
+        entries = build_into_cache(
             choice,
             Path(request["spec"]),
             lambda line: say(log=line),
             progress,
             lambda seconds: say(estimate=seconds),
-            bool(request["anew"]),
+            bool(request["rebuild"]),
         )
     except Refusal as refusal:
         say(problems=[str(problem) for problem in refusal.problems])
@@ -204,7 +204,8 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
     except Exception as error:  # noqa: BLE001 - the parent must get a report of any exception
         say(problems=[f"engine build: {type(error).__name__}: {error}"])
         return 1
-    say(built={"path": str(entry.path), "size": entry.size, "facts": dict(entry.facts)})
+    built = [{"path": str(one.path), "size": one.size, "facts": dict(one.facts)} for one in entries]
+    say(built={**built[-1], "engines": built})
     return 0
 
 

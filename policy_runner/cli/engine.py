@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.private_folder import default_folder
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry
 from policy_runner.cli.backend_options import add_choice_options, choice_from
-from policy_runner.cli.command_parser import CommandParser
+from policy_runner.cli.command_parser import CommandParser, table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
 
@@ -32,7 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     build = parser.add_command("build", "build a policy's engine, and keep it", run=_build)
     build.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
     add_choice_options(build)
-    build.add_argument("--anew", action="store_true", help="build even if an engine exists")
+    build.add_argument("--rebuild", action="store_true", help="build even if an engine exists")
     shown = parser.add_command("list", "every engine, most recently used first", run=_list)
     shown.add_argument("--json", action="store_true", help="as JSON")
     remove = parser.add_command("remove", "remove engines", run=_remove)
@@ -49,7 +50,13 @@ def _build(arguments: argparse.Namespace) -> int:
     choice.check()
     console = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     begun = time.time()
-    result = build_in_child(choice, spec_file.path, console, arguments.anew)
+    result = build_in_child(choice, spec_file.path, console, arguments.rebuild)
+    for one in result["engines"]:
+        _print_built(one, begun)
+    return 0
+
+
+def _print_built(result: Mapping[str, Any], begun: float) -> None:
     facts = result["facts"]
     found = facts.get("check") or {}
     there = float(facts.get("built", begun)) < begun
@@ -61,7 +68,6 @@ def _build(arguments: argparse.Namespace) -> int:
             f"actions differ from fp32 on the CPU by at most {found['largest']:.3g} at "
             f"{found['element']} ({found['samples']} {found['observations']} observations)"
         )
-    return 0
 
 
 def size_text(size: int) -> str:
@@ -70,7 +76,7 @@ def size_text(size: int) -> str:
 
 
 def build_in_child(
-    choice: BackendChoice, spec_path: Path, console: Console, anew: bool = False
+    choice: BackendChoice, spec_path: Path, console: Console, rebuild: bool = False
 ) -> dict[str, Any]:
     """Build the engine in a child process, with progress on the console.
 
@@ -78,7 +84,7 @@ def build_in_child(
         choice: the backend and its options.
         spec_path: the policy.yaml, or its folder.
         console: gets the progress.
-        anew: build even if an engine exists.
+        rebuild: build even if an engine exists.
 
     Returns:
         The path, size and facts of the engine.
@@ -86,7 +92,7 @@ def build_in_child(
     Raises:
         Refusal: the build failed or was ended by Ctrl-C.
     """
-    build = EngineBuild(choice, spec_path, lambda line: console.log(line, markup=False), anew)
+    build = EngineBuild(choice, spec_path, lambda line: console.log(line, markup=False), rebuild)
     try:
         _watch(build, console)
     except KeyboardInterrupt:
@@ -174,7 +180,7 @@ def _print(entries: list[Entry], folder: Path) -> None:
             "?" if largest is None else f"{largest:.2g}",
             f"{(now - entry.used) / _DAY_S:.0f} days ago",
         )
-    console = Console()
+    console = Console(width=table_width())
     console.print(table)
     total = sum(entry.size for entry in entries)
     console.print(f"{len(entries)} engines, {size_text(total)} in {folder}", soft_wrap=True)

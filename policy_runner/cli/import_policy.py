@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import refuse
-from policy_runner.core.files.bounded import beside
+from policy_runner.core.files.bounded import next_to
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.detect import FORMATS, find_reader, model_in
 from policy_runner.formats.draft import Draft, remarks, spec_text
@@ -20,8 +20,11 @@ from policy_runner.formats.draft import Draft, remarks, spec_text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SOURCE, --model, -o and --name."""
-    parser.epilog = f"SOURCE: {FORMATS}; or a folder that contains one. See docs/importing.md."
-    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.epilog = (
+        f"SOURCE: {FORMATS}; or a folder that contains one. See docs/guides/importing.md."
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE",
+                        help="what the trainer wrote: a file or a folder")  # fmt: skip
     parser.add_argument("--model", type=Path, metavar="FILE", help="the .onnx model")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="new folder for policy.yaml, model and statistics")  # fmt: skip
@@ -47,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
-    """Write `policy.yaml`, the model with its data files, and the draft's statistics files."""
+    """Write `policy.yaml`, the models with their data files, and the draft's statistics files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (model.path, *model.data_files, *_statistics(draft)):
+    for path in (model.path, *model.data_files, *_other_models(draft, model), *_statistics(draft)):
         # Data files keep their place relative to the model: the model names them by this path.
         inside = path.is_relative_to(model.path.parent)
         target = folder / (path.relative_to(model.path.parent) if inside else path.name)
@@ -57,6 +60,21 @@ def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
         if path.resolve() != target.resolve():
             shutil.copyfile(path, target)
     (folder / "policy.yaml").write_text(spec_text(draft), encoding="utf-8")
+
+
+def _other_models(draft: Draft, model: ModelFacts) -> list[Path]:
+    """Return the further models that the draft names (an encoder, say), and their data files."""
+    spec = draft.spec
+    others = (spec.get("switch") or {}).get("policies") or {}
+    given = [spec, *others.values()]
+    named = [one for policy in given for one in (policy.get("models") or {}).values()]
+    named += [one.get("model") or {} for one in others.values()]
+    found: list[Path] = []
+    for one in named:
+        path = next_to(draft.sources[0], one["file"], "the model file")
+        facts = read_model_facts(path, draft.sources[0])
+        found += [path, *facts.data_files]
+    return [path for path in dict.fromkeys(found) if path != model.path]
 
 
 def _statistics(draft: Draft) -> list[Path]:
@@ -75,7 +93,7 @@ def _statistics(draft: Draft) -> list[Path]:
     visit(draft.spec)
     folder = draft.sources[0].parent
     for name in sorted(names):
-        beside(draft.sources[0], name, "the statistics file")  # refuses a file outside the folder
+        next_to(draft.sources[0], name, "the statistics file")  # refuses a file outside the folder
     missing = [name for name in sorted(names) if not (folder / name).is_file()]
     if missing:
         raise refuse(str(folder), "", f"the statistics file {missing[0]}", "no such file")

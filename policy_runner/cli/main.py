@@ -26,6 +26,8 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
     ),
     "Robot": (
+        ("run", "operate.supervise", "start a runner, its guard and its sidecar"),
+        ("ctl", "operate.ctl", "operate a node: arm, disarm, reset, reload, estop, status, dump"),
         ("monitor", "monitor", "watch /diagnostics in the terminal"),
         ("report", "report", "draw power, heat, clocks and latency of a recording"),
     ),

@@ -34,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
     clocks = parser.add_command(
         "clocks", "on: hold all clocks at their maximum; off: restore them (root)", run=run
     )
-    clocks.add_argument("state", choices=("on", "off"))
+    clocks.add_argument("state", choices=("on", "off"), help="on: at their maximum")
     for sub in (setting, clocks):
         sub.add_argument("--dry-run", action="store_true", help="only print what would be done")
     parser.add_argument("--root", default="/", help="root of the file tree with the configuration")

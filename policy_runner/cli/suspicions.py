@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.model import ModelFacts
 from policy_runner.core.observation.normalization import resolve_formula
 from policy_runner.core.spec import Normalization, PerTermNormalization, SpecFile
+from policy_runner.core.spec.parts import OWN_KEYS, ModelFile, model_files
 from policy_runner.formats.draft import rounded
 
 SMALL_STD = 1e-4  # the value was constant in training: division makes small noise on it huge
@@ -42,7 +44,7 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
     group = [given.group] if isinstance(given.group, str) else list(given.group or [])
     try:
         if isinstance(given.statistics, str):
-            path = spec_file.beside(given.statistics, "statistics")
+            path = spec_file.next_to(given.statistics, "statistics")
             stored = read_statistics(path, None, group)
         else:
             stored = {k: np.asarray(v, dtype=np.float64) for k, v in given.statistics.items()}
@@ -50,6 +52,39 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
         return {}
     names = {name: key for key, name in given.keys.items()}
     return {str(names.get(name, name)): values for name, values in stored.items()}
+
+
+def read_all_facts(spec_file: SpecFile) -> dict[str, ModelFacts]:
+    """Read what every model of the spec says about itself, by its name in `core.spec.parts`."""
+    return {
+        part.name: read_model_facts(
+            spec_file.next_to(part.model.file, part.file_key), spec_file.path
+        )
+        for part in model_files(spec_file.spec)
+    }
+
+
+def all_suspicions(spec_file: SpecFile, facts: Mapping[str, ModelFacts]) -> list[str]:
+    """Return the suspicions of every model of the spec, with keys as in the file."""
+    found: list[str] = []
+    for k, part in enumerate(model_files(spec_file.spec)):
+        spec = part.spec
+        if k:  # what the models share is reported once
+            shared = dict.fromkeys(("default_joint_pos", "stiffness", "damping"))
+            spec = spec.model_copy(update=shared)
+        texts = suspicions(SpecFile(spec, spec_file.path), facts[part.name])
+        found += [placed_text(part, text) for text in texts]
+    return list(dict.fromkeys(found))
+
+
+def placed_text(part: ModelFile, text: str) -> str:
+    """Return a sentence that begins with keys of one model, with the keys as in the file."""
+    keys, colon, rest = text.partition(": ")
+    names = [
+        f"{part.key}{key}" if key.split(".")[0].split("[")[0] in OWN_KEYS else key
+        for key in keys.split(", ")
+    ]
+    return f"{', '.join(names)}{colon}{rest}"
 
 
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:

@@ -43,9 +43,9 @@ def refuse(file: str, key: str, expected: str, got: str, remedy: str = "") -> Re
     return Refusal([Problem(file, key, expected, got, remedy)])
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return "did you mean '...'?" with the most similar known word, or '' if none is similar."""
-    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=cutoff)
     return f"did you mean '{near[0]}'?" if near else ""
 
 

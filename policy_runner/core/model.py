@@ -101,6 +101,14 @@ class ModelAbilities:
         return ()
 
 
+class SeveralModels(Protocol):
+    """A `Model` whose tensors are those of several models, which its policy runs one by one."""
+
+    @property
+    def parts(self) -> Mapping[str, Model]:
+        """The models by the names of `core.spec.parts.ModelFile`."""
+
+
 class Model(Protocol):
     """A loaded model of any backend: named, preallocated tensors, and `run`."""
 

@@ -102,7 +102,8 @@ def test_bench_of_every_backend(tmp_path: Path, capsys: Any) -> None:
         assert bool(row["us"]) != bool(row["refused"])  # either figures or a reason
     said = capsys.readouterr().out
     assert "onnxruntime-cpu" in said
-    assert "[us]" in said
+    for figure in ("p50", "p99", "p99.9", "max", "back to back"):
+        assert f"{figure} [us]" in said
     model = tmp_path / "toy.onnx"
     kept = remembered(BackendChoice(), check_model_file(model, None, model))
     assert kept is not None

@@ -160,3 +160,51 @@ def test_the_limits_in_force_from_spec_and_parameters(tmp_path: Path, capsys: An
     assert "limits in force" in capsys.readouterr().out
     assert main(["inspect", str(policy)]) == 0
     assert "0.75" not in capsys.readouterr().out
+
+
+def test_a_phase_clock_shows_its_offsets_and_its_hold(tmp_path: Path, capsys: Any) -> None:
+    observation = cli_rig.spec()["observation"]
+    observation[0]["terms"].append(
+        {"term": "phase_clock", "period": 0.8, "offsets": [0.0, 0.5], "start": 0.25,
+         "layout": "by_clock", "hold": {"input": "cmd", "below": 0.1, "at": 0.25}}
+    )  # fmt: skip
+    policy = write_policy(tmp_path, size=17, observation=observation)
+    assert main(["inspect", str(policy), "--json"]) == 0
+    (clock,) = [one for one in json.loads(capsys.readouterr().out)["observation"][0]["terms"]
+                if one["term"] == "phase_clock"]  # fmt: skip
+    assert clock["source"] == {
+        "period": 0.8, "offsets": [0.0, 0.5], "start": 0.25, "layout": "by_clock",
+        "hold": {"input": "cmd", "below": 0.1, "at": 0.25},
+    }  # fmt: skip
+    assert main(["inspect", str(policy)]) == 0
+    assert (
+        "phase_clock period 0.8 offsets [0, 0.5] start 0.25 layout by_clock "
+        "hold (input cmd, below 0.1, at 0.25)"
+    ) in capsys.readouterr().out
+
+
+def test_output_that_is_no_terminal_is_not_wrapped(
+    tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    joints = [f"front_left_{part}_joint" for part in ("hip", "knee")]
+    observation = cli_rig.spec()["observation"]
+    observation[0]["terms"][0] = {
+        "term": "field", "input": "imu", "name": "rates",
+        "fields": [f"angular_velocity.{axis}" for axis in "xyz"], "clip": [-5.0, 5.0],
+        "scale": {f"angular_velocity.{axis}": 0.25 for axis in "xyz"},
+    }  # fmt: skip
+    groups = [{"kind": "position", "joints": joints, "relative_to": "default_joint_pos"}]
+    policy = write_policy(
+        tmp_path, observation=observation, joint_names=joints,
+        action=[{"tensor": "actions", "groups": groups}],
+    )  # fmt: skip
+    assert main(["inspect", str(policy)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "rates" in line]
+    assert "angular_velocity.x, angular_velocity.y, angular_velocity.z" in line
+    assert "angular_velocity.z 0.25" in line
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["inspect", str(policy)]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert max(map(len, rows)) <= 80

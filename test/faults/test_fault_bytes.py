@@ -1,4 +1,4 @@
-"""Faults in the bytes of messages, sent over a real graph (docs/faults.md)."""
+"""Faults in the bytes of messages, sent over a real graph (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

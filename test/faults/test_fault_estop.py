@@ -1,4 +1,4 @@
-"""The emergency stop's topics: short presses, publishers, sources (docs/faults.md)."""
+"""The emergency stop's topics: short presses, publishers, sources (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

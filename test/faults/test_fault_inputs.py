@@ -1,4 +1,4 @@
-"""Faults of the inputs' arrival: silence, floods, other QoS (docs/faults.md)."""
+"""Faults of the inputs' arrival: silence, floods, other QoS (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the policy itself (docs/faults.md)."""
+"""Faults of the policy itself (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

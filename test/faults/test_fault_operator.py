@@ -1,4 +1,4 @@
-"""Requests of an operator, and the robot's own measurements (docs/faults.md)."""
+"""Requests of an operator, and the robot's own measurements (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

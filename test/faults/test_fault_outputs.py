@@ -1,4 +1,4 @@
-"""Outputs of the process: each one ends with its last command (docs/faults.md)."""
+"""Outputs of the process: each one ends with its last command (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters that would be ignored, and files that cannot be read (docs/faults.md)."""
+"""Parameters that would be ignored, and files that cannot be read (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other participants of the graph, and the log of all events (docs/faults.md)."""
+"""Other participants of the graph, and the log of all events (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of processes and of the machine (docs/faults.md)."""
+"""Faults of processes and of the machine (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

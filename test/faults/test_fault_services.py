@@ -1,4 +1,4 @@
-"""Faults that come through services, parameters and callbacks (docs/faults.md)."""
+"""Faults that come through services, parameters and callbacks (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of clocks and stamps (docs/faults.md)."""
+"""Faults of clocks and stamps (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

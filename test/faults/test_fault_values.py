@@ -1,4 +1,4 @@
-"""Faults in the content of messages (docs/faults.md)."""
+"""Faults in the content of messages (docs/reference/faults.md)."""
 
 from __future__ import annotations
 

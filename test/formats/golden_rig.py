@@ -67,7 +67,7 @@ def spec_beside_model(folder: str, content: Mapping[str, Any] | None = None) -> 
 
 def load(spec_file: SpecFile) -> Model:
     """Load the spec's model on the CPU backend."""
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     return load_model("onnxruntime", path, spec_file.spec.model.sha256, spec_file.path)
 
 

@@ -26,7 +26,7 @@ from policy_runner.core.safety.decision import Decision
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import read_spec
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "reference" / "examples"
 MS = 1_000_000
 RANDOM = np.random.default_rng(11)
 

@@ -25,7 +25,7 @@ from policy_runner.core.spec import Motion, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = [
-    *sorted((ROOT / "docs" / "examples").glob("*.yaml")),
+    *sorted((ROOT / "docs" / "reference" / "examples").glob("*.yaml")),
     *sorted((ROOT / "test" / "formats" / "specs").glob("*.yaml")),
     ROOT / "models" / "balancer" / "policy.yaml",
 ]

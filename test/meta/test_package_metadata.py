@@ -183,7 +183,7 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]
     extras = setup["extras_require"]
-    chosen = [extras[name] for name in extras if name not in ("train", "lean", "opencv")]
+    chosen = [extras[name] for name in extras if name not in ("train", "lean", "docs", "opencv")]
     for line in sum(chosen, setup["install_requires"]):
         requirement = requirements.Requirement(line)
         name = _canonical(requirement.name)
@@ -191,12 +191,24 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
         assert name in free or requirement.specifier.contains(distro[name]), line
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_documentation_has_pins_of_its_own(setup: dict[str, Any], python: str) -> None:
+    requirements = pytest.importorskip("packaging.requirements", reason="packaging is missing")
+    pins = _pins(python, "pins-docs.txt")
+    extra = [requirements.Requirement(line) for line in setup["extras_require"]["docs"]]
+    assert {_canonical(one.name) for one in extra} == {
+        _canonical(line) for line in _requirements("docs.txt")
+    }
+    for one in extra:
+        assert one.specifier.contains(pins[_canonical(one.name)]), f"{one} for {python}"
+
+
 def test_the_demo_installs_what_the_package_requires_and_no_trainer(setup: dict[str, Any]) -> None:
     extras = setup["extras_require"]
     demo = {_canonical(line) for line in _requirements("demo.txt")}
     assert demo == {_canonical(line) for line in [*setup["install_requires"], *extras["sim"]]}
     tests = {_canonical(line) for line in _requirements("test.txt")}
-    left_out = ("sim", "train", "lean", "opencv")
+    left_out = ("sim", "train", "lean", "docs", "opencv")
     optional = [line for name in extras if name not in left_out for line in extras[name]]
     assert {_canonical(line) for line in optional} <= tests
     for path in (ROOT / "requirements").glob("*.txt"):

@@ -1,4 +1,4 @@
-"""The public names of `policy_runner`: imported lazily, and used as in docs/from_python.md."""
+"""The public names of `policy_runner`: imported lazily, used as in docs/guides/from_python.md."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_the_package_alone_loads_no_library() -> None:
 
 
 def test_the_example_of_the_documents_runs() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/from_python.md").read_text(), re.S)
+    page = (ROOT / "docs/guides/from_python.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("fake_gpu")
 
 def _load(**given: Any) -> Any:
     spec_file = read_spec(share_path("models", "balancer"))
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
+    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     return load_model(BackendChoice(**given), path, spec_file.spec.model.sha256, spec_file.path)
 
 

@@ -50,7 +50,7 @@ def test_an_engine_is_built_listed_and_removed(
     assert entry["key"]["shapes"] == [["obs", [1, 12]]]
     assert main(["engine", "build", spec]) == 0
     assert "was there already" in capsys.readouterr().out
-    assert main(["engine", "build", spec, "--anew"]) == 0
+    assert main(["engine", "build", spec, "--rebuild"]) == 0
     said = capsys.readouterr()
     assert "was there already" not in said.out
     assert "as it took for this model before" in " ".join(said.err.split())

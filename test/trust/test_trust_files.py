@@ -1,4 +1,4 @@
-"""Rules of docs/security.md for a policy's files: in its folder, bounded, with the right sha256."""
+"""Rules of docs/explanation/security.md for a policy's files: folder, size, sha256."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def folder(tmp_path: Path) -> Path:
 def test_no_file_outside_the_folder(folder: Path, name: str) -> None:
     spec_file = read_spec(folder)
     if name in (".", ""):  # the folder itself, which is not a file
-        assert refused(read_statistics, spec_file.beside(name, "k"))
+        assert refused(read_statistics, spec_file.next_to(name, "k"))
         return
-    assert refused(spec_file.beside, name, "some.key") == [
+    assert refused(spec_file.next_to, name, "some.key") == [
         f"{folder / 'policy.yaml'}: some.key: expected a file inside the spec's folder, got {name}"
     ]
 
@@ -54,16 +54,16 @@ def test_no_file_outside_the_folder(folder: Path, name: str) -> None:
 def test_links_out_of_the_folder_are_refused_and_links_inside_are_not(folder: Path) -> None:
     spec_file = read_spec(folder)
     (folder / "s.npz").symlink_to(folder.parent / "outside.npz")
-    (sentence,) = refused(spec_file.beside, "s.npz", "k")
+    (sentence,) = refused(spec_file.next_to, "s.npz", "k")
     assert sentence.endswith(f"got s.npz, a link to {folder.parent / 'outside.npz'}")
     (folder / "sub").symlink_to(folder.parent)
-    assert refused(spec_file.beside, "sub/outside.npz", "k")
+    assert refused(spec_file.next_to, "sub/outside.npz", "k")
     (folder / "real.npz").write_bytes(b"")
     (folder / "t.npz").symlink_to(folder / "real.npz")
-    assert spec_file.beside("t.npz", "k") == folder / "real.npz"
+    assert spec_file.next_to("t.npz", "k") == folder / "real.npz"
     (folder / "round").symlink_to(folder / "round")
     with pytest.raises(Exception, match=r"round|no such file"):
-        read_statistics(spec_file.beside("round", "k"))
+        read_statistics(spec_file.next_to("round", "k"))
 
 
 def test_a_folder_of_links_is_as_good_as_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_folder_of_links_is_as_good_as_the_folder(folder: Path, tmp_path: Path
     installed.mkdir()
     for name in ("policy.yaml", "s.npz"):
         (installed / name).symlink_to(folder / name)
-    assert read_spec(installed).beside("s.npz", "k") == folder / "s.npz"
+    assert read_spec(installed).next_to("s.npz", "k") == folder / "s.npz"
 
 
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:

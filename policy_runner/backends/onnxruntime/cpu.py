@@ -10,6 +10,7 @@ from pathlib import Path
 
 from policy_runner.backends.host_arrays import allocate
 from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnxruntime.run_sizes import left_open, run_sizes
 from policy_runner.backends.onnxruntime.session import session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import Buffer, ModelAbilities
@@ -44,7 +45,12 @@ class OnnxRuntimeModel(ModelAbilities):
             ) from error  # fmt: skip
         problems: list[Problem] = []
         self._inputs = allocate(path, "input", self._session.get_inputs(), problems)
-        self._outputs = allocate(path, "output", self._session.get_outputs(), problems)
+        outputs, shapes = self._session.get_outputs(), None
+        if left_open(outputs):
+            if problems:  # without inputs no run tells the sizes
+                raise Refusal(problems)
+            shapes = run_sizes(path, self._session, self._inputs)
+        self._outputs = allocate(path, "output", outputs, problems, shapes)
         if problems:
             raise Refusal(problems)
         # ONNX Runtime does not copy an input that is also an output: use the same array.

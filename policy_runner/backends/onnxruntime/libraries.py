@@ -19,7 +19,7 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 CPU = "CPUExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
-NEED_GPU_WHEEL = "install the onnxruntime-gpu of your platform (docs/install_jetson.md)"
+NEED_GPU_WHEEL = "install the onnxruntime-gpu of your platform (docs/guides/install_jetson.md)"
 _LIBRARIES = {
     CUDA: "libonnxruntime_providers_cuda.so",
     TENSORRT: "libonnxruntime_providers_tensorrt.so",
@@ -39,7 +39,8 @@ def check_importable() -> None:
     except Exception as error:  # noqa: BLE001 - a broken installation raises any type
         text = " ".join(str(error).split()) or type(error).__name__
     if text:
-        remedy = "pip install --force-reinstall onnxruntime (docs/install_jetson.md for a GPU)"
+        remedy = "pip install --force-reinstall onnxruntime"
+        remedy += " (docs/guides/install_jetson.md for a GPU)"
         raise refuse("", "onnxruntime", "the Python package onnxruntime", text, remedy)
 
 
@@ -140,12 +141,12 @@ def remedy_for(provider: str, lacks: str) -> str:
         return "update NVIDIA's driver: it is older than the CUDA of this onnxruntime"
     found = re.search(r"lib(cublas|cudart|cudnn|curand|cufft|nvinfer)\w*\.so\.(\d+)", lacks)
     if found is None:
-        return "see docs/install_jetson.md; `policy-runner doctor` says what is missing"
+        return "see docs/guides/install_jetson.md; `policy-runner doctor` says what is missing"
     library, version = found[1], found[2]
     if library == "nvinfer":
-        return f"install TensorRT {version} (docs/install_jetson.md)"
+        return f"install TensorRT {version} (docs/guides/install_jetson.md)"
     if library == "cudnn":
-        return f"install cuDNN {version} (docs/install_jetson.md)"
+        return f"install cuDNN {version} (docs/guides/install_jetson.md)"
     if library in ("curand", "cufft"):  # their version numbers are not CUDA's
         return "install the CUDA toolkit that this onnxruntime was built for"
     return f"install CUDA {version}, or an onnxruntime-gpu for the installed CUDA"

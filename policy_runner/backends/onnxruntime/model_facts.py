@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from policy_runner.backends.host_arrays import DTYPES
+from policy_runner.backends.host_arrays import DTYPES, allocate
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.onnx_file.graph import (
     first_arithmetic,
@@ -15,7 +17,8 @@ from policy_runner.backends.onnx_file.graph import (
     stateless_recurrence,
 )
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.core.errors import refuse
+from policy_runner.backends.onnxruntime.run_sizes import left_open, run_sizes
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
 
 
@@ -44,15 +47,38 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
         expected = "an ONNX model that ONNX Runtime can load"
         raise refuse(str(path), "", expected, text, "export the model again") from error
     graph = read_graph(path)
+    inputs = tuple(_tensor(one) for one in session.get_inputs())
+    outputs = tuple(_tensor(one) for one in session.get_outputs())
     return ModelFacts(
         path=path,
         sha256=sha256,
-        inputs=tuple(_tensor(one) for one in session.get_inputs()),
-        outputs=tuple(_tensor(one) for one in session.get_outputs()),
+        inputs=inputs,
+        outputs=_with_sizes_of_a_run(path, session, inputs, outputs),
         metadata=dict(session.get_modelmeta().custom_metadata_map),
         data_files=files,
         arithmetic=first_arithmetic(graph),
         stateless=tuple(stateless_recurrence(graph)),
+    )
+
+
+def _with_sizes_of_a_run(
+    path: Path, session: Any, inputs: Sequence[TensorFacts], outputs: tuple[TensorFacts, ...]
+) -> tuple[TensorFacts, ...]:
+    """The outputs with the sizes that two runs give; unchanged if the model does not run."""
+    if not left_open(session.get_outputs()):
+        return outputs
+    problems: list[Problem] = []
+    arrays = allocate(path, "input", session.get_inputs(), problems)
+    if problems or len(arrays) != len(inputs):
+        return outputs
+    try:
+        shapes = run_sizes(path, session, arrays)
+    except Refusal:  # loading the model reports it
+        return outputs
+    # The batch stays open where the file says so; a tensor of one axis has no batch.
+    return tuple(
+        replace(one, shape=shape if len(shape) == 1 else (one.shape[0], *shape[1:]))
+        for one, shape in zip(outputs, shapes, strict=True)
     )
 
 

@@ -103,21 +103,21 @@ class EngineCache:
         self,
         key: EngineKey,
         build: Callable[[], tuple[bytes, Mapping[str, Any]]],
-        anew: bool = False,
+        rebuild: bool = False,
     ) -> Entry:
         """Return the engine of a key; builds it if it is missing, in one process at a time.
 
         Args:
             key: of the engine.
             build: returns the engine and facts of the build to store (JSON).
-            anew: build even if the engine is in the cache.
+            rebuild: build even if the engine is in the cache.
 
         Raises:
             Refusal: `build` refused, or the engine cannot be stored.
         """
         with self._folder.locked(self._say_waiting):
             self._sweep()
-            entry = None if anew else self.load(key)
+            entry = None if rebuild else self.load(key)
             if entry is not None:
                 return entry
             begun = time.monotonic()

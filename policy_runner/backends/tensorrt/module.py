@@ -51,7 +51,7 @@ def tensorrt_module() -> Any:
     if importlib.util.find_spec("tensorrt") is None:
         raise refuse(
             "", "backend tensorrt", expected, "no such package",
-            "install it as docs/install_jetson.md says, or set backend: onnxruntime",
+            "install it as docs/guides/install_jetson.md says, or set backend: onnxruntime",
         )  # fmt: skip
     try:
         import tensorrt

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import refuse
 
 
@@ -35,7 +36,7 @@ def print_machine(facts: dict[str, str]) -> None:
     """Print the facts in one line."""
     from rich.console import Console
 
-    Console().print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    Console(width=table_width()).print(", ".join(f"{key} {value}" for key, value in facts.items()))
 
 
 def check_outputs(json: Path | None = None, picture: Path | None = None) -> None:

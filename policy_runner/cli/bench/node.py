@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
+from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.style import drawing, log_durations
 from policy_runner.core.errors import refuse
 from policy_runner.package_files import share_path
 
@@ -28,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC and the options of `bench node`."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ")
+    rates = " ".join(f"{rate:g}" for rate in RATES)
+    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
+                        help=f"control rates; default {rates}")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
@@ -116,22 +120,25 @@ def _graph(spec: Path, rate: float, seconds: float, priority: int, folder: Path)
 
 def _print_graph(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    heads = ("rate [Hz]", "p50", "p99", "p99.9", "max", "missed", "age p99.9", "step", "cpu")
-    title = r"node in a graph: |period - nominal|, input age, step p50 \[us]"
-    table = Table(*heads, title=title)
+    errors_of = ("p50", "p99", "p99.9", "max")
+    heads = ("rate [Hz]", *(f"error {key} [us]" for key in errors_of), "missed deadlines",
+             "input age p99.9 [us]", "step p50 [us]", "CPU [%]")  # fmt: skip
+    title = "node in a graph; error: |period - nominal|"
+    table = Table(*(escape(head) for head in heads), title=title)
     for row in rows:
         errors = row["period_error_us"]
         table.add_row(
             f"{row['rate_hz']:g}",
-            *(f"{errors[key]:.0f}" for key in ("p50", "p99", "p99.9", "max")),
+            *(f"{errors[key]:.0f}" for key in errors_of),
             str(row["missed"]),
             f"{row['input_age_p99.9_us']:.0f}",
             f"{row['parts_us']['step'][0]:.0f}",
-            f"{100 * row['cpu_share']:.0f} %",
+            f"{100 * row['cpu_share']:.0f}",
         )
-    console = Console()
+    console = Console(width=table_width())
     console.print(table)
     priorities = sorted({row["priority"] for row in rows})
     console.print(f"priority: {', '.join(priorities)}")
@@ -147,19 +154,15 @@ def draw_tails(errors_us: Mapping[str, np.ndarray], title: str, path: Path) -> N
         title: of the plot.
         path: the picture to write.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    pyplot = drawing()
+    figure, axes = pyplot.subplots(figsize=(8.0, 4.5), layout="constrained")
     for label, errors in errors_us.items():
         ordered = np.sort(errors)
         share = 1.0 - np.arange(ordered.size) / ordered.size
-        axes.loglog(np.maximum(ordered, 0.1), share, label=label)
-    axes.set(
-        xlabel="|period − nominal| [µs]", ylabel="share of ticks that err by more", title=title
-    )
-    axes.grid(True, which="both", alpha=0.3)
+        axes.semilogy(np.maximum(ordered, 0.1), share, label=label)
+    log_durations(axes, "x")
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100.0 * share:g} %")
+    axes.set(xlabel="|period − nominal|", ylabel="share of ticks that err by more", title=title)
     axes.legend()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -23,11 +23,11 @@ from rich.table import Table
 
 from policy_runner.backends.comparison import Comparison
 from policy_runner.backends.interface import BackendChoice, LoadedModel
-from policy_runner.backends.load import load_model
-from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.precision_check import compare_with_cpu
+from policy_runner.backends.load import load_models
+from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.engine import build_in_child
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import SpecFile, read_spec
@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC, --backend, --device and the options of the backend."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True)
+    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), required=True,
+                        help="what runs the model")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
     add_choice_options(parser)
     parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
     )
     choice.check()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=table_width())
     said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
         rows = list(_rows(choice, spec_file, Path(folder) / "engines", said, arguments.seconds))
@@ -84,9 +85,7 @@ def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
 def _rows(
     choice: BackendChoice, spec_file: SpecFile, folder: Path, said: Console, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    path = spec_file.beside(spec_file.spec.model.file, "model.file")
-    cpu = OnnxRuntimeModel(path)
-    cpu.warm_up()
+    cpu = cpu_models(spec_file)
     yield {"name": "CPU, the reference", "ok": True, "facts": {}, "problems": [],
            "latency_us": _latency(cpu, spec_file.spec.control_dt, seconds)}  # fmt: skip
     cpu.close()
@@ -103,20 +102,18 @@ def _rows(
         if not row["ok"]:
             return
     for name, variant in variants(choice):
-        yield _row(name, variant, spec_file, path, seconds)
+        yield _row(name, variant, spec_file, seconds)
 
 
-def _row(
-    name: str, choice: BackendChoice, spec_file: SpecFile, path: Path, seconds: float
-) -> dict[str, Any]:
+def _row(name: str, choice: BackendChoice, spec_file: SpecFile, seconds: float) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "ok": False, "facts": {}, "problems": []}
     try:
-        model = load_model(choice, path, spec_file.spec.model.sha256, spec_file.path)
+        model = load_models(choice, spec_file)
     except Refusal as refusal:
         row["problems"] = [str(problem) for problem in refusal.problems]
         return row
     try:
-        found = compare_with_cpu(model, choice, spec_file, path, kept=True)
+        found = compare_with_cpu(model, choice, spec_file, kept=True)
         row.update(
             ok=found.accepted,
             facts={"provider": model.provider, **model.facts},
@@ -165,7 +162,10 @@ def _latency(model: LoadedModel, period: float, seconds: float) -> dict[str, dic
 
 def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) -> None:
     rate = f"at {1.0 / spec_file.spec.control_dt:g} Hz"
-    table = Table("", "result", "off by", rate, "back to back")
+    shown = " / ".join(f"p{p}" for p in PERCENTILES)
+    table = Table(
+        "", "result", "off by", *(f"{kind}, {shown} \\[us]" for kind in (rate, "back to back"))
+    )
     for row in rows:
         latency = row.get("latency_us", {})
         compared = row.get("comparison")
@@ -177,8 +177,7 @@ def _print(rows: list[dict[str, Any]], spec_file: SpecFile, console: Console) ->
         result = "[green]ok[/]" if row["ok"] else "[red]failed[/]"
         name = f"{row['name']} ({row['seconds']:.1f} s)" if "seconds" in row else row["name"]
         table.add_row(name, result, off, *figures)
-    shown = " / ".join(f"p{p}" for p in PERCENTILES)
-    console.print(f"one inference: {shown}, microseconds; off by: most that an action differs")
+    console.print("one inference; off by: most that an action differs, in the action's own unit")
     console.print(table)
     for row in rows:
         facts = {key: value for key, value in row["facts"].items() if isinstance(value, str)}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.backends.load import load_model
+from policy_runner.backends.load import load_models
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
+from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC and the options of `bench step`."""
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
-    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--backend", default="auto", help="what runs the model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
 
@@ -57,7 +58,7 @@ def measure(spec: Path, backend: str) -> dict[str, float]:
     table = Table("part", r"p50 \[us]", title="step without ROS")
     for part, figure in step.items():
         table.add_row(part, f"{figure:.1f}")
-    Console().print(table)
+    Console(width=table_width()).print(table)
     return step
 
 
@@ -77,8 +78,7 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
     """
     spec_file = read_spec(spec_path)
     spec = spec_file.spec
-    model_path = spec_file.beside(spec.model.file, "model.file")
-    model = load_model(backend, model_path, spec.model.sha256, spec_file.path)
+    model = load_models(backend, spec_file)
     size = len(action_elements(spec, str(spec_file.path)))
     wide = np.full(size, 1e3)
     settings = Settings(

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policy_runner.cli.demo.children import Children
+from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import refuse
 from policy_runner.ros.process.lifetime import (
     EndRequest,
@@ -218,4 +219,4 @@ def _print(figures: Mapping[str, Any]) -> None:
             table.add_row(key, text(value))
     for name, seen in figures["diagnostics_levels"].items():
         table.add_row(name, ", ".join(seen))
-    Console().print(table)
+    Console(width=table_width()).print(table)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.command_parser import add_params, node_of, table_width
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
 from policy_runner.robot.load import load_policy
 
@@ -34,16 +34,18 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
-        model = loaded.spec_file.beside(spec.model.file, "model.file")
-        found = contract(loaded, read_model_facts(model, loaded.spec_file.path))
+        found = contract(loaded)
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=table_width())
     _model(console, found)
     if spec is not None:
         _observation(console, found, spec)
         _action(console, found)
+        for part in found["models"]:
+            print_part(console, part, spec)
+        print_switch(console, found.get("switch"))
         _joints(console, found)
         print_limits(console, found["limits"])
         _statistics(console, found)
@@ -53,6 +55,31 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(f"[dim]not said[/] {escape(one['key'])}: {escape(one['what'])}",
                       soft_wrap=True)  # fmt: skip
     return 0
+
+
+def print_part(console: Console, part: dict[str, Any], spec: Any) -> None:
+    """Print another model of the policy."""
+    rate = f", every {part['every']} inferences" if part.get("every", 1) > 1 else ""
+    console.print(f"\n[bold]{escape(part['name'])}[/]{rate}")
+    _model(console, {key: value for key, value in part.items() if key != "name"})
+    _observation(console, part, spec)
+    if "action" in part:
+        _action(console, part)
+    _statistics(console, part)
+
+
+def print_switch(console: Console, switch: dict[str, Any] | None) -> None:
+    """Print the rule that selects the policy, or nothing."""
+    if switch is None:
+        return
+    value = f"|{', '.join(switch['value']['fields'])}| of {switch['value']['input']}"
+    first, *others = switch["policies"]
+    parts = [first]
+    for name, one in zip(others, switch["thresholds"], strict=True):
+        parts.append(f"{name} above {one['up']:g}, back below {one['down']:g}")
+    console.print(f"\nswitch by {escape(value)}: {escape('; '.join(parts))}", soft_wrap=True)
+    kept = ", ".join(f"{k} {switch[k]}" for k in ("state", "history", "clocks", "last_action"))
+    console.print(f"  at a change: {kept}", soft_wrap=True)
 
 
 def _model(console: Console, found: dict[str, Any]) -> None:
@@ -88,6 +115,8 @@ def _uses(found: dict[str, Any]) -> dict[tuple[str, Any], str]:
         uses["outputs", one["output"]] = f"state, to {one['input']}"
     for one in found.get("action", ()):
         uses["outputs", one["tensor"]] = "action"
+    for name in found.get("read_outputs", ()):
+        uses["outputs", name] = "read by later models"
     for name in found.get("ignored_outputs", ()):
         uses["outputs", name] = "ignored"
     return uses
@@ -125,7 +154,9 @@ def _reads(term: dict[str, Any], spec: Any) -> str:
         parts.append("all joints" if index is None else f"joints {_runs(index)}")
     elif term["term"].startswith("joint_"):
         parts.append("all joints")
-    parts += [f"{key} {_words(value)}" for key, value in source.items()]
+    for key, value in source.items():
+        parts.append(f"{key} ({_words(value)})" if isinstance(value, dict) else
+                     f"{key} {_words(value)}")  # fmt: skip
     return " ".join(parts)
 
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="rosbag2 recording, or .npz of signals, observations or tensors"
-                        " (layouts: docs/replay.md)")  # fmt: skip
+                        " (layouts: docs/guides/replay.md)")  # fmt: skip
     add_params(parser)
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
                         help="topic of an input of the spec in the recording")  # fmt: skip
@@ -96,7 +96,8 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
         with _progress("tensors", len(next(iter(tensors.values())))) as done:
             return loaded, replay_tensors(loaded, tensors, done)
     if not is_signals(list(arrays), inputs):
-        expected = f"signals of {', '.join(inputs)}, observations or tensors (docs/replay.md)"
+        expected = f"signals of {', '.join(inputs)}, observations or tensors"
+        expected += " (docs/guides/replay.md)"
         raise refuse(file, "", expected, ", ".join(arrays) or "nothing")
     events = signal_events(arrays, loaded.spec_file.spec.inputs, file)
     with _progress("messages", len(events)) as done:

@@ -315,6 +315,14 @@ class ActionDecoder:
                 sources.last_action[mine] = last[mine]
         return self.target
 
+    def take_over(self, before: ActionDecoder) -> None:
+        """Continue from the target of another policy with the same elements.
+
+        `previous_target` and `ema` of the next `decode` begin with that target.
+        """
+        np.copyto(self.target, before.target)
+        self._first = before._first
+
     def reset(self) -> None:
         """Reset every stage before the first inference of a run.
 

@@ -58,7 +58,7 @@ def check_sha256(path: Path, content: bytes, sha256: str | None) -> None:
         raise refuse(str(path), "sha256", sha256, found, "the file is not the one the spec names")
 
 
-def beside(spec_path: Path, name: str, key: str) -> Path:
+def next_to(spec_path: Path, name: str, key: str) -> Path:
     """The resolved path of a file that the spec names.
 
     The file must be in the spec's folder, or, if the spec is a link, in the folder of the linked

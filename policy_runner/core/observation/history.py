@@ -114,6 +114,7 @@ class FrameHistory:
         lags = term_lags(spec, names, elements, file, key)
         frame = sum(term_sizes)
         depth = 1 + max(lag for term in lags for one in term for lag in one)
+        self.depth = depth  # frames that are kept
         self._frames = np.zeros((depth, frame))  # oldest first
         self._fill = spec.fill
         self._pushed = 0  # frames since the reset, at most `depth`

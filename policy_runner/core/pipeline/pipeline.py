@@ -18,7 +18,7 @@ from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Array, Buffer
-from policy_runner.core.pipeline.policy import Policy
+from policy_runner.core.pipeline.interface import AnyPolicy
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.safety.freshness import Freshness
 from policy_runner.core.safety.operator_requests import Operator
@@ -44,7 +44,7 @@ class Pipeline:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: AnyPolicy,
         slots: Mapping[str, InputSlot],
         robot_watch: RobotWatch,
         measured: MeasuredPositions,
@@ -140,7 +140,7 @@ class Pipeline:
         outer: Fault | None = None,
         look_again: Callable[[bool], int] | None = None,
     ) -> Step:
-        """Compute one tick. `docs/architecture.md` explains it step by step.
+        """Compute one tick. `docs/explanation/architecture.md` explains it step by step.
 
         Args:
             now_ns: the time of this tick on the loop's clock.

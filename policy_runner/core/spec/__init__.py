@@ -1,6 +1,6 @@
 """The policy spec: the format of `policy.yaml`.
 
-`policy` has the whole file, `terms` (with `clock_terms` and `motion_terms`), `tensors` and
+`policy` has the whole file, `terms` (with `command_terms` and `motion_terms`), `tensors` and
 `action` its parts, `reader` the checks.
 Base modules: `base` and `named_numbers`. Other folders import from this module, and from
 `elements` for the action's elements.
@@ -16,23 +16,22 @@ from policy_runner.core.spec.action import (
     TorqueLimit,
 )
 from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
-from policy_runner.core.spec.clock_terms import (
+from policy_runner.core.spec.command_terms import (
     FirstStepTerm,
+    IntegratedCommandTerm,
+    JoyCommandTerm,
+    JoyElement,
     PhaseClockTerm,
     PhaseFrequency,
     PhaseHold,
     PhaseRestart,
     StepCounterTerm,
-)
-from policy_runner.core.spec.command_terms import (
-    IntegratedCommandTerm,
-    JoyCommandTerm,
-    JoyElement,
     VelocityCommandTerm,
     ZeroRule,
 )
+from policy_runner.core.spec.models import EarlierModel, Model, Switch
 from policy_runner.core.spec.motion_terms import Motion, MotionOrientationTerm, MotionTerm
-from policy_runner.core.spec.policy import SCHEMA, Input, Model, PolicySpec, json_schema
+from policy_runner.core.spec.policy import SCHEMA, Input, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
 from policy_runner.core.spec.relation_terms import (
     ChainLink,
@@ -43,7 +42,9 @@ from policy_runner.core.spec.relation_terms import (
     RelativeRotationTerm,
 )
 from policy_runner.core.spec.tensors import (
+    FrameTerm,
     History,
+    ModelOutputTerm,
     Normalization,
     ObservationTensor,
     PerTermNormalization,
@@ -74,9 +75,11 @@ __all__ = [
     "ChainLink",
     "ConstantTerm",
     "CustomTerm",
+    "EarlierModel",
     "EulerAnglesTerm",
     "FieldTerm",
     "FirstStepTerm",
+    "FrameTerm",
     "HeadingTerm",
     "History",
     "ImageTerm",
@@ -88,6 +91,7 @@ __all__ = [
     "LastActionTerm",
     "Limit",
     "Model",
+    "ModelOutputTerm",
     "Motion",
     "MotionOrientationTerm",
     "MotionTerm",
@@ -115,6 +119,7 @@ __all__ = [
     "State",
     "StepCounterTerm",
     "StoredTensor",
+    "Switch",
     "Term",
     "TermArithmetic",
     "TorqueLimit",

@@ -16,10 +16,10 @@ from policy_runner.core.spec.base import (
     Limit,
     Name,
     NamedNumbers,
-    Sha256,
     Strict,
     TensorName,
 )
+from policy_runner.core.spec.models import Model, Models, Switch
 from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.tensors import (
     ObservationTensor,
@@ -27,13 +27,6 @@ from policy_runner.core.spec.tensors import (
 )
 
 SCHEMA = "policy_runner/1"
-
-
-class Model(Strict):
-    """The ONNX file, relative to the spec's folder."""
-
-    file: Name = Field(description="path in the spec's folder")
-    sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
 
 
 class Input(Strict):
@@ -68,6 +61,11 @@ class PolicySpec(Strict):
     name: Name = Field(description="name of the policy, for people")
     description: str = Field("", description="for people; default: none")
     model: Model = Field(description="the network")
+    models: Models = Field(
+        {},
+        description="models that run before `model` in the same inference, in this order, by a name"
+        " of your choice; default: none",
+    )
     control_dt: PositiveFloat = Field(description="s between two inferences in training")
     joint_names: list[Name] = Field(
         description="every joint that the policy reads or commands, in the policy's order;"
@@ -111,6 +109,9 @@ class PolicySpec(Strict):
     last_action: Literal["raw", "clipped", "target", "limited"] = Field(
         description="value that last_action terms read: the output, the value after clip_raw, the"
         " target, or the target after the robot's limits"
+    )
+    switch: Switch | None = Field(
+        None, description="other policies, and the rule that selects one; default: only this one"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 
-from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName
+from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName, TermArithmetic
 from policy_runner.core.spec.terms import Term
 
 MOST_FRAMES = 10_000  # of a history; it is kept in memory completely
@@ -50,7 +50,7 @@ class History(Strict):
 
 
 class Normalization(Strict):
-    """Stored statistics and the formula that uses them; for presets see docs/policy_spec.md.
+    """Stored statistics and their formula; docs/reference/policy_spec.md lists the presets.
 
     mean_std: (x - mean) / (std + eps); mean_var: (x - mean) / sqrt(var + eps) with eps_in_sqrt;
     min_max: 2 (x - min) / (max - min) - 1; quantiles and quantile10: the same with q01, q99 and
@@ -110,6 +110,25 @@ class StoredTensor(Strict):
     sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
 
 
+class ModelOutputTerm(TermArithmetic):
+    """An output of a model of `models`, or a part of it, flattened in C order."""
+
+    term: Literal["model_output"]
+    model: Name = Field(description="a name of `models`")
+    tensor: TensorName = Field(description="output of that model: its name, or its position")
+    slice: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="[first, last) of the flattened output; default: all"
+    )
+    previous: bool = Field(
+        False,
+        description="the value at the end of the previous inference, at first 0; default: of this"
+        " inference, for which the model must come before",
+    )
+
+
+FrameTerm = Annotated[Term | ModelOutputTerm, Field(discriminator="term")]
+
+
 class ObservationTensor(Strict):
     """One input tensor of the model: built from ordered `terms`, one term `whole`, or `constant`.
 
@@ -117,10 +136,12 @@ class ObservationTensor(Strict):
     """
 
     tensor: TensorName = Field(description="input of the model: its name, or its position")
-    terms: Annotated[list[Term], Field(min_length=1)] | None = Field(
+    terms: Annotated[list[FrameTerm], Field(min_length=1)] | None = Field(
         None, description="terms, one after the other"
     )
-    whole: Term | None = Field(None, description="one term that fills the tensor, such as an image")
+    whole: FrameTerm | None = Field(
+        None, description="one term that fills the tensor, such as an image"
+    )
     constant: FiniteFloat | list[FiniteFloat] | StoredTensor | None = Field(
         None, description="numbers that never change: one for all, or all in C order"
     )
@@ -134,7 +155,7 @@ class ObservationTensor(Strict):
     )
 
     @property
-    def every_term(self) -> list[Term]:
+    def every_term(self) -> list[FrameTerm]:
         """The terms of the tensor, including `whole`; empty for a constant."""
         return [*(self.terms or [])] + ([self.whole] if self.whole is not None else [])
 

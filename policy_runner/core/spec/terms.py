@@ -14,10 +14,12 @@ from policy_runner.core.spec.base import (
     Strict,
     TermArithmetic,
 )
-from policy_runner.core.spec.clock_terms import FirstStepTerm, PhaseClockTerm, StepCounterTerm
 from policy_runner.core.spec.command_terms import (
+    FirstStepTerm,
     IntegratedCommandTerm,
     JoyCommandTerm,
+    PhaseClockTerm,
+    StepCounterTerm,
     VelocityCommandTerm,
 )
 from policy_runner.core.spec.motion_terms import MotionOrientationTerm, MotionTerm

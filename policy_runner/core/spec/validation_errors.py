@@ -6,6 +6,7 @@ module reports only the errors of the most likely alternative, so one mistake gi
 
 from __future__ import annotations
 
+import functools
 import re
 import types
 import typing
@@ -16,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from policy_runner.core.errors import Problem, did_you_mean
+from policy_runner.core.spec.base import TermArithmetic
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization
 
@@ -129,8 +131,8 @@ def _problem(file: str, key: str, error: Any) -> Problem:
     if len(got) > 80:
         got = got[:77] + "..."
     if kind == "extra_forbidden":
-        last = str(error["loc"][-1])
-        return Problem(file, key, "a known key", f"'{last}'", did_you_mean(last, _known_keys()))
+        hint = _hint_for_unknown(key, error["loc"])
+        return Problem(file, key, "a known key", f"'{error['loc'][-1]}'", hint)
     if kind == "missing":
         return Problem(file, key, "this key", "nothing")
     if kind == "union_tag_invalid":
@@ -166,22 +168,88 @@ def _choices(expected: str) -> list[str]:
     return expected.replace(" or ", ", ").replace("'", "").split(", ")
 
 
-def _known_keys() -> set[str]:
-    keys: set[str] = set()
-    seen: set[type] = set()
+def _hint_for_unknown(key: str, location: Sequence[Any]) -> str:
+    """Name a similar key that is known at this place, or the places that know this very key."""
+    word = str(location[-1])
+    path = key[: -len(word)].rstrip(".")
+    places = _places_of(path, tuple(str(part) for part in location[:-1]))
+    # Where a mapping may be one of two, the key may be one of the other's.
+    here = [known for known, place in _known_keys() if place in places and known != word]
+    paths = {place.plain_path for place in places}
+    elsewhere = [
+        place.text_for(word)
+        for known, place in _known_keys()
+        if known == word and place not in places and place.plain_path not in paths
+    ]
+    # A key that is right in another place is rarely a slip for one that only looks a bit alike.
+    hint = did_you_mean(word, here, cutoff=0.8 if elsewhere else 0.6)
+    if hint or not elsewhere:
+        return hint
+    different = list(dict.fromkeys(elsewhere))
+    others = ", among others" if len(different) > _MOST_PLACES else ""
+    return f"`{word}` is a key of {' or '.join(different[:_MOST_PLACES])}{others}"
 
-    def visit(annotation: Any) -> None:
+
+@functools.lru_cache(maxsize=32)
+def _places_of(path: str, location: tuple[str, ...]) -> frozenset[_Place]:
+    return frozenset(place for _, place in _known_keys() if place.holds(path, location))
+
+
+_MOST_PLACES = 3
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the file may hold a mapping: its path, and the kinds of term that it may be."""
+
+    path: str  # as in a problem's key, without numbers: observation[].terms[]
+    kinds: tuple[str, ...]
+
+    def holds(self, path: str, location: tuple[str, ...]) -> bool:
+        """Whether a problem's mapping at `path` is this place."""
+        pattern = re.escape(self.path).replace(re.escape(_ANY), ".+").replace(r"\[\]", r"\[\d+\]")
+        if self.kinds and not set(self.kinds) & set(location):
+            return False
+        return re.fullmatch(pattern, path) is not None
+
+    @property
+    def plain_path(self) -> str:
+        """The path, without the models and policies that have the keys of the top level, too."""
+        return _NESTED.sub("", self.path) or self.path
+
+    def text_for(self, key: str) -> str:
+        """The place's name in a sentence."""
+        if self.kinds and key in TermArithmetic.model_fields:
+            return "a term"
+        return f"the term {self.kinds[0]}" if self.kinds else self.plain_path or "the top level"
+
+
+_ANY = "<name>"
+_NESTED = re.compile(rf"^(switch\.policies\.{_ANY}\.)?(models\.{_ANY}\.)?")
+
+
+@functools.cache
+def _known_keys() -> tuple[tuple[str, _Place], ...]:
+    """Every key of the policy spec with each place that knows it."""
+    keys: list[tuple[str, _Place]] = []
+
+    def visit(annotation: Any, path: str) -> None:
         # Check for parts first: in Python 3.10, list[X] is an instance of type.
-        if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
+        origin = typing.get_origin(annotation)
+        if origin is not None or isinstance(annotation, types.UnionType):
+            if origin is list:
+                path = f"{path}[]"
+            elif isinstance(origin, type) and issubclass(origin, Mapping):
+                path = f"{path}.{_ANY}"
             for part in typing.get_args(annotation):
-                visit(part)
+                visit(part, path)
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if annotation in seen:
-                return
-            seen.add(annotation)
+            kind = annotation.model_fields.get("term")
+            place = _Place(path, typing.get_args(kind.annotation) if kind else ())
             for name, info in annotation.model_fields.items():
-                keys.add(info.alias or name)
-                visit(info.annotation)
+                key = info.alias or name
+                keys.append((key, place))
+                visit(info.annotation, f"{path}.{key}" if path else key)
 
-    visit(PolicySpec)
-    return keys
+    visit(PolicySpec, "")
+    return tuple(keys)

@@ -19,6 +19,12 @@ TABLE: tuple[Parameter, ...] = (
         "autostart", False, "configure and activate automatically after the start", at_start=True
     ),
     Parameter(
+        "end_if_refused",
+        False,
+        "end the process with status 2 if autostart is refused; otherwise the node waits",
+        at_start=True,
+    ),
+    Parameter(
         "rate",
         None,
         "control rate; not set: decimation / control_dt of the policy",

@@ -63,12 +63,17 @@ def gains_sentence(
         gains: robot joint name -> "stiffness" or "damping" -> gain.
         robot: policy joint name -> joint of the robot.
     """
-    each = []
+    equal: dict[str, list[str]] = {}
     absent = absent_joints(spec, "")
     for name in (one for one in spec.joint_names if one not in absent):
         of = gains.get(robot[name].name, {})
         pair = (of.get("stiffness"), of.get("damping"))
-        each.append(f"{name} {' and '.join('-' if g is None else f'{g:g}' for g in pair)}")
+        text = " and ".join("-" if gain is None else f"{gain:g}" for gain in pair)
+        equal.setdefault(text, []).append(name)
+    each = [
+        f"{text} ({f'{len(names)} joints: ' if len(names) > 1 else ''}{', '.join(names)})"
+        for text, names in equal.items()
+    ]
     return (
         f"{spec.name} was trained with stiffness and damping {', '.join(each)}: "
         "make sure that the robot's joints use them (~/joint_gains)"

@@ -23,13 +23,15 @@ def _us(ns: float) -> float:
 
 
 def _percentiles(name: str, figures: Percentiles) -> dict[str, object]:
-    return {
-        f"{name} p50 [us]": _us(figures.p50),
-        f"{name} p95 [us]": _us(figures.p95),
-        f"{name} p99 [us]": _us(figures.p99),
-        f"{name} p99.9 [us]": _us(figures.p999),
-        f"{name} max [us]": _us(figures.max),
+    of = {
+        "p50": figures.p50,
+        "p95": figures.p95,
+        "p99": figures.p99,
+        "p99.9": figures.p999,
+        "max": figures.max,
     }
+    # The key stays while nothing was measured yet; 0 us would be a figure.
+    return {f"{name} {key} [us]": _us(ns) if figures.count else None for key, ns in of.items()}
 
 
 class RunnerDiagnostics:
@@ -123,13 +125,14 @@ class RunnerDiagnostics:
         """
         values: dict[str, object] = {}
         sentences: list[str] = list(further)
-        worst = 0.0
+        worst: float | None = None
         for name, slot in pipeline.slots.items():
             figures = slot.ages.percentiles()
-            worst = max(worst, figures.p99)
+            if figures.count:
+                worst = max(worst or 0.0, figures.p99)
             seen = slot.oldest_ns != NEVER
             values[f"{name} age [ms]"] = (age_clock_ns - slot.oldest_ns) / 1e6 if seen else None
-            values[f"{name} age p99 [ms]"] = figures.p99 / 1e6
+            values[f"{name} age p99 [ms]"] = figures.p99 / 1e6 if figures.count else None
             values[f"{name} rate [Hz]"] = self._per_second(name, slot.count, now_ns)
             values[f"{name} refused"] = slot.faults
             values[f"{name} wrong stamps"] = slot.stamp_faults
@@ -146,7 +149,7 @@ class RunnerDiagnostics:
                 why = slot.attitude.text
             if why:
                 sentences.append(f"{name}: {why}")
-        values["input age p99 [ms]"] = worst / 1e6
+        values["input age p99 [ms]"] = None if worst is None else worst / 1e6
         level = LEVEL_WARN if sentences else LEVEL_OK
         return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
 
@@ -156,7 +159,10 @@ class RunnerDiagnostics:
         late_now = loop.pipeline.late_inferences
         late = late_now - self._last.get("late", (0, 0))[0]
         self._last["late"] = (late_now, 0)
-        message = f"{provider}, p99 {_us(figures.p99):.0f} us"
+        message = f"{provider}, no inference yet"
+        if figures.count:
+            message = f"{provider}, p99 {_us(figures.p99):.0f} us"
+        policy = loop.pipeline.policy
         if late:
             message = f"{late} inferences took longer than the period"
         return self.status(
@@ -166,6 +172,11 @@ class RunnerDiagnostics:
             {
                 "provider": provider,
                 **_percentiles("inference", figures),
+                **(
+                    {"policy": policy.active, "changes of policy": policy.changes}
+                    if policy.active
+                    else {}
+                ),
                 "inferences": loop.pipeline.inferences,
                 "above period": late_now,
             },
@@ -196,7 +207,8 @@ class RunnerDiagnostics:
         message = decision
         if safety.decision is not Decision.RUN:
             why = safety.detail if safety.reason in _TELLING else ""
-            message = f"{decision}: {why or f'{safety.reason.value}: {safety.detail}'}"
+            why = why or ": ".join(filter(None, (safety.reason.value, safety.detail)))
+            message = f"{decision}: {why}"
         if not active:
             level, message = LEVEL_OK, "not active"
         elif dry_run:

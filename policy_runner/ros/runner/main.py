@@ -75,6 +75,7 @@ def _run(arguments: list[str], ended: EndRequest) -> int:
     if not start_ros(NODE_NAME, arguments):
         return START_REFUSED
     node = PolicyRunner(granted, arguments)
+    node.ask_for_end = ended.set
     executor = ExecutorThread(node)
     if not ended.is_set():
         executor.start()

@@ -38,7 +38,7 @@ _LOOK_PERIOD_S = 0.25
 
 
 class PolicyRunner(RunnerNode):
-    """`policy_runner`: see the README for topics, services and parameters."""
+    """`policy_runner`: docs/reference has its topics, services and parameters."""
 
     def __init__(
         self, granted: Granted | None = None, arguments: list[str] | None = None, **options: Any
@@ -51,6 +51,7 @@ class PolicyRunner(RunnerNode):
             options: passed to rclpy's node.
         """
         super().__init__("policy_runner", **options)
+        self.ask_for_end: Callable[[], None] = lambda: None  # set by the process
         self._granted = granted or Granted()
         self._arguments = arguments or []
         self._configured: ConnectedPolicy | None = None
@@ -251,6 +252,9 @@ class PolicyRunner(RunnerNode):
             self._start_timer = None
         started = self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
         self._refused = not (started or self._ending)
+        if self._refused and self.parameters.value("end_if_refused"):
+            self.get_logger().error("autostart was refused: the process ends (end_if_refused)")
+            self.ask_for_end()
 
     # --- live parameters, reports ---
 

@@ -249,6 +249,6 @@ class SimulatedRobot(Node):
         """Write the report file, if the parameter `report` names one; completely or not at all."""
         if self._report is None:
             return
-        beside = self._report.with_name(self._report.name + ".part")
-        beside.write_text(json.dumps(self.report(), indent=2) + "\n", encoding="utf-8")
-        beside.replace(self._report)
+        part = self._report.with_name(self._report.name + ".part")
+        part.write_text(json.dumps(self.report(), indent=2) + "\n", encoding="utf-8")
+        part.replace(self._report)

@@ -216,4 +216,4 @@ class CpuVerdict:
             return Verdict(OK, f"no load yet: {reading.load.reason}", values)
         level = self._all.update(load, warn_load, math.inf, clear)
         message = f"{load:.0f} % of {reading.online} cores, busiest {reading.busiest.value:.0f} %"
-        return Verdict(level, f"CPU saturated: {message}" if level else message, values)
+        return Verdict(level, f"saturated: {message}" if level else message, values)

@@ -84,5 +84,5 @@ def judge_fan(reading: FanReading) -> Verdict:
     if reading.stalled:
         message = f"fan driven at {drive} stands still for {reading.stalled_s:.0f} s"
         return Verdict(ERROR, message, values)
-    speed = "" if reading.rpm.value is None else f", {reading.rpm.value:.0f} turns a minute"
+    speed = "" if reading.rpm.value is None else f", {reading.rpm.value:.0f} rpm"
     return Verdict(OK, drive + speed, values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from policy_runner.telemetry.recording.diagnostics_cdr import Status
 
+LATENCY = "latency [us]"
 # Panels of the picture: title, then (end of the status name, key) of each line.
 PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("power [W]", ((": power", "total [W]"), (": power", "budget [W]"))),
@@ -20,7 +21,7 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("load [%]", ((": cpu", "load [%]"), (": gpu", "load [%]"))),
     (
-        "latency [us]",
+        LATENCY,
         (
             (": loop", "period error p99 [us]"),
             (": loop", "step p99 [us]"),
@@ -29,6 +30,8 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("rate [Hz]", ((": loop", "rate [Hz]"), (": policy", "command rate [Hz]"))),
 )
+# An axis from zero shows that a steady figure is steady.
+FROM_ZERO = {"power [W]", "load [%]", "clock [MHz]", "rate [Hz]"}
 _LEVELS = ("OK", "WARN", "ERROR", "STALE")
 
 
@@ -73,8 +76,9 @@ def build_report(messages: Iterable[tuple[int, list[Status]]]) -> RunReport:
             for (end, key), title in wanted.items():
                 value = _number(status.values.get(key)) if end == ending else None
                 if value is not None:
-                    label = f"{status.name} {key}"
-                    series = found.setdefault((title, status.name, key), Series(label))
+                    series = found.setdefault(
+                        (title, status.name, key), Series(_label(status.name, key))
+                    )
                     series.times.append(at)
                     series.values.append(value)
     panels: dict[str, list[Series]] = {}
@@ -100,6 +104,12 @@ def text(report: RunReport) -> str:
     for at, name, level, message in report.changes:
         lines.append(f"  {at:7.1f} s  {_LEVELS[min(level, 3)]:5s}  {name}: {message}")
     return "\n".join(lines)
+
+
+def _label(status: str, key: str) -> str:
+    """`node: part key`; just `node: key` where the key begins with the part's name."""
+    node, _, part = status.partition(": ")
+    return f"{node}: {key}" if key.startswith(f"{part} ") else f"{status} {key}"
 
 
 def _number(value: str | None) -> float | None:

@@ -139,7 +139,7 @@ def test_a_wheel_without_cuda(path: Path, machine: Make) -> None:
     machine(built=(fake.CPU,))
     sentence = _refused(path, _choice())
     assert sentence.startswith("onnxruntime: expected CUDAExecutionProvider, got ")
-    assert "docs/install_jetson.md" in sentence
+    assert "docs/guides/install_jetson.md" in sentence
 
 
 def test_cuda_without_its_libraries(path: Path, machine: Make) -> None:

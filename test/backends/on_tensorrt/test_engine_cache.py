@@ -145,7 +145,7 @@ def test_an_engine_is_built_once_and_found_again(cache: EngineCache, lines: list
     assert oct(cache.path.stat().st_mode)[-3:] == "700"
     assert oct(entry.path.stat().st_mode)[-3:] == "600"
     assert lines == []
-    assert cache.build(KEY, build(b"anew"), anew=True).plan == b"anew"
+    assert cache.build(KEY, build(b"rebuild"), rebuild=True).plan == b"rebuild"
 
 
 def damages() -> dict[str, Callable[[Path], None]]:
@@ -320,7 +320,7 @@ cache.build(KEY, lambda: (b"small", {{}}))
 if {limit}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:
-    cache.build(KEY, lambda: (bytes(1_000_000), {{}}), anew=True)
+    cache.build(KEY, lambda: (bytes(1_000_000), {{}}), rebuild=True)
 except Exception as error:
     print(type(error).__name__, error)
 print(len(list(cache.path.iterdir())), cache.load(KEY).plan)
@@ -370,7 +370,7 @@ def test_a_full_disk_keeps_the_old_engine(
     with monkeypatch.context() as patched:
         patched.setattr(os, call, full)
         with pytest.raises(Refusal, match="No space left on device; free some room"):
-            cache.build(KEY, build(b"new"), anew=True)
+            cache.build(KEY, build(b"new"), rebuild=True)
     assert cache.build(KEY, never).plan == PLAN
     assert not [name for name in os.listdir(cache.path) if name.endswith(".tmp")]
 

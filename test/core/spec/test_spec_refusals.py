@@ -62,6 +62,39 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         lambda c: c.update(zzzzzz=1),
         "zzzzzz: expected a known key, got 'zzzzzz'",
     ),
+    "a key of another place": (
+        lambda c: _group(c).update(order="clip_scale"),
+        "action[0].groups[0].order: expected a known key, got 'order'; "
+        "`order` is a key of a term or observation[].history",
+    ),
+    "a key of another place at the top level": (
+        lambda c: c.update(order="clip_scale"),
+        "order: expected a known key, got 'order'; "
+        "`order` is a key of a term or observation[].history",
+    ),
+    "a key of the top level in an input": (
+        lambda c: c["inputs"]["joints"].update(joint_names=["a"]),
+        "inputs.joints.joint_names: expected a known key, got 'joint_names'; "
+        "`joint_names` is a key of the top level or motions.<name>",
+    ),
+    "a key of another kind of term": (
+        lambda c: _term(c).update(period=1.0),
+        f"{TERM}.period: expected a known key, got 'period'; "
+        "`period` is a key of the term phase_clock",
+    ),
+    "a key of many terms": (
+        lambda c: c.update(field="orientation"),
+        "field: expected a known key, got 'field'; `field` is a key of the term field or the "
+        "term projected_gravity or the term euler_angles, among others",
+    ),
+    "a key of another place, one letter off a key of this one": (
+        lambda c: c.update(input={}),
+        "input: expected a known key, got 'input'; did you mean 'inputs'?",
+    ),
+    "a key of the other of two alternatives": (
+        lambda c: _tensor(c).update(normalization={"per_term": {"a": "none"}, "clip": [0, 1]}),
+        "observation[0].normalization.per_term: expected a known key, got 'per_term'",
+    ),
     "unknown kind of term": (
         lambda c: _term(c).update(term="joint_velocty"),
         f"{TERM}.term: expected one of field, velocity_command, integrated_command, "
@@ -69,7 +102,8 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         "euler_angles, heading, rotation_6d, quaternion, pose_in_frame, "
         "relative_rotation, position_difference, joint_position, "
         "joint_velocity, joint_effort, last_action, constant, phase_clock, step_counter, "
-        "first_step, motion, motion_orientation, image, custom, got 'joint_velocty'; "
+        "first_step, motion, motion_orientation, image, custom, model_output, "
+        "got 'joint_velocty'; "
         "did you mean 'joint_velocity'?",
     ),
     "term without a kind": (
@@ -228,14 +262,14 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_file_outside_the_folder(tmp_path: Path) -> None:
     spec_file = read_spec(write_spec(tmp_path, spec_content()))
     for name in ("../other.npz", "/etc/passwd", "sub/../../other.npz"):
-        assert refused(spec_file.beside, name, "model.file") == [
+        assert refused(spec_file.next_to, name, "model.file") == [
             f"{tmp_path / 'policy.yaml'}: model.file: expected a file inside the spec's folder, "
             f"got {name}"
         ]
-    assert spec_file.beside("sub/policy.onnx", "model.file") == tmp_path / "sub/policy.onnx"
+    assert spec_file.next_to("sub/policy.onnx", "model.file") == tmp_path / "sub/policy.onnx"
 
 
 def test_link_out_of_the_folder_is_outside(tmp_path: Path) -> None:
     spec_file = read_spec(write_spec(tmp_path, spec_content()))
     (tmp_path / "link.npz").symlink_to("/etc/passwd")
-    assert len(refused(spec_file.beside, "link.npz", "key")) == 1
+    assert len(refused(spec_file.next_to, "link.npz", "key")) == 1

@@ -93,7 +93,7 @@ def test_fan_that_stands_still_for_ten_seconds_is_an_error(tmp_path):
     levels = [judge_fan(reader.read(second * S)).level for second in range(13)]
     assert levels == [OK] * 11 + [ERROR] * 2
     write_board(tmp_path, {f"{base}2/rpm": 900})
-    assert judge_fan(reader.read(14 * S)).message == "50 %, 900 turns a minute"
+    assert judge_fan(reader.read(14 * S)).message == "50 %, 900 rpm"
     write_board(tmp_path, {f"{base}2/rpm": 0, f"{base}0/pwm1_enable": 0})
     off = FanReader(HostFiles(str(tmp_path)))
     assert [judge_fan(off.read(s * S)).level for s in range(20)][-1] == OK

@@ -94,6 +94,14 @@ def test_saturation_does_not_flap(tmp_path):
     assert levels == [OK, WARN, WARN, WARN, WARN, WARN, OK, OK, OK]
 
 
+def test_the_message_does_not_repeat_the_name_of_its_status(tmp_path):
+    reader = CpuReader(board(tmp_path, 0, 0, 0, 0, 0))
+    reader.read(0)
+    board(tmp_path, 100, 0, 100, 0, 0)
+    message = CpuVerdict().judge(reader.read(1), 90.0, 10.0).message
+    assert message == "saturated: 100 % of 2 cores, busiest 100 %"
+
+
 def test_core_list():
     assert core_list("0-3,6") == [0, 1, 2, 3, 6]
     assert core_list("") == core_list("x") == []

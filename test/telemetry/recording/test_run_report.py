@@ -140,3 +140,63 @@ def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "find_spec", lambda name: None)
     with pytest.raises(Unrecordable, match="pip install mcap"):
         Recorder(tmp_path / "run.mcap")
+
+
+def run_of(*levels, part="policy_runner: inference", key="inference p99 [us]"):
+    """A report on one message a second: a figure, and the joined status with these levels."""
+    return build_report(
+        (
+            second * S,
+            [
+                Status(0, part, "", "", {key: "20.0"}),
+                Status(level, "jetson_diagnostics: policy", f"sentence {second}", "", {}),
+            ],
+        )
+        for second, level in enumerate(levels)
+    )
+
+
+def test_a_label_does_not_repeat_the_name_of_the_part():
+    (series,) = run_of(0, 0).panels["latency [us]"]
+    assert series.label == "policy_runner: inference p99 [us]"
+    (series,) = run_of(0, part="policy_runner: loop", key="step p99 [us]").panels["latency [us]"]
+    assert series.label == "policy_runner: loop step p99 [us]"
+    assert "inference inference" not in text(run_of(0, 0))
+
+
+def test_every_band_of_the_picture_has_its_level_and_its_sentence():
+    from policy_runner.cli.report import Band, troubles
+
+    assert troubles(run_of(0, 0, 0)) == []
+    assert troubles(run_of(0, 1, 1, 2, 0, 3, 1)) == [
+        Band(1.0, 3.0, "WARN", "sentence 1"),
+        Band(3.0, 4.0, "ERROR", "sentence 3"),
+        Band(6.0, 6.0, "WARN", "sentence 6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ((25.0, 90.0), {"50 µs"}),
+        ((15.0, 9000.0), {"100 µs", "1 ms"}),
+        ((0.5, 2e6), {"1 µs", "10 µs", "1 ms", "100 ms", "1 s"}),
+    ],
+)
+def test_short_durations_can_be_read_below_long_ones(values, labels):
+    if find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    from policy_runner.cli.drawing.style import drawing, log_durations
+
+    pyplot = drawing()
+    figure, axes = pyplot.subplots()
+    axes.plot(values)
+    log_durations(axes, "y")
+    figure.canvas.draw()
+    ticks = [*axes.yaxis.get_majorticklabels(), *axes.yaxis.get_minorticklabels()]
+    low, high = axes.get_ylim()
+    shown = {tick.get_text() for tick in ticks if low <= tick.get_position()[1] <= high}
+    pyplot.close(figure)
+    assert axes.get_yscale() == "log"
+    assert labels <= shown
+    assert len(shown) <= 10

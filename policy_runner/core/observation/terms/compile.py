@@ -16,18 +16,22 @@ from policy_runner.core.observation.terms import (
     fields,
     image,
     joints,
+    model_outputs,
     motion,
     orientation,
 )
 from policy_runner.core.observation.terms.bodies import relations
 from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm, Sources
-from policy_runner.core.spec import Term
+from policy_runner.core.spec import FrameTerm
 
 # Importing a family registers its terms.
-FAMILIES = (clocks, commands, custom, fields, image, joints, motion, orientation, relations)
+FAMILIES = (
+    *(clocks, commands, custom, fields, image, joints, model_outputs, motion, orientation),
+    relations,
+)
 
 
-def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:
+def compile_term(term: FrameTerm, sources: Sources, key: str) -> CompiledTerm:
     """Compile one term: resolve its names to arrays, once.
 
     Args:

@@ -231,8 +231,8 @@ def motion_table(name: str, sources: Sources, key: str) -> MotionTable:
         hint = did_you_mean(name, motions)
         raise refuse(sources.file, f"{key}.motion", expected, f"'{name}'", hint)
     spec = motions[name]
-    assert sources.beside is not None
-    path = sources.beside(spec.file, f"motions.{name}.file")
+    assert sources.next_to is not None
+    path = sources.next_to(spec.file, f"motions.{name}.file")
     asked = None
     if spec.trigger is not None:
         asked = bool_of(spec.trigger.input, sources, f"motions.{name}.trigger")

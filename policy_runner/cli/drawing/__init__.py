@@ -1,0 +1,1 @@
+"""What the pictures of the commands share. Door: `style`."""
