@@ -16,10 +16,40 @@ from policy_runner.core.spec import read_spec
 from policy_runner.formats.motions.chains import read_chains, with_bodies
 from policy_runner.formats.motions.motion_sources import from_model, read_headerless_csv
 from policy_runner.formats.motions.raw_motion import Array, RawMotion
-from policy_runner.formats.motions.resample import resampled
+from policy_runner.formats.motions.resample import VELOCITIES, resampled
 
 
-def convert_motion(arguments: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add SOURCE, the output and the options."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a .csv or .onnx file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
+                        help="new file for the motion")  # fmt: skip
+    parser.add_argument("--control-dt", type=float, metavar="S", help="s between two rows wanted")
+    parser.add_argument("--joints", metavar="A,B,...", help="joint names, in the source's order")
+    parser.add_argument(
+        "--spec", type=Path, metavar="POLICY.yaml", help="joint names and control_dt from a spec"
+    )
+    parser.add_argument(
+        "--fps", type=float, metavar="HZ",
+        help="rows per second of the source; needed for .csv, default 1 / control_dt for .onnx",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quaternion", choices=("xyzw", "wxyz"), default="xyzw", help="order in a .csv"
+    )
+    parser.add_argument("--base", default="base", metavar="NAME", help="body of a .csv's pose")
+    parser.add_argument(
+        "--chains", type=Path, metavar="FILE.yaml",
+        help="further bodies: {body: [{joint, axis, origin}, ...]}, from the base",
+    )  # fmt: skip
+    parser.add_argument(
+        "--velocities", choices=VELOCITIES, metavar="HOW",
+        help="central, forward or backward differences, or kept; default: kept where the source"
+        " has them, otherwise central",
+    )  # fmt: skip
+    parser.add_argument("--rows", type=int, metavar="N", help="rows to take from an .onnx")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Write the motion, and print the keys that go into the policy spec.
 
     Raises:

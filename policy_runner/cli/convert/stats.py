@@ -14,7 +14,14 @@ from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.formats import sb3_pickle as vecnormalize_pickle
 
 
-def convert_stats(arguments: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add PICKLE and the output."""
+    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
+                        help="new file for the statistics")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Write the statistics, and print the keys that go into the policy spec.
 
     Raises:
