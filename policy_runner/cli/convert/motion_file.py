@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         expected = "central, forward or backward, since the source has no velocities"
         raise refuse(str(arguments.source), "--velocities", expected, "kept")
     source_rows, source_dt = motion.rows, motion.dt
-    motion = resampled(motion, dt, how)
+    motion = resampled(motion, dt, how, str(arguments.source))
     if arguments.chains is not None:
         chains = read_chains(arguments.chains)
         base = arguments.base if arguments.base in motion.body_quat else ""

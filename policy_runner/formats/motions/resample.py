@@ -13,21 +13,29 @@ import math
 
 import numpy as np
 
+from policy_runner.core.errors import refuse
 from policy_runner.formats.motions.raw_motion import Array, RawMotion
 
+MOST_ROWS = 1_000_000
 VELOCITIES = ("central", "forward", "backward", "kept")
 
 
-def resampled(motion: RawMotion, dt: float, velocities: str) -> RawMotion:
+def resampled(motion: RawMotion, dt: float, velocities: str, file: str = "") -> RawMotion:
     """The motion at another rate.
 
     Args:
         motion: at least two rows.
         dt: time between two rows of the result [s].
         velocities: a value of `VELOCITIES`. kept: the source's velocities, linear in between.
+        file: the source, for error messages.
+
+    Raises:
+        Refusal: the result would have more than `MOST_ROWS` rows.
     """
     # A last row that only rounding puts behind the end is one.
     count = math.floor((motion.rows - 1) * motion.dt / dt + 1e-6) + 1
+    if count > MOST_ROWS:
+        raise refuse(file, "", f"at most {MOST_ROWS} rows at the new rate", f"{count}")
     at = np.minimum(np.arange(count) * dt / motion.dt, motion.rows - 1)
     first = np.minimum(at.astype(np.intp), motion.rows - 2)
     share = at - first

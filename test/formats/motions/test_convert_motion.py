@@ -218,6 +218,10 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], str]] = {
         "a quaternion of base, got a squared norm of 4; choose the order with --quaternion",
     ),
     "no file": ("none.csv", ("--control-dt", "0.02"), "none.csv: expected a .csv or .onnx file"),
+    "too many rows": (
+        "walk.csv", ("--joints", "a,b,c", "--fps", "30", "--control-dt", "1e-7"),
+        "walk.csv: expected at most 1000000 rows at the new rate",
+    ),
     "kept velocities": (
         "walk.csv",
         ("--joints", "a,b,c", "--fps", "30", "--control-dt", "0.02", "--velocities", "kept"),
