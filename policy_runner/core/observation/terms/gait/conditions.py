@@ -117,6 +117,9 @@ def small(spec: SmallCommand, input_name: str, sources: Sources, key: str) -> Ca
         expected = f"one number, or {len(norms)}, one per group"
         raise refuse(sources.file, f"{key}.below", expected, f"{len(limits)}")
     pairs = list(zip(norms, limits, strict=True))
+    if len(pairs) == 1 and not spec.inclusive:
+        norm, limit = pairs[0]
+        return lambda: norm() < limit
     if spec.inclusive:
         return lambda: all(norm() <= limit for norm, limit in pairs)
     return lambda: all(norm() < limit for norm, limit in pairs)

@@ -74,9 +74,11 @@ class PhaseClock:
 
     def phases(self) -> list[float]:
         """The phase of every clock to show now, cycles in [0, 1)."""
-        if self._hold.at is not None and self._hold.held():
-            return [at % 1.0 for at in self._hold.at]
-        base, passed = self._now()
+        hold = self._hold
+        held = hold is not NEVER_HELD and hold.held()
+        if held and hold.at is not None:
+            return [at % 1.0 for at in hold.at]
+        base, passed = self._now(held)
         cycles = passed * self._unit
         return [(one + cycles) % 1.0 for one in base]
 
@@ -88,13 +90,12 @@ class PhaseClock:
     def _asked(self) -> bool:
         return self._restarted is not None and not self._was_asked and self._restarted()
 
-    def _now(self) -> tuple[list[float], float]:
+    def _now(self, held: bool) -> tuple[list[float], float]:
         """The base and the passed units of the present inference."""
         hold = self._hold
-        held = hold.held()
         if held and hold.clock == "restart":
             return self._start, 0.0
-        if self._asked():
+        if self._restarted is not None and self._asked():
             return self._start, self._increment() if self._before and not held else 0.0
         if self._released:
             return self._base, self._increment() if hold.first_step else 0.0
@@ -104,8 +105,8 @@ class PhaseClock:
     def advance(self) -> None:
         """Count one inference."""
         hold = self._hold
-        held = hold.held()
-        base, passed = self._now()
+        held = hold is not NEVER_HELD and hold.held()
+        base, passed = self._now(held)
         if held and hold.clock == "restart":
             at = hold.at if hold.from_at else None
             self._base = list(at) if at is not None else self._start
