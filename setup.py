@@ -64,6 +64,7 @@ setup(
         ],
         "sim": ["mujoco>=3.1"],
         "images": ["Pillow>=9"],
+        "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize
         "recording": ["mcap>=1"],
         "replay": ["rosbags>=0.10"],
         "urdf": ["urdf-parser-py>=0.0.4"],

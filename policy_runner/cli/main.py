@@ -18,7 +18,11 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("check", "check", "report everything that prevents the node from running a policy"),
         ("inspect", "inspect.command", "print what a policy reads and commands, resolved"),
         ("replay", "replay.command", "run a policy offline on a recording, and compare"),
-        ("convert", "convert", "convert a trainer's files for a policy spec: stats"),
+        (
+            "convert",
+            "convert.command",
+            "convert a trainer's files: stats, motion",
+        ),
         ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
     ),
     "Robot": (

@@ -170,7 +170,7 @@ def bind_policy(
             buffers = [network.outputs[str(name)] for name in outputs]
             normalizers = action_normalizers(bound.file)
             measured = _measured(robot.slots)
-            bound.decoder = ActionDecoder(spec, buffers, normalizers, measured, file)
+            bound.decoder = ActionDecoder(spec, buffers, normalizers, measured, file, sources)
     except Refusal as refusal:
         problems += [p for p in given.placed(refusal.problems) if p not in problems]
     return bound
