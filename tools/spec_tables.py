@@ -108,6 +108,7 @@ def kind_of(given: Schema, models: Mapping[str, Any]) -> str:
         return f"[{inner}, ...]"
     if kind == "object":
         values = given.get("additionalProperties")
+        values = next(iter(given.get("patternProperties", {}).values()), values)
         if not isinstance(values, Mapping):
             return "a mapping"
         return f"{{name: {kind_of(values, models)}}}"

@@ -29,6 +29,7 @@ class Finding:
     level: str  # OK, MISSING (allowed for optional parts) or PROBLEM
     text: str
     help: str = ""  # a command, or a document to read
+    why: str = ""  # of the host: why it matters for the control loop
 
 
 def driver_finding(driver: Driver) -> Finding:

@@ -1,4 +1,4 @@
-"""Builds a TensorRT engine into the cache, and compares it with fp32 on the CPU."""
+"""Builds the engines of a policy's models into the cache."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from statistics import median
 from typing import Any
 
 from policy_runner.backends.comparison import beyond
-from policy_runner.backends.interface import BackendChoice
-from policy_runner.backends.onnx_file.check import check_model_file, data_files
+from policy_runner.backends.interface import BackendChoice, LoadedModel
+from policy_runner.backends.onnx_file.check import check_data, check_model_file, data_files
+from policy_runner.backends.several import ModelGroup
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry, Log
 from policy_runner.backends.tensorrt.engine_key import EngineKey
 from policy_runner.backends.tensorrt.engine_store import check_recorded, key_of, open_cache
-from policy_runner.core.spec import read_spec
+from policy_runner.core.spec import SpecFile, read_spec
+from policy_runner.core.spec.parts import ModelFile, has_several, model_files
 
 Progress = Callable[[str, float], None]
 
@@ -53,40 +55,72 @@ def build_into_cache(
     progress: Progress = lambda _phase, _share: None,
     expect: Callable[[float], None] = lambda _seconds: None,
     rebuild: bool = False,
-) -> Entry:
-    """Build an engine, compare it with fp32 on the CPU, and store it.
+) -> list[Entry]:
+    """Build the engine of every model of a spec; what is there already is only looked at.
 
-    An engine that is already in the cache is only checked.
+    Each engine is compared with fp32 on the CPU and stored. The engines of several models are then
+    compared together.
 
     Args:
-        choice: device, precision and options of the build.
-        spec_path: the policy's spec.
-        log: gets one line at a time.
-        progress: gets (phase, share done from 0 to 1).
-        expect: gets the expected time [s] before a build; 0 if unknown.
-        rebuild: build even if the engine is in the cache.
+        choice: what is asked for.
+        spec_path: the spec.
+        log: receives lines for the operator.
+        progress: receives the phase and its share, 0 to 1.
+        expect: receives how long the next build may take [s], 0 if nothing is known.
+        rebuild: build although there is an engine.
 
     Raises:
-        Refusal: the model's sha256 is not the spec's, TensorRT refused, the actions differ too
-            much, or there is no disk space.
+        Refusal: a model is not the one that the spec states, TensorRT refused, the actions differ
+            too much, or there is no room.
     """
-    from policy_runner.backends.tensorrt.builder import build_engine
-
     spec_file = read_spec(spec_path)
-    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
-    check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
+    parts = model_files(spec_file.spec)
+    for part in parts:
+        path = spec_file.next_to(part.model.file, part.file_key)
+        check_model_file(path, part.model.sha256, spec_file.path)
+        key = part.file_key.removesuffix("file") + "data"
+        check_data(path, part.model.data, spec_file.path, key)
+    entries = [
+        _build_one(choice, spec_file, part, log, progress, expect, rebuild) for part in parts
+    ]
+    if len(parts) > 1:
+        from policy_runner.backends.load import load_models
+
+        progress("comparing all models with fp32 on the CPU", 1.0)
+        models = load_models(choice, spec_file)  # compares, since they are several
+        log(models.facts["precision check"])
+        models.close()
+    return entries
+
+
+def _build_one(
+    choice: BackendChoice,
+    spec_file: SpecFile,
+    part: ModelFile,
+    log: Log,
+    progress: Progress,
+    expect: Callable[[float], None],
+    rebuild: bool,
+) -> Entry:
+    path = spec_file.next_to(part.model.file, part.file_key)
     key = key_of(choice, path)
 
     def build() -> tuple[bytes, Mapping[str, Any]]:
-        from policy_runner.backends.precision_check import compare_with_cpu
+        from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
+        from policy_runner.backends.tensorrt.builder import build_engine
         from policy_runner.backends.tensorrt.model import model_of_plan
 
         plan = build_engine(path, choice.precision, choice.options, log, progress)
         progress("comparing with fp32 on the CPU", 1.0)
-        model = model_of_plan(choice, path, key.model_sha256, plan)
+        model: LoadedModel = model_of_plan(choice, path, key.model_sha256, plan)
         try:
             model.warm_up()  # captures the graph that the node will replay
-            found = compare_with_cpu(model, choice, spec_file, path, kept=True)
+            if has_several(spec_file.spec):
+                # The others run on the CPU, so that the figures are this engine's.
+                others = cpu_models(spec_file)
+                parts = {**getattr(others, "parts", {}), part.name: model}
+                model = ModelGroup(parts)
+            found = compare_with_cpu(model, choice, spec_file, kept=True)
         finally:
             model.close()
         log(str(found))

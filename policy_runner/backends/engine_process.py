@@ -190,7 +190,7 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
             say(phase=phase, share=share)
 
     try:
-        entry = build_into_cache(
+        entries = build_into_cache(
             choice,
             Path(request["spec"]),
             lambda line: say(log=line),
@@ -204,7 +204,8 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
     except Exception as error:  # noqa: BLE001 - the parent must get a report of any exception
         say(problems=[f"engine build: {type(error).__name__}: {error}"])
         return 1
-    say(built={"path": str(entry.path), "size": entry.size, "facts": dict(entry.facts)})
+    built = [{"path": str(one.path), "size": one.size, "facts": dict(one.facts)} for one in entries]
+    say(built={**built[-1], "engines": built})
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,42 @@ REPEATED = "#"  # between a repeated output's name and its position
 
 
 def allocate(
-    path: Path, role: str, tensors: list[Any], problems: list[Problem]
+    path: Path,
+    role: str,
+    tensors: list[Any],
+    problems: list[Problem],
+    shapes: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Buffer]:
     """Allocate a zeroed array for each of a session's inputs or outputs.
 
-    An open batch axis becomes 1.
+    An open batch axis becomes 1: the first axis, and any axis that has the name of an open first
+    axis, as in the state [layers, batch, hidden].
 
     Args:
         path: the model file, for messages.
         role: "input" or "output".
         tensors: the session's tensors; each has `name`, `type` and `shape`.
         problems: gets a problem for each tensor that cannot be allocated.
+        shapes: the sizes that a run gave; None: those of `tensors`.
 
     Returns:
         Arrays by tensor name; a repeated output also as `name#position`, the same array.
     """
     arrays: dict[str, Buffer] = {}
-    for tensor in tensors:
+    batch = {one.shape[0] for one in tensors if one.shape and isinstance(one.shape[0], str)}
+    for k, tensor in enumerate(tensors):
         key = f"{role} '{tensor.name}'"
         if tensor.type not in DTYPES:
             expected = f"one of {', '.join(DTYPES)}"
             problems.append(Problem(str(path), key, expected, str(tensor.type)))
             continue
-        shape = list(tensor.shape)
-        # Only the batch dimension may be open: it is 1 on a robot.
+        shape: list[Any] = list(tensor.shape if shapes is None else shapes[k])
+        # Only the batch dimension may be open: it is 1 on a robot. The name of a tensor's own first
+        # axis is not the batch in a later one.
+        known = batch - set(shape[:1])
         if shape and not isinstance(shape[0], int):
             shape[0] = 1
+        shape = [1 if size in known else size for size in shape]
         if not all(isinstance(d, int) and d > 0 for d in shape):
             expected = "fixed sizes after the batch axis"
             problems.append(Problem(str(path), key, expected, f"{tensor.shape}"))

@@ -18,8 +18,12 @@ from pathlib import Path
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.onnx_file.weights import read_weights
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.load import provider_of
+from policy_runner.backends.several import load_parts
 from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec.parts import has_several, model_files
 
 SMALL = 1_000_000  # weights
 Loader = Callable[[BackendChoice], LoadedModel]
@@ -116,25 +120,78 @@ def forgets(path: Path) -> list[str]:
     return list(stateless_recurrence(read_graph(path)))
 
 
+def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel:
+    """Load every model of a spec: one model, or a `ModelGroup` of several.
+
+    Of several models each gets the backend that fits it. If one of them rounds more than its file
+    says, the actions of the whole policy are compared with those in fp32 on the CPU.
+
+    Raises:
+        Refusal: see `load_model`; or the actions of the whole policy differ too much.
+    """
+    spec = spec_file.spec
+    if isinstance(choice, str):
+        choice = BackendChoice(choice)
+    from policy_runner.backends.onnx_file.check import check_data
+
+    for part in model_files(spec):
+        if part.model.data is not None:
+            key = part.file_key.removesuffix("file") + "data"
+            path = spec_file.next_to(part.model.file, part.file_key)
+            check_data(path, part.model.data, spec_file.path, key)
+    if not has_several(spec):
+        path = spec_file.next_to(spec.model.file, "model.file")
+        return load_model(choice, path, spec.model.sha256, spec_file.path)
+    files = {one.name: one for one in model_files(spec)}
+    asked = choice
+
+    def load(name: str) -> LoadedModel:
+        one = files[name]
+        path = spec_file.next_to(one.model.file, one.file_key)
+        return load_model(asked, path, one.model.sha256, spec_file.path, alone=False)
+
+    group = load_parts(list(files), load)
+    if not any(
+        one.needs_precision_check or one.provider == "tensorrt" for one in group.parts.values()
+    ):
+        return group
+    try:
+        from policy_runner.backends.precision_check import check
+
+        path = spec_file.next_to(spec.model.file, "model.file")
+        group.own_facts["precision check"] = str(check(group, choice, path, spec_file.path))
+    except BaseException:
+        group.close()
+        raise
+    return group
+
+
 def load_model(
-    choice: BackendChoice | str, path: Path, sha256: str | None, spec_path: Path
+    choice: BackendChoice | str,
+    path: Path,
+    sha256: str | None,
+    spec_path: Path,
+    alone: bool = True,
 ) -> LoadedModel:
-    """Load, check and warm up a model.
+    """Load, check and warm up one model.
 
     Args:
         choice: the requested backend, or only its name.
         path: the ONNX file.
         sha256: the expected sha256 of the file; None: any.
         spec_path: the policy's spec; or `path` itself, if there is no spec.
+        alone: the spec has no other model, so that this one's actions can be compared.
 
     Raises:
-        Refusal: the file is not this model, or the requested backend cannot run it here.
+        Refusal: the file is not this model, or the requested backend cannot run it here, or no
+            package that runs models is installed.
     """
     from policy_runner.backends.onnx_file.check import check_model_file, data_files
 
     if isinstance(choice, str):
         choice = BackendChoice(choice)
     choice.check()
+    check_importable()
     found = check_model_file(path, sha256, spec_path)
     data_files(path)  # refuses if one is missing, or is outside the model's folder
     asked = choice
@@ -143,7 +200,8 @@ def load_model(
         model = _loader(one.backend)(one, path, found, spec_path)
         model.sha256 = found
         try:
-            if model.needs_precision_check and spec_path != path and spec_path.is_file():
+            has_spec = spec_path != path and spec_path.is_file()
+            if model.needs_precision_check and has_spec and alone:
                 from policy_runner.backends.precision_check import check
 
                 model.facts["precision check"] = str(check(model, one, path, spec_path))

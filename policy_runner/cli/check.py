@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.command_parser import add_params, node_of
-from policy_runner.cli.suspicions import suspicions
+from policy_runner.cli.suspicions import all_suspicions, read_all_facts
 from policy_runner.core.errors import Problem, refuse
+from policy_runner.core.spec.parts import model_files
 from policy_runner.robot.load import LoadedPolicy, load_policy
 from policy_runner.robot.values import sections_of
 
@@ -43,10 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_policy(arguments.spec, arguments.params, further=further, node=node)
     if arguments.params is not None and not ros:
         loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
-    model = loaded.spec_file.next_to(loaded.spec_file.spec.model.file, "model.file")
-    facts = read_model_facts(model, loaded.spec_file.path)
-    warnings = [*loaded.warnings, *suspicions(loaded.spec_file, facts)]
+    facts = read_all_facts(loaded.spec_file)
+    warnings = [*loaded.warnings, *all_suspicions(loaded.spec_file, facts)]
     said = [f"{len(loaded.pipeline.elements)} commands", f"{_observed(loaded)} observed numbers"]
+    models = model_files(loaded.spec)
+    if len(models) > 1:
+        said.append(f"{len(models)} models ({', '.join(one.name or 'model' for one in models)})")
     if arguments.live:
         said += _live(loaded, arguments, warnings)
     console = Console(soft_wrap=True, highlight=False)
@@ -79,7 +81,7 @@ def _sections(path: Path, node: str) -> str:
 
 
 def _observed(loaded: LoadedPolicy) -> int:
-    return sum(builder.size for builder, _ in loaded.pipeline.policy.tensors)
+    return sum(builder.size for builder, _ in loaded.pipeline.policy.every_tensor)
 
 
 def _live(loaded: LoadedPolicy, arguments: argparse.Namespace, warnings: list[str]) -> list[str]:

@@ -7,10 +7,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from policy_runner.core.errors import did_you_mean
+from policy_runner.core.errors import did_you_mean, refuse
 
 FOLDER = "policy_runner.cli"
 Run = Callable[[argparse.Namespace], int]
@@ -29,6 +30,17 @@ def node_of(arguments: argparse.Namespace) -> str:
     """Return the fully qualified node name from --name and --namespace."""
     parts = [part for part in str(arguments.namespace).split("/") if part]
     return "/".join(["", *parts, str(arguments.name)])
+
+
+def check_ros() -> None:
+    """Refuse a command that needs rclpy where it is not installed.
+
+    Raises:
+        Refusal: rclpy is not installed.
+    """
+    if find_spec("rclpy") is None:
+        remedy = "source a ROS 2 environment, or install the wheels of requirements/ros-wheels.txt"
+        raise refuse("", "ROS 2", "the Python module rclpy", "none", remedy)
 
 
 def table_width() -> int | None:

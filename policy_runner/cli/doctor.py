@@ -6,21 +6,20 @@ import argparse
 import json
 import os
 import platform
-import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 
 from policy_runner import __version__
 from policy_runner.backends import doctor as findings
 from policy_runner.backends.cuda.driver import Driver, read_driver
 from policy_runner.backends.doctor import MISSING, OK, PROBLEM, Finding
 from policy_runner.cli.command_parser import table_width
+from policy_runner.ros.process.realtime import fifo_refusal
 from policy_runner.telemetry.host.identity import Jetson, read_identity, read_jetson
-from policy_runner.telemetry.host.power_mode import read_power_modes
 from policy_runner.telemetry.host_files import HostFiles
+from policy_runner.telemetry.preflight.check_host import check_host
 
 PAGE = "docs/guides/install_jetson.md"
 STYLES = {OK: "green", MISSING: "yellow", PROBLEM: "red"}
@@ -55,8 +54,16 @@ def examine(files: HostFiles, driver: Driver) -> list[Finding]:
         *findings.safely("onnxruntime", lambda: findings.onnxruntime_findings(gpu, wheel)),
         *findings.safely("tensorrt", lambda: findings.tensorrt_findings(gpu, tensorrt)),
         *findings.safely("engine cache", lambda: iter([findings.engine_finding()])),
-        *_host(),
+        *_host(files),
     ]
+
+
+def _host(files: HostFiles) -> Iterator[Finding]:
+    """What makes a control loop late on this host."""
+    # Of another machine's files nothing can be tried in this process.
+    refusal = fifo_refusal if files.root == "/" else None
+    for advice in check_host(files, refusal):
+        yield Finding(advice.what, advice.level, advice.text, advice.help, advice.why)
 
 
 def gpu_packages(jetson: Jetson) -> tuple[str, str]:
@@ -86,10 +93,6 @@ def _machine(files: HostFiles, jetson: Jetson) -> Iterator[Finding]:
             yield Finding("Jetson", PROBLEM, f"{text}: not supported", remedy)
         else:
             yield Finding("Jetson", OK, text)
-        modes = read_power_modes(files)
-        if modes.current is not None:
-            remedy = "`policy-runner power list` shows all modes, `power clocks on` holds clocks"
-            yield Finding("power mode", OK, modes.current.name, remedy)
     yield Finding("policy_runner", OK, f"{__version__}, Python {platform.python_version()}")
     if find_spec("rclpy") is None:
         remedy = "source /opt/ros/<distribution>/setup.bash"
@@ -99,30 +102,20 @@ def _machine(files: HostFiles, jetson: Jetson) -> Iterator[Finding]:
         yield Finding("ROS 2", OK, f"{os.environ.get('ROS_DISTRO', 'rclpy')}, {middleware}")
 
 
-def _host() -> list[Finding]:
-    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-    granted = limit if limit >= 0 else 99
-    if os.geteuid() == 0 or granted >= 50:
-        priority = Finding("real-time priority", OK, "granted")
-    else:
-        remedy = "add `@realtime - rtprio 98` to /etc/security/limits.d, and the user to the group"
-        priority = Finding("real-time priority", MISSING, f"at most {granted}", remedy)
-    try:
-        kernel = Path("/sys/kernel/realtime").read_text().strip() == "1"
-    except OSError:
-        kernel = False
-    text = f"{platform.release()}{', PREEMPT_RT' if kernel else ''}"
-    return [priority, Finding("kernel", OK, text)]
-
-
 def _print(found: list[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", "found", "what helps", show_lines=False)
+    software = Table("", "found", "what helps", show_lines=False)
+    host = Table("the host", "found", "why it matters for the loop", "what helps")
     for one in found:
-        style = STYLES[one.level]
         mark = {OK: "✓", MISSING: "–", PROBLEM: "✗"}[one.level]
-        table.add_row(Text(f"{mark} {one.what}", style=style), Text(one.text), Text(one.help))
-    Console(width=table_width()).print(table)
+        cells = [Text(f"{mark} {one.what}", style=STYLES[one.level]), Text(one.text)]
+        if one.why:
+            host.add_row(*cells, Text(one.why), Text(one.help))
+        else:
+            software.add_row(*cells, Text(one.help))
+    console = Console(width=table_width())
+    console.print(software)
+    console.print(host)

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def _build(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     begun = time.time()
     result = build_in_child(choice, spec_file.path, console, arguments.rebuild)
+    for one in result["engines"]:
+        _print_built(one, begun)
+    return 0
+
+
+def _print_built(result: Mapping[str, Any], begun: float) -> None:
     facts = result["facts"]
     found = facts.get("check") or {}
     there = float(facts.get("built", begun)) < begun
@@ -61,7 +68,6 @@ def _build(arguments: argparse.Namespace) -> int:
             f"actions differ from fp32 on the CPU by at most {found['largest']:.3g} at "
             f"{found['element']} ({found['samples']} {found['observations']} observations)"
         )
-    return 0
 
 
 def size_text(size: int) -> str:

@@ -14,7 +14,8 @@ from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import refuse
 from policy_runner.core.files.bounded import next_to
 from policy_runner.core.model import ModelFacts
-from policy_runner.formats.detect import FORMATS, find_reader, model_in
+from policy_runner.formats.conflicts import mark_conflicts
+from policy_runner.formats.detect import FORMATS, find_reader, model_in, neighbours
 from policy_runner.formats.draft import Draft, remarks, spec_text
 
 
@@ -41,7 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
     model = read_model_facts(arguments.model or model_path or model_in(folder), arguments.source)
     draft = read(model)
-    draft.notes += [] if draft.exact else remarks(model)
+    if not draft.exact:  # a model that carries its contract needs no other source
+        others, failed = neighbours(arguments.source, model)
+        for other in others:
+            mark_conflicts(draft, other)
+        draft.notes += [*failed, *remarks(model)]
     if arguments.name:
         draft.spec["name"] = arguments.name
     write(draft, model, arguments.output)
@@ -50,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
-    """Write `policy.yaml`, the model with its data files, and the draft's statistics files."""
+    """Write `policy.yaml`, the models with their data files, and the draft's statistics files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (model.path, *model.data_files, *_statistics(draft)):
+    for path in (model.path, *model.data_files, *_other_models(draft, model), *_statistics(draft)):
         # Data files keep their place relative to the model: the model names them by this path.
         inside = path.is_relative_to(model.path.parent)
         target = folder / (path.relative_to(model.path.parent) if inside else path.name)
@@ -62,6 +67,21 @@ def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
     for name, content in draft.files.items():
         (folder / name).write_bytes(content)
     (folder / "policy.yaml").write_text(spec_text(draft), encoding="utf-8")
+
+
+def _other_models(draft: Draft, model: ModelFacts) -> list[Path]:
+    """Return the further models that the draft names (an encoder, say), and their data files."""
+    spec = draft.spec
+    others = (spec.get("switch") or {}).get("policies") or {}
+    given = [spec, *others.values()]
+    named = [one for policy in given for one in (policy.get("models") or {}).values()]
+    named += [one.get("model") or {} for one in others.values()]
+    found: list[Path] = []
+    for one in named:
+        path = next_to(draft.sources[0], one["file"], "the model file")
+        facts = read_model_facts(path, draft.sources[0])
+        found += [path, *facts.data_files]
+    return [path for path in dict.fromkeys(found) if path != model.path]
 
 
 def _statistics(draft: Draft) -> list[Path]:

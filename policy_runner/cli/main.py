@@ -21,10 +21,16 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("optimize", "export.optimize_command", "judge smaller and faster variants of a policy"),
         ("inspect", "inspect.command", "print what a policy reads and commands, resolved"),
         ("replay", "replay.command", "run a policy offline on a recording, and compare"),
-        ("convert", "convert", "convert a trainer's files for a policy spec: stats"),
+        (
+            "convert",
+            "convert.command",
+            "convert a trainer's files: stats, motion",
+        ),
         ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
     ),
     "Robot": (
+        ("run", "operate.supervise", "start a runner, its guard and its sidecar"),
+        ("ctl", "operate.ctl", "operate a node: arm, disarm, reset, reload, estop, status, dump"),
         ("monitor", "monitor", "watch /diagnostics in the terminal"),
         ("report", "report", "draw power, heat, clocks and latency of a recording"),
     ),

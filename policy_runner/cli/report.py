@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from policy_runner.cli.drawing.style import ORANGE, RED, drawing, log_durations
 from policy_runner.core.errors import refuse
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
-from policy_runner.telemetry.recording.report import LATENCY, build_report, text
+from policy_runner.telemetry.recording.report import FROM_ZERO, LATENCY, build_report, text
 
 if TYPE_CHECKING:
     from policy_runner.telemetry.recording.report import RunReport
@@ -72,6 +72,8 @@ def draw(report: RunReport, path: Path) -> None:
         if title == LATENCY and any(max(series.values) > 0.0 for series in many):
             # The longest and the shortest are some powers of ten apart.
             log_durations(axis, "y")
+        elif title in FROM_ZERO:
+            axis.set_ylim(0.0, 1.1 * axis.get_ylim()[1])
         axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for number, band in enumerate(bands[:_MOST_NOTES], 1):
         where = (band.begin + band.end) / 2.0

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from policy_runner.backends.interface import LoadedModel
-from policy_runner.backends.load import forgets, load_model
+from policy_runner.backends.load import forgets, load_models
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
@@ -26,6 +26,7 @@ from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import ActionElement, action_elements
+from policy_runner.core.spec.parts import model_files
 from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.feed import feed
@@ -213,11 +214,12 @@ def bind_policy(
         with collect(found):
             settings = build_settings(config, spec, elements)
         with collect(found):
-            path = spec_file.next_to(spec.model.file, "model.file")
-            model = load_model(config.backend, path, spec.model.sha256, spec_file.path)
-            told += [text for name, text in model.facts.items() if name == "warning"]
+            model = load_models(config.backend, spec_file)
+            told += [t for name, t in model.facts.items() if name.split("/")[-1] == "warning"]
+            paths = [spec_file.next_to(m.model.file, m.file_key) for m in model_files(spec)]
             told += [
                 f"{path}: {operation} has no state among the model's inputs: it keeps no memory"
+                for path in dict.fromkeys(paths)
                 for operation in forgets(path)
             ]
         turned: dict[str, Any] = {}

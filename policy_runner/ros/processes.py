@@ -1,12 +1,12 @@
-"""The processes to start and their parameters, for the launch file and `policy-runner demo`.
+"""The processes to start and their parameters, for the launch file, `run` and `demo`.
 
-Data only, no ROS: the launch file turns rows into actions, the demo into child processes.
+Data only, no ROS: the launch file turns rows into actions, the commands into child processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
     ("guard", "true", "true: run policy_runner_guard, which stops the robot if the runner cannot"),
     ("autostart", "true", "true: the runner configures and activates itself"),
     ("aggregator", "true", "true: sort the diagnostics for rqt, if diagnostic_aggregator is there"),
+    ("on_runner_exit", "shutdown", "shutdown: end the launch; respawn: start it again, unarmed"),
     ("namespace", "", "namespace of all nodes"),
     ("log_level", "info", "debug, info, warn, error"),
 )
@@ -97,6 +98,24 @@ def processes(arguments: Arguments) -> list[Process]:
     if arguments.sidecar:
         rows.append(_row("jetson_diagnostics", params, {}))
     return rows
+
+
+def renamed(rows: Sequence[Process], runner: str) -> list[Process]:
+    """Return the rows with another name of the runner.
+
+    The guard is named after its runner. The sidecar keeps its name, and joins that runner's
+    statuses. The parameter files must have sections for the new names.
+    """
+    names = {"policy_runner": runner, "policy_runner_guard": f"{runner}_guard"}
+    watched = {"jetson_diagnostics": {"policy.runner": runner}}
+    return [
+        replace(
+            row,
+            node_name=names.get(row.node_name, row.node_name),
+            parameters={**row.parameters, **watched.get(row.node_name, {})},
+        )
+        for row in rows
+    ]
 
 
 # Executable -> the folder in `ros/` that has its `main.py`.

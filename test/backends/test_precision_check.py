@@ -129,7 +129,7 @@ def test_the_difference_is_in_units_of_the_command(tmp_path: Path) -> None:
     def alter(outputs: Mapping[str, Any]) -> None:
         outputs["actions"][0, 1] += 0.1
 
-    found = compare_with_cpu(Altered(path, alter), choice(), spec_file, path)
+    found = compare_with_cpu(Altered(path, alter), choice(), spec_file)
     assert found.largest == pytest.approx(0.1 * SCALE, rel=1e-4)
     assert found.element == "right (position)"
     assert found.rms == pytest.approx(0.1 * SCALE / np.sqrt(2), rel=1e-4)
@@ -162,12 +162,12 @@ def test_an_error_that_only_the_state_carries_is_found(tmp_path: Path) -> None:
         outputs["next_state"] += 0.05  # does not change the action of the same inference
 
     model = Altered(path, alter)
-    assert compare_with_cpu(model, choice(samples=1), spec_file, path).largest == 0.0
-    two = compare_with_cpu(model, choice(samples=2), spec_file, path).largest
-    many = compare_with_cpu(model, choice(samples=SEQUENCE), spec_file, path).largest
+    assert compare_with_cpu(model, choice(samples=1), spec_file).largest == 0.0
+    two = compare_with_cpu(model, choice(samples=2), spec_file).largest
+    many = compare_with_cpu(model, choice(samples=SEQUENCE), spec_file).largest
     assert 0.0 < two < many
     # The state is reset after each sequence, so an error does not grow without limit.
-    again = compare_with_cpu(model, choice(samples=4 * SEQUENCE), spec_file, path).largest
+    again = compare_with_cpu(model, choice(samples=4 * SEQUENCE), spec_file).largest
     assert again == pytest.approx(many, rel=1e-3)
 
 
@@ -217,7 +217,7 @@ def test_recorded_observations_are_taken_as_they_are(tmp_path: Path) -> None:
     tensors = {"obs": np.zeros((1, 3), np.float32)}
     assert [sample["obs"].tolist() for sample in recorded(file, tensors, 2)] == rows[:2].tolist()
     options = choice(observations=str(file))
-    found = compare_with_cpu(OnnxRuntimeModel(path), options, spec_file, path)
+    found = compare_with_cpu(OnnxRuntimeModel(path), options, spec_file)
     assert found.samples == 5
     assert found.observations == f"recorded ({file})"
 
@@ -263,9 +263,9 @@ def test_states_that_stay_on_the_gpu_are_what_is_compared(
     model = model_of_plan(choice(), path, "", build_engine(path, "fp32", {}, lambda _line: None))
     model.warm_up()
     try:
-        copied = compare_with_cpu(model, choice(), spec_file, path)
+        copied = compare_with_cpu(model, choice(), spec_file)
         assert "states" not in model.facts
-        kept = compare_with_cpu(model, choice(), spec_file, path, kept=True)
+        kept = compare_with_cpu(model, choice(), spec_file, kept=True)
         assert model.facts["states"] == "on the GPU"
     finally:
         model.close()

@@ -20,6 +20,9 @@ from policy_runner.core.spec import PolicySpec, json_schema, read_spec
 from policy_runner.core.spec import (
     action as spec_action,
 )
+from policy_runner.core.spec import (
+    models as spec_models,
+)
 from policy_runner.core.spec import policy as models
 from policy_runner.core.spec import (
     tensors as spec_tensors,
@@ -63,10 +66,17 @@ def _sections() -> list[tuple[str, str]]:
 
 
 def _model(heading: str) -> Any:
-    for module in (models, spec_action, spec_tensors, spec_terms, spec_clocks):
+    for module in (models, spec_models, spec_action, spec_tensors, spec_terms, spec_clocks):
         if hasattr(module, heading):
             return getattr(module, heading)
     return None
+
+
+# The examples of these headings begin with the key.
+UNDER_A_KEY = (
+    *("Numbers by name", "Model", "Input", "Limit", "History", "Motion", "MotionTrigger"),
+    *("Normalization", "PerTermNormalization", "State", "AbsentJoint"),
+)
 
 
 @pytest.mark.parametrize("number", range(len(_sections())))
@@ -74,13 +84,11 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
     heading, block = _sections()[number]
     content = yaml.load(block, Loader=_Loader)  # noqa: S506 -- the reader's own
     model = _model(heading)
-    if heading == "Argmax":
+    if heading in ("Argmax", "TorqueLimit", "Rounding", "RotatedVectors"):
         model = spec_action.ActionGroup
     elif heading == "Terms":
         model = spec_tensors.Term
-    elif heading in ("Numbers by name", "Model", "Input", "Limit", "History", "Motion") or (
-        heading in ("Normalization", "PerTermNormalization", "State")
-    ):
+    elif heading in UNDER_A_KEY:
         # The example shows the value under its key.
         ((key, content),) = content.items()
         model = {
@@ -88,6 +96,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
             "state": list[models.State],
             "motions": dict[str, models.Motion],
             "limits": dict[str, models.Limit],
+            "absent_joints": dict[str, models.AbsentJoint],
         }.get(key, model)
     TypeAdapter(model).validate_python(content)
 
@@ -230,3 +239,32 @@ def test_an_example_with_a_slip_says_where(tmp_path: Path) -> None:
         f"{path}: action[0].groups[0].sqash: expected a known key, got 'sqash'; "
         "did you mean 'squash'?"
     ]
+
+
+def test_the_examples_of_the_guide_to_several_models_are_valid(tmp_path: Path) -> None:
+    guide = (DOCS.parent / "guides" / "several_models.md").read_text("utf-8")
+    blocks = re.findall(r"(?m)^```yaml\n((?:.*\n)*?)```$", guide)
+    assert len(blocks) == 2
+    inputs = {"imu": "Imu", "joints": "JointState"}
+    common = {
+        "schema": "policy_runner/1",
+        "name": "guide",
+        "model": {"file": "stand.onnx"},
+        "control_dt": 0.02,
+        "joint_names": ["hip", "knee"],
+        "default_joint_pos": 0.0,
+        "inputs": {
+            "command": {"type": "geometry_msgs/msg/Twist", "topic": "cmd_vel"},
+            **{name: {"type": f"sensor_msgs/msg/{kind}", "topic": name}
+               for name, kind in inputs.items()},
+        },
+        "observation": [{"tensor": "obs", "terms": [{"term": "last_action"}],
+                         "normalization": "none"}],
+        "action": [{"tensor": "actions",
+                    "groups": [{"kind": "position", "joints": ["hip", "knee"]}]}],
+        "last_action": "raw",
+    }  # fmt: skip
+    for block in blocks:
+        content = {**common, **yaml.safe_load(block)}
+        (tmp_path / "policy.yaml").write_text(yaml.safe_dump(content))
+        read_spec(tmp_path)

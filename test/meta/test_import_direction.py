@@ -65,7 +65,8 @@ LAZY_ONLY = {
     "telemetry/host/gpu.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
     "backends/tensorrt/builder.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
-    "core/observation/terms/image.py": {"PIL"},  # the extra [images]
+    # The extras [images] and [opencv].
+    "core/observation/terms/pixels/resizing.py": {"PIL", "cv2"},
     "cli": {"matplotlib", "rosbags"},  # the extras [plots] and [replay]
 }
 

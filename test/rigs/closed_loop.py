@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from policy_runner.cli.demo.children import Children
+from policy_runner.cli.operate.children import Children
 from policy_runner.package_files import share_path
 from policy_runner.ros.processes import Arguments, processes
 

@@ -25,6 +25,7 @@ FINAL_BELOW = {
     "bench": "step node backends selftest operators",
     "engine": "build list remove",
     "power": "list set clocks",
+    "ctl": "arm disarm reset reload estop status dump",
 }
 FORMER = {
     "build-engine": "engine build",
@@ -107,6 +108,7 @@ def test_each_listed_command_exists(
     "words",
     ["convert stats x -o y", "bench step", "bench node", "bench backends", "bench",
      "bench selftest --backend onnxruntime", "engine build x", "engine list", "engine remove",
+     "ctl arm", "ctl estop --topic /x", "ctl status --watch", "ctl dump",
      "power list", "power set 1", "power clocks on"],
 )  # fmt: skip
 def test_each_command_below_a_group_can_run(words: str) -> None:

@@ -110,7 +110,7 @@ def test_ctrl_c_ends_all_and_prints_the_summary(
     assert child.wait(20.0) == 0, child.quote()
     took_s = time.monotonic() - begin
     record_property("took [s]", took_s)
-    assert took_s < 3.0  # 2 s on a machine that is not busy
+    assert took_s < 5.0  # 2 s on a machine that is not busy
     assert not alive(pids)
     assert "upright_share" in child.stdout
     got = json.loads(out.read_text("utf-8"))

@@ -30,6 +30,7 @@ from policy_runner.backends.onnxruntime.proof import (
     profiled_assignment,
     tried,
 )
+from policy_runner.backends.onnxruntime.run_sizes import cpu_run_sizes, left_open
 from policy_runner.backends.onnxruntime.session import providers, quiet, session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import Buffer, ModelAbilities
@@ -115,7 +116,12 @@ class OnnxRuntimeGpuModel(ModelAbilities):
 
         problems: list[Problem] = []
         self._inputs = allocate(self._path, "input", self._session.get_inputs(), problems)
-        self._outputs = allocate(self._path, "output", self._session.get_outputs(), problems)
+        outputs, shapes = self._session.get_outputs(), None
+        if left_open(outputs):
+            if problems:  # without inputs no run tells the sizes
+                raise Refusal(problems)
+            shapes = cpu_run_sizes(self._path, self._inputs)
+        self._outputs = allocate(self._path, "output", outputs, problems, shapes)
         if problems:
             raise Refusal(problems)
         for name in self._outputs.keys() & self._inputs.keys():

@@ -22,14 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_runner.backends.interface import PRECISIONS, BackendChoice, LoadedModel
-from policy_runner.backends.load import CANDIDATES, candidate, load_model
+from policy_runner.backends.load import CANDIDATES, candidate, load_model, load_models
 from policy_runner.backends.measurements import Measured, best_of, machine_name, remember
 from policy_runner.backends.onnx_file.check import check_model_file
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.cli.bench.machine import check_outputs, machine
 from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.core.spec import read_spec
+from policy_runner.core.spec import SpecFile, read_spec
+from policy_runner.core.spec.parts import has_several
 from policy_runner.package_files import share_path
 
 RAW_RATES = (50.0, 500.0)  # rates for a model without a policy spec
@@ -44,6 +46,13 @@ class Subject:
     sha256: str
     spec: Path
     rates: tuple[float, ...]
+    several: SpecFile | None = None  # of a policy with several models, which run one by one
+
+    def load(self, choice: BackendChoice) -> LoadedModel:
+        """Load the model, or all models of the policy."""
+        if self.several is not None:
+            return load_models(choice, self.several)
+        return load_model(choice, self.model, self.sha256, self.spec)
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,9 @@ def subject(given: Path, rates: Sequence[float] | None) -> Subject:
     spec_file = read_spec(given)
     path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     sha256 = check_model_file(path, spec_file.spec.model.sha256, spec_file.path)
-    return Subject(path, sha256, spec_file.path, tuple(rates or (1 / spec_file.spec.control_dt,)))
+    several = spec_file if has_several(spec_file.spec) else None
+    at = tuple(rates or (1 / spec_file.spec.control_dt,))
+    return Subject(path, sha256, spec_file.path, at, several)
 
 
 def names_of(words: str) -> list[str]:
@@ -121,7 +132,7 @@ def measure(
     rows = []
     for name in names:
         try:
-            model = load_model(candidate(choice, name), what.model, what.sha256, what.spec)
+            model = what.load(candidate(choice, name))
         except Refusal as refusal:
             text = "; ".join(str(problem) for problem in refusal.problems)
             rows += [Row(name, rate, refused=text) for rate in what.rates]
@@ -206,8 +217,13 @@ def run(options: argparse.Namespace) -> int:
         Refusal: no candidate runs, or a requested file or candidate does not exist.
     """
     check_outputs(options.json)
+    check_importable()
     names = names_of(options.only)
     what = subject(options.spec or share_path("models", "balancer"), options.rates)
+    if options.remember and what.several is not None:
+        expected = "one model, since it is kept by the model's sha256"
+        remedy = "measure every .onnx file of the policy by itself"
+        raise refuse("", "--remember", expected, "a policy with several models", remedy)
     choice = BackendChoice(device=options.device, precision=options.precision)
     choice.check()
     with priority(options.priority) as granted:
@@ -239,7 +255,8 @@ def _print(what: Subject, rows: Sequence[Row], facts: dict[str, str]) -> None:
     console = Console(width=table_width())
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
     figures = ("p50", "p99", "p99.9", "max", "back to back")
-    title = f"one inference of {escape(what.model.name)}, waiting for each deadline"
+    name = "all models" if what.several is not None else what.model.name
+    title = f"one inference of {escape(name)}, waiting for each deadline"
     heads = ("rate [Hz]", *(f"{figure} [us]" for figure in figures))
     table = Table("backend", *(escape(head) for head in heads), title=title)
     for row in rows:

@@ -23,9 +23,9 @@ from rich.table import Table
 
 from policy_runner.backends.comparison import Comparison
 from policy_runner.backends.interface import BackendChoice, LoadedModel
-from policy_runner.backends.load import load_model
-from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.precision_check import compare_with_cpu
+from policy_runner.backends.load import load_models
+from policy_runner.backends.onnxruntime.libraries import check_importable
+from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
 from policy_runner.cli.command_parser import table_width
@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
     )
     choice.check()
+    check_importable()
     console = Console(highlight=False, soft_wrap=True, width=table_width())
     said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:
@@ -86,9 +87,7 @@ def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
 def _rows(
     choice: BackendChoice, spec_file: SpecFile, folder: Path, said: Console, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
-    cpu = OnnxRuntimeModel(path)
-    cpu.warm_up()
+    cpu = cpu_models(spec_file)
     yield {"name": "CPU, the reference", "ok": True, "facts": {}, "problems": [],
            "latency_us": _latency(cpu, spec_file.spec.control_dt, seconds)}  # fmt: skip
     cpu.close()
@@ -105,20 +104,18 @@ def _rows(
         if not row["ok"]:
             return
     for name, variant in variants(choice):
-        yield _row(name, variant, spec_file, path, seconds)
+        yield _row(name, variant, spec_file, seconds)
 
 
-def _row(
-    name: str, choice: BackendChoice, spec_file: SpecFile, path: Path, seconds: float
-) -> dict[str, Any]:
+def _row(name: str, choice: BackendChoice, spec_file: SpecFile, seconds: float) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "ok": False, "facts": {}, "problems": []}
     try:
-        model = load_model(choice, path, spec_file.spec.model.sha256, spec_file.path)
+        model = load_models(choice, spec_file)
     except Refusal as refusal:
         row["problems"] = [str(problem) for problem in refusal.problems]
         return row
     try:
-        found = compare_with_cpu(model, choice, spec_file, path, kept=True)
+        found = compare_with_cpu(model, choice, spec_file, kept=True)
         row.update(
             ok=found.accepted,
             facts={"provider": model.provider, **model.facts},

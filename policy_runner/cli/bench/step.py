@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.backends.load import load_model
+from policy_runner.backends.load import load_models
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
 from policy_runner.core.errors import Refusal
@@ -78,8 +78,7 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
     """
     spec_file = read_spec(spec_path)
     spec = spec_file.spec
-    model_path = spec_file.next_to(spec.model.file, "model.file")
-    model = load_model(backend, model_path, spec.model.sha256, spec_file.path)
+    model = load_models(backend, spec_file)
     size = len(action_elements(spec, str(spec_file.path)))
     wide = np.full(size, 1e3)
     settings = Settings(

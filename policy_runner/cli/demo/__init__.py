@@ -1,1 +1,1 @@
-"""`policy-runner demo`. Base: `children`, `view`. Entry point: `command`."""
+"""`policy-runner demo`. Base: `view`. Entry point: `command`."""

@@ -34,8 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
-        model = loaded.spec_file.next_to(spec.model.file, "model.file")
-        found = contract(loaded, read_model_facts(model, loaded.spec_file.path))
+        found = contract(loaded)
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0
@@ -44,6 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     if spec is not None:
         _observation(console, found, spec)
         _action(console, found)
+        for part in found["models"]:
+            print_part(console, part, spec)
+        print_switch(console, found.get("switch"))
         _joints(console, found)
         print_limits(console, found["limits"])
         _statistics(console, found)
@@ -53,6 +55,31 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(f"[dim]not said[/] {escape(one['key'])}: {escape(one['what'])}",
                       soft_wrap=True)  # fmt: skip
     return 0
+
+
+def print_part(console: Console, part: dict[str, Any], spec: Any) -> None:
+    """Print another model of the policy."""
+    rate = f", every {part['every']} inferences" if part.get("every", 1) > 1 else ""
+    console.print(f"\n[bold]{escape(part['name'])}[/]{rate}")
+    _model(console, {key: value for key, value in part.items() if key != "name"})
+    _observation(console, part, spec)
+    if "action" in part:
+        _action(console, part)
+    _statistics(console, part)
+
+
+def print_switch(console: Console, switch: dict[str, Any] | None) -> None:
+    """Print the rule that selects the policy, or nothing."""
+    if switch is None:
+        return
+    value = f"|{', '.join(switch['value']['fields'])}| of {switch['value']['input']}"
+    first, *others = switch["policies"]
+    parts = [first]
+    for name, one in zip(others, switch["thresholds"], strict=True):
+        parts.append(f"{name} above {one['up']:g}, back below {one['down']:g}")
+    console.print(f"\nswitch by {escape(value)}: {escape('; '.join(parts))}", soft_wrap=True)
+    kept = ", ".join(f"{k} {switch[k]}" for k in ("state", "history", "clocks", "last_action"))
+    console.print(f"  at a change: {kept}", soft_wrap=True)
 
 
 def _model(console: Console, found: dict[str, Any]) -> None:
@@ -88,6 +115,8 @@ def _uses(found: dict[str, Any]) -> dict[tuple[str, Any], str]:
         uses["outputs", one["output"]] = f"state, to {one['input']}"
     for one in found.get("action", ()):
         uses["outputs", one["tensor"]] = "action"
+    for name in found.get("read_outputs", ()):
+        uses["outputs", name] = "read by later models"
     for name in found.get("ignored_outputs", ()):
         uses["outputs", name] = "ignored"
     return uses
@@ -169,13 +198,18 @@ def _action(console: Console, found: dict[str, Any]) -> None:
     for column in ("tensor", "slice", "kind", "elements", "raw to target"):
         table.add_column(column, overflow="fold")
     for one in found["action"]:
+        rounds = one.get("round", {}).get("of", "")
         parts = [f"{key} {_words(one[key])}" for key in ("squash", "clip_raw") if key in one]
+        parts += [f"round {_words(one['round']['step'])}"] if rounds == "raw" else []
+        parts += [f"limit_torque {_words(one['limit_torque'])}"] if "limit_torque" in one else []
         parts.append(f"* {_words(one['scale'])}")
         if any(one["offset"]):
             parts.append(f"+ {_words(one['offset'])}")
         if one.get("relative_to", "zero") != "zero":
             parts.append(f"+ {one['relative_to']}")
-        parts += [f"{key} {_words(one[key])}" for key in ("clip", "ema", "argmax") if key in one]
+        last_stages = ("rotate", "clip", "ema", "argmax")
+        parts += [f"{key} {_words(one[key])}" for key in last_stages if key in one]
+        parts += [f"round {_words(one['round']['step'])}"] if rounds == "target" else []
         first, last = one["slice"]
         table.add_row(escape(str(one["tensor"])), escape(f"[{first}:{last}]"), one["kind"],
                       f"{len(one['elements'])}", escape(", ".join(parts)))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.cli.suspicions import normalizations, statistics_of, suspicions
+from policy_runner.backends.several import part_name
+from policy_runner.cli.suspicions import (
+    all_suspicions,
+    normalizations,
+    placed_text,
+    read_all_facts,
+    statistics_of,
+)
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.core.observation.normalization import resolve_formula
-from policy_runner.core.spec import ObservationTensor, PolicySpec
-from policy_runner.core.spec.elements import limit_names
+from policy_runner.core.spec import ObservationTensor, PolicySpec, SpecFile, Switch
+from policy_runner.core.spec.elements import absent_joints, limit_names
 from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.parts import ModelFile, model_files
 from policy_runner.formats.detect import draft_model
 from policy_runner.formats.draft import remarks
 from policy_runner.robot.load import LoadedPolicy
@@ -52,38 +61,59 @@ def _tensor(facts: TensorFacts) -> dict[str, Any]:
     return {"name": facts.name, "dtype": facts.dtype, "shape": list(facts.shape)}
 
 
-def contract(loaded: LoadedPolicy, facts: ModelFacts) -> dict[str, Any]:
-    """Return the contract of a policy: every tensor, term, slice and joint, as in the node."""
+def contract(loaded: LoadedPolicy) -> dict[str, Any]:
+    """Return the contract of a policy: every tensor, term, slice and joint, as in the node.
+
+    The tensors of `model` are at the top; those of other models follow in `models`.
+    """
     spec = loaded.spec_file.spec
+    first, *others = sorted(model_files(spec), key=lambda part: part.name != "")
+    facts = read_all_facts(loaded.spec_file)
+    switch = {} if spec.switch is None else {"switch": _switch(spec.switch)}
     return {
         "name": spec.name,
         "spec": str(loaded.spec_file.path),
-        **_model(facts),
+        **_part(loaded, first, facts),
         "control_dt": spec.control_dt,
         "decimation": loaded.config.loop.decimation,
         "period": loaded.pipeline.settings.period_ns / 1e9,
         "robot_inputs": {
             name: {"type": one.type, "topic": one.topic} for name, one in spec.inputs.items()
         },
-        "observation": [_observation(loaded, k, one) for k, one in enumerate(spec.observation)],
-        "state": [one.model_dump(mode="json") for one in spec.state],
-        "action": _action(loaded),
-        "ignored_outputs": list(spec.ignored_outputs),
-        "last_action": spec.last_action,
         "joints": _joints(loaded),
         "limits": limits_in_force(loaded),
-        "statistics": _statistics(loaded),
-        "suspicious": suspicions(loaded.spec_file, facts),
+        "models": [{"name": part.name, **_part(loaded, part, facts)} for part in others],
+        **switch,
+        "suspicious": all_suspicions(loaded.spec_file, facts),
     }
 
 
-def _observation(loaded: LoadedPolicy, k: int, given: ObservationTensor) -> dict[str, Any]:
+def _part(loaded: LoadedPolicy, part: ModelFile, facts: Mapping[str, ModelFacts]) -> dict[str, Any]:
+    """Return what one model of the spec is, reads and computes."""
+    spec = part.spec
+    found: dict[str, Any] = {
+        **_model(facts[part.name]),
+        "observation": [_observation(loaded, part, one) for one in spec.observation],
+        "state": [one.model_dump(mode="json") for one in spec.state],
+        "ignored_outputs": list(spec.ignored_outputs),
+        "statistics": _statistics(SpecFile(spec, loaded.spec_file.path), part),
+    }
+    if part.is_earlier:
+        return {**found, "every": part.every, "read_outputs": list(part.read)}
+    return {**found, "action": _action(loaded, spec), "last_action": spec.last_action}
+
+
+def _switch(switch: Switch) -> dict[str, Any]:
+    found = switch.model_dump(mode="json", exclude={"policies"})
+    return {**found, "policies": switch.names}
+
+
+def _observation(loaded: LoadedPolicy, part: ModelFile, given: ObservationTensor) -> dict[str, Any]:
     found: dict[str, Any] = {"tensor": given.tensor}
     if given.constant is not None:
         return {**found, "constant": given.model_dump(mode="json")["constant"]}
-    builder = next(
-        one for one, _ in loaded.pipeline.policy.tensors if one.name == str(given.tensor)
-    )
+    name = part_name(part.name, str(given.tensor))
+    builder = next(one for one, _ in loaded.pipeline.policy.every_tensor if one.name == name)
     terms = given.terms if given.terms is not None else [given.whole]
     found.update(size=builder.size, frame=builder.frame.size, terms=[])
     start = 0
@@ -115,8 +145,8 @@ def _observation(loaded: LoadedPolicy, k: int, given: ObservationTensor) -> dict
     return found
 
 
-def _action(loaded: LoadedPolicy) -> list[dict[str, Any]]:
-    spec, file = loaded.spec_file.spec, str(loaded.spec_file.path)
+def _action(loaded: LoadedPolicy, spec: PolicySpec) -> list[dict[str, Any]]:
+    file = str(loaded.spec_file.path)
     found = []
     for t, tensor in enumerate(spec.action):
         start = 0
@@ -146,7 +176,7 @@ def _joints(loaded: LoadedPolicy) -> list[dict[str, Any]]:
         if (value := getattr(spec, key)) is not None
     }
     places = _places(loaded)
-    commands = _commands(loaded)
+    commands, absent = _commands(loaded), absent_joints(spec, file)
     joints = []
     for k, name in enumerate(spec.joint_names):
         robot = loaded.joints[name]
@@ -154,7 +184,7 @@ def _joints(loaded: LoadedPolicy) -> list[dict[str, Any]]:
             {
                 "index": k,
                 "name": name,
-                "robot_name": robot.name,
+                "robot_name": robot.name if name not in absent else "absent",
                 "sign": robot.sign,
                 "offset": robot.offset,
                 **{key: float(values[k]) for key, values in columns.items()},
@@ -171,9 +201,12 @@ def _commands(loaded: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
     element = 0
     default = loaded.spec_file.spec.default_joint_pos
     names = loaded.spec_file.spec.joint_names
+    absent = absent_joints(loaded.spec_file.spec, str(loaded.spec_file.path))
     pose = by_name(default, names, "", "default_joint_pos").tolist() if default is not None else []
-    for group in _action(loaded):
+    for group in _action(loaded, loaded.spec_file.spec):
         for k, joint in enumerate(group["elements"]):
+            if joint in absent:
+                continue
             offset = group["offset"][k]
             if group.get("relative_to") == "default_joint_pos":
                 offset += pose[names.index(joint)]
@@ -194,7 +227,7 @@ def _places(loaded: LoadedPolicy) -> dict[str, list[str]]:
     """Return joint -> its places in a frame, each as `term[index]`."""
     names = set(loaded.spec_file.spec.joint_names)
     places: dict[str, list[str]] = {}
-    for builder, _ in loaded.pipeline.policy.tensors:
+    for builder, _ in loaded.pipeline.policy.every_tensor:
         at = 0
         for term in builder.terms:
             for element in term.elements:
@@ -204,14 +237,14 @@ def _places(loaded: LoadedPolicy) -> dict[str, list[str]]:
     return places
 
 
-def _statistics(loaded: LoadedPolicy) -> list[dict[str, Any]]:
+def _statistics(spec_file: SpecFile, part: ModelFile) -> list[dict[str, Any]]:
     found = []
-    for key, given in normalizations(loaded.spec_file):
-        formula = resolve_formula(given, str(loaded.spec_file.path), key)
-        stored = statistics_of(loaded.spec_file, given)
+    for key, given in normalizations(spec_file):
+        formula = resolve_formula(given, str(spec_file.path), key)
+        stored = statistics_of(spec_file, given)
         found.append(
             {
-                "key": key,
+                "key": placed_text(part, key),
                 "formula": formula.kind,
                 "eps": formula.eps,
                 "clip": [_finite(formula.low), _finite(formula.high)],

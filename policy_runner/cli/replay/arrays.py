@@ -5,6 +5,8 @@ the values of the terms in their order, before history, clip and normalization.
 Tensors: `in__NAME`, `tensor/NAME` or NAME itself, [N, ...] or one sample in the model's own
 shape. They are the inputs of the model. Recurrent state may be left out; then the replay carries
 it from sample to sample.
+Of several models, NAME is as `encoder/obs`. Tensors that consist of outputs of other models are
+computed, and so are such elements of a frame. A switch needs its value in every sample, [N].
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_runner.backends.several import part_name
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.pipeline.bind_policy import model_part
+from policy_runner.core.spec.parts import ModelFile, is_linked, model_files
 from policy_runner.robot.load import LoadedPolicy
 
 Arrays = Mapping[str, np.ndarray]
+SWITCH = "switch/value"  # per sample, the number that selects the policy of a switch
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -42,7 +48,8 @@ def frames_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.n
     Raises:
         Refusal: frames have the wrong size, or some tensors have no frames.
     """
-    builders = {builder.name: builder for builder, _ in loaded.pipeline.policy.tensors}
+    builders = {builder.name: builder for builder, _ in loaded.pipeline.policy.every_tensor}
+    linked = _tensors(loaded, linked=True)
     found = {}
     for name in builders:
         array = arrays.get(f"frame/{name}", arrays.get("frame") if len(builders) == 1 else None)
@@ -53,13 +60,14 @@ def frames_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.n
     problems = [
         Problem(file, f"frame/{name}", f"frames of '{name}', too", "none")
         for name in builders
-        if name not in found
+        if name not in found and name not in linked
     ]
     for name, array in found.items():
         size = builders[name].frame.size
         if array.ndim < 2 or array[0].size != size:
             expected = f"[N, {size}] ({', '.join(builders[name].elements[:3])}, ...)"
             problems.append(Problem(file, f"frame/{name}", expected, f"shape {array.shape}"))
+    _with_selection(found, arrays, loaded, file, problems)
     _same_length(found, file, problems)
     return found
 
@@ -84,22 +92,72 @@ def tensors_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.
                 problems.append(Problem(file, key, expected, f"shape {array.shape}"))
             found[name] = array
             break
-    if found and not set(found) >= _needed(loaded):
-        missing = sorted(_needed(loaded) - set(found))
+    missing = sorted(_tensors(loaded, linked=False) - set(found))
+    if found and missing:
         problems.append(Problem(file, "", f"the tensors {', '.join(missing)}, too", "none"))
+    if found:
+        _with_selection(found, arrays, loaded, file, problems)
     _same_length(found, file, problems)
     return found
 
 
-def _needed(loaded: LoadedPolicy) -> set[str]:
-    """Return the model's inputs that are neither state nor constant."""
-    names = list(loaded.model.inputs)
-    observed = loaded.spec_file.spec.observation
+def observed_tensors(loaded: LoadedPolicy) -> dict[str, str]:
+    """Input of the model, or of one of several -> the model's name in `core.spec.parts`.
+
+    Without recurrent states. The tensors of the top level's `model` are first.
+    """
+    found = {}
+    for part in _parts(loaded):
+        inputs = list(model_part(loaded.model, part.name).inputs)
+        for one in part.spec.observation:
+            name = inputs[one.tensor] if isinstance(one.tensor, int) else one.tensor
+            found[part_name(part.name, name)] = part.name
+    return found
+
+
+def output_tensors(loaded: LoadedPolicy) -> dict[str, str]:
+    """Output of the model, or of one of several -> the model's name in `core.spec.parts`."""
     return {
-        names[one.tensor] if isinstance(one.tensor, int) else one.tensor
-        for one in observed
-        if getattr(one, "constant", None) is None
+        part_name(part.name, name): part.name
+        for part in _parts(loaded)
+        for name in model_part(loaded.model, part.name).outputs
     }
+
+
+def _parts(loaded: LoadedPolicy) -> list[ModelFile]:
+    return sorted(model_files(loaded.spec_file.spec), key=lambda part: part.name != "")
+
+
+def _tensors(loaded: LoadedPolicy, linked: bool) -> set[str]:
+    """The inputs that are neither state nor constant; those that models compute, or the others."""
+    found = set()
+    for part in _parts(loaded):
+        inputs = list(model_part(loaded.model, part.name).inputs)
+        for one in part.spec.observation:
+            name = inputs[one.tensor] if isinstance(one.tensor, int) else one.tensor
+            if one.constant is None and is_linked(one) == linked:
+                found.add(part_name(part.name, name))
+    return found
+
+
+def _with_selection(
+    found: dict[str, np.ndarray],
+    arrays: Arrays,
+    loaded: LoadedPolicy,
+    file: str,
+    problems: list[Problem],
+) -> None:
+    """Add the numbers that select the policy of a switch; refuse what the models compute."""
+    if loaded.spec_file.spec.switch is not None:
+        given = arrays.get(SWITCH)
+        if given is None:
+            expected = "the value of the switch in every sample, [N]"
+            problems.append(Problem(file, SWITCH, expected, "none"))
+        else:
+            found[SWITCH] = given.reshape(-1)
+    for name in sorted(_tensors(loaded, linked=True) & found.keys()):
+        expected = "no such array, since another model computes it"
+        problems.append(Problem(file, name, expected, "one", "leave it out"))
 
 
 def _same_length(found: Arrays, file: str, problems: list[Problem]) -> None:

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.cli.replay.arrays import SWITCH, observed_tensors, output_tensors
 from policy_runner.cli.replay.signals import Event
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.slot import InputSlot
+from policy_runner.core.pipeline.interface import AnyPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.pipeline.switched import SwitchedPolicy
 from policy_runner.core.safety.decision import Fault
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.ros.messages.message_reader import Reader, build_reader, stamp_ns
@@ -30,9 +33,10 @@ class Trace:
     def __init__(self, loaded: LoadedPolicy) -> None:
         self._loaded = loaded
         self._rows: dict[str, list[Any]] = {}
-        names = [tensor.tensor for tensor in loaded.spec_file.spec.observation]
-        self._observed = [_tensor_name(name, loaded.model.inputs) for name in names]
-        self._names = {one.name: one.tensor_elements for one, _ in loaded.pipeline.policy.tensors}
+        # Of every array of a row, the model that it is of.
+        self._observed, self._outputs = observed_tensors(loaded), output_tensors(loaded)
+        tensors = loaded.pipeline.policy.every_tensor
+        self._names = {one.name: one.tensor_elements for one, _ in tensors}
         self.ticks = 0
 
     def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
@@ -44,21 +48,31 @@ class Trace:
             inferred: whether this tick ran an inference.
             command: limited command, float64 [elements]; None: no command.
         """
-        decoder = self._loaded.pipeline.policy.decoder
+        policy = self._loaded.pipeline.policy
+        decoder, model = policy.decoder, self._loaded.model
         row: dict[str, Any] = {"t": t_ns / 1e9, "decision": decision, "inferred": inferred}
+        if policy.active:
+            row["policy"] = policy.active
         elements = len(self._loaded.pipeline.elements)
         row["limited"] = np.full(elements, np.nan) if command is None else command.copy()
-        parts: dict[str, np.ndarray] = {
-            **{f"observation/{name}": self._loaded.model.inputs[name] for name in self._observed},
-            **{f"output/{name}": value for name, value in self._loaded.model.outputs.items()},
-            "raw": decoder.raw,
-            "clipped": decoder.clipped,
-            "target": decoder.target,
+        parts: dict[str, tuple[np.ndarray, bool]] = {
+            **{
+                f"observation/{name}": (model.inputs[name], policy.runs(part))
+                for name, part in self._observed.items()
+            },
+            **{
+                f"output/{name}": (model.outputs[name], policy.runs(part))
+                for name, part in self._outputs.items()
+            },
+            "raw": (decoder.raw, True),
+            "clipped": (decoder.clipped, True),
+            "target": (decoder.target, True),
         }
-        for name, value in parts.items():
+        for name, (value, ran) in parts.items():
             flat = value.reshape(-1)
             kind = np.float64 if value.dtype == np.float64 else np.float32
-            row[name] = flat.astype(kind) if inferred else np.full(flat.size, np.nan, kind)
+            known = inferred and ran
+            row[name] = flat.astype(kind) if known else np.full(flat.size, np.nan, kind)
         for name, value in row.items():
             self._rows.setdefault(name, []).append(value)
         self.ticks += 1
@@ -73,8 +87,12 @@ class Trace:
         return found
 
 
-def _tensor_name(name: str | int, tensors: Mapping[str, Any]) -> str:
-    return list(tensors)[name] if isinstance(name, int) else name
+def _select(policy: AnyPolicy, arrays: Mapping[str, np.ndarray], k: int) -> None:
+    """Select the policy of a switch by the recorded value of sample k."""
+    if isinstance(policy, SwitchedPolicy):
+        fault = policy.select_by(float(arrays[SWITCH].reshape(-1)[k]))
+        if fault is not None:
+            raise refuse("", f"sample {k}", "a number that selects a policy", fault.detail)
 
 
 def replay_messages(
@@ -160,9 +178,11 @@ def replay_frames(loaded: LoadedPolicy, frames: Mapping[str, np.ndarray], done: 
     trace = Trace(loaded)
     count = len(next(iter(frames.values())))
     for k in range(count):
-        for builder, _ in policy.tensors:
-            builder.frame[:] = frames[builder.name][k].reshape(-1)
-        _sample(policy.infer, pipeline, k, trace)
+        _select(policy, frames, k)
+        for builder, _ in policy.every_tensor:
+            if builder.name in frames:
+                builder.frame[:] = frames[builder.name][k].reshape(-1)
+        _sample(policy.infer_frames, pipeline, k, trace)
         done(1)
     return trace.arrays()
 
@@ -188,9 +208,12 @@ def replay_tensors(
     pipeline.activate()
     trace = Trace(loaded)
     for k in range(len(next(iter(tensors.values())))):
+        _select(pipeline.policy, tensors, k)
         for name, rows in tensors.items():
+            if name == SWITCH:
+                continue
             model.inputs[name][...] = rows[k].reshape(model.inputs[name].shape)
         # Run only the model and the decoder: the given tensors are complete.
-        _sample(pipeline.policy.run, pipeline, k, trace)
+        _sample(pipeline.policy.run_given, pipeline, k, trace)
         done(1)
     return trace.arrays()

@@ -18,6 +18,7 @@ from policy_runner.core.observation.terms.compile import compile_term
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources
 from policy_runner.core.spec import (
     ImageTerm,
+    ModelOutputTerm,
     Normalization,
     ObservationTensor,
     PerTermNormalization,
@@ -59,10 +60,16 @@ class TensorBuilder:
         self.frame = np.zeros(sum(sizes))
         self._zeros = np.zeros(sum(sizes))
         starts = np.concatenate(([0], np.cumsum(sizes))).tolist()
-        self._reads = [
+        reads = [
             term.bind(self.frame[start : start + term.size])
             for term, start in zip(self.terms, starts, strict=False)
         ]
+        late = [isinstance(term, ModelOutputTerm) and not term.previous for term in given]
+        self._reads = [read for read, output in zip(reads, late, strict=True) if not output]
+        self._output_reads = [read for read, output in zip(reads, late, strict=True) if output]
+        self._outputs = np.flatnonzero(np.repeat(late, sizes))
+        self._others = np.flatnonzero(~np.repeat(late, sizes))
+        self._kept = np.zeros(self._others.size)
         plain = TermArithmetic()
         self._before_check, self._stages = frame_stages(
             [
@@ -78,7 +85,14 @@ class TensorBuilder:
         )
         names = [term.name for term in self.terms]
         self._history = (
-            FrameHistory(spec.history, sizes, names, sources.file, f"{key}.history")
+            FrameHistory(
+                spec.history,
+                sizes,
+                names,
+                sources.file,
+                f"{key}.history",
+                [term.elements for term in self.terms],
+            )
             if spec.history
             else None
         )
@@ -97,6 +111,11 @@ class TensorBuilder:
         self._out_zeros: npt.NDArray[np.generic] | None = None
 
     @property
+    def depth(self) -> int:
+        """Number of frames that the tensor is made of, with those between its lags."""
+        return self._history.depth if self._history is not None else 1
+
+    @property
     def normalized_parts(self) -> list[tuple[str, int]]:
         """The normalized elements per term, in order: (term's name, number of elements).
 
@@ -107,6 +126,11 @@ class TensorBuilder:
             return [(term.name, term.size) for term in self.terms]
         counts = self._history.term_counts
         return list(zip(names if len(counts) == len(names) else [""], counts, strict=True))
+
+    @property
+    def has_history(self) -> bool:
+        """Whether it keeps past frames, so that every inference must `advance` it."""
+        return self._history is not None
 
     def set_normalizer(self, normalizer: Normalizer) -> None:
         """Use this normalizer from now on."""
@@ -135,13 +159,38 @@ class TensorBuilder:
             for k in range(count)
         ]
 
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether it has outputs of models of the same inference, which `read_outputs` reads."""
+        return bool(self._output_reads)
+
+    def read_outputs(self) -> None:
+        """Read the outputs of earlier models of this inference into the frame.
+
+        Call it after those models have run. The other elements stay.
+        """
+        frame = self.frame
+        frame.take(self._others, out=self._kept, mode="clip")
+        for read in self._output_reads:
+            read()
+        for stage in self._before_check:
+            stage(frame)
+        for stage in self._stages:
+            stage(frame)
+        frame[self._others] = self._kept
+
     def read(self) -> str:
-        """Read every term into the frame. Return '' or why the frame is unusable."""
+        """Read every term into the frame. Return '' or why the frame is unusable.
+
+        Outputs of models of the same inference are 0, because those models have not run yet.
+        """
         for read in self._reads:
             fault = read()
             if fault:
                 return fault
         frame = self.frame
+        if self._output_reads:
+            frame[self._outputs] = 0.0
         for stage in self._before_check:
             stage(frame)
         # x . 0 is 0 exactly when every x is finite (NaN and inf give NaN): one call, no mask.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from policy_runner.core.spec import (
     ActionTensor,
     Normalization,
     PerTermNormalization,
+    PolicySpec,
     SpecFile,
     State,
     StoredTensor,
@@ -161,10 +162,18 @@ def unknown(file: str, key: str, given: str | int, known: Mapping[str, object]) 
     )  # fmt: skip
 
 
-def uncovered(spec_file: SpecFile, model: Model) -> Problems:
+def uncovered(
+    spec_file: SpecFile, model: Model, read: Sequence[str | int] | None = None
+) -> Problems:
     """The problems of model tensors that the spec does not name, and of unknown names in the spec.
 
     Unknown observation tensors are not checked here; `build_pipeline` reports them.
+
+    Args:
+        spec_file: the spec, which has this model only.
+        model: the loaded model.
+        read: of an earlier model, the outputs that `model_output` terms read; None: a policy's
+            `model`, whose outputs are its action.
     """
     spec, file = spec_file.spec, str(spec_file.path)
     problems: Problems = []
@@ -181,7 +190,9 @@ def uncovered(spec_file: SpecFile, model: Model) -> Problems:
         (
             "action",
             model.outputs,
-            [t.tensor for t in spec.action] + [s.output for s in spec.state] + spec.ignored_outputs,
+            [t.tensor for t in spec.action] + [s.output for s in spec.state] + spec.ignored_outputs
+            if read is None
+            else _outputs_of_earlier(spec, read, model),
         ),
     ):
         found = names(given, tensors)
@@ -190,6 +201,8 @@ def uncovered(spec_file: SpecFile, model: Model) -> Problems:
                 where = "observation or state"
                 if key == "action":
                     where = "action, state or ignored_outputs"
+                    if read is not None:
+                        key, where = "ignored_outputs", "it, in state, or in a model_output term"
                 kind = "input" if key == "observation" else "output"
                 expected = f"the model's {kind} '{name}' in {where}"
                 problems.append(Problem(file, key, expected, "no tensor of that name"))
@@ -204,6 +217,23 @@ def uncovered(spec_file: SpecFile, model: Model) -> Problems:
         if tensor_name(ignored, model.outputs) is None:
             problems.append(unknown(file, f"ignored_outputs[{k}]", ignored, model.outputs))
     return problems
+
+
+def _outputs_of_earlier(
+    spec: PolicySpec, read: Sequence[str | int], model: Model
+) -> list[str | int]:
+    """The outputs of an earlier model that the spec names; a term may read a state, too."""
+    states: list[str | int] = [state.output for state in spec.state]
+    named = {tensor_name(one, model.outputs) for one in states}
+    return [
+        *states,
+        *spec.ignored_outputs,
+        *{
+            str(n)
+            for n in (tensor_name(one, model.outputs) for one in read)
+            if n and n not in named
+        },
+    ]
 
 
 def _state_problems(file: str, k: int, state: State, model: Model) -> Problems:

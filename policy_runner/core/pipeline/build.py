@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from policy_runner.core.command.decoder import ActionDecoder
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.attitude import AttitudeCheck
-from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.inputs.joints import RobotJoint, with_constants
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.model import Buffer, Model
-from policy_runner.core.observation.tensor_builder import TensorBuilder
+from policy_runner.core.model import Model
 from policy_runner.core.observation.terms.rotation import Quaternion, from_euler
-from policy_runner.core.observation.terms.sources import IMU, Sources
-from policy_runner.core.pipeline.bind_tensors import (
-    Problems,
-    action_normalizers,
-    bind_states,
-    fill_constant,
-    set_normalizer,
-    tensor_name,
-    uncovered,
-    unknown,
-)
+from policy_runner.core.observation.terms.sources import IMU, JOINT_STATE, Sources
+from policy_runner.core.pipeline.bind_policy import BoundPolicy, Robot, bind_policy
+from policy_runner.core.pipeline.bind_tensors import Problems
+from policy_runner.core.pipeline.interface import AnyPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.pipeline.policy import Policy
+from policy_runner.core.pipeline.switched import SwitchedPolicy, SwitchRule
 from policy_runner.core.safety.robot_watch import RobotWatch
 from policy_runner.core.settings import Settings
 from policy_runner.core.spec import PolicySpec, ProjectedGravityTerm, SpecFile
-from policy_runner.core.spec.elements import ActionElement, action_elements
+from policy_runner.core.spec.parts import every_tensor, has_several, policies, reads_now
 
 Angles = tuple[float, float, float]
 
@@ -62,45 +52,26 @@ def build_pipeline(
     spec, file = spec_file.spec, str(spec_file.path)
     slots = {name: InputSlot(name, given) for name, given in spec.inputs.items()}
     problems: Problems = []
-    try:
-        elements = action_elements(spec, file)
-    except Refusal as refusal:
-        problems += refusal.problems
-        elements = [
-            ActionElement(j, g.kind) for t in spec.action for g in t.groups for j in g.names
-        ]
-    size = len(elements)
-    previous_target = np.zeros(size) if _reads_previous_target(spec) else None
-    sources = Sources(
-        spec=spec,
-        file=file,
-        slots=slots,
-        robot_joints=robot_joints,
-        last_action=np.zeros(size),
-        action_joints=tuple(element.joint for element in elements),
-        action_kinds=tuple(element.kind for element in elements),
-        previous_target=previous_target if previous_target is not None else np.zeros(size),
-        mountings=_turned(mountings or {}, spec, problems),
-        next_to=spec_file.next_to,
-    )
-    tensors = _tensor_builders(spec_file, model, sources, problems)
-    problems += uncovered(spec_file, model)
-    decoder: ActionDecoder | None = None
-    try:
-        outputs = [tensor_name(tensor.tensor, model.outputs) for tensor in spec.action]
-        if None not in outputs:
-            buffers = [model.outputs[str(name)] for name in outputs]
-            normalizers = action_normalizers(spec_file)
-            decoder = ActionDecoder(spec, buffers, normalizers, _measured(slots), file)
-    except Refusal as refusal:
-        problems += [problem for problem in refusal.problems if problem not in problems]
+    with contextlib.suppress(Refusal):  # `bind_policy` reports it
+        robot_joints = with_constants(spec, robot_joints, file)
+    robot = Robot(slots, robot_joints, _turned(mountings or {}, spec, problems))
+    bound = [bind_policy(one, spec_file, model, robot, problems) for one in policies(spec)]
+    rule = _rule(spec_file, bound, problems)
+    elements, sources = bound[0].elements, [one.sources for one in bound]
     watch = measured = None
-    if decoder is not None:
+    if all(one.decoder is not None for one in bound):
         try:
             needed = "parameter start_pose.duration" if settings.start_pose_ns else ""
             measured = MeasuredPositions(slots, spec.joint_names, robot_joints, elements, needed)
+            gravities = [gravity for one in sources for gravity in one.gravities]
             watch = RobotWatch(
-                slots, spec.joint_names, robot_joints, elements, sources.gravities, settings
+                slots,
+                spec.joint_names,
+                robot_joints,
+                elements,
+                gravities,
+                settings,
+                has_several(spec),
             )
         except Refusal as refusal:
             problems += refusal.problems
@@ -109,52 +80,57 @@ def build_pipeline(
     for slot in slots.values():
         if slot.spec.type == IMU and any(p.split(".")[0] == "orientation" for p in slot.paths):
             slot.attitude = AttitudeCheck()
-    if problems or decoder is None or watch is None or measured is None:
+    if problems or watch is None or measured is None:
         raise Refusal(problems)
-    policy = Policy(
-        tensors=tensors,
-        states=bind_states(spec_file, model),
-        model=model,
-        decoder=decoder,
-        last_action=(spec.last_action, sources.last_action),
-        clocks=sources.clocks,
-        previous_target=previous_target,
-    )
-    return Pipeline(policy, slots, watch, measured, settings, clock_ns)
+    return Pipeline(_policy(spec, bound, rule), slots, watch, measured, settings, clock_ns)
 
 
-def _tensor_builders(
-    spec_file: SpecFile, model: Model, sources: Sources, problems: Problems
-) -> list[tuple[TensorBuilder, Buffer]]:
-    """Make the builders of the tensors that have terms. Fill constant tensors here, once."""
-    builders: list[tuple[TensorBuilder, Buffer]] = []
-    for k, tensor in enumerate(spec_file.spec.observation):
-        key = f"observation[{k}]"
-        name = tensor_name(tensor.tensor, model.inputs)
-        into = model.inputs[name] if name is not None else None
-        if into is None:
-            problems.append(unknown(sources.file, f"{key}.tensor", tensor.tensor, model.inputs))
+def _policy(spec: PolicySpec, bound: Sequence[BoundPolicy], rule: SwitchRule | None) -> AnyPolicy:
+    problems: Problems = []
+    made: dict[str, Policy] = {}
+    for one in bound:
         try:
-            if tensor.constant is not None:
-                if into is not None:
-                    fill_constant(spec_file, tensor.constant, into, f"{key}.constant")
-                continue
-            builder = TensorBuilder(tensor, sources, key)
-            problems += set_normalizer(builder, tensor.normalization, spec_file, key)
-            if into is not None and into.size != builder.size:
-                expected = f"terms that add up to the {into.size} elements of '{tensor.tensor}'"
-                got = f"{builder.size} ({_sizes(builder)})"
-                which = "whole" if tensor.whole is not None else "terms"
-                problems.append(Problem(sources.file, f"{key}.{which}", expected, got))
-            elif into is not None:
-                builders.append((builder, into.reshape(-1)))
+            made[one.given.name] = one.policy()
         except Refusal as refusal:
             problems += refusal.problems
-    return builders
+    if problems:
+        raise Refusal(problems)
+    if spec.switch is None or rule is None:
+        return made[""]
+    paths = {one.given.name: one.given.path for one in bound}
+    return SwitchedPolicy(made, paths, rule, spec.switch)
 
 
-def _sizes(builder: TensorBuilder) -> str:
-    return ", ".join(f"{term.name} {term.size}" for term in builder.terms)
+def _rule(
+    spec_file: SpecFile, bound: Sequence[BoundPolicy], problems: Problems
+) -> SwitchRule | None:
+    """The rule of the switch, if there is one; it makes its input's slot read the numbers."""
+    switch, file = spec_file.spec.switch, str(spec_file.path)
+    if switch is None:
+        return None
+    sources = bound[0].sources
+    numbers = []
+    try:
+        slot = sources.slot(switch.value.input, "switch.value")
+        if slot.spec.type == JOINT_STATE:
+            expected = "an input that is no JointState, whose numbers go by joint name"
+            raise refuse(file, "switch.value.input", expected, f"'{slot.name}'")
+        for k, path in enumerate(switch.value.fields):
+            numbers.append(sources.numbers(slot, path, None, f"switch.value.fields[{k}]"))
+    except Refusal as refusal:
+        problems += refusal.problems
+    if switch.history == "advance" and switch.state != "advance":
+        problems += [
+            Problem(
+                file, "switch.state", "advance, since switch.history is advance and a history of "
+                f"'{given.tensor}' has outputs of a model", switch.state,
+            )
+            for one in bound
+            for part, _ in one.models
+            for given in part.spec.observation
+            if given.history is not None and reads_now(given)
+        ]  # fmt: skip
+    return SwitchRule(switch, numbers)
 
 
 def _turned(
@@ -173,7 +149,7 @@ def _turned(
 
 
 def _unused(
-    spec: PolicySpec, file: str, slots: Mapping[str, InputSlot], sources: Sources
+    spec: PolicySpec, file: str, slots: Mapping[str, InputSlot], sources: Sequence[Sources]
 ) -> Problems:
     unread = [
         Problem(file, f"inputs.{name}", "an input that some term reads", "none", "remove it")
@@ -185,17 +161,9 @@ def _unused(
         *(
             Problem(file, f"motions.{name}", "a motion that some term follows", "none")
             for name in spec.motions
-            if name not in sources.motions
+            if not any(name in one.motions for one in sources)
         ),
     ]
-
-
-def _reads_previous_target(spec: PolicySpec) -> bool:
-    return any(
-        getattr(term, "relative_to", None) == "previous_target"
-        for tensor in spec.observation
-        for term in tensor.every_term
-    )
 
 
 def tilt_problems(settings: Settings, spec: PolicySpec) -> list[Problem | str]:
@@ -210,18 +178,6 @@ def reads_gravity(spec: PolicySpec) -> bool:
     """Whether the policy has a `projected_gravity` term."""
     return any(
         isinstance(term, ProjectedGravityTerm)
-        for tensor in spec.observation
+        for tensor in every_tensor(spec)
         for term in tensor.every_term
     )
-
-
-def _measured(
-    slots: Mapping[str, InputSlot],
-) -> Callable[[int], npt.NDArray[np.float64] | None]:
-    def find(joint: int) -> npt.NDArray[np.float64] | None:
-        for slot in slots.values():
-            if slot.joints is not None and joint in slot.used("position"):
-                return slot.joints.values["position"]
-        return None
-
-    return find

@@ -18,7 +18,7 @@ from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Array, Buffer
-from policy_runner.core.pipeline.policy import Policy
+from policy_runner.core.pipeline.interface import AnyPolicy
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.safety.freshness import Freshness
 from policy_runner.core.safety.operator_requests import Operator
@@ -44,7 +44,7 @@ class Pipeline:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: AnyPolicy,
         slots: Mapping[str, InputSlot],
         robot_watch: RobotWatch,
         measured: MeasuredPositions,
@@ -247,7 +247,7 @@ class Pipeline:
 
     def _decide(self, decision: Decision, inferred: bool) -> Array | None:
         if decision is Decision.RUN:
-            command = self._command.follow(self.policy.decoder.target, self._settings)
+            command = self._command.follow(self.policy.decoder.target_now(), self._settings)
             if inferred:
                 self.policy.commanded(command)
             return command

@@ -12,7 +12,10 @@ from policy_runner.core.model import Array, Buffer, Model, StateTensors
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.counters import Clock
 from policy_runner.core.safety.decision import Decision, Fault, Reason
+from policy_runner.core.spec import Switch
 from policy_runner.core.spec.elements import ActionElement
+
+BuiltTensor = tuple[TensorBuilder, Buffer]  # a builder, and the model's input [builder.size], flat
 
 
 class Policy:
@@ -32,7 +35,7 @@ class Policy:
 
     def __init__(
         self,
-        tensors: Sequence[tuple[TensorBuilder, Buffer]],
+        tensors: Sequence[BuiltTensor],
         states: Sequence[StateTensors],
         model: Model,
         decoder: ActionDecoder,
@@ -72,7 +75,11 @@ class Policy:
         return None
 
     def infer(self, now_ns: int) -> Fault | None:
-        """Build the tensors from the frames that `observe` filled, then `run`.
+        """Build the tensors from the frames that `observe` filled, then `run`."""
+        return self.build() or self.run(now_ns)
+
+    def build(self) -> Fault | None:
+        """Build the tensors from the frames that `observe` filled.
 
         If a tensor's type cannot hold one of its elements, this is a fault. Then all past frames
         are dropped, because the frame with that element is one of them.
@@ -80,11 +87,15 @@ class Policy:
         for builder, tensor in self.tensors:
             why = builder.advance(tensor)
             if why:
-                for one, _ in self.tensors:
-                    one.reset()
+                self.drop_frames()
                 text = f"{builder.name}: {why}"
                 return Fault(Decision.HOLD, Reason.OBSERVATION_NOT_FINITE, text)
-        return self.run(now_ns)
+        return None
+
+    def drop_frames(self) -> None:
+        """Drop the past frames of every tensor."""
+        for builder, _ in self.every_tensor:
+            builder.reset()
 
     def run(self, now_ns: int) -> Fault | None:
         """Run one inference on the model's current inputs. Return the fault of an unusable action.
@@ -93,7 +104,8 @@ class Policy:
         """
         self._model.run()
         if not self.decoder.decode():
-            return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, "the model's output")
+            why = self.decoder.fault or "the model's output"
+            return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, why)
         for state, following, _ in self._states:
             np.copyto(state, following)
         for counting in self._clocks:
@@ -106,6 +118,14 @@ class Policy:
             np.copyto(self._previous_target, self.decoder.target)
         return None
 
+    def infer_frames(self, now_ns: int) -> Fault | None:
+        """Infer from frames that the caller filled in place of `observe`."""
+        return self.infer(now_ns)
+
+    def run_given(self, now_ns: int) -> Fault | None:
+        """Run one inference on the model's current inputs, which are complete."""
+        return self.run(now_ns)
+
     def commanded(self, command: Array) -> None:
         """Keep the limited command [elements] of the newest inference as the last action.
 
@@ -115,17 +135,57 @@ class Policy:
         if self._last_action_kind == "limited":
             np.copyto(self._last_action, command)
 
+    def follow(self, switch: Switch) -> Fault | None:
+        """Advance what the switch says while another policy commands. No action is decoded."""
+        fault = self.build() if switch.history == "advance" else None
+        if fault is not None:
+            return fault
+        if switch.state == "advance":
+            self._model.run()
+            for kept, following, _ in self._states:
+                np.copyto(kept, following)
+        if switch.clocks == "advance":
+            for counting in self._clocks:
+                counting.advance()
+        return None
+
+    def enter(self, before: Policy, switch: Switch) -> None:
+        """Begin to command in place of `before`, another policy with the same elements.
+
+        The target continues: `previous_target` and `ema` begin with the target of `before`. The
+        switch says what happens to histories, states, clocks and the last action.
+        """
+        if switch.history == "reset":
+            self.drop_frames()
+        if switch.state == "reset":
+            self.reset_states()
+        if switch.clocks == "reset":
+            for counting in self._clocks:
+                counting.reset()
+        if switch.last_action == "zeros":
+            self._last_action.fill(0.0)
+        self.decoder.take_over(before.decoder)
+        if self._previous_target is not None:
+            np.copyto(self._previous_target, self.decoder.target)
+
+    def carry_last_action(self, active: Policy) -> None:
+        """Take the last action of the policy that commanded, of the same kind."""
+        np.copyto(self._last_action, active._last_action)
+
+    def reset_states(self) -> None:
+        """Set recurrent states to their initial values."""
+        for state, _, initial in self._states:
+            np.copyto(state, initial)
+        if self._reset_kept is not None:
+            self._reset_kept()
+
     def reset(self) -> None:
         """Set histories, recurrent state and the last action to their start values.
 
         The previous target starts at the decoder's start target, which is the default pose.
         """
-        for builder, _ in self.tensors:
-            builder.reset()
-        for state, _, initial in self._states:
-            np.copyto(state, initial)
-        if self._reset_kept is not None:
-            self._reset_kept()
+        self.drop_frames()
+        self.reset_states()
         for counting in self._clocks:
             counting.reset()
         self.decoder.reset()
@@ -135,6 +195,25 @@ class Policy:
         self.inferred_at_ns = NEVER
 
     @property
+    def every_tensor(self) -> Sequence[BuiltTensor]:
+        """`tensors`, and those of earlier models or of other policies before them."""
+        return self.tensors
+
+    @property
+    def active(self) -> str:
+        """The name of the policy that commands, of a switch; "" without one."""
+        return ""
+
+    @property
+    def changes(self) -> int:
+        """How often a switch changed the policy that commands."""
+        return 0
+
+    def runs(self, part: str) -> bool:
+        """Whether the newest inference ran the model with this name of `core.spec.parts`."""
+        return True
+
+    @property
     def elements(self) -> Sequence[ActionElement]:
         """The elements of the action, in the order of every array [elements]."""
         return self.decoder.elements
@@ -142,15 +221,20 @@ class Policy:
     @property
     def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
         """Per built tensor: the model's buffer, flat, and the names of its elements."""
-        found = {}
-        for builder, tensor in self.tensors:
-            names = builder.elements
-            if len(names) != tensor.size:  # stacked frames: the history sets their order
-                names = [f"[{k}]" for k in range(tensor.size)]
-            found[str(builder.name)] = (tensor, names)
-        return found
+        return observations_of(self.every_tensor)
 
     @property
     def raw_action(self) -> Array:
         """The model's output of the newest inference, unchanged, float64 [elements]."""
         return self.decoder.raw
+
+
+def observations_of(tensors: Sequence[BuiltTensor]) -> dict[str, tuple[Buffer, list[str]]]:
+    """See `Policy.observations`."""
+    found = {}
+    for builder, tensor in tensors:
+        names = builder.elements
+        if len(names) != tensor.size:  # stacked frames: the history sets their order
+            names = [f"[{k}]" for k in range(tensor.size)]
+        found[builder.name] = (tensor, names)
+    return found

@@ -39,6 +39,7 @@ class RobotWatch:
         elements: Sequence[ActionElement],
         gravities: Sequence[tuple[Array, Callable[[], str]]],
         settings: Settings,
+        several: bool = False,
     ) -> None:
         """Find the measurements to watch.
 
@@ -50,8 +51,11 @@ class RobotWatch:
             gravities: per `projected_gravity` term, its array [3], and the function that computes
                 it from the newest message.
             settings: the robot's rules.
+            several: the policy has several models, so that an inference may compute only some of
+                the gravities.
         """
         self._gravities = list(gravities)
+        self._refreshes = several
         problems: list[Problem | str] = []
         positions = [(e.joint, k) for k, e in enumerate(elements) if e.kind == "position"]
         names = list(joint_names)
@@ -120,7 +124,7 @@ class RobotWatch:
         """
         if self._lowest_cosine > -1.0:
             for gravity, refresh in self._gravities:
-                if not observed:
+                if not observed or self._refreshes:
                     # If the message is unusable, the old gravity stays; the next inference
                     # reports why.
                     refresh()

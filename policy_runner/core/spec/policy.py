@@ -9,33 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, FiniteFloat, PositiveFloat
 
 from policy_runner.core.spec.action import ActionTensor
 from policy_runner.core.spec.base import (
     Limit,
     Name,
     NamedNumbers,
-    Sha256,
     Strict,
     TensorName,
 )
+from policy_runner.core.spec.models import Model, Models, Switch
+from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.tensors import (
     ObservationTensor,
     State,
 )
-from policy_runner.core.spec.terms import (
-    Motion,
-)
 
 SCHEMA = "policy_runner/1"
-
-
-class Model(Strict):
-    """The ONNX file, relative to the spec's folder."""
-
-    file: Name = Field(description="path in the spec's folder")
-    sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
 
 
 class Input(Strict):
@@ -47,6 +38,20 @@ class Input(Strict):
     topic: Name = Field(description="relative topic name")
 
 
+class AbsentJoint(Strict):
+    """A joint of the policy that this robot lacks: constants that the policy reads instead."""
+
+    position: FiniteFloat | Literal["default_joint_pos"] = Field(
+        0.0,
+        description="rad, before `relative_to`; or default_joint_pos of the spec; default 0",
+    )
+    velocity: FiniteFloat = Field(0.0, description="rad/s; default 0")
+    effort: FiniteFloat = Field(0.0, description="N m; default 0")
+    last_action: FiniteFloat = Field(
+        0.0, description="value in last_action terms, before their scale; default 0"
+    )
+
+
 class PolicySpec(Strict):
     """The whole file."""
 
@@ -56,10 +61,20 @@ class PolicySpec(Strict):
     name: Name = Field(description="name of the policy, for people")
     description: str = Field("", description="for people; default: none")
     model: Model = Field(description="the network")
+    models: Models = Field(
+        {},
+        description="models that run before `model` in the same inference, in this order, by a name"
+        " of your choice; default: none",
+    )
     control_dt: PositiveFloat = Field(description="s between two inferences in training")
     joint_names: list[Name] = Field(
         description="every joint that the policy reads or commands, in the policy's order;"
         " empty for a policy without joints"
+    )
+    absent_joints: Mapping[str, AbsentJoint] = Field(
+        {},
+        description="joints of joint_names that this robot lacks, by name or pattern: they are not"
+        " commanded, and no message has to have them; default: none",
     )
     default_joint_pos: NamedNumbers | None = Field(
         None,
@@ -94,6 +109,9 @@ class PolicySpec(Strict):
     last_action: Literal["raw", "clipped", "target", "limited"] = Field(
         description="value that last_action terms read: the output, the value after clip_raw, the"
         " target, or the target after the robot's limits"
+    )
+    switch: Switch | None = Field(
+        None, description="other policies, and the rule that selects one; default: only this one"
     )
 
 

@@ -15,10 +15,12 @@ from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.files.bounded import MOST_SPEC, next_to
 from policy_runner.core.files.safe_yaml import load_yaml
 from policy_runner.core.spec.elements import action_elements, limits_by_element
+from policy_runner.core.spec.models import Model
+from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import Model, PolicySpec
+from policy_runner.core.spec.parts import model_files, several_problems
+from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization, StoredTensor
-from policy_runner.core.spec.terms import Motion
 from policy_runner.core.spec.validation_errors import spec_problems
 
 MOST_PROBLEMS = 100  # reported at once; limited because the search for suggestions takes time
@@ -117,6 +119,14 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
                 ]
     if spec.limits:
         problems += _limit_problems(spec, file)
+    for one in model_files(spec):
+        problems += one.placed(_tensor_problems(one.spec, file))
+    return problems + several_problems(spec, file)
+
+
+def _tensor_problems(spec: PolicySpec, file: str) -> list[Problem | str]:
+    """The problems of the tensors of one model."""
+    problems: list[Problem | str] = []
     outputs = [str(tensor.tensor) for tensor in spec.action]
     for name in sorted({name for name in outputs if outputs.count(name) > 1}):
         problems.append(Problem(file, "action", "every tensor once", f"'{name}' twice"))

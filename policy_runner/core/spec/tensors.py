@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 
-from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName
+from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName, TermArithmetic
 from policy_runner.core.spec.terms import Term
 
 MOST_FRAMES = 10_000  # of a history; it is kept in memory completely
@@ -22,24 +22,30 @@ Statistic = Literal["mean", "std", "var", "min", "max", "q01", "q10", "q90", "q9
 
 
 class History(Strict):
-    """Past frames: all frames of one term, then the next term, or one whole frame after another.
+    """Past frames: by element, by term, or one whole frame after another.
 
-    Set either `length` or `lags`. A mapping by term name needs `stack: term`; a term that is not
-    in the mapping has only the newest frame.
+    Set either `length` or `lags`. A mapping by term name needs `stack: term` or `element`; a term
+    that is not in the mapping has only the newest frame.
     """
 
-    stack: Literal["term", "frame"] = Field(
-        description="term: all frames of the first term, then the next; frame: frame by frame"
+    stack: Literal["term", "frame", "element"] = Field(
+        description="term: all frames of the first term, then the next; frame: frame by frame;"
+        " element: all frames of the first element, then of the next"
     )
     order: Literal["oldest_first", "newest_first"] = Field(description="order of the frames")
-    length: Frames | dict[str, Frames] | None = Field(
-        None, description="newest frames kept, or {term: frames}"
+    length: Frames | dict[str, Frames | list[Frames] | dict[str, Frames]] | None = Field(
+        None,
+        description="newest frames kept, or {term: frames}; frames of a term also by element, as"
+        " a list or {element: frames}",
     )
-    lags: Lags | dict[str, Lags] | None = Field(
-        None, description="which frames, 0 is the newest, or {term: lags}"
+    lags: Lags | dict[str, Lags | dict[str, Lags]] | None = Field(
+        None,
+        description="which frames, 0 is the newest, or {term: lags}; lags of a term also by"
+        " {element: lags}",
     )
-    fill: Literal["repeat", "zeros"] = Field(
-        description="frames before the first one; repeat: equal to the first; zeros: 0"
+    fill: Literal["repeat", "zeros", "newest"] = Field(
+        description="frames before the first one; repeat: equal to the first; zeros: 0; newest:"
+        " equal to the newest"
     )
 
 
@@ -104,6 +110,25 @@ class StoredTensor(Strict):
     sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
 
 
+class ModelOutputTerm(TermArithmetic):
+    """An output of a model of `models`, or a part of it, flattened in C order."""
+
+    term: Literal["model_output"]
+    model: Name = Field(description="a name of `models`")
+    tensor: TensorName = Field(description="output of that model: its name, or its position")
+    slice: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="[first, last) of the flattened output; default: all"
+    )
+    previous: bool = Field(
+        False,
+        description="the value at the end of the previous inference, at first 0; default: of this"
+        " inference, for which the model must come before",
+    )
+
+
+FrameTerm = Annotated[Term | ModelOutputTerm, Field(discriminator="term")]
+
+
 class ObservationTensor(Strict):
     """One input tensor of the model: built from ordered `terms`, one term `whole`, or `constant`.
 
@@ -111,10 +136,12 @@ class ObservationTensor(Strict):
     """
 
     tensor: TensorName = Field(description="input of the model: its name, or its position")
-    terms: Annotated[list[Term], Field(min_length=1)] | None = Field(
+    terms: Annotated[list[FrameTerm], Field(min_length=1)] | None = Field(
         None, description="terms, one after the other"
     )
-    whole: Term | None = Field(None, description="one term that fills the tensor, such as an image")
+    whole: FrameTerm | None = Field(
+        None, description="one term that fills the tensor, such as an image"
+    )
     constant: FiniteFloat | list[FiniteFloat] | StoredTensor | None = Field(
         None, description="numbers that never change: one for all, or all in C order"
     )
@@ -128,7 +155,7 @@ class ObservationTensor(Strict):
     )
 
     @property
-    def every_term(self) -> list[Term]:
+    def every_term(self) -> list[FrameTerm]:
         """The terms of the tensor, including `whole`; empty for a constant."""
         return [*(self.terms or [])] + ([self.whole] if self.whole is not None else [])
 

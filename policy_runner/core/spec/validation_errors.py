@@ -17,9 +17,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from policy_runner.core.errors import Problem, did_you_mean
+from policy_runner.core.spec.base import TermArithmetic
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization
-from policy_runner.core.spec.terms import TermArithmetic
 
 # At the place of the alternatives, these errors mean that the alternative was not meant.
 _OTHER_KIND = {
@@ -175,10 +175,11 @@ def _hint_for_unknown(key: str, location: Sequence[Any]) -> str:
     places = _places_of(path, tuple(str(part) for part in location[:-1]))
     # Where a mapping may be one of two, the key may be one of the other's.
     here = [known for known, place in _known_keys() if place in places and known != word]
+    paths = {place.plain_path for place in places}
     elsewhere = [
         place.text_for(word)
         for known, place in _known_keys()
-        if known == word and place not in places
+        if known == word and place not in places and place.plain_path not in paths
     ]
     # A key that is right in another place is rarely a slip for one that only looks a bit alike.
     hint = did_you_mean(word, here, cutoff=0.8 if elsewhere else 0.6)
@@ -211,14 +212,20 @@ class _Place:
             return False
         return re.fullmatch(pattern, path) is not None
 
+    @property
+    def plain_path(self) -> str:
+        """The path, without the models and policies that have the keys of the top level, too."""
+        return _NESTED.sub("", self.path) or self.path
+
     def text_for(self, key: str) -> str:
         """The place's name in a sentence."""
         if self.kinds and key in TermArithmetic.model_fields:
             return "a term"
-        return f"the term {self.kinds[0]}" if self.kinds else self.path or "the top level"
+        return f"the term {self.kinds[0]}" if self.kinds else self.plain_path or "the top level"
 
 
 _ANY = "<name>"
+_NESTED = re.compile(rf"^(switch\.policies\.{_ANY}\.)?(models\.{_ANY}\.)?")
 
 
 @functools.cache

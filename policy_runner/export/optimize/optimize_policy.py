@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_runner.backends.decoded_policy import DecodedPolicy
 from policy_runner.backends.interface import LoadedModel
 from policy_runner.backends.onnx_file.check import data_files, sha256_of
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.precision_check import Decoded
 from policy_runner.backends.sample_inputs import Sample, generated, recorded
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import Array, Buffer
 from policy_runner.core.spec import SpecFile, read_spec
+from policy_runner.core.spec.parts import model_files, policies
 from policy_runner.export.card import OPTIMIZED, table, with_section
 from policy_runner.export.graph.network_export import Progress
 from policy_runner.export.optimize.latency import CONTROL, latency_ratios
@@ -118,10 +119,27 @@ def optimize_policy(
     return found
 
 
+def decoded_policy(spec_file: SpecFile, model: LoadedModel) -> DecodedPolicy:
+    """The spec's only policy, with its decoding.
+
+    Raises:
+        Refusal: the spec has several models, or they do not fit.
+    """
+    if len(model_files(spec_file.spec)) > 1:
+        remedy = "optimize each in a folder of its own"
+        raise refuse(str(spec_file.path), "models", "one model", "several", remedy)
+    return DecodedPolicy(policies(spec_file.spec)[0], spec_file, model)
+
+
+def observed(decoded: DecodedPolicy) -> list[str]:
+    """The inputs of the model that a sample gives."""
+    return [name for _, tensors in decoded.observed for name in tensors]
+
+
 def _samples(
     spec_file: SpecFile, path: Path, model: LoadedModel, given: Path | Sequence[Sample] | None
 ) -> tuple[Sequence[Sample], str]:
-    tensors = {name: model.inputs[name] for name in Decoded(spec_file, model).observed}
+    tensors = {name: model.inputs[name] for name in observed(decoded_policy(spec_file, model))}
     if isinstance(given, Path):
         samples: Sequence[Sample] = recorded(given, tensors, 8 * SAMPLES)
         text = f"recorded ({given.name})"
@@ -138,13 +156,13 @@ def inputs_of(
     spec_file: SpecFile, model: LoadedModel, samples: Sequence[Sample]
 ) -> list[dict[str, Buffer]]:
     """Every input of the model, states too, as it runs over the samples."""
-    decoded = Decoded(spec_file, model)
+    decoded = decoded_policy(spec_file, model)
     found = []
     for k, sample in enumerate(samples):
         if k % SEQUENCE == 0:
             decoded.start()
         before = {name: array.copy() for name, array in model.inputs.items()}
-        found.append({**before, **{name: sample[name] for name in decoded.observed}})
+        found.append({**before, **{name: sample[name] for name in observed(decoded)}})
         decoded.action(sample)
     return found
 
@@ -156,7 +174,7 @@ def actions_of(
 
     NaN where an action is not finite.
     """
-    decoded = Decoded(spec_file, model)
+    decoded = decoded_policy(spec_file, model)
     rows = []
     for k, sample in enumerate(samples):
         if k % SEQUENCE == 0:

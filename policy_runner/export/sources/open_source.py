@@ -79,7 +79,7 @@ def open_source(source: Any, options: SourceOptions = NO_OPTIONS) -> TrainedPoli
         Refusal: nothing that is known here, or a source that cannot be read.
     """
     if find_spec("torch") is None:
-        remedy = "pip install 'policy-runner[export]' on the trainer's machine"
+        remedy = "pip install 'policy_runner[export,cpu]' on the trainer's machine"
         raise refuse("", "export", "torch", "no torch", remedy)
     policy = source if isinstance(source, TrainedPolicy) else _open(source, options)
     problems: list[Problem | str] = []

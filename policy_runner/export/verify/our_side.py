@@ -12,6 +12,7 @@ from policy_runner.core.model import Array
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.pipeline.bind_tensors import stored_normalizer, tensor_name
 from policy_runner.core.spec import Argmax, Normalization, ObservationTensor
+from policy_runner.core.spec.parts import model_files
 from policy_runner.robot.load import LoadedPolicy, load_policy
 
 Observation = Mapping[str, Array]
@@ -40,6 +41,10 @@ class OurSide:
         self.policy = self.loaded.pipeline.policy
         model = self.loaded.model
         spec = self.loaded.spec
+        if len(model_files(spec)) > 1:
+            where = str(self.loaded.spec_file.path)
+            self.loaded.close()
+            raise refuse(where, "models", "one model", "several", "verify each in its own folder")
         self.unclipped: frozenset[str] = frozenset()
         self.sizes: dict[str, int] = {}
         self.constants: dict[str, Array] = {}

@@ -7,6 +7,7 @@ the process: two SIGINT 10 to 80 us apart left 3 of 50 processes alive.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -90,6 +91,23 @@ def hold_signals_until_heard() -> None:
     would kill the child.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+_LIBC = ctypes.CDLL(None)  # loaded here, because a child process must not load it before `exec`
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(parent: int) -> None:
+    """Send SIGINT to this child process when its parent ends, whatever ends the parent.
+
+    Call it before `exec`. Without it, SIGKILL of a supervisor would leave its nodes running.
+
+    Args:
+        parent: process id of the parent, read before the fork. The parent may have ended already.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def force_end_after(seconds: float, code: int = NOT_IN_TIME) -> None:

@@ -88,6 +88,26 @@ def prepare_working_thread() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
+def fifo_refusal() -> str:
+    """Return why SCHED_FIFO is refused to this process; empty: it is granted.
+
+    Tries it in a thread of its own, which ends at once, so the process stays as it is. The limits
+    alone do not say it: a kernel with CONFIG_RT_GROUP_SCHED refuses even root in some groups.
+    """
+    reasons: list[str] = []
+
+    def attempt() -> None:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        except OSError as error:
+            reasons.append(error.strerror or str(error))
+
+    thread = threading.Thread(target=attempt, name="try FIFO")
+    thread.start()
+    thread.join()
+    return "; ".join(reasons)
+
+
 def _set_fifo(priority: int, granted: Granted) -> None:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

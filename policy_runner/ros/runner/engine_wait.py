@@ -29,6 +29,7 @@ from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.backends.tensorrt.engine_store import cached_engine
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec.parts import model_files
 from policy_runner.robot.config import RobotConfig
 from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
 
@@ -73,15 +74,17 @@ class EngineWait:
         choice = config.backend
         if choice.backend != "tensorrt" or not config.build_in_configure:
             return
-        model = spec_file.spec.model
+        paths = []
         try:
             choice.check()
-            path = spec_file.next_to(model.file, "model.file")
-            check_model_file(path, model.sha256, spec_file.path)
-            data_files(path)
+            for one in model_files(spec_file.spec):
+                path = spec_file.next_to(one.model.file, one.file_key)
+                check_model_file(path, one.model.sha256, spec_file.path)
+                data_files(path)
+                paths.append(path)
         except Refusal:
             return
-        if cached_engine(choice, path):
+        if all(cached_engine(choice, path) for path in paths):
             return
         build = EngineBuild(choice, spec_file.path, self._node.get_logger().info)
         self._node.add_on_set_parameters_callback(_refuse_policy)
@@ -93,8 +96,8 @@ class EngineWait:
         self._report(build, ended=True)
         if build.problems:
             raise Refusal(build.problems)
-        path = build.result["path"]
-        self._node.get_logger().info(f"built an engine in {build.seconds:.0f} s: {path}")
+        built = ", ".join(one["path"] for one in build.result["engines"])
+        self._node.get_logger().info(f"built an engine in {build.seconds:.0f} s: {built}")
 
     def _wait(self, build: EngineBuild, period_s: float) -> None:
         begun = said = reported = time.monotonic()

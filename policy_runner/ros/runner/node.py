@@ -51,6 +51,7 @@ class PolicyRunner(RunnerNode):
             options: passed to rclpy's node.
         """
         super().__init__("policy_runner", **options)
+        self.ask_for_end: Callable[[], None] = lambda: None  # set by the process
         self._granted = granted or Granted()
         self._arguments = arguments or []
         self._configured: ConnectedPolicy | None = None
@@ -82,6 +83,18 @@ class PolicyRunner(RunnerNode):
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+        else:
+            self._tell_unconfigured()
+
+    def _tell_unconfigured(self) -> None:
+        name = self.get_fully_qualified_name()
+        policy = self.parameters.value("policy")
+        first = "" if policy else f"`ros2 param set {name} policy FOLDER`, then "
+        self.get_logger().info(
+            f"unconfigured, {f'policy {policy}' if policy else 'no policy'}: "
+            f"{first}`ros2 lifecycle set {name} configure` and activate, or start with "
+            "autostart:=true"
+        )
 
     @property
     def configured(self) -> ConnectedPolicy | None:
@@ -251,6 +264,9 @@ class PolicyRunner(RunnerNode):
             self._start_timer = None
         started = self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
         self._refused = not (started or self._ending)
+        if self._refused and self.parameters.value("end_if_refused"):
+            self.get_logger().error("autostart was refused: the process ends (end_if_refused)")
+            self.ask_for_end()
 
     # --- live parameters, reports ---
 

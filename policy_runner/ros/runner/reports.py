@@ -14,6 +14,7 @@ from rclpy.node import Node
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.safety.operator_requests import Operator
+from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
 from policy_runner.ros.diagnostics.story import Story
 from policy_runner.ros.inputs.estop import EstopInput
@@ -43,7 +44,7 @@ class RunnerReports:
         self._node = node
         self._parameters = parameters
         self._granted = granted
-        self._texts = RunnerDiagnostics(node.get_name(), node.get_fully_qualified_name(), granted)
+        self._texts = RunnerDiagnostics(status_source(node, parameters.values()), granted)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._refusals_logged = 0
         self._late_before = 0
@@ -53,6 +54,7 @@ class RunnerReports:
         self._participants = Participants(node)
         self._estop_says: list[str] = []
         self._looks = 0
+        self._ticks_before = -1
         self.log_refusals()
 
     def begin(self, connected: ConnectedPolicy) -> None:
@@ -156,6 +158,7 @@ class RunnerReports:
 
         self.explain_silence(connected)
         further = [*self._estop_says, *self._participants.of_inputs]
+        further += self._lockstep_waits(connected, loop)
         missed_warn = self._parameters.value("diagnostics.missed_warn")
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
@@ -163,6 +166,21 @@ class RunnerReports:
             texts.inference(loop, connected.policy.model.provider),
         ]
         return statuses
+
+    def _lockstep_waits(self, connected: ConnectedPolicy, loop: ControlLoop) -> list[str]:
+        """Say what keeps lockstep from the next step, if none was made since the last report."""
+        before, self._ticks_before = self._ticks_before, loop.ticks
+        if not connected.config.loop.lockstep or loop.ticks != before:
+            return []
+        clock_ns = connected.loop_clock_ns
+        if clock_ns == NEVER:
+            return ["lockstep waits for /clock"]
+        return [
+            f"lockstep waits for {name}: its stamp is {slot.stamp_ns / 1e9:.3f} s,"
+            f" /clock is {clock_ns / 1e9:.3f} s"
+            for name, slot in connected.pipeline.slots.items()
+            if slot.stamp_ns not in (NEVER, clock_ns)
+        ]
 
     def _report_deaf_receivers(self, connected: ConnectedPolicy, safety: DiagnosticStatus) -> None:
         if connected.commands is not None:

@@ -30,6 +30,8 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("rate [Hz]", ((": loop", "rate [Hz]"), (": policy", "command rate [Hz]"))),
 )
+# An axis from zero shows that a steady figure is steady.
+FROM_ZERO = {"power [W]", "load [%]", "clock [MHz]", "rate [Hz]"}
 _LEVELS = ("OK", "WARN", "ERROR", "STALE")
 
 

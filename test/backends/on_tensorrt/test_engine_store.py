@@ -85,7 +85,8 @@ def choice(precision: str = "as_exported", device: str = "auto", **options: Any)
 
 
 def build(one: BackendChoice, log: Callable[[str], None] = lambda _line: None) -> Any:
-    return build_into_cache(one, SPEC, log)
+    (entry,) = build_into_cache(one, SPEC, log)
+    return entry
 
 
 def test_every_ingredient_reaches_the_key(machine: Any, tmp_path: Path) -> None:

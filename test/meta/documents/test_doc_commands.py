@@ -13,6 +13,7 @@ from command_tables import every_command, make_targets, options
 from doc_pages import DOCUMENTS, ROOT, blocks, inline_code
 from parameter_tables import tables as parameter_tables
 
+from policy_runner.ros.launching import TWO_ROBOTS_ARGUMENTS
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS
 
 PACKAGE = "policy_runner"
@@ -59,6 +60,8 @@ def cli_problem(words: list[str]) -> str:
     """What is wrong with `policy-runner WORDS`; "" if nothing."""
     if not words or words[0].isupper() or words[0] in ("--help", "--version", "…", "..."):
         return ""
+    if words[0].endswith(":"):  # a message of the command, shown with its output
+        return ""
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in commands():
@@ -74,10 +77,11 @@ def cli_problem(words: list[str]) -> str:
 
 def launch_problem(words: list[str]) -> str:
     """What is wrong with `ros2 launch policy_runner WORDS`."""
-    file, *rest = words
+    file, *rest = words or ["jetson.launch.py"]
     if not (ROOT / "launch" / file).is_file():
         return f"there is no launch file {file}"
-    known = {name for name, _, _ in LAUNCH_ARGUMENTS}
+    table = TWO_ROBOTS_ARGUMENTS if file == "two_robots.launch.py" else LAUNCH_ARGUMENTS
+    known = {name for name, _, _ in table}
     given = [word.split(":=")[0] for word in rest if ":=" in word and not word[0].isupper()]
     return next((f"{name} is no launch argument" for name in given if name not in known), "")
 
@@ -106,6 +110,8 @@ def python_problem(words: list[str]) -> str:
 
 def run_problem(words: list[str]) -> str:
     """What is wrong with `ros2 run policy_runner WORDS`."""
+    if not words or words[0].isupper():
+        return ""
     name, *rest = words
     entry_points = re.findall(r'"([\w-]+) = policy_runner\.', (ROOT / "setup.py").read_text())
     if name not in entry_points:

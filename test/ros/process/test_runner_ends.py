@@ -123,6 +123,13 @@ def test_the_end_of_a_node_that_was_never_configured(
     assert time.monotonic() - begin < 2.0
 
 
+def test_a_refused_start_ends_the_process_where_that_is_set(spawn: Nursery) -> None:
+    words = ["-p", "autostart:=true", "-p", "end_if_refused:=true"]
+    child = spawn(["python", *RUNNER, "--ros-args", *words])
+    assert child.wait(20.0) == 2
+    assert "the process ends (end_if_refused)" in child.stderr
+
+
 # Runs the runner; one of its functions fails as soon as a file exists.
 WITH_SOMETHING_BAD = """
 import os, sys, time

@@ -187,3 +187,24 @@ def test_an_input_that_stops_on_simulated_time_is_stale_by_that_time(graphs: Gra
     simulator.graph.await_status("safety", "HOLD: joints: ")
     assert not any(simulator.commands[-1][1].velocity)
     simulator.until_run()
+
+
+def test_lockstep_says_which_input_keeps_it_from_a_step(graphs: GraphMaker) -> None:
+    simulator = simulated(graphs, lockstep=True)
+    peer = simulator.graph.peer
+    simulator.graph.await_status("inputs", "lockstep waits for /clock")
+    simulator.graph.await_status("safety", "input never seen")
+    assert simulator.graph.statuses()["safety"].message == "STARTING: input never seen"
+    for command_ns, says in (
+        (0, "lockstep waits for command: its stamp is 0.000 s, /clock is 1.000 s"),
+        (START_NS, "all inputs arrive"),
+    ):
+
+        def told(stamp_ns: int = command_ns, wanted: str = says) -> bool:
+            peer.command(0.0, 0.0, stamp_ns=stamp_ns)
+            simulator.show()
+            status = simulator.graph.statuses().get("inputs")
+            return status is not None and status.message == wanted
+
+        wait_until(told, 15.0, says)
+    assert "input never seen" not in simulator.graph.statuses()["safety"].message

@@ -3,7 +3,7 @@
 A term only reads. `observation/arithmetic.py` does minus relative_to, wrap, clip, scale and offset
 for the whole frame at once, which keeps a tick short.
 
-To add a term, add a model in `core/spec/terms.py` and a function with `@compiles(Model)` in a file
+To add a term, add a model in `core/spec/*terms.py` and a function with `@compiles(Model)` in a file
 of this folder.
 """
 
@@ -11,21 +11,27 @@ from __future__ import annotations
 
 from policy_runner.core.observation.terms import (
     clocks,
+    commands,
     custom,
     fields,
     image,
     joints,
+    model_outputs,
     motion,
     orientation,
 )
+from policy_runner.core.observation.terms.bodies import relations
 from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm, Sources
-from policy_runner.core.spec import Term
+from policy_runner.core.spec import FrameTerm
 
 # Importing a family registers its terms.
-FAMILIES = (clocks, custom, fields, image, joints, motion, orientation)
+FAMILIES = (
+    *(clocks, commands, custom, fields, image, joints, model_outputs, motion, orientation),
+    relations,
+)
 
 
-def compile_term(term: Term, sources: Sources, key: str) -> CompiledTerm:
+def compile_term(term: FrameTerm, sources: Sources, key: str) -> CompiledTerm:
     """Compile one term: resolve its names to arrays, once.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.slot import InputSlot, Read
-from policy_runner.core.model import Array
+from policy_runner.core.model import Array, Model
 from policy_runner.core.observation.terms.counters import Clock
 from policy_runner.core.observation.terms.rotation import Quaternion
 from policy_runner.core.spec import PolicySpec
@@ -41,6 +41,8 @@ class Sources:
     clocks: list[Clock] = field(default_factory=list)  # advanced once per inference
     gravities: list[Gravity] = field(default_factory=list)  # one per projected_gravity term
     motions: dict[str, object] = field(default_factory=dict)  # name -> its shared table and clock
+    models: Mapping[str, Model] = field(default_factory=dict)  # those that run before, by name
+    previous_outputs: list[Clock] = field(default_factory=list)  # kept from inference to inference
 
     def slot(self, name: str, key: str) -> InputSlot:
         """The slot of the input with that name.

@@ -9,24 +9,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from policy_runner.ros.process.lifetime import hold_signals_until_heard
+from policy_runner.ros.process.lifetime import end_with_parent, hold_signals_until_heard
 from policy_runner.ros.processes import Process
 
 
 class Children:
-    """The nodes of one run; the output of each node goes to its own file in `folder`."""
+    """The nodes of one run, each a child process that ends with this process."""
 
-    def __init__(self, rows: Sequence[Process], folder: Path, extra: Sequence[str] = ()) -> None:
-        """Start all processes; if one cannot be started, end the others.
+    def __init__(
+        self,
+        rows: Sequence[Process],
+        folder: Path,
+        extra: Sequence[str] = (),
+        to_terminal: bool = False,
+    ) -> None:
+        """Start the processes, in order.
 
         Args:
-            rows: the processes.
-            folder: gets their parameter files and output.
-            extra: more arguments after `--ros-args`, for each process.
+            rows: of the process table. A node whose name differs from its executable is remapped.
+            folder: gets the parameters of each node, and its log.
+            extra: more ROS arguments for every process.
+            to_terminal: write the logs to this process's own outputs, not to files.
         """
         self._folder = folder
+        self._to_terminal = to_terminal
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.status: dict[str, int] = {}
         try:
@@ -37,22 +46,32 @@ class Children:
             raise
 
     def _start(self, row: Process, extra: Sequence[str]) -> None:
-        # Write the dictionary to its own parameter file, like launch does; JSON is valid YAML.
+        # The dictionary goes into a file of its own, like launch does it; JSON is YAML.
         over = self._folder / f"{row.node_name}.yaml"
         section = {f"/**/{row.node_name}": {"ros__parameters": dict(row.parameters)}}
         over.write_text(json.dumps(section), encoding="utf-8")
         files = [word for file in (row.params_file, over) for word in ("--params-file", str(file))]
-        argv = [sys.executable, "-m", row.module, "--ros-args", *files, *extra]
-        with self.log(row.node_name).open("wb") as log:
+        name = ["-r", f"__node:={row.node_name}"] if row.node_name != row.executable else []
+        argv = [sys.executable, "-m", row.module, "--ros-args", *files, *name, *extra]
+        parent = os.getpid()
+
+        def before_exec() -> None:
+            hold_signals_until_heard()
+            end_with_parent(parent)
+
+        with ExitStack() as opened:
+            log = None
+            if not self._to_terminal:
+                log = opened.enter_context(self.log(row.node_name).open("wb"))
             self._running[row.node_name] = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in the terminal must reach only the demo, which ends its children in
+                # Ctrl-C in the terminal must reach this command first, which then decides the
                 # order.
                 start_new_session=True,
-                preexec_fn=hold_signals_until_heard,
+                preexec_fn=before_exec,
             )
 
     def log(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""`policy-runner convert`: converts a trainer's files into files that are safe to read."""
+"""`policy-runner convert stats`: an SB3 VecNormalize pickle becomes an .npz."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_runner.cli.command_parser import CommandParser
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.formats.sb3_statistics import read_pickle
 
 
-def add_arguments(parser: CommandParser) -> None:
-    """Add `stats`."""
-    parser.add_commands()
-    stats = parser.add_command(
-        "stats", "turn an SB3 VecNormalize pickle into .npz", run=convert_stats
-    )
-    stats.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
-    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
-                       help="new file for the statistics")  # fmt: skip
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add PICKLE and the output."""
+    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
+                        help="new file for the statistics")  # fmt: skip
 
 
-def convert_stats(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write the statistics, and print the keys that go into the policy spec.
 
     Raises:
