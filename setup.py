@@ -36,6 +36,11 @@ setup(
     license="Apache-2.0",
     maintainer="policy_runner maintainers",
     maintainer_email="maintainers@policy-runner.example",
+    url="https://policy-runner.example",
+    project_urls={
+        "Repository": "https://policy-runner.example/policy_runner",
+        "Bug tracker": "https://policy-runner.example/policy_runner/issues",
+    },
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "sim/*.xml"]},
@@ -44,12 +49,19 @@ setup(
     install_requires=[
         "setuptools",
         "numpy>=1.23",
-        "onnxruntime>=1.15",
         "pydantic>=2.5",
         "PyYAML>=5.4",
         "rich>=12",
     ],
     extras_require={
+        # What runs the model: [cpu] or [gpu], never both, since they overwrite each other;
+        # [tensorrt] in addition to one of them. A Jetson has other packages: docs/guides.
+        "cpu": ["onnxruntime>=1.15"],
+        "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.21"],
+        "tensorrt": [
+            "tensorrt-cu13>=10.13.2,<11; platform_machine == 'x86_64'",
+            "cuda-bindings>=13,<14",
+        ],
         "sim": ["mujoco>=3.1"],
         "images": ["Pillow>=9"],
         "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize

@@ -111,7 +111,8 @@ STATUSES: dict[str, str] = {
     f"{SIDECAR}: throttling": "whether heat or current limits the clocks now, and the counters of"
     " over-current events",
     f"{SIDECAR}: gpu": "load, clock, memory, temperature",
-    f"{SIDECAR}: fan": "drive and speed",
+    f"{SIDECAR}: engines": "clocks of a Jetson's engines, where the sidecar runs as root",
+    f"{SIDECAR}: fan": "drive, speed and default profile",
     f"{SIDECAR}: board": "which board, L4T and JetPack; its power mode",
     f"{SIDECAR}: policy": "the runner's statuses and the computer's, joined in one sentence for an"
     " operator",

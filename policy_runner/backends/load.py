@@ -18,6 +18,7 @@ from pathlib import Path
 
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.onnx_file.weights import read_weights
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.load import provider_of
 from policy_runner.backends.several import load_parts
 from policy_runner.core.errors import Problem, Refusal
@@ -131,6 +132,13 @@ def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel
     spec = spec_file.spec
     if isinstance(choice, str):
         choice = BackendChoice(choice)
+    from policy_runner.backends.onnx_file.check import check_data
+
+    for part in model_files(spec):
+        if part.model.data is not None:
+            key = part.file_key.removesuffix("file") + "data"
+            path = spec_file.next_to(part.model.file, part.file_key)
+            check_data(path, part.model.data, spec_file.path, key)
     if not has_several(spec):
         path = spec_file.next_to(spec.model.file, "model.file")
         return load_model(choice, path, spec.model.sha256, spec_file.path)
@@ -175,13 +183,15 @@ def load_model(
         alone: the spec has no other model, so that this one's actions can be compared.
 
     Raises:
-        Refusal: the file is not this model, or the requested backend cannot run it here.
+        Refusal: the file is not this model, or the requested backend cannot run it here, or no
+            package that runs models is installed.
     """
     from policy_runner.backends.onnx_file.check import check_model_file, data_files
 
     if isinstance(choice, str):
         choice = BackendChoice(choice)
     choice.check()
+    check_importable()
     found = check_model_file(path, sha256, spec_path)
     data_files(path)  # refuses if one is missing, or is outside the model's folder
     asked = choice

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LEVELS = (("OK", "green"), ("WARN", "yellow"), ("ERROR", "red"), ("STALE", "magenta"))
 # A status without a message for this long is shown as silent; publishers send one each second.
 _SILENT_NS = 5_000_000_000
+_ROBOT_WIDTH = 60  # least characters for one robot next to another
 
 
 def chosen(rows: Mapping[str, Row], only: str) -> dict[str, Row]:
@@ -35,14 +36,48 @@ def view(rows: Mapping[str, Row], with_values: bool, now_ns: int | None = None) 
     if not rows:
         return Text("nothing heard on /diagnostics yet", "dim")
     now = time.monotonic_ns() if now_ns is None else now_ns
+    robots = {space: _robot(of, with_values, now) for space, of in by_robot(rows).items()}
+    return next(iter(robots.values())) if len(robots) == 1 else _SideBySide(robots)
+
+
+def by_robot(rows: Mapping[str, Row]) -> dict[str, dict[str, Row]]:
+    """Return the statuses by namespace of their node; "" for names without one."""
+    found: dict[str, dict[str, Row]] = {}
+    for name in sorted(rows):
+        node = name.partition(": ")[0]
+        space = node.rpartition("/")[0] if node.startswith("/") else ""
+        found.setdefault(space, {})[name] = rows[name]
+    return found
+
+
+def _robot(rows: Mapping[str, Row], with_values: bool, now_ns: int) -> Group:
     parts: list[RenderableType] = [
         Panel(Text(row.message, _LEVELS[min(row.level, 3)][1]), title=name, title_align="left")
         for name, row in rows.items()
         if name.endswith(": policy")
     ]
     for node in sorted({name.partition(": ")[0] for name in rows}):
-        parts.append(_node(node, rows, with_values, now))
+        parts.append(_node(node, rows, with_values, now_ns))
     return Group(*parts)
+
+
+class _SideBySide:
+    """Several robots next to each other, as many in a row as the terminal has room for."""
+
+    def __init__(self, robots: Mapping[str, RenderableType]) -> None:
+        self._robots = dict(robots)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fit = max(1, options.max_width // _ROBOT_WIDTH)
+        names = list(self._robots)
+        for first in range(0, len(names), fit):
+            row = names[first : first + fit]
+            table = Table.grid(expand=True, padding=(0, 1))
+            for _ in range(min(fit, len(names))):
+                table.add_column(ratio=1)
+            table.add_row(*(Text(name or "no namespace", "bold") for name in row))
+            table.add_row(*(self._robots[name] for name in row))
+            yield table
 
 
 def _node(node: str, rows: Mapping[str, Row], with_values: bool, now_ns: int) -> Panel:
@@ -106,8 +141,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace, listener: DiagnosticsListener, ended: EndRequest) -> int:
-    from rich.console import Console
-
     ended.wait(options.once)
     rows = chosen(listener.rows(), options.only)
     Console().print(view(rows, options.values))
@@ -115,7 +148,6 @@ def _once(options: argparse.Namespace, listener: DiagnosticsListener, ended: End
 
 
 def _live(options: argparse.Namespace, listener: DiagnosticsListener, ended: EndRequest) -> None:
-    from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(), auto_refresh=False, screen=False) as live:

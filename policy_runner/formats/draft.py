@@ -71,10 +71,11 @@ def remarks(model: ModelFacts) -> list[str]:
         "normalizer inside it"
         for name, operations in model.arithmetic.items()
     ]
-    return found + [
+    stateless = [
         f"{node} keeps no state between two inferences: was the model exported without its state?"
         for node in model.stateless
     ]
+    return [*found, *stateless, *model.suspicious]
 
 
 def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | str:
@@ -96,26 +97,30 @@ def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | st
 
 def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
     """Return the first keys of every spec: schema, name, model."""
-    file = {"file": model.path.name, "sha256": model.sha256}
-    return {"schema": SCHEMA, "name": name, "model": file}
+    file: dict[str, Any] = {"file": model.path.name, "sha256": model.sha256}
+    if model.data_sha256:
+        file["data"] = dict(model.data_sha256)
+    folder = model.path.resolve().parent.name
+    return {"schema": SCHEMA, "name": name or folder or model.path.stem, "model": file}
 
 
 def rounded(values: Sequence[float], decimals: int) -> bool:
     """Return whether the values seem to be rounded to this number of decimals.
 
-    At least three different values must use the last decimal, and at least half of those that are
-    not whole numbers. So 0.25 and 0.125 do not count as rounded.
+    At least three different values must need the last decimal, and at least half of those that are
+    not whole numbers. People write 0.125, 0.075 or 22.5; so a last digit of 5 does not count.
     """
     different = {abs(v) for v in values}
 
-    def fits(value: float, places: int) -> bool:
-        return abs(value - round(value, places)) < 1e-12
+    def fits(value: float, step: float) -> bool:
+        return abs(value / step - round(value / step)) < 1e-9 * max(1.0, value / step)
 
-    using = [v for v in different if not fits(v, decimals - 1)]
+    last = 10.0**-decimals
+    using = [v for v in different if not fits(v, 5 * last)]
     return (
-        all(fits(v, decimals) for v in different)
+        all(fits(v, last) for v in different)
         and len(using) >= 3
-        and 2 * len(using) >= len([v for v in different if not fits(v, 0)])
+        and 2 * len(using) >= len([v for v in different if not fits(v, 1.0)])
     )
 
 

@@ -182,11 +182,16 @@ def unknown_keys(
     for key in overrides:
         if key in known or key in _RCLPY or key.startswith(_RCLPY_PREFIXES):
             continue
-        text = f"parameter {key}: expected a parameter of this node, got an unknown name"
-        hint = did_you_mean(key, known)
-        text = f"{text}; {hint}" if hint else text
+        text = unknown_name(key, known)
         if key in tolerated and key not in ours:
             warned.append(f"{text} (given under /**, so it is only ignored)")
         else:
             refused.append(text)
     return refused, warned
+
+
+def unknown_name(key: str, known: Collection[str]) -> str:
+    """Return the sentence that refuses an unknown parameter, with the nearest known name."""
+    text = f"parameter {key}: expected a parameter of this node, got an unknown name"
+    hint = did_you_mean(key, known)
+    return f"{text}; {hint}" if hint else text

@@ -74,7 +74,7 @@ def parameter_values(
             if bad:
                 problems.append(f"{path}: {bad}")
             elif overrides[row.name] != []:  # ROS treats an empty list as "no value"
-                value = overrides[row.name]
+                value = row.given(overrides[row.name])
         values[row.name] = value
     values["use_sim_time"] = overrides.get("use_sim_time") is True  # rclpy's own
     if path is None:

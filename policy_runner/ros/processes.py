@@ -45,6 +45,7 @@ LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
     ("guard", "true", "true: run policy_runner_guard, which stops the robot if the runner cannot"),
     ("autostart", "true", "true: the runner configures and activates itself"),
     ("aggregator", "true", "true: sort the diagnostics for rqt, if diagnostic_aggregator is there"),
+    ("on_runner_exit", "shutdown", "shutdown: end the launch; respawn: start it again, unarmed"),
     ("namespace", "", "namespace of all nodes"),
     ("log_level", "info", "debug, info, warn, error"),
 )

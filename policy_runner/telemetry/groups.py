@@ -9,6 +9,7 @@ from typing import Any
 from policy_runner.telemetry.host.board import BoardState, BoardVerdict
 from policy_runner.telemetry.host.cpu import CpuReader, CpuVerdict
 from policy_runner.telemetry.host.disk import DiskReader, DiskVerdict
+from policy_runner.telemetry.host.engines import EnginesReader, judge_engines
 from policy_runner.telemetry.host.fan import FanReader, judge_fan
 from policy_runner.telemetry.host.gpu import GpuReader, judge_gpu
 from policy_runner.telemetry.host.identity import Identity, read_jetson, uptime
@@ -89,7 +90,7 @@ def _board_groups(files: HostFiles, identity: Identity) -> dict[str, Group]:
     rails, modes = PowerReader(files), PowerModeReader(files, query)
     throttling, power = ThrottlingVerdict(), PowerVerdict()
     board = BoardVerdict(identity, read_jetson(files, identity))
-    # A second reader of the power mode, because each group is read by its own thread.
+    # A second reader of the power mode: while one group hangs, another thread reads the others.
     board_modes = PowerModeReader(files, query)
     return {
         "power": Group(
@@ -101,6 +102,7 @@ def _board_groups(files: HostFiles, identity: Identity) -> dict[str, Group]:
             lambda r, p: throttling.judge(r, p["throttling.oc_rate"], p["throttling.hold"]),
         ),
         "gpu": Group(GpuReader(files).read, lambda r, p: judge_gpu(r)),
+        "engines": Group(EnginesReader(files).read, lambda r, p: judge_engines(r)),
         "fan": Group(FanReader(files).read, lambda r, p: judge_fan(r)),
         "board": Group(
             lambda now: BoardState(board_modes.read(now), uptime(files), now),

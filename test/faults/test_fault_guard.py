@@ -126,6 +126,40 @@ def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
     press.publish(Bool(data=False))
 
 
+def test_a_press_that_only_the_guard_hears(
+    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
+) -> None:
+    """A publisher that ends after one message may have been discovered by the guard only."""
+    from std_msgs.msg import Bool
+
+    graph = fault_graphs()
+    other = f"{graph.space}/heard_by_the_guard"
+    start_guard(graph, spawn, tmp_path, "-r", f"{graph.runner}/estop:={other}")
+    press = graph.peer.publisher(Bool, other)
+    graph.shows(
+        "press that only the guard hears",
+        lambda: press.publish(Bool(data=True)),
+        lambda: time.sleep(1.5),  # no recovery by itself; estop.quiet_time has passed
+    )
+
+
+def test_it_does_not_act_where_the_runner_reacts(
+    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
+) -> None:
+    from std_msgs.msg import Bool
+
+    graph = fault_graphs()
+    guard = start_guard(graph, spawn, tmp_path)
+    press = graph.peer.publisher(Bool, f"{graph.runner}/estop")
+    graph.well()
+    for _ in range(50):  # a button that is held
+        press.publish(Bool(data=True))
+        time.sleep(0.02)
+    press.publish(Bool(data=False))
+    assert graph.decision == "SAFE_STOP"
+    assert "the guard stops the outputs" not in guard.stderr
+
+
 def test_it_does_not_act_where_the_runner_does_not_command(
     fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
 ) -> None:

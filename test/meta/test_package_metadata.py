@@ -19,6 +19,8 @@ import policy_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+# Extras that `make` installs nowhere, or from its own list of versions.
+NOT_PINNED = ("train", "lean", "docs", "opencv", "gpu", "tensorrt")
 INTERFACES = re.compile(r"_(msgs|srvs|interfaces)$")
 
 
@@ -183,7 +185,7 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
     assert "numpy" in free or distro["numpy"].startswith("1.")
     assert not [name for name in distro if name.startswith("ros-")]
     extras = setup["extras_require"]
-    chosen = [extras[name] for name in extras if name not in ("train", "lean", "docs", "opencv")]
+    chosen = [extras[name] for name in extras if name not in NOT_PINNED]
     for line in sum(chosen, setup["install_requires"]):
         requirement = requirements.Requirement(line)
         name = _canonical(requirement.name)
@@ -206,11 +208,27 @@ def test_the_documentation_has_pins_of_its_own(setup: dict[str, Any], python: st
 def test_the_demo_installs_what_the_package_requires_and_no_trainer(setup: dict[str, Any]) -> None:
     extras = setup["extras_require"]
     demo = {_canonical(line) for line in _requirements("demo.txt")}
-    assert demo == {_canonical(line) for line in [*setup["install_requires"], *extras["sim"]]}
+    wanted = [*setup["install_requires"], *extras["cpu"], *extras["sim"]]
+    assert demo == {_canonical(line) for line in wanted}
     tests = {_canonical(line) for line in _requirements("test.txt")}
-    left_out = ("sim", "train", "lean", "docs", "opencv")
+    left_out = ("sim", "train", "lean", "docs", "opencv", "cpu", "gpu", "tensorrt")
     optional = [line for name in extras if name not in left_out for line in extras[name]]
     assert {_canonical(line) for line in optional} <= tests
     for path in (ROOT / "requirements").glob("*.txt"):
         names = {_canonical(line) for line in _requirements(path.name)}
         assert not names & {"torch", "stable-baselines3", "tensorflow", "jax"}, path.name
+
+
+def test_extras_name_what_runs_the_model(setup: dict[str, Any]) -> None:
+    """None is forced: onnxruntime and onnxruntime-gpu overwrite each other in one environment."""
+    extras = {
+        name: {_canonical(line) for line in lines}
+        for name, lines in setup["extras_require"].items()
+    }
+    assert extras["cpu"] == {"onnxruntime"}
+    assert extras["gpu"] == {"onnxruntime-gpu"}
+    assert extras["tensorrt"] == {"tensorrt-cu13", "cuda-bindings"}
+    forced = {_canonical(line) for line in setup["install_requires"]}
+    assert not forced & (extras["cpu"] | extras["gpu"] | extras["tensorrt"])
+    others = [name for name in extras if name not in ("cpu", "gpu")]
+    assert not [name for name in others if extras[name] & (extras["cpu"] | extras["gpu"])]

@@ -315,7 +315,8 @@ class Graph:
         found = {}
         for _, message in list(self.peer.heard["/diagnostics"]):
             for status in message.status:
-                found[status.name.removeprefix("policy_runner: ")] = status
+                node, _, part = status.name.partition(": ")
+                found[part if node.endswith("policy_runner") else status.name] = status
         return found
 
     def await_status(self, part: str, says: str, timeout_s: float = 15.0) -> dict[str, str]:

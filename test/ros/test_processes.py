@@ -11,6 +11,12 @@ import pytest
 import yaml
 
 from policy_runner.package_files import share_path
+from policy_runner.ros.launching import (
+    RESPAWNED_PARAMETERS,
+    after_exit,
+    choices,
+    full_namespace,
+)
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS, Arguments, Process, processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +100,7 @@ def test_a_params_file_that_is_not_there_is_one_sentence() -> None:
 def test_every_launch_argument_has_a_description_and_a_field() -> None:
     fields = set(Arguments.__dataclass_fields__) - {"robot"}
     names = {name for name, _, _ in LAUNCH_ARGUMENTS}
-    assert names == fields | {"namespace", "log_level", "aggregator"}
+    assert names == fields | {"namespace", "log_level", "aggregator", "on_runner_exit"}
     assert all(len(text) > 15 for _, _, text in LAUNCH_ARGUMENTS)
 
 
@@ -127,4 +133,65 @@ def test_the_launch_description() -> None:
         one.execute(context)
     (nodes,) = [one for one in entities if isinstance(one, OpaqueFunction)]
     actions = nodes.execute(context)
-    assert [type(one).__name__ for one in actions] == ["LifecycleNode", "Node"]
+    assert [type(one).__name__ for one in actions] == ["LifecycleNode", "Node", "Node"]
+    assert all(one.choices == choices(one.name) for one in declared)
+
+
+def test_choices_of_launch_arguments() -> None:
+    names = [name for name, _, _ in LAUNCH_ARGUMENTS]
+    for name, default, _ in LAUNCH_ARGUMENTS:
+        valid = choices(name)
+        assert valid is None or default in valid, name
+    assert choices("guard") == ("true", "false", "True", "False")
+    assert choices("on_runner_exit") == ("shutdown", "respawn", "ignore")
+    free = [name for name in names if choices(name) is None]
+    assert free == ["params_file", "policy", "namespace"]
+
+
+@pytest.mark.parametrize(
+    ("pushed", "given", "full"),
+    [
+        ("", "", ""),
+        ("", "robot1", "/robot1"),
+        ("/fleet", "robot1", "/fleet/robot1"),
+        ("/fleet", "", "/fleet"),
+        ("/fleet", "/robot1", "/robot1"),
+        ("fleet/", "a/b", "/fleet/a/b"),
+    ],
+)
+def test_the_namespace_of_the_nodes(pushed: str, given: str, full: str) -> None:
+    assert full_namespace(pushed, given) == full
+
+
+def test_what_follows_the_end_of_the_runner() -> None:
+    killed, failed, ended_well, refused = -9, 1, 0, 2
+    assert [after_exit("respawn", code) for code in (killed, failed)] == ["respawn"] * 2
+    # Ended on purpose, or refused its arguments: the same would follow a new start.
+    assert [after_exit("respawn", code) for code in (ended_well, refused)] == ["shutdown"] * 2
+    assert {after_exit("shutdown", code) for code in (killed, ended_well)} == {"shutdown"}
+    assert after_exit("ignore", killed) == "ignore"
+
+
+def test_a_respawned_runner_waits_for_arming(tmp_path: Path) -> None:
+    """The launch file gives these parameters to the node's full name, after the file."""
+    rclpy = pytest.importorskip("rclpy")
+    over = tmp_path / "over.yaml"
+    over.write_text(
+        yaml.safe_dump({"/r1/policy_runner": {"ros__parameters": RESPAWNED_PARAMETERS}})
+    )
+    shipped = share_path("config", "balancer.yaml")
+    assert "require_arming: false" in shipped.read_text("utf-8")
+    words = ["--params-file", str(shipped), "--params-file", str(over), "-r", "__ns:=/r1"]
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        from policy_runner.ros.runner.node import PolicyRunner
+
+        node = PolicyRunner(
+            context=context, cli_args=["--ros-args", *words], use_global_arguments=False
+        )
+        assert node.parameters.value("require_arming") is True
+        node.free()
+        node.destroy_node()
+    finally:
+        context.try_shutdown()

@@ -20,7 +20,7 @@ needs_ros = pytest.mark.skipif(
 
 @needs_ros
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path, spawn: Any) -> None:
     tutorial = Tutorial(page, tmp_path, spawn)
@@ -74,7 +74,7 @@ ros2 topic echo --once /policy_runner/dry_run{topic}
 
 @needs_ros
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not published_policies.POLICIES.is_dir(), reason=published_policies.MISSING)
 @pytest.mark.parametrize(
     ("folder", "topic", "joint"),

@@ -45,7 +45,8 @@ def test_hung_read_is_stale_others_go_on_and_it_recovers(tmp_path):
         writer = os.open(tmp_path / "old", os.O_WRONLY)
         os.close(writer)
         wait_for(lambda: sampler.sample("hung").stale == "")
-        assert sampler.sample("hung").value.value == 42.0
+        # The hanging read ends with an empty text; the next one reads the new file.
+        wait_for(lambda: sampler.sample("hung").value.value == 42.0)
     finally:
         assert sampler.stop() == []
 
@@ -94,3 +95,36 @@ def test_period_is_kept_and_a_long_read_is_not_caught_up():
     gaps = [(b - a) / MS for a, b in itertools.pairwise(times)]
     assert gaps[2] >= 190.0
     assert min(gaps) > 20.0
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == "read host"]
+
+
+def test_one_thread_reads_everything_and_each_hanging_read_costs_one_more():
+    before = len(readers())
+    release = [threading.Event(), threading.Event()]
+    counts = {"fine": 0}
+
+    def fine(now_ns: int) -> object:
+        counts["fine"] += 1
+        return counts["fine"]
+
+    reads = {
+        "a": lambda now: release[0].wait(20),
+        "b": lambda now: release[1].wait(20),
+        **{f"fine {k}": fine for k in range(5)},
+    }
+    sampler = Sampler(reads, 20 * MS, 40 * MS)
+    sampler.start()
+    assert len(readers()) - before == 1
+    wait_for(lambda: all("hangs" in sampler.sample(name).stale for name in "ab"))
+    wait_for(lambda: len(readers()) - before == 3)  # two that hang, and the present one
+    seen = counts["fine"]
+    wait_for(lambda: sampler.sample("a").stale and counts["fine"] > seen + 20)
+    assert len(readers()) - before == 3
+    for one in release:
+        one.set()
+    wait_for(lambda: not any(sampler.sample(name).stale for name in "ab"))
+    wait_for(lambda: len(readers()) - before == 1)
+    assert sampler.stop() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import io
 import re
 import sys
@@ -19,6 +20,10 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 CPU = "CPUExecutionProvider"
 PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
+INSTALL = (
+    "pip install 'policy_runner[cpu]', or the extra [gpu] for an NVIDIA GPU"
+    " (docs/guides/install_jetson.md)"
+)
 NEED_GPU_WHEEL = "install the onnxruntime-gpu of your platform (docs/guides/install_jetson.md)"
 _LIBRARIES = {
     CUDA: "libonnxruntime_providers_cuda.so",
@@ -30,9 +35,13 @@ _MISSING = re.compile(r"(\S+): cannot open shared object file")
 def check_importable() -> None:
     """Refuse if ONNX Runtime is missing, or only an empty folder is left after an uninstall.
 
+    Every backend needs it: TensorRT's results are compared with its results on the CPU.
+
     Raises:
         Refusal: it has the command that installs ONNX Runtime.
     """
+    if not _is_installed():
+        raise refuse("", "onnxruntime", "the Python package onnxruntime", "none", INSTALL)
     try:
         found = importlib.import_module("onnxruntime")
         text = "" if hasattr(found, "InferenceSession") else "an empty folder of that name"
@@ -42,6 +51,12 @@ def check_importable() -> None:
         remedy = "pip install --force-reinstall onnxruntime"
         remedy += " (docs/guides/install_jetson.md for a GPU)"
         raise refuse("", "onnxruntime", "the Python package onnxruntime", text, remedy)
+
+
+def _is_installed() -> bool:
+    if sys.modules.get("onnxruntime") is not None:
+        return True
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def distributions() -> dict[str, str]:

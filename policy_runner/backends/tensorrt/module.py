@@ -51,7 +51,8 @@ def tensorrt_module() -> Any:
     if importlib.util.find_spec("tensorrt") is None:
         raise refuse(
             "", "backend tensorrt", expected, "no such package",
-            "install it as docs/guides/install_jetson.md says, or set backend: onnxruntime",
+            "install the extra [tensorrt]: pip install 'policy_runner[tensorrt]', on a Jetson from"
+            " apt (docs/guides/install_jetson.md), or set backend: onnxruntime",
         )  # fmt: skip
     try:
         import tensorrt

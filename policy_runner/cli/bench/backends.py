@@ -25,6 +25,7 @@ from policy_runner.backends.interface import PRECISIONS, BackendChoice, LoadedMo
 from policy_runner.backends.load import CANDIDATES, candidate, load_model, load_models
 from policy_runner.backends.measurements import Measured, best_of, machine_name, remember
 from policy_runner.backends.onnx_file.check import check_model_file
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.cli.bench.machine import check_outputs, machine
 from policy_runner.cli.command_parser import table_width
@@ -216,6 +217,7 @@ def run(options: argparse.Namespace) -> int:
         Refusal: no candidate runs, or a requested file or candidate does not exist.
     """
     check_outputs(options.json)
+    check_importable()
     names = names_of(options.only)
     what = subject(options.spec or share_path("models", "balancer"), options.rates)
     if options.remember and what.several is not None:

@@ -24,6 +24,7 @@ from rich.table import Table
 from policy_runner.backends.comparison import Comparison
 from policy_runner.backends.interface import BackendChoice, LoadedModel
 from policy_runner.backends.load import load_models
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device
     )
     choice.check()
+    check_importable()
     console = Console(highlight=False, soft_wrap=True, width=table_width())
     said = Console(stderr=True, highlight=False, soft_wrap=True, log_path=False)
     with tempfile.TemporaryDirectory(prefix="policy_runner_selftest_") as folder:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import refuse
@@ -71,6 +72,7 @@ def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
     ):
         if find_spec(module) is None:
             raise refuse("", "demo", f"the Python module {module}", "none", remedy)
+    check_importable()
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise refuse("", "--json", "a file in a folder that exists", str(options.json))
     # The demo commands joints by name, so its messages must never reach a real robot on the net.

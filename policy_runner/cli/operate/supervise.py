@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.cli.command_parser import check_ros
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import Refusal
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         node = full_name(options.name, options.namespace)
         check_ros()
+        check_importable()
         spec = read_spec(options.spec).path.resolve()
         with tempfile.TemporaryDirectory(prefix="policy_runner_run_") as folder:
             rows = _rows(options, node, spec, Path(folder))

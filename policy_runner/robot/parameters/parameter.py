@@ -12,7 +12,12 @@ KINDS = ("bool", "int", "float", "str", "int[]", "float[]", "str[]")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row. If `default` is None, only the user sets a value; then `kind` is required."""
+    """One row. If `default` is None, only the user sets a value; then `kind` is "float".
+
+    Such a row has the value NaN (`.nan` in YAML) on the node while it is not set. A parameter
+    without a value would hide all others: rclpy answers a read of several parameters that
+    includes it with an empty list, so `ros2 param dump` prints nothing.
+    """
 
     name: str
     default: Any
@@ -29,6 +34,18 @@ class Parameter:
         if not self.kind:
             kind = {bool: "bool", int: "int", float: "float", str: "str"}[type(self.default)]
             object.__setattr__(self, "kind", kind)
+        if self.default is None and self.kind != "float":
+            raise ValueError(f"parameter {self.name}: only a float can be not set")
+
+    @property
+    def may_be_unset(self) -> bool:
+        """Whether NaN is valid, and means "not set"."""
+        return self.default is None
+
+    def given(self, value: Any) -> Any:
+        """Return a valid value as the program uses it: None for a row that is not set."""
+        unset = self.may_be_unset and isinstance(value, float) and math.isnan(value)
+        return None if unset else value
 
     @property
     def text(self) -> str:
@@ -60,6 +77,8 @@ def _element_problem(row: Parameter, value: Any) -> str:
     if row.choices and value not in row.choices:
         return f"{value!r}"
     if isinstance(value, (int, float)) and base in ("int", "float"):
+        if row.may_be_unset and math.isnan(value):
+            return ""
         if not math.isfinite(value):
             return f"{value}"
         if (row.low is not None and value < row.low) or (row.high is not None and value > row.high):

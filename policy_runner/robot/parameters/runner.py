@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
 from policy_runner.robot.parameters.command import COMMAND_ROWS
+from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
 from policy_runner.robot.parameters.safety import SAFETY_ROWS
 from policy_runner.robot.parameters.stop import STOP_ROWS
@@ -91,6 +92,7 @@ TABLE: tuple[Parameter, ...] = (
         "keep the process's memory from being paged out",
         at_start=True,
     ),
+    *NAMING_ROWS,
     Parameter(
         "diagnostics.period",
         1.0,

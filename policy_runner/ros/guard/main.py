@@ -17,18 +17,23 @@ from policy_runner.ros.process.lifetime import (
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 from policy_runner.ros.process.transport import prefer_udp
+from policy_runner.ros.process.usage import answered
 
 NODE_NAME = "policy_runner_guard"
 _LOOK_S = 0.02
+_WHAT = "The guard of a runner: sends the stops when the runner's heartbeat falls silent."
 
 
 def main(args: list[str] | None = None) -> int:
     """Run until a signal asks for the end; returns 0, or 2 for wrong arguments."""
+    arguments = sys.argv if args is None else [NODE_NAME, *args]
+    if (status := answered(NODE_NAME, arguments, _WHAT)) is not None:
+        return status
     ended = end_on_signal(at_once=True)
     prefer_udp()
     stderr = PrivateStderr()
     try:
-        return _run(sys.argv if args is None else [NODE_NAME, *args], ended)
+        return _run(arguments, ended)
     finally:
         stderr.close()
         ignore_further_signals()

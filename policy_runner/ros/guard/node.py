@@ -17,6 +17,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, String
 
 from policy_runner.core.errors import Refusal
+from policy_runner.robot.parameters.naming import NAMING_ROWS
+from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.guard.watch import GuardWatch
 from policy_runner.ros.messages.guard_contract import (
     GUARD_SUFFIX,
@@ -25,6 +27,7 @@ from policy_runner.ros.messages.guard_contract import (
     read_text,
 )
 from policy_runner.ros.messages.types import message_class
+from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.telemetry.recording.diagnostics_cdr import read_diagnostics
 
 NODE_NAME = f"policy_runner{GUARD_SUFFIX}"
@@ -76,6 +79,10 @@ class Guard(Node):
         own = self.get_name()
         usual = own.removesuffix(GUARD_SUFFIX) if own.endswith(GUARD_SUFFIX) else "policy_runner"
         self.runner = str(self.declare_parameter("runner", usual).value)
+        naming = declare_table(self, NAMING_ROWS)
+        for problem in naming.problems:
+            self.get_logger().warning(f"{problem}; the default is used")
+        self._source = status_source(self, naming.values())
         self._watch = GuardWatch()
         self._outputs = _Taken(self, String, f"{self.runner}/outputs", _LATCHED)
         self._beats = _Taken(self, DiagnosticArray, f"{self.runner}/status", _BEATS)
@@ -159,13 +166,13 @@ class Guard(Node):
             if topic not in self._estops:
                 self._estops[topic] = _Taken(self, Bool, topic, _PRESSES)
 
-    def _hear_estop(self, _topic: str, estop: _Taken, now_ns: int) -> None:
+    def _hear_estop(self, topic: str, estop: _Taken, now_ns: int) -> None:
         for _ in range(_PRESSES.depth):
             taken = estop.take()
             if taken is None:
                 return
             if len(taken) > 4 and taken[4]:  # the Bool follows the encapsulation header
-                self._watch.pressed(now_ns)
+                self._watch.pressed(now_ns, topic)
 
     def _hear_beats(self, now_ns: int) -> bool:
         heard = False
@@ -180,7 +187,10 @@ class Guard(Node):
             for status in statuses:
                 values = status.values
                 self._watch.beat(
-                    now_ns, values.get("session", ""), values.get("commanding") == "true"
+                    now_ns,
+                    values.get("session", ""),
+                    values.get("commanding") == "true",
+                    values.get("decision") == "SAFE_STOP",
                 )
                 self._stamp = (stamp_ns, now_ns)
                 heard = True
@@ -226,15 +236,16 @@ class Guard(Node):
             "session": watch.contract.session if watch.contract is not None else "",
             "acts": str(watch.acts),
             "reason": watch.reason,
+            "unanswered press": watch.unanswered,
             "hears": "false" if silent_ns is None else "true",
             "silent [s]": "n/a" if silent_ns is None else f"{silent_ns / 1e9:.3f}",
             "silence limit [s]": "n/a" if limit_ns is None else f"{limit_ns / 1e9:g}",
         }
         status = DiagnosticStatus(
             level=level,
-            name=f"{self.get_name()}: guard",
+            name=f"{self._source.node}: guard",
             message=text,
-            hardware_id=self.get_fully_qualified_name(),
+            hardware_id=self._source.hardware_id,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
         message = DiagnosticArray(status=[status])

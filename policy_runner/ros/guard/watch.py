@@ -21,9 +21,12 @@ class GuardWatch:
         self.contract: GuardContract | None = None
         self.acts = 0  # how often the guard has stopped the outputs
         self.reason = ""  # why it stopped them the last time
+        self.unanswered = ""  # topic of the press that it stopped them for; "" for a silence
         self._beat_ns: int | None = None  # arrival of the newest heartbeat of this session
         self._commanding = False
+        self._stopped = False  # the newest heartbeat says SAFE_STOP
         self._pressed_ns: int | None = None
+        self._pressed_topic = ""
         self._acting_since_ns: int | None = None
         self._sent_ns = 0
 
@@ -34,26 +37,32 @@ class GuardWatch:
             self._acting_since_ns = None
         self.contract = contract
 
-    def beat(self, now_ns: int, session: str, commanding: bool) -> None:
+    def beat(self, now_ns: int, session: str, commanding: bool, stopped: bool = False) -> None:
         """Take one heartbeat into account.
 
         Args:
             now_ns: current time on the monotonic clock.
             session: the process that sent the heartbeat.
-            commanding: whether the runner's commands may move the robot now.
+            commanding: whether the runner publishes commands now.
+            stopped: whether these commands are the stop, since its decision is SAFE_STOP.
         """
         if self.contract is None or session != self.contract.session:
             return
-        self._beat_ns, self._commanding = now_ns, commanding
-        if not commanding:
+        self._beat_ns, self._commanding, self._stopped = now_ns, commanding, stopped
+        if stopped or not commanding:
             self._pressed_ns = None
         if self._acting_since_ns is not None and (not commanding or self._pressed_ns is None):
             self._acting_since_ns = None  # the runner is back, or has stopped: the guard is silent
 
-    def pressed(self, now_ns: int) -> None:
-        """Note the time at which the emergency stop was pressed."""
-        if self._commanding and self._pressed_ns is None:
-            self._pressed_ns = now_ns
+    def pressed(self, now_ns: int, topic: str = "") -> None:
+        """Note the first press that the runner has not answered.
+
+        Args:
+            now_ns: current time on the monotonic clock.
+            topic: fully resolved.
+        """
+        if self._commanding and not self._stopped and self._pressed_ns is None:
+            self._pressed_ns, self._pressed_topic = now_ns, topic
 
     def resumed(self, now_ns: int) -> None:
         """Start the time limits again: the guard did not run, so the silence may be its own."""
@@ -85,7 +94,11 @@ class GuardWatch:
             if silent_ns > contract.silence_ns:
                 self._act(now_ns, f"no heartbeat for {silent_ns / 1e9:.2f} s")
             elif self._pressed_ns is not None and now_ns - self._pressed_ns > contract.reaction_ns:
-                self._act(now_ns, "the runner did not react to the emergency stop")
+                self._act(
+                    now_ns,
+                    "the runner did not react to the emergency stop",
+                    self._pressed_topic,
+                )
         if self._acting_since_ns is None or now_ns - self._acting_since_ns > REPEATS_FOR_NS:
             return False
         if now_ns - self._sent_ns < REPEAT_NS:
@@ -93,8 +106,8 @@ class GuardWatch:
         self._sent_ns = now_ns
         return True
 
-    def _act(self, now_ns: int, reason: str) -> None:
+    def _act(self, now_ns: int, reason: str, unanswered: str = "") -> None:
         self.acts += 1
-        self.reason = reason
+        self.reason, self.unanswered = reason, unanswered
         self._acting_since_ns = now_ns
         self._sent_ns = now_ns - REPEAT_NS

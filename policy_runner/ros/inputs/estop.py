@@ -80,6 +80,24 @@ class EstopInput:
         for one in self._polled:
             one.drain(operator, self.loss_is_press)
 
+    def hear_guard(self, topic: str, operator: Operator) -> None:
+        """Take over a press that the guard has heard and the operator has not.
+
+        A publisher that the guard discovers first, and that ends after one message, reaches the
+        guard only. A `false` cannot release this press, because its `true` never arrived: `~/arm`
+        does.
+
+        Args:
+            topic: of the press, fully resolved; "": there was none.
+            operator: the node's.
+        """
+        if not topic or operator.latched:
+            return
+        source = next((one.source for one in self._polled if one.topic == topic), self.sources[0])
+        why = f"{topic}, heard by the guard only"
+        operator.hear_estop(True, time.monotonic_ns(), source, why)
+        source.shared = True
+
     def look(self) -> list[str]:
         """Check the ROS graph. The executor calls this a few times a second.
 
@@ -182,6 +200,9 @@ class _PolledSource:
         if source.unheard:
             return f"{source.name}: {source.unheard}"
         if source.pressed and source.shared:
-            why = "has several publishers" if count else "its publishers have gone"
+            several = (
+                "has several publishers" if count > 1 else "another publisher may have pressed"
+            )
+            why = several if count else "its publishers have gone"
             return f"{source.name} is pressed and {why}: only ~/arm releases it"
         return ""

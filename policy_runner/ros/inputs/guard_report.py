@@ -20,6 +20,7 @@ class GuardReport:
     """Takes `~/guard`; counts how often the guard stopped the outputs of this process.
 
     `acts` counts the stops of this session, and `reason` is the reason of the last one.
+    `unanswered` is the topic of the press that the guard stopped the outputs for; "" for a silence.
     `heard_ns` is the arrival of the last report in which the guard hears heartbeats, on the
     monotonic clock; 0 before the first.
     """
@@ -37,6 +38,7 @@ class GuardReport:
         self._session = session
         self.acts = 0
         self.reason = ""
+        self.unanswered = ""
         self.heard_ns = 0
         self.silence_ns = 1 << 62  # longest silence that the guard accepts; the executor sets it
         self._known: int | None = None
@@ -72,6 +74,7 @@ class GuardReport:
             if acts > (known if known is not None and known <= acts else 0):
                 self.acts += 1
                 self.reason = values.get("reason", "")
+                self.unanswered = values.get("unanswered press", "")
                 acted = True
         return acted
 

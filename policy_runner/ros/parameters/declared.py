@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from policy_runner.robot.parameters.parameter import Parameter, problem
+from policy_runner.robot.parameters.parameter import Parameter, expected, problem
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -32,6 +32,9 @@ def descriptor(row: Parameter) -> Any:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     constraints = []
+    if row.may_be_unset:
+        # In words: rclpy refuses NaN under a floating_point_range. `DeclaredParameters` checks it.
+        constraints.append(f"{expected(row)}, or .nan: not set")
     if row.choices:
         constraints.append(f"one of {', '.join(row.choices)}")
     if row.at_start:
@@ -43,10 +46,11 @@ def descriptor(row: Parameter) -> Any:
     )
     low = -math.inf if row.low is None else row.low
     high = math.inf if row.high is None else row.high
-    if row.kind == "float" and (row.low is not None or row.high is not None):
+    ranged = row.low is not None or row.high is not None
+    if row.kind == "float" and ranged and not row.may_be_unset:
         low, high = max(low, -1.7e308), min(high, 1.7e308)
         made.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    if row.kind == "int" and (row.low is not None or row.high is not None):
+    if row.kind == "int" and ranged:
         ends = int(max(low, -(2**63))), int(min(high, 2**63 - 1))
         made.integer_range = [IntegerRange(from_value=ends[0], to_value=ends[1])]
     return made
@@ -101,16 +105,23 @@ class DeclaredParameters:
             declared: Any = row.default
             if keep is not None and row.name in keep:
                 declared, given, bad = keep[row.name], None, ""
-            if declared and row.kind.endswith("[]"):
-                declared = list(declared)
-            elif declared is None or row.kind.endswith("[]"):
+            ros_type = getattr(RosParameter.Type, ROS_TYPES[row.kind])
+            is_empty = row.kind.endswith("[]") and not declared
+            if is_empty:
                 # Give the type: rclpy would infer BYTE_ARRAY from an empty list.
-                declared = getattr(RosParameter.Type, ROS_TYPES[row.kind])
+                declared = ros_type
+            elif row.kind.endswith("[]"):
+                declared = list(declared)
+            elif declared is None:
+                declared = math.nan
             self._declaring = True
             try:
                 self._node.declare_parameter(
                     row.name, declared, descriptor(row), ignore_override=bool(bad) or given is None
                 )
+                if is_empty and given is None:
+                    # Every parameter has a value, or reads of several are answered with nothing.
+                    self._node.set_parameters([RosParameter(row.name, ros_type, [])])
             finally:
                 self._declaring = False
             if bad:
@@ -129,7 +140,7 @@ class DeclaredParameters:
         given = overrides[row.name].value
         empty = given is None or (not isinstance(given, str) and given in ([], ()))
         bad = problem(row, [] if empty else given)
-        return (None if empty or bad else given), bad
+        return (None if empty or bad else row.given(given)), bad
 
     @property
     def overrides(self) -> Mapping[str, RosParameter]:
@@ -170,20 +181,20 @@ class DeclaredParameters:
         return list(self._problems.values())
 
     def value(self, name: str) -> Any:
-        """Return the present value, arrays as lists; if none is set, the default (maybe None)."""
+        """Return the present value, arrays as lists; None if the row is not set."""
         row = self._rows[name]
         got = self._node.get_parameter_or(name).value
         if got is None:
             has_list = row.kind.endswith("[]") and row.default is not None
             return list(row.default) if has_list else row.default
-        return list(got) if row.kind.endswith("[]") else got
+        return list(got) if row.kind.endswith("[]") else row.given(got)
 
     def values(self) -> dict[str, Any]:
         """Return all present values by name."""
         return {name: self.value(name) for name in self._rows}
 
     def _is_present(self, row: Parameter, given: Any) -> bool:
-        given = list(given or ()) if row.kind.endswith("[]") else given
+        given = list(given or ()) if row.kind.endswith("[]") else row.given(given)
         return bool(given == self.value(row.name))
 
     def _on_set(self, parameters: Sequence[Any]) -> Any:
@@ -201,7 +212,7 @@ class DeclaredParameters:
                     reason = _LATER.format(parameter.name)
                     return SetParametersResult(successful=False, reason=reason)
                 continue  # a parameter of rclpy itself
-            may_unset = row.default is None or row.kind.endswith("[]")
+            may_unset = row.may_be_unset or row.kind.endswith("[]")
             reason = "" if parameter.value is None and may_unset else problem(row, parameter.value)
             if not reason and row.at_start and not self._is_present(row, parameter.value):
                 reason = _AT_START.format(row.name)
@@ -211,7 +222,7 @@ class DeclaredParameters:
                 reason = "" if same else _LATER.format(row.name)
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
-            changed[row.name] = parameter.value
+            changed[row.name] = row.given(parameter.value)
         reason = self._check(changed)
         if reason:
             return SetParametersResult(successful=False, reason=reason)

@@ -265,17 +265,16 @@ class ControlLoop:
 
     def _is_silent(self) -> bool:
         """Whether the guard must have stopped the outputs: no heartbeat for too long."""
-        guard = self._guard
-        if guard is None or not self._status.commanding:
+        guard, status = self._guard, self._status
+        if guard is None or not status.commanding or not guard.is_watching():
             return False
-        silent_ns = time.monotonic_ns() - self._status.told_ns
-        return silent_ns > guard.silence_ns and guard.is_watching()
+        return time.monotonic_ns() - status.told_ns > guard.silence_ns
 
     def _hear_guard(self) -> Fault | None:
-        """HOLD if the guard has stopped the outputs. HOLD starts at the zeros that it commanded.
+        """HOLD if the guard has stopped the outputs; it starts at the zeros that it commanded.
 
-        After a silence above its limit the guard has acted, even if its report has not arrived
-        yet: in a process that was suspended, the middleware wakes up no earlier than this thread.
+        After a silence above its limit the guard has acted, even before its report arrives: in a
+        process that was suspended, the middleware wakes up no earlier than this thread.
         """
         guard = self._guard
         if guard is None:
@@ -283,6 +282,8 @@ class ControlLoop:
         reason = ""
         if self._beat and guard.drain():
             reason = guard.reason
+            if self._estop is not None:
+                self._estop.hear_guard(guard.unanswered, self.pipeline.operator)
         elif self._is_silent():
             reason = f"no heartbeat for {(time.monotonic_ns() - self._status.told_ns) / 1e9:.2f} s"
         self._guard_acted = bool(reason)
@@ -290,8 +291,7 @@ class ControlLoop:
             self.pipeline.stopped_by_guard()
             self._commands.stopped_by_guard()
             return Fault(Decision.HOLD, Reason.GUARD_ACTED, reason)
-        safety = self.pipeline.safety
-        required = self.pipeline.settings.require_guard and not safety.is_armed
+        required = self.pipeline.settings.require_guard and not self.pipeline.safety.is_armed
         return _GUARD_MISSING if required and not guard.is_present() else None
 
     def _look_again(self, late: bool) -> int:

@@ -10,7 +10,8 @@ from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.decision import Decision, Reason
 from policy_runner.core.spec.elements import limit_names
 from policy_runner.core.timing import Percentiles
-from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN, make_status
+from policy_runner.ros.diagnostics.source import StatusSource
+from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN
 from policy_runner.ros.process.realtime import Granted
 from policy_runner.ros.runner.control_loop import ControlLoop
 
@@ -37,22 +38,20 @@ def _percentiles(name: str, figures: Percentiles) -> dict[str, object]:
 class RunnerDiagnostics:
     """Builds the runner's statuses; keeps the previous counters to compute rates."""
 
-    def __init__(self, node_name: str, hardware_id: str, granted: Granted) -> None:
+    def __init__(self, source: StatusSource, granted: Granted) -> None:
         """Store names and grants.
 
         Args:
-            node_name: first part of every status name.
-            hardware_id: of every status.
+            source: node and machine of every status.
             granted: what the operating system granted; its refusals become warnings.
         """
-        self._name = node_name
-        self._hardware_id = hardware_id
+        self._source = source
         self._granted = granted
         self._last: dict[str, tuple[int, int]] = {}
 
     def status(self, part: str, level: int, message: str, values: Mapping[str, object]) -> Any:
         """Build one status of this node; `part` is the second part of its name."""
-        return make_status(f"{self._name}: {part}", level, message, values, self._hardware_id)
+        return self._source.status(part, level, message, values)
 
     def _per_second(self, key: str, count: int, now_ns: int) -> float:
         """Rate of the counter `key` since the last message [1/s]."""

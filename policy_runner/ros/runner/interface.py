@@ -8,12 +8,13 @@ from rclpy.lifecycle import LifecycleNode
 
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.parameters.declared import DeclaredParameters
+from policy_runner.ros.parameters.unknown_names import RefusesUnknownNames
 from policy_runner.ros.runner.configure import ConnectedPolicy
 from policy_runner.ros.runner.control_loop import ControlLoop
 from policy_runner.ros.runner.guard_link import GuardLink
 
 
-class RunnerNode(LifecycleNode):
+class RunnerNode(RefusesUnknownNames, LifecycleNode):
     """The members that services, reports and reload use, in addition to those of rclpy's node.
 
     A base class, because a Protocol cannot extend rclpy's node. A Protocol would repeat about

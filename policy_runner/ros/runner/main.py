@@ -23,14 +23,21 @@ from policy_runner.ros.process.lifetime import (
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 from policy_runner.ros.process.transport import prefer_udp
+from policy_runner.ros.process.usage import answered
 
 NODE_NAME = "policy_runner"
 _END_WITHIN_S = 1.6
+_WHAT = (
+    "The control node: runs a trained policy at a fixed rate, and decides in every tick whether\n"
+    "it may command. Without the parameter `autostart` it starts unconfigured."
+)
 
 
 def main(args: list[str] | None = None) -> int:
     """Run until a signal asks for the end; returns an exit code of `lifetime`."""
-    arguments = sys.argv if args is None else ["policy_runner", *args]
+    arguments = sys.argv if args is None else [NODE_NAME, *args]
+    if (status := answered(NODE_NAME, arguments, _WHAT)) is not None:
+        return status
     ended = end_on_signal(at_once=True)
     stderr = PrivateStderr()
     try:

@@ -83,6 +83,18 @@ class PolicyRunner(RunnerNode):
         self._start_timer = None
         if self.parameters.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+        else:
+            self._tell_unconfigured()
+
+    def _tell_unconfigured(self) -> None:
+        name = self.get_fully_qualified_name()
+        policy = self.parameters.value("policy")
+        first = "" if policy else f"`ros2 param set {name} policy FOLDER`, then "
+        self.get_logger().info(
+            f"unconfigured, {f'policy {policy}' if policy else 'no policy'}: "
+            f"{first}`ros2 lifecycle set {name} configure` and activate, or start with "
+            "autostart:=true"
+        )
 
     @property
     def configured(self) -> ConnectedPolicy | None:

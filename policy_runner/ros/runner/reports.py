@@ -14,6 +14,7 @@ from rclpy.node import Node
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.safety.operator_requests import Operator
+from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.diagnostics.status import LEVEL_WARN
 from policy_runner.ros.diagnostics.story import Story
 from policy_runner.ros.inputs.estop import EstopInput
@@ -43,7 +44,7 @@ class RunnerReports:
         self._node = node
         self._parameters = parameters
         self._granted = granted
-        self._texts = RunnerDiagnostics(node.get_name(), node.get_fully_qualified_name(), granted)
+        self._texts = RunnerDiagnostics(status_source(node, parameters.values()), granted)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._refusals_logged = 0
         self._late_before = 0

@@ -15,10 +15,12 @@ from policy_runner.ros.process.lifetime import (
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 from policy_runner.ros.process.transport import prefer_udp
+from policy_runner.ros.process.usage import answered
 
 NODE_NAME = "jetson_diagnostics"
 _END_S = 0.7  # the executor uses this timeout at most twice
 _HUNG = 1  # a callback did not end in time
+_WHAT = "The sidecar: reports the state of the computer and of the runner on /diagnostics."
 
 
 def main(args: list[str] | None = None) -> int:
@@ -27,12 +29,15 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit status: 0; 1 if a callback did not end in time; 2 for wrong arguments.
     """
+    arguments = sys.argv if args is None else [NODE_NAME, *args]
+    if (status := answered(NODE_NAME, arguments, _WHAT)) is not None:
+        return status
     # rclpy's own handlers would shut the context down while the executor still uses it.
     ended = end_on_signal(at_once=True)
     prefer_udp()
     stderr = PrivateStderr()
     try:
-        return _run(sys.argv if args is None else [NODE_NAME, *args], ended)
+        return _run(arguments, ended)
     finally:
         stderr.close()
         ignore_further_signals()

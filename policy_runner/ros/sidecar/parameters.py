@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -129,7 +130,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "policy.runner",
         "policy_runner",
-        "Beginning of the node name of the runner whose statuses are joined, in any namespace",
+        "Beginning of the node name of the runner whose statuses are joined: in the same namespace,"
+        " or for a sidecar without one in any; with a /, of its full name",
     ),
     Parameter(
         "policy.command_topic",
@@ -154,4 +156,5 @@ PARAMETERS: tuple[Parameter, ...] = (
         60.0,
         live=True,
     ),
+    *NAMING_ROWS,
 )

@@ -17,10 +17,12 @@ from policy_runner.ros.process.lifetime import (
     ignore_further_signals,
 )
 from policy_runner.ros.process.stderr import PrivateStderr
+from policy_runner.ros.process.usage import answered
 
 NODE_NAME = "simulated_robot"
 _END_S = 1.5
 _FAILED = 1
+_WHAT = "The simulated balancing robot of the demo. --viewer shows it in a window."
 
 
 def main(args: list[str] | None = None) -> int:
@@ -29,6 +31,9 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    arguments = sys.argv if args is None else [NODE_NAME, *args]
+    if (status := answered(NODE_NAME, arguments, _WHAT, options=("--viewer",))) is not None:
+        return status
     # rclpy's own handlers would shut the context down before the last message.
     ended = end_on_signal(at_once=True)
     if find_spec("mujoco") is None:
@@ -36,7 +41,7 @@ def main(args: list[str] | None = None) -> int:
         return _FAILED
     stderr = PrivateStderr()
     try:
-        return _run(sys.argv if args is None else [NODE_NAME, *args], ended)
+        return _run(arguments, ended)
     finally:
         stderr.close()
         ignore_further_signals()

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
-from policy_runner.ros.diagnostics.status import make_status
+from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.parameters.declared import declare_table
+from policy_runner.ros.parameters.unknown_names import RefusesUnknownNames
 from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
 from policy_runner.ros.simulated_robot.lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS
@@ -31,7 +32,7 @@ OK, WARN = 0, 1
 RECENT_FALL_S = 5.0
 
 
-class SimulatedRobot(Node):
+class SimulatedRobot(RefusesUnknownNames, Node):
     """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands."""
 
     def __init__(self, **node_options: Any) -> None:
@@ -46,6 +47,7 @@ class SimulatedRobot(Node):
             raise ValueError("\n".join(declared.problems))
         self._values: dict[str, Any] = declared.values()
         values = self._values
+        self._source = status_source(self, values)
         self.lockstep = values["mode"] == "lockstep"
         self._simulated_time = self.lockstep or values["publish_clock"]
         self._report = Path(values["report"]) if values["report"] else None
@@ -126,6 +128,7 @@ class SimulatedRobot(Node):
 
     def _run_realtime(self) -> None:
         deadline = time.monotonic_ns()
+        scenario = self.scenario
         while not self._over():
             self._publish_state(self.stamp_ns)
             deadline += self._tick_ns
@@ -152,7 +155,12 @@ class SimulatedRobot(Node):
                 self._tell()
                 continue
             self._held = False
+            lay = scenario.lying
             self._tick(target)
+            if lay and not scenario.lying and not (target and any(target)):
+                # Stopped: it would fall again at once, and ~/arm refuses a robot that is tipped.
+                # With a duration the time goes on, so that the run ends.
+                self._held = self._values["hold"] and self._last_tick is None
 
     # -- lockstep ----------------------------------------------------------------------------
 
@@ -193,18 +201,18 @@ class SimulatedRobot(Node):
         score, balancer = scenario.score(), scenario.balancer
         recent = scenario.falls > 0 and scenario.upright_s < RECENT_FALL_S
         message = "balancing"
-        if self._held:
-            message = "held until the first command"
-        elif self._heartbeat.silent:
+        if self._heartbeat.silent:
             message = "the runner's heartbeat is silent: wheels stopped"
+        elif self._held:
+            message = "held until a command that is not zero"
         elif scenario.lying:
             message = "fallen"
         elif recent:
             message = "fell a moment ago"
         elif wheels.ignored:
             message = f"balancing; ignored {wheels.problem}"
-        status = make_status(
-            "simulated_robot: balance",
+        status = self._source.status(
+            "balance",
             WARN if recent or wheels.ignored or self._heartbeat.silent else OK,
             message,
             {

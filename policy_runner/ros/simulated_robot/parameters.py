@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -31,7 +32,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "hold",
         True,
-        "Realtime: hold the robot, and its time, until the first command that is not zero",
+        "Realtime: hold the robot, and its time, until the first command that is not zero; also "
+        "when it stands up after a fall while the commands are zero, without a duration",
     ),
     Parameter("noise", False, "Add sensor noise to the readings"),
     Parameter(
@@ -89,4 +91,5 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("report", "", "JSON file that gets the score at the end; empty for none"),
     Parameter("viewer", False, "Show the robot in a window, if there is a screen"),
+    *NAMING_ROWS,
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from policy_runner.telemetry.host_files import HostFiles, Reading, missing
 from policy_runner.telemetry.verdict import ERROR, OK, Verdict
 
 _OLD = "sys/devices/pwm-fan"
+_CONF = "etc/nvfancontrol.conf"
+_PROFILE = re.compile(r"^\s*FAN_DEFAULT_PROFILE\s+(\w+)", re.MULTILINE)
 _STALL_S = 10.0
 _FULL = 255.0
 _LOOK_AGAIN = 30
@@ -21,6 +24,7 @@ class FanReading:
     rpm: Reading
     enabled: Reading
     stalled_s: float = 0.0
+    profile: str = ""  # nvfancontrol's default profile, such as "quiet" or "cool"
 
     @property
     def stalled(self) -> bool:
@@ -33,7 +37,7 @@ class FanReader:
 
     def __init__(self, files: HostFiles) -> None:
         self._files = files
-        self._drive = self._rpm = self._enable = ""
+        self._drive = self._rpm = self._enable = self._profile = ""
         self._reads_left = 0
         self._still_ns: int | None = None
 
@@ -53,10 +57,13 @@ class FanReader:
         else:
             self._still_ns = None
         still = 0.0 if self._still_ns is None else (now_ns - self._still_ns) / 1e9
-        return FanReading(drive, rpm, enabled, still)
+        return FanReading(drive, rpm, enabled, still, self._profile)
 
     def _find(self) -> None:
         files = self._files
+        # The running profile (`nvfancontrol -q`) needs root; the file is what the service starts.
+        found = _PROFILE.search(files.text_or(_CONF))
+        self._profile = found[1] if found else ""
         for base in files.glob("sys/class/hwmon/hwmon*"):
             if not self._drive and files.exists(f"{base}/pwm1"):
                 self._drive = f"{base}/pwm1"
@@ -77,6 +84,7 @@ def judge_fan(reading: FanReading) -> Verdict:
         "drive [%]": reading.drive.shown,
         "speed [1/min]": reading.rpm.shown,
         "output enabled": reading.enabled.shown,
+        "profile": reading.profile or "n/a",
     }
     if reading.drive.value is None:
         return Verdict(OK, f"fan n/a: {reading.drive.reason}", values)

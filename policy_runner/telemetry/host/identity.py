@@ -30,8 +30,11 @@ class Identity:
 
     @property
     def hardware_id(self) -> str:
-        """Unique string of the machine for `DiagnosticStatus.hardware_id`."""
-        return " ".join(word for word in (self.model, self.serial or self.host) if word)
+        """Unique string of the machine for `DiagnosticStatus.hardware_id`.
+
+        The model is the same on every board of a kind, and copied images share their host name.
+        """
+        return " ".join(word for word in (self.host, self.model, self.serial) if word)
 
 
 def read_identity(files: HostFiles) -> Identity:

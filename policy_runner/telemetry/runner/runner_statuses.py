@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from policy_runner.telemetry.runner.slowdown import SlowdownWatch
 from policy_runner.telemetry.verdict import OK
 
+# What follows the beginning of a runner's name in the bytes of a message.
+PARTS = rb"[^:\0]*: (loop|inputs|inference|safety|model)\0"
 _STATUS_NAME = re.compile(r"(?P<node>[^:]*): (?P<part>loop|inputs|inference|safety|model)")
 # A loop counts as late from this share of missed deadlines between two messages.
 _MISSED_SHARE = 0.01
@@ -66,10 +68,18 @@ class Runner:
 
 
 class RunnerStatuses:
-    """Collects the statuses of all nodes whose names begin with `prefix`, in any namespace."""
+    """Collects the statuses of the runners of one robot, or of all robots."""
 
-    def __init__(self, prefix: str = "policy_runner") -> None:
+    def __init__(self, prefix: str = "policy_runner", namespace: str = "") -> None:
+        """Collect nothing yet.
+
+        Args:
+            prefix: beginning of the runners' node names; of their full names if it has a "/".
+            namespace: of the runners, such as "/robot1"; then names without a namespace do not
+                count, since they are another robot's. "" or "/": any.
+        """
         self.prefix = prefix
+        self._namespace = "" if namespace == "/" else namespace
         self.runners: dict[str, Runner] = {}
 
     def take(
@@ -88,7 +98,7 @@ class RunnerStatuses:
         if found is None:
             return False
         node = found["node"]
-        if not node.rsplit("/", 1)[-1].strip().startswith(self.prefix):
+        if not self._is_ours(node):
             return False
         runner = self.runners.setdefault(node, Runner(node, ticked_ns=now_ns))
         part = Part(level, message, dict(values))
@@ -97,3 +107,11 @@ class RunnerStatuses:
         runner.parts[found["part"]] = part
         runner.heard_ns = now_ns
         return True
+
+    def _is_ours(self, node: str) -> bool:
+        if self.prefix.startswith("/"):
+            return f"/{node.lstrip('/')}".startswith(self.prefix)
+        space, _, name = node.rpartition("/")
+        if self._namespace and space != self._namespace:
+            return False
+        return name.strip().startswith(self.prefix)

@@ -13,6 +13,7 @@ from command_tables import every_command, make_targets, options
 from doc_pages import DOCUMENTS, ROOT, blocks, inline_code
 from parameter_tables import tables as parameter_tables
 
+from policy_runner.ros.launching import TWO_ROBOTS_ARGUMENTS
 from policy_runner.ros.processes import LAUNCH_ARGUMENTS
 
 PACKAGE = "policy_runner"
@@ -79,7 +80,8 @@ def launch_problem(words: list[str]) -> str:
     file, *rest = words or ["jetson.launch.py"]
     if not (ROOT / "launch" / file).is_file():
         return f"there is no launch file {file}"
-    known = {name for name, _, _ in LAUNCH_ARGUMENTS}
+    table = TWO_ROBOTS_ARGUMENTS if file == "two_robots.launch.py" else LAUNCH_ARGUMENTS
+    known = {name for name, _, _ in table}
     given = [word.split(":=")[0] for word in rest if ":=" in word and not word[0].isupper()]
     return next((f"{name} is no launch argument" for name in given if name not in known), "")
 

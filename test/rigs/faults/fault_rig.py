@@ -150,7 +150,7 @@ class FaultGraph(ScriptedRobot):
     def _heard_statuses(self, message: Any) -> None:
         now = time.monotonic()
         for status in message.status:
-            if status.hardware_id == self.runner:
+            if f"/{status.name.lstrip('/')}".startswith(f"{self.runner}: "):
                 self.told.append((now, status.name.rpartition(": ")[2], status))
 
     @property

@@ -36,9 +36,14 @@ class Presses:
         graph.wait(lambda: "publishing" in self._flood.stdout, 20.0, "a flood of false")
         graph.wait(lambda: self._publisher.get_subscription_count(), 10.0, "the runner's ear")
 
-    def lost(self, count: int, seed: int = 1) -> list[float]:
-        """Press `count` times, 20 to 60 ms at 100 Hz each; return the durations of lost presses."""
-        rng, lost = random.Random(seed), []
+    def lost(self, count: int, seed: int = 1) -> list[tuple[float, list[str]]]:
+        """Press `count` times, 20 to 60 ms at 100 Hz each.
+
+        Returns:
+            For each lost press its duration [s], and the decisions and reasons that came after it.
+        """
+        rng = random.Random(seed)
+        lost: list[tuple[float, list[str]]] = []
         for _ in range(count):
             self._run()
             time.sleep(rng.uniform(0.0, 0.3))  # at any time within an inference
@@ -50,7 +55,9 @@ class Presses:
             if self._heard(begin):
                 self._arm()
             else:
-                lost.append(lasts_s)
+                after = [beat for at, beat in self._graph.beats if at > begin]
+                seen = [f"{beat['decision']} {beat['reason']}" for beat in after]
+                lost.append((lasts_s, list(dict.fromkeys(seen))))
         return lost
 
     def end(self) -> None:

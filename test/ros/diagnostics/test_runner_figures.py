@@ -20,6 +20,7 @@ class Told:
     """A loop that did not tick yet, and its statuses."""
 
     def __init__(self, folder: Path) -> None:
+        from policy_runner.ros.diagnostics.source import StatusSource
         from policy_runner.ros.process.realtime import Granted
         from policy_runner.ros.runner.diagnostics import RunnerDiagnostics
 
@@ -28,7 +29,7 @@ class Told:
         self.loop: Any = SimpleNamespace(
             pipeline=self.rig.pipeline, windows=self.windows, missed=0, ticks=0, error=None
         )
-        self.texts = RunnerDiagnostics("policy_runner", "/policy_runner", Granted())
+        self.texts = RunnerDiagnostics(StatusSource("policy_runner", "/policy_runner"), Granted())
 
     def values(self, part: str) -> dict[str, str]:
         status = {

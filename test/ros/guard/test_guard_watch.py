@@ -112,6 +112,21 @@ def test_a_press_that_the_runner_answers() -> None:
     assert not watch.judge(1000 * MS)
 
 
+def test_a_press_that_the_runner_answers_with_the_stop() -> None:
+    """In SAFE_STOP the runner publishes the stop, so it still commands: that is its answer."""
+    watch = watching()
+    for ms in range(100, 1000, 10):  # held: each message is `true`
+        watch.pressed(ms * MS, "/estop")
+        if ms % 50 == 10:
+            watch.beat(ms * MS, "a", True, stopped=True)
+        assert not watch.judge(ms * MS + 1)
+    watch.beat(1000 * MS, "a", True)  # armed again
+    watch.pressed(1010 * MS, "/estop")
+    watch.beat(1050 * MS, "a", True)
+    assert watch.judge(1061 * MS + 1)
+    assert watch.unanswered == "/estop"
+
+
 def test_what_it_missed_while_it_did_not_run_is_no_silence() -> None:
     watch = watching()
     watch.resumed(5000 * MS)

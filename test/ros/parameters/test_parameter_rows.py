@@ -166,6 +166,8 @@ def test_declaring_never_kills(declared: Callable[..., Declared], odd: Any) -> N
         if sentence:  # the default replaces it
             default = row.default
             assert value == (list(default) if row.kind.endswith("[]") else default), row.name
+        elif isinstance(odd, float) and math.isnan(odd):
+            assert value is None, row.name
         else:
             assert value == odd or odd == [], row.name
     assert len(made.rows.problems) == sum(bool(parameter_table.problem(r, odd)) for r in rows)
@@ -186,8 +188,9 @@ def test_describe_shows_description_unit_range_and_choices(
     assert (whole.from_value, whole.to_value) == (1, 9)
     assert word.additional_constraints == "one of one, two"
     assert count.additional_constraints == "read while configuring"
-    (span,) = described["free"].floating_point_range
-    assert (span.from_value, span.to_value > 1e300) == (0.0, True)
+    # NaN means "not set", and rclpy refuses it under a range.
+    assert not described["free"].floating_point_range
+    assert described["free"].additional_constraints.startswith("a float in 0.., or .nan: not set")
 
 
 @needs_rclpy
@@ -198,7 +201,8 @@ def test_every_row_of_the_runner_can_be_described(declared: Callable[..., Declar
         assert descriptor.description == row.text
         ranged = row.low is not None or row.high is not None
         spans = [*descriptor.floating_point_range, *descriptor.integer_range]
-        assert bool(spans) == (ranged and not row.kind.endswith("[]")), row.name
+        expected = ranged and not row.kind.endswith("[]") and not row.may_be_unset
+        assert bool(spans) == expected, row.name
 
 
 @needs_rclpy
@@ -226,6 +230,13 @@ def test_a_row_that_is_not_set_can_be_set_and_unset(declared: Callable[..., Decl
     assert made.set("free", 2.0) == ""
     assert made.rows.value("free") == 2.0
     assert "free" in made.set("free", -2.0)
+    assert made.set("free", math.nan) == ""
+    assert made.rows.value("free") is None
+
+
+def test_only_a_float_can_be_not_set() -> None:
+    with pytest.raises(ValueError, match="only a float can be not set"):
+        Parameter("words", None, "a list without a value", kind="str[]")
 
 
 @needs_rclpy

@@ -319,7 +319,7 @@ def test_a_namespace_and_a_remapping(graphs: GraphMaker) -> None:
     graph.await_decision("RUN")
     says(commands, left_joint=2.0, right_joint=-4.0)
     assert graph.await_status("model", "toy")["policy"] == "toy"
-    assert graph.statuses()["model"].hardware_id == "/robot1/policy_runner"
+    assert graph.statuses()["model"].name == "/robot1/policy_runner: model"
 
 
 def test_qos_overrides_of_an_input(graphs: GraphMaker) -> None:

@@ -114,5 +114,5 @@ def test_a_recurrent_model_that_forgets_is_reported(
     graph = graphs()
     assert graph.peer.change("configure"), graph.node._problems
     said = capfd.readouterr().err
-    assert "forgets every time" in said
+    assert "keeps no memory" in said
     assert "memory" in said or "GRU" in said

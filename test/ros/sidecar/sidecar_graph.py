@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from fake_board import read_gated
@@ -94,3 +95,26 @@ class Graph:
             for name, values in parts.items()
         ]
         self.runner.publish(message)
+
+
+@contextlib.contextmanager
+def heard(topic):
+    """A list that gets every DiagnosticArray of a topic while the context is active."""
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from policy_runner.ros.process.executor import ExecutorThread
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("heard", context=context)
+    messages = []
+    node.create_subscription(DiagnosticArray, topic, messages.append, 50)
+    executor = ExecutorThread(node)
+    executor.start()
+    try:
+        yield messages
+    finally:
+        assert executor.stop(5.0)
+        node.destroy_node()
+        context.try_shutdown()

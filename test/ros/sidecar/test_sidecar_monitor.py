@@ -80,3 +80,35 @@ def test_view_shows_silent_publishers_and_the_sentence_first():
     assert "SILENT" in words
     assert "for 9 s; last: 81.0 Hz" in words
     assert chosen(rows, "loop").keys() == {"policy_runner: loop"}
+
+
+def robots_shown(width):
+    from rich.console import Console
+
+    from policy_runner.cli.monitor import chosen, view
+    from policy_runner.ros.diagnostics.listener import Row
+
+    rows = {
+        "/r1/policy_runner: safety": Row(0, "RUN", {}, "host1 Board", 0),
+        "/r2/policy_runner: safety": Row(2, "SAFE_STOP: pressed", {}, "host2 Board", 0),
+        "/r2/jetson_diagnostics: policy": Row(2, "the second one", {}, "host2 Board", 0),
+    }
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(view(chosen(rows, ""), False, now_ns=0))
+    return console.export_text().splitlines()
+
+
+def test_several_robots_are_next_to_each_other():
+    (names,) = [line for line in robots_shown(130) if line.split() == ["/r1", "/r2"]]
+    second = names.index("/r2")
+    lines = robots_shown(130)
+    assert any("RUN" in line[:second] for line in lines)
+    assert any("SAFE_STOP" in line[second:] for line in lines)
+    assert not any("SAFE_STOP" in line[:second] for line in lines)
+
+
+def test_robots_are_below_each_other_in_a_narrow_terminal():
+    lines = robots_shown(80)
+    words = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert words.index("/r1") < words.index("RUN") < words.index("/r2") < words.index("SAFE_STOP")

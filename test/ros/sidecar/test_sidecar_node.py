@@ -14,7 +14,7 @@ from sidecar_graph import BOARD, ZONE, Graph
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 
 GROUPS = ["cpu", "memory", "temperature", "disk"]
-GROUPS += ["power", "throttling", "gpu", "fan", "board", "policy"]
+GROUPS += ["power", "throttling", "gpu", "engines", "fan", "board", "policy"]
 
 
 @pytest.fixture

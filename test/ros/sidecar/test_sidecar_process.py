@@ -60,3 +60,30 @@ def bound_addresses(pid: int) -> set[str]:
             own.add(str(descriptor.readlink()))
     rows = [row.split() for row in Path("/proc/net/udp").read_text().splitlines()[1:]]
     return {row[1].split(":")[0] for row in rows if f"socket:[{row[9]}]" in own}
+
+
+BARE = "import rclpy; rclpy.init(); rclpy.spin(rclpy.create_node('bare'))"
+BURN = "while True: pass"
+
+
+def threads(pid: int) -> int:
+    """Number of threads of a process."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_threads_and_messages_while_every_core_is_busy(tmp_path, spawn, wait_until):
+    from sidecar_graph import heard
+
+    write_board(tmp_path, BOARD)
+    command = ["python", "-m", "policy_runner.ros.sidecar.main"]
+    child = spawn([*command, "--ros-args", "-p", f"root:={tmp_path}", "-p", "period:=0.2"])
+    bare = spawn(["python", "-c", BARE])
+    with heard("/diagnostics") as messages:
+        wait_until(lambda: len(messages) >= 3, 30.0)
+        assert threads(child.pid) <= threads(bare.pid) + 3
+        burners = [spawn(["python", "-c", BURN]) for _ in range(os.cpu_count() or 1)]
+        time.sleep(0.5)
+        before = len(messages)
+        wait_until(lambda: len(messages) >= before + 5, 30.0)
+        for burner in burners:
+            burner.send(signal.SIGKILL)

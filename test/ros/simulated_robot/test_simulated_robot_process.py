@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -260,6 +261,31 @@ def test_real_time_ends_on_a_signal_with_its_report(
     assert got["commands"] == 1
     assert got["simulated_s"] > 0.3
     assert got["falls"] == 1  # it was released, and its wheels stop after 0.2 s without a command
+
+
+def test_a_stopped_robot_stands_up_and_is_held(
+    spawn: Any, answerer: Answerer, tmp_path: Path
+) -> None:
+    """As after ~/estop in the demo: ~/arm refuses a tipped robot, so it must not fall again."""
+    report = tmp_path / "out.json"
+    child = start(spawn, report, pushes=False)
+
+    def tilt(message: Any = None) -> float:
+        turned = (message or answerer.heard["imu/data"][-1]).orientation
+        return math.hypot(turned.x, turned.y)  # the sine of half the tilt, at any heading
+
+    answerer.spin_until(lambda: bool(answerer.heard["imu/data"]))
+    answerer.command(0, 1.0, -1.0)
+    answerer.spin_until(lambda: tilt() > 0.38)  # it falls, without further commands
+    answerer.spin_until(lambda: tilt() < 0.1)  # it has stood up
+    count = len(answerer.heard["imu/data"])
+    answerer.command(0)
+    answerer.spin_until(lambda: len(answerer.heard["imu/data"]) >= count + 150)
+    assert max(map(tilt, answerer.heard["imu/data"][-100:])) < 0.1
+    answerer.command(0, 1.0, -1.0)  # the policy commands again
+    answerer.spin_until(lambda: tilt() > 0.38)
+    child.send(signal.SIGINT)
+    assert finish(child, report)["falls"] == 2
 
 
 def test_real_time_with_a_duration_does_not_wait_for_ever(spawn: Any, tmp_path: Path) -> None:

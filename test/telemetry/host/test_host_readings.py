@@ -153,11 +153,12 @@ def test_identity_of_a_jetson_a_pc_and_a_machine_that_tells_nothing(tmp_path):
             "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
             "proc/device-tree/serial-number": "1421123045678\0",
             "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\0nvidia,tegra234\0",
+            "proc/sys/kernel/hostname": "robot7",
             "proc/uptime": "123.45 400.00",
         },
     )
     got = read_identity(HostFiles(str(jetson)))
-    assert got.hardware_id == "NVIDIA Jetson AGX Orin Developer Kit 1421123045678"
+    assert got.hardware_id == "robot7 NVIDIA Jetson AGX Orin Developer Kit 1421123045678"
     assert got.compatible == ("nvidia,p3737-0000+p3701-0005", "nvidia,tegra234")
     assert uptime(HostFiles(str(jetson))).value == 123.45
     pc = write_board(
@@ -168,7 +169,7 @@ def test_identity_of_a_jetson_a_pc_and_a_machine_that_tells_nothing(tmp_path):
             "proc/sys/kernel/hostname": "bench",
         },
     )
-    assert read_identity(HostFiles(str(pc))).hardware_id == "ACME bench"
+    assert read_identity(HostFiles(str(pc))).hardware_id == "bench ACME"
     assert read_identity(HostFiles(str(tmp_path / "none"))).hardware_id == ""
 
 

@@ -203,3 +203,22 @@ def test_commands_that_stop_while_the_runner_says_run_are_an_error():
     assert join(book, COOL, 0, SILENCE, None).level == OK
     speak(book, 0, decision="HOLD", reason="imu")
     assert join(book, COOL, 0, SILENCE, old).level == OK
+
+
+@pytest.mark.parametrize(
+    ("prefix", "namespace", "joined"),
+    [
+        ("policy_runner", "", ["/r1/policy_runner", "/r2/policy_runner_b", "policy_runner"]),
+        ("policy_runner", "/", ["/r1/policy_runner", "/r2/policy_runner_b", "policy_runner"]),
+        ("policy_runner", "/r1", ["/r1/policy_runner"]),
+        ("policy_runner", "/r2", ["/r2/policy_runner_b"]),
+        ("policy_runner", "/r", []),
+        ("/r2/policy_runner", "/r1", ["/r2/policy_runner_b"]),
+        ("/policy_runner", "/r1", ["policy_runner"]),
+    ],
+)
+def test_a_sidecar_in_a_namespace_joins_its_own_robot(prefix, namespace, joined):
+    book = RunnerStatuses(prefix, namespace)
+    for node in ("policy_runner", "/r1/policy_runner", "/r2/policy_runner_b", "/r1/other"):
+        speak(book, 0, node=node)
+    assert sorted(book.runners) == joined
