@@ -304,9 +304,8 @@ def _checked(folder: Path, target: Path, policy: TrainedPolicy) -> list[str]:
     except Refusal as refusal:
         renamed = [_renamed(one, folder, target) for one in refusal.problems]
         raise Refusal(renamed) from refusal
-    names = {
-        builder.name: builder.tensor_elements for builder, _ in loaded.pipeline.policy.every_tensor
-    }
+    built = loaded.pipeline.policy.every_tensor
+    names = {builder.name: builder.tensor_elements for builder, _ in built}
     loaded.close()
     warnings = [one.replace(str(folder), str(target)) for one in loaded.warnings]
     return [*warnings, *constant_dimensions(policy, names)]

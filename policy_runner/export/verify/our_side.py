@@ -11,6 +11,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.pipeline.bind_tensors import stored_normalizer, tensor_name
+from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.spec import Argmax, Normalization, ObservationTensor
 from policy_runner.core.spec.parts import model_files
 from policy_runner.robot.load import LoadedPolicy, load_policy
@@ -38,13 +39,14 @@ class OurSide:
             Refusal: what `check` would refuse, or a normalization that cannot be compared.
         """
         self.loaded: LoadedPolicy = load_policy(folder)
-        self.policy = self.loaded.pipeline.policy
+        policy = self.loaded.pipeline.policy
         model = self.loaded.model
         spec = self.loaded.spec
-        if len(model_files(spec)) > 1:
+        if len(model_files(spec)) > 1 or not isinstance(policy, Policy):
             where = str(self.loaded.spec_file.path)
             self.loaded.close()
             raise refuse(where, "models", "one model", "several", "verify each in its own folder")
+        self.policy = policy
         self.unclipped: frozenset[str] = frozenset()
         self.sizes: dict[str, int] = {}
         self.constants: dict[str, Array] = {}
