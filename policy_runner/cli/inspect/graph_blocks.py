@@ -46,8 +46,8 @@ def blocks_of(graph: Graph, model: ModelFacts) -> list[Block]:
     before = [sorted({makers[name] for name in node.inputs if name in makers}) for node in alive]
     users: dict[int, set[int]] = {}
     for k, makers_of in enumerate(before):
-        for one in makers_of:
-            users.setdefault(one, set()).add(k)
+        for maker in makers_of:
+            users.setdefault(maker, set()).add(k)
     normalizing = _normalizers(alive, graph)
     given = {one.name for one in model.outputs}
     group: list[int] = []
@@ -78,12 +78,12 @@ def blocks_of(graph: Graph, model: ModelFacts) -> list[Block]:
         after.discard(len(blocks))
         text = _parameters(nodes, graph)
         blocks.append(Block(kind, _operators(nodes), text, sorted(after)))
-    for one in model.outputs:
-        source = makers.get(one.name)
-        after_output = [first + group[source]] if source is not None else []
-        if one.name in place:
-            after_output = [place[one.name]]
-        blocks.append(Block(OUTPUT, one.name, _shape(one.shape), after_output))
+    for tensor in model.outputs:
+        source = makers.get(tensor.name)
+        before_output = [first + group[source]] if source is not None else []
+        if tensor.name in place:
+            before_output = [place[tensor.name]]
+        blocks.append(Block(OUTPUT, tensor.name, _shape(tensor.shape), before_output))
     return blocks
 
 
