@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows per second of the source; needed for .csv, default 1 / control_dt for .onnx",
     )  # fmt: skip
     parser.add_argument(
-        "--quaternion", choices=("xyzw", "wxyz"), default="xyzw", help="order in a .csv"
+        "--quaternion",
+        choices=("xyzw", "wxyz"),
+        default="xyzw",
+        help="order in a .csv, and of an output ref_quat",
     )
     parser.add_argument("--base", default="base", metavar="NAME", help="body of a .csv's pose")
     parser.add_argument(
@@ -111,7 +114,7 @@ def _read(arguments: argparse.Namespace, joints: list[str] | None, dt: float) ->
     try:
         rate = 1.0 / arguments.fps if arguments.fps is not None else dt
         return from_model(_Outputs(model, source), metadata, joints, arguments.rows, rate,
-                          str(source))  # fmt: skip
+                          arguments.quaternion, str(source))  # fmt: skip
     finally:
         model.close()
 

@@ -3,7 +3,8 @@
 CSV: one row per line: base position x y z [m], base quaternion, joints [rad]. LAFAN1 retargeted to
 Unitree robots is so, x y z w, 30 Hz (mjlab's and whole_body_tracking's csv_to_npz read it).
 Model: whole_body_tracking's and mjlab's exporters make outputs by `time_step`: joint_pos,
-joint_vel, body_pos_w, body_quat_w (w x y z); others ref_pos_xyz and ref_quat_xyzw of the anchor.
+joint_vel, body_pos_w, body_quat_w (w x y z); holosoma's ref_pos_xyz and ref_quat_xyzw of the
+anchor. An output ref_quat has the order that the caller names.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _is_number(cell: str) -> bool:
 
 def from_model(
     outputs: Outputs, metadata: Mapping[str, str], joints: Sequence[str] | None, rows: int | None,
-    dt: float, file: str,
+    dt: float, quaternion: str, file: str,
 ) -> RawMotion:  # fmt: skip
     """The motion in a model's outputs.
 
@@ -89,6 +90,7 @@ def from_model(
         joints: the joints' names; None: from the metadata.
         rows: number of rows; None: up to the row from which all outputs stay.
         dt: time between two rows [s].
+        quaternion: order of an output ref_quat, xyzw or wxyz.
         file: the model file, for error messages.
 
     Raises:
@@ -99,20 +101,32 @@ def from_model(
     if "joint_pos" not in first:
         expected = "an output joint_pos by the input time_step"
         raise refuse(file, "", expected, f"outputs {', '.join(first)}")
-    names = list(joints) if joints is not None else words(metadata.get("joint_names", ""))
+    known = metadata.get("joint_names") or metadata.get("dof_names", "")
+    names = list(joints) if joints is not None else words(known)
     if len(names) != first["joint_pos"].size:
         expected = f"{first['joint_pos'].size} joint names, one per number of joint_pos"
         remedy = "give them with --joints" if joints is None else ""
         raise refuse(file, "joint_names", expected, f"{len(names)}", remedy)
     kept = [name for name in first if name in _KNOWN]
     table = _all_rows(outputs, kept, rows, file)
+    if "ref_quat" in table:
+        order = [0, 1, 2, 3] if quaternion == "xyzw" else [1, 2, 3, 0]
+        table["ref_quat_xyzw"] = table["ref_quat"][:, order]
     body_pos, body_quat = _bodies(table, metadata, file)
     motion = RawMotion(dt, names, table["joint_pos"], table.get("joint_vel"), body_pos, body_quat)
     motion.check(file)
     return motion
 
 
-_KNOWN = ("joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "ref_pos_xyz", "ref_quat_xyzw")
+_KNOWN = (
+    "joint_pos",
+    "joint_vel",
+    "body_pos_w",
+    "body_quat_w",
+    "ref_pos_xyz",
+    "ref_quat_xyzw",
+    "ref_quat",
+)
 
 
 def _all_rows(

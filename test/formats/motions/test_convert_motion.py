@@ -153,9 +153,9 @@ def test_a_policy_follows_the_converted_motion(tmp_path: Path) -> None:
     assert _meets(found, q[:120][:, [1, 0]])
 
 
-def _model(path: Path, rows: int) -> Path:
+def _model(path: Path, rows: int, turns: str = "ref_quat_xyzw") -> Path:
     """Write a model whose outputs are rows of a motion by time_step, clamped, as exporters do."""
-    anchor = TURNS[:rows]
+    anchor = TURNS[:rows] if turns == "ref_quat_xyzw" else TURNS[:rows][:, [3, 0, 1, 2]]
     stored = {
         "positions": POS[:rows], "velocities": POS[:rows] * 3.0, "anchor": anchor,
         "last": np.array([rows - 1.0]), "first": np.array([0.0]),
@@ -166,7 +166,7 @@ def _model(path: Path, rows: int) -> Path:
         helper.make_node("Squeeze", ["row"], ["index"]),
         helper.make_node("Gather", ["positions", "index"], ["joint_pos"]),
         helper.make_node("Gather", ["velocities", "index"], ["joint_vel"]),
-        helper.make_node("Gather", ["anchor", "index"], ["ref_quat_xyzw"]),
+        helper.make_node("Gather", ["anchor", "index"], [turns]),
         helper.make_node("Identity", ["obs"], ["actions"]),
     ]
     graph = helper.make_graph(
@@ -176,11 +176,12 @@ def _model(path: Path, rows: int) -> Path:
         [helper.make_tensor_value_info("actions", 1, [1, 2]),
          helper.make_tensor_value_info("joint_pos", 1, [3]),
          helper.make_tensor_value_info("joint_vel", 1, [3]),
-         helper.make_tensor_value_info("ref_quat_xyzw", 1, [4])],
+         helper.make_tensor_value_info(turns, 1, [4])],
         [numpy_helper.from_array(a.astype(np.float32), n) for n, a in stored.items()],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"joint_names": "a,b,c", "anchor_body_name": "torso_link"})
+    names = "joint_names" if turns == "ref_quat_xyzw" else "dof_names"
+    helper.set_model_props(model, {names: "a,b,c", "anchor_body_name": "torso_link"})
     onnx.save(model, path)
     return path
 
@@ -199,6 +200,15 @@ def test_the_outputs_of_a_model(tmp_path: Path, arguments: tuple[str, ...]) -> N
     # At another rate the model's velocities are kept, linear in between.
     assert _convert(source, out, "--control-dt", "0.01", "--fps", "50") == 0
     assert _meets(np.load(out)["joint_vel"][1], 1.5 * (POS[0] + POS[1]))
+
+
+def test_a_quaternion_whose_order_only_the_user_knows(tmp_path: Path) -> None:
+    source, out = _model(tmp_path / "policy.onnx", 60, "ref_quat"), tmp_path / "walk.npz"
+    expected = np.array([_matrix(q) for q in TURNS[:60]])
+    assert _convert(source, out, "--control-dt", "0.02", "--quaternion", "wxyz") == 0
+    assert _meets(_rotations(np.load(out), 0), expected)
+    assert _convert(source, out, "--control-dt", "0.02", "--quaternion", "xyzw") == 0
+    assert not _meets(_rotations(np.load(out), 0), expected)
 
 
 REFUSED: dict[str, tuple[str, tuple[str, ...], str]] = {
