@@ -45,7 +45,9 @@ class OnnxRuntimeModel(ModelAbilities):
         problems: list[Problem] = []
         self._inputs = allocate(path, "input", self._session.get_inputs(), problems)
         outputs, shapes = self._session.get_outputs(), None
-        if left_open(outputs) and not problems:  # without inputs no run tells the sizes
+        if left_open(outputs):
+            if problems:  # without inputs no run tells the sizes
+                raise Refusal(problems)
             shapes = run_sizes(path, self._session, self._inputs)
         self._outputs = allocate(path, "output", outputs, problems, shapes)
         if problems:
