@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.runtime_nodes import runtime_nodes
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
@@ -91,6 +92,12 @@ def placed_text(part: ModelFile, text: str) -> str:
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """Return one sentence for each suspicious number that the user should check."""
     found = [*_twice_or_never(spec_file, model), *_states(spec_file, model), *model.suspicious]
+    nodes = runtime_nodes(model.path)
+    if nodes:
+        found.append(
+            f"model: {', '.join(nodes[:4])} were written by ONNX Runtime for the CPU of one "
+            "machine; deploy the file that was exported"
+        )
     for key, given in normalizations(spec_file):
         kind = resolve_formula(given, str(spec_file.path), key).kind
         found += [f"{key}: {text}" for text in _statistics(statistics_of(spec_file, given), kind)]

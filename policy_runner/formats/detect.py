@@ -31,6 +31,7 @@ from policy_runner.formats.holosoma_exploy import (
 from policy_runner.formats.isaac_lab import draft_io_descriptors, is_io_descriptors
 from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
 from policy_runner.formats.mjlab import draft_mjlab, is_mjlab
+from policy_runner.formats.own.exported import draft_exported, is_exported
 from policy_runner.formats.plain_onnx import draft_plain
 from policy_runner.formats.trainer_yaml import read_yaml
 
@@ -93,6 +94,8 @@ def find_reader(source: Path) -> tuple[Read, Path | None]:
 
 def draft_model(model: ModelFacts) -> Draft:
     """Draft a model from its own metadata."""
+    if is_exported(model.metadata):
+        return draft_exported(model)
     if is_mjlab(model.metadata):
         return draft_mjlab(model)
     if is_exploy(model):

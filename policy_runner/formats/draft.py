@@ -46,6 +46,8 @@ class Draft:
     # Taken from the format's deployment code or documentation, not from the files.
     assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # suspicious or lost values
+    files: dict[str, bytes] = field(default_factory=dict)  # contents of files next to the spec
+    exact: bool = False  # numbers are written bit by bit, not rounded to 12 decimals
 
     @property
     def unknown(self) -> list[tuple[str, str]]:
@@ -142,22 +144,30 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = repr(round(value, 12))  # writes 0.05 * 4 as 0.2, without a rounding error
+    return _exact(dumper, round(value, 12))  # writes 0.05 * 4 as 0.2, without a rounding error
+
+
+def _exact(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(value)
     # YAML 1.1 reads 1e-08 as text: its floats need a point.
     text = re.sub(r"^(-?\d+)e", r"\1.0e", text)
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
+class _ExactDumper(_Dumper):
+    """The same, with every bit of a number."""
+
+
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _number)
+_ExactDumper.add_representer(float, _exact)
 
 
 def spec_text(draft: Draft) -> str:
     """Return the draft as text of a `policy.yaml`: remarks as comments, then the keys."""
-    lines = [
-        f"# Imported from {', '.join(path.name for path in draft.sources)} ({draft.dialect}).",
-        "# Read it, correct it, then: policy-runner check policy.yaml",
-    ]
+    lines = [f"# Imported from {', '.join(path.name for path in draft.sources)} ({draft.dialect})."]
+    if not draft.exact:
+        lines.append("# Read it, correct it, then: policy-runner check policy.yaml")
     for title, items in (
         ("Not said by the source; replace every TODO:", [f"{k}: {w}" for k, w in draft.unknown]),
         ("Taken from the format, not from the files; correct it where it is wrong:", draft.assumed),
@@ -165,7 +175,8 @@ def spec_text(draft: Draft) -> str:
     ):
         if items:
             lines += [f"# {title}", *(f"#   - {item}" for item in items)]
-    return "\n".join(_printable(line) for line in lines) + "\n" + _keys(draft.spec)
+    keys = _keys(draft.spec, _ExactDumper if draft.exact else _Dumper)
+    return "\n".join(_printable(line) for line in lines) + "\n" + keys
 
 
 def _printable(line: str) -> str:
@@ -173,9 +184,9 @@ def _printable(line: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
-def _keys(spec: Mapping[str, Any]) -> str:
+def _keys(spec: Mapping[str, Any], dumper: type[_Dumper]) -> str:
     text = yaml.dump(
-        dict(spec), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100,
+        dict(spec), Dumper=dumper, sort_keys=False, default_flow_style=None, width=100,
         allow_unicode=True,
     )  # fmt: skip
     return str(text)
