@@ -13,6 +13,9 @@ MINUTES ?= 10
 PAIRS ?= 1000
 SEED ?= 1
 BIN := $(VENV)/bin
+# make test-export: torch has a small wheel for this Python only.
+EXPORT_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
+EXPORT_VENV ?= $(VENV)-export
 
 # A Python of another wheel-made ROS environment may have leaked its library path to this shell;
 # ours sets its own, but only where it finds no such guard.
@@ -20,16 +23,19 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs
+.PHONY: help demo test test-export soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs setup-export
 
 help: ## Show this help
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 demo: setup-demo ## Balance the simulated robot with the shipped policy; options: make demo ARGS="--help"
 	@$(BIN)/policy-runner demo $(ARGS)
 
 test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
 	@$(BIN)/python -m pytest -n $(JOBS) $(SIDE_BY_SIDE) $(ARGS)
+
+test-export: setup-export ## Run the tests that need torch, in an environment of their own (Python 3.11)
+	@$(EXPORT_VENV)/bin/python -m pytest -q test_export $(ARGS)
 
 soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
 	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \
@@ -64,11 +70,14 @@ reference: setup-test ## Rewrite the generated pages of docs/reference from the 
 	@for tool in tools/*_table*.py tools/draw_*.py; do echo "$$tool"; $(BIN)/python "$$tool" || exit 1; done
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-docs build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-docs $(EXPORT_VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo setup-test setup-lint: setup-%:
 	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)" $*
+
+setup-export:
+	@PYTHON="$(EXPORT_PYTHON)" bash requirements/install_export.sh "$(EXPORT_VENV)"
 
 setup-docs:
 	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)-docs" docs

@@ -64,11 +64,13 @@ setup(
         ],
         "sim": ["mujoco>=3.1"],
         "images": ["Pillow>=9"],
+        "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize
         "recording": ["mcap>=1"],
         "replay": ["rosbags>=0.10"],
         "urdf": ["urdf-parser-py>=0.0.4"],
         "plots": ["matplotlib>=3.5"],
         "lean": ["tensorrt-lean-cu13>=10.13", "cuda-bindings>=12.9"],  # 100 MB, to check names
+        "export": ["onnx>=1.17", "onnxscript>=0.5.4", "onnxslim>=0.1.70", "torch>=2.9"],
         "train": ["stable-baselines3>=2.3", "torch", "gymnasium", "matplotlib", "onnx"],
         "test": TEST,
         "docs": ["sphinx>=7", "myst-parser>=3", "furo>=2024.1.29"],

@@ -12,7 +12,6 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Array, Buffer, Model
-from policy_runner.core.observation.history import term_lags
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.sources import Sources
 from policy_runner.core.pipeline.bind_policy import model_part
@@ -60,9 +59,8 @@ class LinkedElements:
         if problems:
             raise Refusal(problems)
         marked = np.repeat(links, sizes)
-        lags = term_lags(tensor.history, names, str(file.path), key) if tensor.history else [[0]]
         found = np.zeros(self._builder.size)
-        for _ in range(1 + max(max(one) for one in lags)):
+        for _ in range(self._builder.depth):
             self._builder.frame[:] = np.where(marked, np.nan, 0.0)
             self._builder.advance(found)
         self._index = np.flatnonzero(np.isnan(found))

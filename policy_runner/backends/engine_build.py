@@ -9,7 +9,7 @@ from typing import Any
 
 from policy_runner.backends.comparison import beyond
 from policy_runner.backends.interface import BackendChoice, LoadedModel
-from policy_runner.backends.onnx_file.check import check_model_file, data_files
+from policy_runner.backends.onnx_file.check import check_data, check_model_file, data_files
 from policy_runner.backends.several import ModelGroup
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry, Log
 from policy_runner.backends.tensorrt.engine_key import EngineKey
@@ -78,6 +78,8 @@ def build_into_cache(
     for part in parts:
         path = spec_file.next_to(part.model.file, part.file_key)
         check_model_file(path, part.model.sha256, spec_file.path)
+        key = part.file_key.removesuffix("file") + "data"
+        check_data(path, part.model.data, spec_file.path, key)
     entries = [
         _build_one(choice, spec_file, part, log, progress, expect, rebuild) for part in parts
     ]

@@ -132,6 +132,13 @@ def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel
     spec = spec_file.spec
     if isinstance(choice, str):
         choice = BackendChoice(choice)
+    from policy_runner.backends.onnx_file.check import check_data
+
+    for part in model_files(spec):
+        if part.model.data is not None:
+            key = part.file_key.removesuffix("file") + "data"
+            path = spec_file.next_to(part.model.file, part.file_key)
+            check_data(path, part.model.data, spec_file.path, key)
     if not has_several(spec):
         path = spec_file.next_to(spec.model.file, "model.file")
         return load_model(choice, path, spec.model.sha256, spec_file.path)

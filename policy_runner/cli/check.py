@@ -7,6 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_policy(arguments.spec, arguments.params, further=further, node=node)
     if arguments.params is not None and not ros:
         loaded.warnings.append("the parameters command.* were not checked: rclpy is not here")
+    if arguments.params is not None:
+        loaded.warnings += _unbounded(loaded)
     facts = read_all_facts(loaded.spec_file)
     warnings = [*loaded.warnings, *all_suspicions(loaded.spec_file, facts)]
     said = [f"{len(loaded.pipeline.elements)} commands", f"{_observed(loaded)} observed numbers"]
@@ -80,6 +83,36 @@ def _sections(path: Path, node: str) -> str:
     return f"{path}: {node} takes {names}" + (f"; not for it: {rest}" if rest else "")
 
 
+def _unbounded(loaded: LoadedPolicy) -> list[str]:
+    """Return one warning that names the commands without any bound.
+
+    A policy that observes its own raw action can excite itself: one of the published policies
+    reached 6e37 within 10 s of inputs that it had never seen.
+    """
+    groups = [group for tensor in loaded.spec.action for group in tensor.groups]
+    clipped = {
+        (group.kind, name)
+        for group in groups
+        if group.clip is not None or group.clip_raw is not None
+        for name in group.names
+    }
+    limits = loaded.pipeline.settings.limits
+    names = [
+        element.joint
+        for element, low, high in zip(
+            loaded.pipeline.elements, limits.low, limits.high, strict=True
+        )
+        if not (np.isfinite(low) and np.isfinite(high))
+        and (element.kind, element.joint) not in clipped
+    ]
+    if not names or loaded.config.command.effort_from_pd:
+        return []  # `effort_from_pd` needs a bound for every effort
+    return [
+        f"no bounds for {', '.join(names)}: set joints.<joint>.lower and upper, limits.urdf, "
+        "or clip in the policy spec"
+    ]
+
+
 def _observed(loaded: LoadedPolicy) -> int:
     return sum(builder.size for builder, _ in loaded.pipeline.policy.every_tensor)
 
@@ -90,12 +123,14 @@ def _live(loaded: LoadedPolicy, arguments: argparse.Namespace, warnings: list[st
         raise refuse("", "--live", "rclpy", "none", remedy)
     from policy_runner.cli.replay.command import topic_option
     from policy_runner.ros.inputs.live_check import compare_with_graph
+    from policy_runner.ros.outputs.command_format import command_topics
 
     topics = dict(topic_option(one) for one in arguments.topic)
     found = compare_with_graph(
         loaded.pipeline,
         loaded.config.loop.lockstep,
         topics,
+        command_topics(loaded),
         arguments.namespace,
         arguments.wait,
     )

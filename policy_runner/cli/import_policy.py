@@ -14,7 +14,8 @@ from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import refuse
 from policy_runner.core.files.bounded import next_to
 from policy_runner.core.model import ModelFacts
-from policy_runner.formats.detect import FORMATS, find_reader, model_in
+from policy_runner.formats.conflicts import mark_conflicts
+from policy_runner.formats.detect import FORMATS, find_reader, model_in, neighbours
 from policy_runner.formats.draft import Draft, remarks, spec_text
 
 
@@ -41,7 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
     model = read_model_facts(arguments.model or model_path or model_in(folder), arguments.source)
     draft = read(model)
-    draft.notes += remarks(model)
+    if not draft.exact:  # a model that carries its contract needs no other source
+        others, failed = neighbours(arguments.source, model)
+        for other in others:
+            mark_conflicts(draft, other)
+        draft.notes += [*failed, *remarks(model)]
     if arguments.name:
         draft.spec["name"] = arguments.name
     write(draft, model, arguments.output)
@@ -59,6 +64,8 @@ def write(draft: Draft, model: ModelFacts, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.resolve() != target.resolve():
             shutil.copyfile(path, target)
+    for name, content in draft.files.items():
+        (folder / name).write_bytes(content)
     (folder / "policy.yaml").write_text(spec_text(draft), encoding="utf-8")
 
 
@@ -91,6 +98,7 @@ def _statistics(draft: Draft) -> list[Path]:
                 visit(one)
 
     visit(draft.spec)
+    names -= draft.files.keys()
     folder = draft.sources[0].parent
     for name in sorted(names):
         next_to(draft.sources[0], name, "the statistics file")  # refuses a file outside the folder

@@ -14,11 +14,18 @@ from policy_runner.core.errors import Refusal
 # Group: (command, module, one line). A module has add_arguments(parser) and run(arguments) -> int.
 GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Policy": (
+        ("export", "export.command", "make a policy folder of a trained network"),
         ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
         ("check", "check", "report everything that prevents the node from running a policy"),
+        ("verify", "export.verify_command", "compare a policy folder with its source"),
+        ("optimize", "export.optimize_command", "judge smaller and faster variants of a policy"),
         ("inspect", "inspect.command", "print what a policy reads and commands, resolved"),
         ("replay", "replay.command", "run a policy offline on a recording, and compare"),
-        ("convert", "convert", "convert a trainer's files for a policy spec: stats"),
+        (
+            "convert",
+            "convert.command",
+            "convert a trainer's files: stats, motion",
+        ),
         ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
     ),
     "Robot": (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.runtime_nodes import runtime_nodes
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
@@ -18,6 +19,7 @@ from policy_runner.formats.draft import rounded
 
 SMALL_STD = 1e-4  # the value was constant in training: division makes small noise on it huge
 SMALL_SPAN = 2e-3  # q99 - q01; a span of 1e-3 made a policy useless (openpi, issue 814)
+TURNS = 4 * np.pi  # rad; two turns: a joint's position is smaller, except a wheel's
 SPANS = (("q01", "q99"), ("q10", "q90"), ("min", "max"))
 
 
@@ -89,7 +91,13 @@ def placed_text(part: ModelFile, text: str) -> str:
 
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """Return one sentence for each suspicious number that the user should check."""
-    found = _twice_or_never(spec_file, model)
+    found = [*_twice_or_never(spec_file, model), *_states(spec_file, model), *model.suspicious]
+    nodes = runtime_nodes(model.path)
+    if nodes:
+        found.append(
+            f"model: {', '.join(nodes[:4])} were written by ONNX Runtime for the CPU of one "
+            "machine; deploy the file that was exported"
+        )
     for key, given in normalizations(spec_file):
         kind = resolve_formula(given, str(spec_file.path), key).kind
         found += [f"{key}: {text}" for text in _statistics(statistics_of(spec_file, given), kind)]
@@ -101,6 +109,7 @@ def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
             found.append(
                 f"{key}: all exactly {got}, which exporters write for gains that they do not know"
             )
+    found += _degrees(spec_file)
     lists = [("default_joint_pos", spec.default_joint_pos), ("stiffness", spec.stiffness),
              ("damping", spec.damping)]  # fmt: skip
     for k, action in enumerate(spec.action):
@@ -126,12 +135,88 @@ def _twice_or_never(spec_file: SpecFile, model: ModelFacts) -> list[str]:
         inside = ", ".join(model.arithmetic.get(name, ()))
         if inside and isinstance(tensor.normalization, (Normalization, PerTermNormalization)):
             found.append(f"{key}: statistics, and the model itself begins with {inside}: twice?")
-        elif not inside and tensor.normalization == "in_model":
+        elif name in model.untouched and tensor.normalization == "in_model":
             found.append(f"{key}: in_model, and the model does not begin with one: never?")
     return found + [
         f"model: {node} keeps no state between two inferences; was its state exported?"
         for node in model.stateless
     ]
+
+
+def _degrees(spec_file: SpecFile) -> list[str]:
+    """Return the places whose joint positions are larger than any joint in radians."""
+    spec = spec_file.spec
+    given: dict[str, list[float]] = {"default_joint_pos": _numbers(spec.default_joint_pos)}
+    for k, tensor in enumerate(spec.observation):
+        terms = [one for one in tensor.every_term if one.term != "image"]
+        for t, term in enumerate(terms):
+            if term.term == "joint_position":
+                key = f"observation[{k}].terms[{t}]" if tensor.terms else f"observation[{k}].whole"
+                given[f"{key}.clip"] = _bounds(term.clip)
+        if terms and all(term.term == "joint_position" for term in terms):
+            found = tensor.normalization
+            if isinstance(found, Normalization):
+                given[f"observation[{k}].normalization"] = _spread(spec_file, found)
+    for k, action in enumerate(spec.action):
+        positions = all(group.kind == "position" for group in action.groups)
+        if positions and action.denormalization is not None:
+            given[f"action[{k}].denormalization"] = _spread(spec_file, action.denormalization)
+        for g, group in enumerate(action.groups):
+            if group.kind == "position":
+                given[f"action[{k}].groups[{g}].clip"] = _bounds(group.clip)
+                given[f"action[{k}].groups[{g}].offset"] = _numbers(group.offset)
+    joints = set(spec.joint_names)
+    for name, limit in spec.limits.items():
+        if name in joints:
+            given[f"limits.{name}"] = [v for v in (limit.lower, limit.upper) if v is not None]
+    return [
+        f"{key}: {max(values, key=abs):g}, which is {abs(max(values, key=abs)) / 6.2832:.0f} turns "
+        "of a joint: degrees next to radians?"
+        for key, values in given.items()
+        # A clip of 100 is the trainer's usual bound for everything, and no angle.
+        if values and TURNS < max(map(abs, values)) <= 720.0 and max(map(abs, values)) != 100.0
+    ]
+
+
+def _spread(spec_file: SpecFile, given: Normalization) -> list[float]:
+    stored = statistics_of(spec_file, given)
+    names = [name for name in stored if name not in ("var", "count")]
+    return [float(v) for name in names for v in np.ravel(stored[name]) if np.isfinite(v)]
+
+
+def _bounds(ranges: Any) -> list[float]:
+    if isinstance(ranges, Mapping):
+        ranges = list(ranges.values())
+    pairs = ranges if ranges and isinstance(ranges[0], (list, tuple)) else [ranges or []]
+    return [float(end) for pair in pairs for end in pair if end is not None]
+
+
+def _states(spec_file: SpecFile, model: ModelFacts) -> list[str]:
+    """Return contradictions between the spec and the graph about recurrent states."""
+    spec = spec_file.spec
+    inputs, outputs = ([one.name for one in tensors] for tensors in (model.inputs, model.outputs))
+
+    def named(tensor: str | int, names: list[str]) -> str:
+        return names[tensor] if isinstance(tensor, int) and tensor < len(names) else str(tensor)
+
+    carried = {named(one.input, inputs): named(one.output, outputs) for one in spec.state}
+    key_of = {named(one.input, inputs): f"state[{k}]" for k, one in enumerate(spec.state)}
+    built = {named(one.tensor, inputs): (k, one) for k, one in enumerate(spec.observation)}
+    found = []
+    for given, output in model.recurrent:
+        if given in carried and carried[given] != output:
+            found.append(
+                f"{key_of[given]}: '{given}' takes '{carried[given]}', and the graph computes "
+                f"'{output}' from it: states exchanged?"
+            )
+        elif given in built:
+            k, tensor = built[given]
+            what = "a constant" if tensor.constant is not None else "terms"
+            found.append(
+                f"observation[{k}]: '{given}' is a recurrent state whose next value is "
+                f"'{output}', and it is fed by {what}: a state that is never carried?"
+            )
+    return found
 
 
 def _numbers(value: Any) -> list[float]:

@@ -56,8 +56,12 @@ class TensorFacts:
 class ModelFacts:
     """The model's tensors in the file's order, the exporter's metadata, and its data files.
 
+    `data_sha256`: {name relative to the model's folder: sha256} of the data files.
     `arithmetic`: per input, its first operations if they use stored vectors (mostly a normalizer).
     `stateless`: recurrent operations whose state no input feeds. They forget it at every run.
+    `recurrent`: (input, output) of each state that the graph itself carries through LSTM, GRU, RNN.
+    `untouched`: inputs whose first weights come before any other arithmetic.
+    `suspicious`: one sentence for each part of the graph that is often a fault of the exporter.
     """
 
     path: Path
@@ -68,6 +72,10 @@ class ModelFacts:
     data_files: tuple[Path, ...] = ()
     arithmetic: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stateless: tuple[str, ...] = ()
+    recurrent: tuple[tuple[str, str], ...] = ()
+    untouched: tuple[str, ...] = ()
+    suspicious: tuple[str, ...] = ()
+    data_sha256: Mapping[str, str] = field(default_factory=dict)
 
     def input(self, name: str) -> TensorFacts | None:
         """The input with that name; None if there is none."""

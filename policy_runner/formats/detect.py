@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import ModelFacts
+from policy_runner.formats.deployment.leapp import draft_leapp, is_leapp
+from policy_runner.formats.deployment.legged_ros2 import draft_legged_ros2, is_legged_ros2
+from policy_runner.formats.deployment.limx import draft_limx, is_limx
+from policy_runner.formats.deployment.python_deploy import (
+    draft_berkeley,
+    draft_legged_gym,
+    is_berkeley,
+    is_legged_gym,
+)
+from policy_runner.formats.deployment.rl_sar import draft_rl_sar, is_rl_sar
+from policy_runner.formats.deployment.sim2real import draft_sim2real, is_sim2real
+from policy_runner.formats.deployment.unitree_deploy import draft_deploy_yaml, is_deploy_yaml
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.holosoma_exploy import (
     draft_exploy,
@@ -17,14 +31,15 @@ from policy_runner.formats.holosoma_exploy import (
 from policy_runner.formats.isaac_lab import draft_io_descriptors, is_io_descriptors
 from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
 from policy_runner.formats.mjlab import draft_mjlab, is_mjlab
+from policy_runner.formats.own.exported import draft_exported, is_exported
 from policy_runner.formats.plain_onnx import draft_plain
-from policy_runner.formats.rl_sar import draft_rl_sar, is_rl_sar
 from policy_runner.formats.trainer_yaml import read_yaml
-from policy_runner.formats.unitree_deploy import draft_deploy_yaml, is_deploy_yaml
 
 FORMATS = (
-    "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, LeRobot "
-    "policy_preprocessor.json or stats.json, or an .onnx model with or without metadata"
+    "Isaac Lab IO_descriptors.yaml, unitree deploy.yaml, rl_sar config.yaml, ros2_control "
+    "parameters of legged_ros2, YAML of Berkeley Humanoid Lite, sim2real, LimX, legged_gym or "
+    "LEAPP, LeRobot policy_preprocessor.json or stats.json, or an .onnx model with or without "
+    "metadata"
 )
 Read = Callable[[ModelFacts], Draft]
 
@@ -79,9 +94,11 @@ def find_reader(source: Path) -> tuple[Read, Path | None]:
 
 def draft_model(model: ModelFacts) -> Draft:
     """Draft a model from its own metadata."""
+    if is_exported(model.metadata):
+        return draft_exported(model)
     if is_mjlab(model.metadata):
         return draft_mjlab(model)
-    if is_exploy(model.metadata):
+    if is_exploy(model):
         return draft_exploy(model)
     if is_holosoma(model.metadata):
         return draft_holosoma(model)
@@ -91,28 +108,55 @@ def draft_model(model: ModelFacts) -> Draft:
     return draft
 
 
+def neighbours(source: Path, model: ModelFacts) -> tuple[list[Draft], list[str]]:
+    """Draft the other sources of the same policy, to compare them with the first.
+
+    If SOURCE is the model, these are the YAML files next to it. Otherwise it is the model's own
+    metadata.
+
+    Returns:
+        (drafts, one sentence for each neighbour that could not be compared).
+    """
+    if source.suffix != ".onnx":
+        known = is_mjlab(model.metadata) or is_holosoma(model.metadata) or is_exploy(model)
+        found: list[Read] = [draft_model] if known else []
+    else:
+        folder = model.path.parent
+        run = [folder.parent] if folder.name == "exported" else []
+        found = [read for one in (folder, *run) for _, read in _yaml_readers(one)]
+    drafts, failed = [], []
+    for read in found:
+        try:
+            drafts.append(read(model))
+        except Refusal as refusal:
+            failed.append(f"not compared: {refusal}")
+    return drafts, failed
+
+
+Recognized = tuple[Callable[[Mapping[str, Any]], bool], Callable[[Path, ModelFacts], Draft]]
+YAML_FORMATS: tuple[Recognized, ...] = (
+    (is_io_descriptors, draft_io_descriptors),
+    (is_deploy_yaml, draft_deploy_yaml),
+    (is_rl_sar, draft_rl_sar),
+    (is_legged_ros2, draft_legged_ros2),
+    (is_berkeley, draft_berkeley),
+    (is_sim2real, draft_sim2real),
+    (is_limx, draft_limx),
+    (is_leapp, draft_leapp),
+    (is_legged_gym, draft_legged_gym),
+)
+
+
 def _of_yaml(path: Path) -> Read | None:
     content = read_yaml(path)
-    if is_io_descriptors(content):
-        return lambda model: draft_io_descriptors(path, model)
-    if is_deploy_yaml(content):
-        return lambda model: draft_deploy_yaml(path, model)
-    if is_rl_sar(content):
-        return lambda model: draft_rl_sar(path, model)
+    for recognized, draft in YAML_FORMATS:
+        if recognized(content):
+            return partial(draft, path)
     return None
 
 
 def _of_folder(folder: Path) -> Read:
-    places = [folder, folder / "params", folder / "io_descriptors"]
-    files = [path for place in places if place.is_dir() for path in sorted(place.glob("*.y*ml"))]
-    readers: list[tuple[Path, Read]] = []
-    for path in files:
-        try:
-            read = _of_yaml(path)
-        except Refusal:  # a YAML file of another kind
-            continue
-        if read is not None:
-            readers.append((path, read))
+    readers = _yaml_readers(folder)
     if (folder / PRE).is_file():
         readers.append((folder / PRE, lambda model: draft_processors(folder, model)))
     if len(readers) > 1:
@@ -124,3 +168,17 @@ def _of_folder(folder: Path) -> Read:
     if stats.is_file() and is_stats(read_json(stats)):
         return lambda model: draft_stats(stats, model)
     return draft_model
+
+
+def _yaml_readers(folder: Path) -> list[tuple[Path, Read]]:
+    places = [folder, folder / "params", folder / "io_descriptors"]
+    files = [path for place in places if place.is_dir() for path in sorted(place.glob("*.y*ml"))]
+    readers: list[tuple[Path, Read]] = []
+    for path in files:
+        try:
+            read = _of_yaml(path)
+        except Refusal:  # a YAML file of another kind
+            continue
+        if read is not None:
+            readers.append((path, read))
+    return readers

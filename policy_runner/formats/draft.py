@@ -46,6 +46,8 @@ class Draft:
     # Taken from the format's deployment code or documentation, not from the files.
     assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # suspicious or lost values
+    files: dict[str, bytes] = field(default_factory=dict)  # contents of files next to the spec
+    exact: bool = False  # numbers are written bit by bit, not rounded to 12 decimals
 
     @property
     def unknown(self) -> list[tuple[str, str]]:
@@ -71,10 +73,11 @@ def remarks(model: ModelFacts) -> list[str]:
         "normalizer inside it"
         for name, operations in model.arithmetic.items()
     ]
-    return found + [
+    stateless = [
         f"{node} keeps no state between two inferences: was the model exported without its state?"
         for node in model.stateless
     ]
+    return [*found, *stateless, *model.suspicious]
 
 
 def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | str:
@@ -96,26 +99,30 @@ def used_inputs(observation: Sequence[Mapping[str, Any]]) -> dict[str, Any] | st
 
 def model_keys(model: ModelFacts, name: str) -> dict[str, Any]:
     """Return the first keys of every spec: schema, name, model."""
-    file = {"file": model.path.name, "sha256": model.sha256}
-    return {"schema": SCHEMA, "name": name, "model": file}
+    file: dict[str, Any] = {"file": model.path.name, "sha256": model.sha256}
+    if model.data_sha256:
+        file["data"] = dict(model.data_sha256)
+    folder = model.path.resolve().parent.name
+    return {"schema": SCHEMA, "name": name or folder or model.path.stem, "model": file}
 
 
 def rounded(values: Sequence[float], decimals: int) -> bool:
     """Return whether the values seem to be rounded to this number of decimals.
 
-    At least three different values must use the last decimal, and at least half of those that are
-    not whole numbers. So 0.25 and 0.125 do not count as rounded.
+    At least three different values must need the last decimal, and at least half of those that are
+    not whole numbers. People write 0.125, 0.075 or 22.5; so a last digit of 5 does not count.
     """
     different = {abs(v) for v in values}
 
-    def fits(value: float, places: int) -> bool:
-        return abs(value - round(value, places)) < 1e-12
+    def fits(value: float, step: float) -> bool:
+        return abs(value / step - round(value / step)) < 1e-9 * max(1.0, value / step)
 
-    using = [v for v in different if not fits(v, decimals - 1)]
+    last = 10.0**-decimals
+    using = [v for v in different if not fits(v, 5 * last)]
     return (
-        all(fits(v, decimals) for v in different)
+        all(fits(v, last) for v in different)
         and len(using) >= 3
-        and 2 * len(using) >= len([v for v in different if not fits(v, 0)])
+        and 2 * len(using) >= len([v for v in different if not fits(v, 1.0)])
     )
 
 
@@ -137,22 +144,30 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = repr(round(value, 12))  # writes 0.05 * 4 as 0.2, without a rounding error
+    return _exact(dumper, round(value, 12))  # writes 0.05 * 4 as 0.2, without a rounding error
+
+
+def _exact(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(value)
     # YAML 1.1 reads 1e-08 as text: its floats need a point.
     text = re.sub(r"^(-?\d+)e", r"\1.0e", text)
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
+class _ExactDumper(_Dumper):
+    """The same, with every bit of a number."""
+
+
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _number)
+_ExactDumper.add_representer(float, _exact)
 
 
 def spec_text(draft: Draft) -> str:
     """Return the draft as text of a `policy.yaml`: remarks as comments, then the keys."""
-    lines = [
-        f"# Imported from {', '.join(path.name for path in draft.sources)} ({draft.dialect}).",
-        "# Read it, correct it, then: policy-runner check policy.yaml",
-    ]
+    lines = [f"# Imported from {', '.join(path.name for path in draft.sources)} ({draft.dialect})."]
+    if not draft.exact:
+        lines.append("# Read it, correct it, then: policy-runner check policy.yaml")
     for title, items in (
         ("Not said by the source; replace every TODO:", [f"{k}: {w}" for k, w in draft.unknown]),
         ("Taken from the format, not from the files; correct it where it is wrong:", draft.assumed),
@@ -160,7 +175,8 @@ def spec_text(draft: Draft) -> str:
     ):
         if items:
             lines += [f"# {title}", *(f"#   - {item}" for item in items)]
-    return "\n".join(_printable(line) for line in lines) + "\n" + _keys(draft.spec)
+    keys = _keys(draft.spec, _ExactDumper if draft.exact else _Dumper)
+    return "\n".join(_printable(line) for line in lines) + "\n" + keys
 
 
 def _printable(line: str) -> str:
@@ -168,9 +184,9 @@ def _printable(line: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
-def _keys(spec: Mapping[str, Any]) -> str:
+def _keys(spec: Mapping[str, Any], dumper: type[_Dumper]) -> str:
     text = yaml.dump(
-        dict(spec), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100,
+        dict(spec), Dumper=dumper, sort_keys=False, default_flow_style=None, width=100,
         allow_unicode=True,
     )  # fmt: skip
     return str(text)

@@ -21,10 +21,24 @@ from policy_runner.formats.draft import (
     todo,
     used_inputs,
 )
+from policy_runner.formats.modifiers import with_modifiers
 from policy_runner.formats.plain_onnx import state_pairs
-from policy_runner.formats.trainer_terms import SAYS, open_range, short, term_for, with_arithmetic
+from policy_runner.formats.trainer_terms import SAYS, history_of, open_range, short, term_for
 from policy_runner.formats.trainer_yaml import read_yaml
-from policy_runner.formats.unitree_deploy import history_of
+
+# Every key that is read, or that says nothing about the numbers of the policy.
+TERM_KEYS = frozenset({
+    *("name", "full_path", "dtype", "shape", "observation_type", "mdp_type", "extras"),
+    *("overloads", "modifiers", "joint_names", "body_names", "joint_pos_offsets"),
+    *("joint_vel_offsets", "units", "axes", "description", "noise"),
+})  # fmt: skip
+OVERLOADS = frozenset(
+    {"clip", "scale", "history_length", "flatten_history_dim", "modifiers", "noise"}
+)
+ACTION_KEYS = frozenset({
+    *("name", "full_path", "action_type", "mdp_type", "dtype", "shape", "joint_names", "extras"),
+    *("scale", "offset", "clip", "alpha", "units", "description"),
+})  # fmt: skip
 
 
 def is_io_descriptors(content: Mapping[str, Any]) -> bool:
@@ -86,7 +100,7 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     spec["observation"] = observation
     if pairs:
         spec["state"] = [{"input": one, "output": other} for one, other in pairs]
-    action_groups = [_group(one, spec) for one in content["actions"]]
+    action_groups = [_group(draft, one, robot) for one in content["actions"]]
     spec["action"] = [{"tensor": model.outputs[0].name, "groups": action_groups}]
     spec["last_action"] = "raw"
     draft.assumed += [SAYS, "last_action is the network's raw output, zero after a reset"]
@@ -111,7 +125,8 @@ def _tensor(
         if isinstance(term, dict):
             term["name"] = label
             _joints(term, given, spec)
-        drafted.append(with_arithmetic(term, overloads.get("clip"), overloads.get("scale")))
+            term = _not_dropped(term, given, overloads, label)
+        drafted.append(with_modifiers(term, given))
         lengths[label] = max(1, int(overloads.get("history_length") or 1))
         count = 1
         for d in given["shape"] if isinstance(given["shape"], list) else [given["shape"]]:
@@ -134,12 +149,34 @@ def _tensor(
     return result
 
 
+def _not_dropped(
+    term: dict[str, Any], given: Mapping[str, Any], overloads: Mapping[str, Any], label: str
+) -> dict[str, Any] | str:
+    """Return the term; a TODO if its descriptor has a value that is not read here."""
+    found = unread(given, TERM_KEYS) + unread(overloads, OVERLOADS)
+    if overloads.get("flatten_history_dim") is False and (overloads.get("history_length") or 0) > 1:
+        found.append("flatten_history_dim false: its history keeps an axis of its own")
+    if found:
+        return todo(f"a term that reads '{label}'; the source also says {', '.join(found)}")
+    return term
+
+
+def unread(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
+    """Return `key value` of every key that is not known and says something."""
+    empty: tuple[object, ...] = (None, "", [], {}, False)
+    return [f"{key} {value}" for key, value in given.items() if key not in known
+            and value not in empty]  # fmt: skip
+
+
 def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     if not term["term"].startswith("joint_"):
         return
     names = [str(one) for one in given.get("joint_names") or []]
     if names and names != spec["joint_names"]:
         term["joints"] = names
+    rates = [float(q) for q in given.get("joint_vel_offsets") or []]
+    if term["term"] == "joint_velocity" and any(rates):
+        term["relative_to"] = rates  # joint_vel_rel is the velocity minus default_joint_vel
     offsets = given.get("joint_pos_offsets")
     if term["term"] != "joint_position":
         return
@@ -153,16 +190,31 @@ def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, A
         term["relative_to"] = [float(q) for q in offsets]
 
 
-def _group(given: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+def _group(draft: Draft, given: Mapping[str, Any], robot: Mapping[str, Any]) -> dict[str, Any]:
+    spec = draft.spec
     path = str(given.get("full_path", "")).rsplit(".", 1)[-1]
     name = f"{path} {given.get('action_type', '')} {given['name']}".lower()
     kind = next((kind for kind in ("position", "velocity", "effort") if kind in name), "")
-    joints = [str(one) for one in given["joint_names"]]
+    joints = [str(one) for one in given.get("joint_names") or []]
+    asked = f"position, velocity or effort: what action '{given['name']}' is"
+    found = unread(given, ACTION_KEYS)
+    shape = given.get("shape")
+    size = int(shape[-1]) if isinstance(shape, list) and shape else len(joints)
+    if joints and ("binary" in name or size != len(joints)):
+        # A binary action commands all its joints by the sign of one number.
+        found.insert(0, f"{path or given['name']} with {size} numbers for {len(joints)} joints")
+    if not joints:
+        found.insert(0, f"{path or given['name']} without joint_names")
+    if found:
+        asked = f"{kind or 'which kind'}, by which rule; the source says {', '.join(found)}"
     group: dict[str, Any] = {
-        "kind": kind or todo(f"position, velocity or effort: what action '{given['name']}' is"),
-        "joints": joints,
+        "kind": kind if kind and not found else todo(asked),
+        "joints": joints or todo(f"the joints of action '{given['name']}'"),
         "scale": short(given.get("scale", 1.0)),
     }
+    if "tolimits" in name or "to_limits" in name:
+        _to_limits(draft, group, given, robot)
+        return group
     offset = given.get("offset")
     values = [float(q) for q in offset] if isinstance(offset, list) else None
     default = dict(zip(spec["joint_names"], spec["default_joint_pos"], strict=True))
@@ -175,4 +227,60 @@ def _group(given: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     limits = open_range(given.get("clip"))
     if limits is not None:
         group["clip"] = limits
+    if given.get("alpha") is not None:
+        _filter(draft, group, given)
     return group
+
+
+def _filter(draft: Draft, group: dict[str, Any], given: Mapping[str, Any]) -> None:
+    alpha = short(given["alpha"])
+    if isinstance(alpha, list):
+        group["ema"] = todo(f"one group per weight: the source says alpha {alpha}")
+        return
+    group["ema"] = alpha
+    draft.notes.append(
+        f"the filter (alpha {alpha:g}) starts at the first target here, and at the measured "
+        "joints in Isaac Lab"
+    )
+
+
+def _to_limits(
+    draft: Draft, group: dict[str, Any], given: Mapping[str, Any], robot: Mapping[str, Any]
+) -> None:
+    """Fill an action that Isaac Lab rescales from [-1, 1] to the joints' soft limits.
+
+    isaaclab/envs/mdp/actions/joint_actions_to_limits.py: clip(raw * scale, -1, 1), then
+    low + (x + 1) / 2 * (high - low), then for EMA the filter. Neither `rescale_to_limits` nor the
+    factor of the soft limits is in the descriptor.
+    """
+    limits = dict(zip(robot["joint_names"], robot.get("default_joint_pos_limits") or []))
+    pairs = [limits.get(joint) for joint in group["joints"]]
+    factor = group["scale"]
+    if given.get("alpha") is not None:
+        _filter(draft, group, given)
+    clip = open_range(given.get("clip"))
+    if clip is not None:
+        group["clip"] = clip
+    if not all(pairs) or not isinstance(factor, float):
+        group["scale"] = todo(
+            f"(high - low) / 2 of the soft limits times {factor}, or {factor} without "
+            "rescale_to_limits"
+        )
+        group["offset"] = todo("(high + low) / 2 of the soft limits, or 0")
+        return
+    half = [factor * (float(pair[1]) - float(pair[0])) / 2 for pair in pairs if pair]
+    middle = [(float(pair[1]) + float(pair[0])) / 2 for pair in pairs if pair]
+    group["clip_raw"] = todo(
+        f"{[-1 / factor, 1 / factor]} with rescale_to_limits, Isaac Lab's default; without it "
+        "remove this key"
+        if factor
+        else "the bounds of the raw action"
+    )
+    numbers, centers = (short([round(one, 9) for one in values]) for values in (half, middle))
+    group["scale"] = todo(
+        f"{numbers} times soft_joint_pos_limit_factor, half the range of the joints' limits; "
+        f"without rescale_to_limits: {factor:g}"
+    )
+    group["offset"] = todo(
+        f"{centers}, the middle of the joints' limits; without rescale_to_limits: 0"
+    )

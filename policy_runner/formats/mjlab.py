@@ -23,9 +23,15 @@ from policy_runner.formats.draft import (
     used_inputs,
 )
 from policy_runner.formats.onnx_metadata import nested, numbers, parse_json, words
-from policy_runner.formats.plain_onnx import state_pairs
-from policy_runner.formats.trainer_terms import COMMAND, SAYS, short, term_for, with_arithmetic
-from policy_runner.formats.unitree_deploy import history_of
+from policy_runner.formats.plain_onnx import COUNTERS, state_pairs
+from policy_runner.formats.trainer_terms import (
+    COMMAND,
+    SAYS,
+    history_of,
+    short,
+    term_for,
+    with_arithmetic,
+)
 
 STIFFNESS, DAMPING = ("joint_stiffness", "kp"), ("joint_damping", "kd")
 DEFAULT = ("default_joint_pos", "default_joint_pos_nominal")
@@ -33,6 +39,7 @@ CLIPS = ("observation_terms_clip", "observation_term_clip", "observation_clips")
 SCALES = ("observation_terms_scale", "observation_term_scale", "observation_scales")
 FLATTENED = ("observation_terms_flatten_history_dim",)
 HISTORIES = ("observation_terms_history_length", "observation_history_lengths")
+MOTION = "reference"  # name of the motion in a draft
 # Outputs of a motion-tracking model other than its action: the reference motion, not commands.
 REFERENCE = ("joint_pos", "joint_vel", "body_pos_w", "body_quat_w", "body_lin_vel_w")
 REFERENCES = {*REFERENCE, "body_ang_vel_w", "ref_pos_xyz", "ref_quat_xyzw"}
@@ -80,7 +87,7 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
     observation = [_terms_tensor(draft, model)]
     pairs = state_pairs(model)
     for one in model.inputs[1:]:
-        if one.name in ("time_step", "ctx.step_count"):
+        if one.name in COUNTERS:
             counter = {"term": "step_counter", "name": one.name}
             observation.append({"tensor": one.name, "whole": counter})
             draft.assumed.append(
@@ -93,6 +100,7 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
             )
             observation.append({"tensor": one.name, "terms": asked, "normalization": normalization})
     spec["inputs"] = used_inputs(observation)
+    _motion_file(draft, observation)
     spec["observation"] = observation
     if pairs:
         spec["state"] = [{"input": one, "output": other} for one, other in pairs]
@@ -110,6 +118,20 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
     lists = [value for text in metadata.values() for value in [_numbers_or_none(text)] if value]
     if rounded([value for one in lists for value in one], 3):
         draft.notes.append("numbers in the metadata are rounded to 3 decimals")
+
+
+def _motion_file(draft: Draft, observation: list[dict[str, Any]]) -> None:
+    terms = [one for tensor in observation if isinstance(tensor.get("terms"), list)
+             for one in tensor["terms"] if isinstance(one, dict)]  # fmt: skip
+    if any("motion" in one for one in terms):
+        asked = todo("the .npz or .csv of the reference motion, next to this file")
+        end = todo("hold, loop or stop: what the policy does after the last row")
+        draft.spec["motions"] = {MOTION: {"file": asked, "end": end}}
+    if any(one["term"] == "motion_orientation" for one in terms):
+        draft.notes.append(
+            "the IMU measures its own body: add a chain of joints to motion_orientation if the "
+            "anchor is another body"
+        )
 
 
 def _numbers_or_none(text: str) -> list[float] | None:
@@ -147,11 +169,8 @@ def _terms_tensor(draft: Draft, model: ModelFacts) -> dict[str, Any]:
     terms: list[Any] = []
     for k, name in enumerate(names):
         term = term_for(name)
-        if name.rsplit(".", 1)[-1] in COMMAND and motion:
-            term = todo(f"the term '{name}' of the reference motion, such as a motion term")
-        elif name.startswith("motion_"):
-            anchor = metadata.get("anchor_body_name", "the anchor body")
-            term = todo(f"the term '{name}' of the reference motion (anchor: {anchor})")
+        if (name.rsplit(".", 1)[-1] in COMMAND and motion) or name.startswith("motion_"):
+            term = _motion_term(name, metadata)
         term = with_arithmetic(term, clips[k] if clips else None, scales[k] if scales else None)
         if isinstance(term, dict) and scales is None and term["term"] != "projected_gravity":
             term["scale"] = todo(
@@ -168,6 +187,26 @@ def _terms_tensor(draft: Draft, model: ModelFacts) -> dict[str, Any]:
     asked = todo("in_model, or none: is a normalizer inside the model?")
     tensor["normalization"] = normalization_of(model, tensor["tensor"], asked)
     return tensor
+
+
+def _motion_term(name: str, metadata: Mapping[str, str]) -> dict[str, Any] | str:
+    """Draft a term of whole_body_tracking's reference motion (its mdp/commands and observations).
+
+    `command` is the joints' positions, then their velocities. `motion_anchor_ori_b` is the first
+    two columns of the anchor's rotation in the robot's anchor frame, flattened row by row.
+    """
+    anchor = metadata.get("anchor_body_name", "")
+    if name.rsplit(".", 1)[-1] in COMMAND:
+        return {"term": "motion", "name": name, "motion": MOTION,
+                "values": ["joint_position", "joint_velocity"]}  # fmt: skip
+    if name == "motion_anchor_ori_b":
+        body = anchor or todo("the anchor body of the reference motion")
+        return {
+            "term": "motion_orientation", "name": name, "motion": MOTION, "body": body,
+            "input": "imu", "layout": "rows",
+            "align": todo("yaw or none: is the reference turned to the robot's yaw at the start?"),
+        }  # fmt: skip
+    return todo(f"the term '{name}' of the reference motion (anchor: {anchor or 'unknown'})")
 
 
 def _per_term(text: str | None, names: list[str]) -> list[Any] | None:

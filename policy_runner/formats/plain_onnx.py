@@ -1,7 +1,7 @@
 """Drafts an ONNX model without metadata. Only names and shapes are known; the rest is a TODO.
 
-A recurrent state is found by its tensors' names, as in rsl_rl's exports: `h_in`, `c_in` ->
-`h_out`, `c_out`.
+A recurrent state is found by the wiring of the graph, or by its tensors' names, as in rsl_rl's
+exports: `h_in`, `c_in` -> `h_out`, `c_out`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,31 @@ from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import Draft, model_keys, normalization_of, todo
 
 NORMALIZATION = "none, in_model, or the preset and statistics: is the input normalized outside?"
+# Inputs of motion-tracking policies that count inferences (whole_body_tracking, exploy).
+COUNTERS = ("time_step", "ctx.step_count")
+_NAMES = (("_in", "_out"), (".in", ".out"), ("_0", "_n"), ("0", "n"))
 LAST_ACTION = "raw, clipped, target or limited: what the policy saw as its last action"
 
 
 def state_pairs(model: ModelFacts) -> list[tuple[str, str]]:
-    """Return (input, output) of each recurrent state, found by names and equal shapes."""
-    outputs = {(one.name, one.shape): one.name for one in model.outputs}
+    """Return (input, output) of each recurrent state, in the order of the inputs.
+
+    The wiring of LSTM, GRU and RNN nodes comes first; it does not depend on names. Then names:
+    `h_in` and `h_out`, `h.in` and `h.out`, `h_0` and `h_n`. Shape and type must be equal.
+    """
+    wired = dict(model.recurrent)
+    outputs = {one.name: one for one in model.outputs if one.name not in wired.values()}
     pairs = []
     for one in model.inputs:
-        if one.name.endswith("_in"):
-            name = outputs.get((one.name.removesuffix("in") + "out", one.shape))
-            if name is not None:
+        if one.name in wired:
+            pairs.append((one.name, wired[one.name]))
+            continue
+        for begin, end in _NAMES:
+            name = one.name.removesuffix(begin) + end
+            found = outputs.get(name) if one.name.endswith(begin) else None
+            if found is not None and (found.shape, found.dtype) == (one.shape, one.dtype):
                 pairs.append((one.name, name))
+                break
     return pairs
 
 
@@ -44,11 +57,15 @@ def draft_plain(model: ModelFacts) -> Draft:
     spec["observation"] = [observation(one, model) for one in fed]
     if pairs:
         spec["state"] = [{"input": one, "output": other} for one, other in pairs]
-        draft.assumed.append("recurrent state: *_in takes *_out, zero after a reset")
-    spec["action"] = [action(given[0], names)] if given else todo("the outputs that command")
-    if len(given) > 1:
-        others = ", ".join(str(one) for one in given[1:])
-        spec["ignored_outputs"] = todo(f"which of {others} command nothing; the others: action")
+        named = ", ".join(f"{one} takes {other}" for one, other in pairs)
+        draft.assumed.append(f"recurrent state: {named}, zero after a reset")
+    if len(given) == 1:
+        spec["action"] = [action(given[0], names)]
+    else:
+        # The first output is often not the action: exporters also write the normalized input.
+        listed = ", ".join(str(one) for one in given)
+        spec["action"] = todo(f"the outputs that command, of {listed}, each with its groups")
+        spec["ignored_outputs"] = todo(f"the outputs that command nothing, of {listed}")
     spec["last_action"] = todo(LAST_ACTION)
     draft.notes.append("stiffness, damping and default_joint_pos: add them where you know them")
     return draft
@@ -56,6 +73,8 @@ def draft_plain(model: ModelFacts) -> Draft:
 
 def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:
     """Draft an input; only its name and shape are known."""
+    if tensor.name in COUNTERS:
+        return {"tensor": tensor.name, "whole": {"term": "step_counter", "name": tensor.name}}
     size = f"{tensor.size} numbers" if tensor.size is not None else "numbers"
     return {
         "tensor": tensor.name,

@@ -1,16 +1,22 @@
 """Writes the statistics of Stable-Baselines3's VecNormalize to a file that is read without SB3.
 
-The VecNormalize object must be in memory already. A pickle is a program; it is not loaded here.
+The VecNormalize object is in memory, or a separate process reads it from a pickle: a pickle is a
+program; it is not loaded here.
 """
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
+from policy_runner.formats import sb3_pickle
 
 
 def normalization_statistics(normalizer: Any) -> tuple[Array, Array]:
@@ -47,3 +53,23 @@ def write_statistics(normalizer: Any, path: Path) -> None:
     mean, var = normalization_statistics(normalizer)
     with path.open("wb") as file:
         np.savez(file, mean=mean, var=var)
+
+
+def read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of the pickle, read by a process of its own that knows nothing but arrays.
+
+    Raises:
+        Refusal: the process refused the pickle, or died of it.
+    """
+    script = sb3_pickle.__file__
+    done = subprocess.run(
+        [sys.executable, "-I", script, str(path.resolve())],
+        capture_output=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        why = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        got = why[-1] if why else f"a reader that ended with {done.returncode}"
+        remedy = "only numbers, Stable-Baselines3's and gym's classes are read"
+        raise refuse(str(path), "", "a pickled VecNormalize", got, remedy)
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

@@ -135,3 +135,35 @@ def ranges_of(commands: Mapping[str, Any]) -> list[list[float]] | None:
             if all(isinstance(pair, Sequence) and len(pair) == 2 for pair in found):
                 return [[float(end) for end in pair] for pair in found if pair is not None]
     return None
+
+
+def history_of(lengths: Mapping[str, int], stack: str) -> dict[str, Any]:
+    """Return the spec's history, oldest first, filled with the first value; {} if none.
+
+    Args:
+        lengths: number of frames by term.
+        stack: "term" or "frame".
+    """
+    if all(length == 1 for length in lengths.values()):
+        return {}
+    same = len(set(lengths.values())) == 1
+    length: Any = next(iter(lengths.values())) if same else dict(lengths)
+    return {"stack": stack, "order": "oldest_first", "length": length, "fill": "repeat"}
+
+
+def wrong_ids(key: str, ids: Sequence[int], count: int | None) -> str:
+    """Return why these indices cannot be right, by key; '' if they can.
+
+    Args:
+        key: the key that lists them.
+        ids: the indices.
+        count: number of things that they count; None if unknown.
+    """
+    for k, index in enumerate(ids):
+        if index < 0:
+            return f"{key}[{k}] is {index}"
+        if count is not None and index >= count:
+            return f"{key}[{k}] is {index}, and there are {count}: 0 to {count - 1}"
+        if index in ids[:k]:
+            return f"{key}[{list(ids).index(index)}] and [{k}] are both {index}"
+    return ""

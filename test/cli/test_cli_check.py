@@ -23,6 +23,20 @@ def test_a_policy_that_fits_passes(tmp_path: Path, capsys: Any) -> None:
     assert "2 commands, 13 observed numbers, a tick every 0.005 s" in said
 
 
+def test_commands_without_bounds_are_named(tmp_path: Path, capsys: Any) -> None:
+    policy = write_policy(tmp_path)
+    half = params(
+        tmp_path / "half.yaml",
+        "joints.hip.lower: -1.0\njoints.hip.upper: 1.0\njoints.knee.upper: 1.0",
+    )
+    assert main(["check", str(policy), "--params", str(half)]) == 0
+    assert "look at no bounds for knee: set joints.<joint>.lower" in capsys.readouterr().out
+    ends = ("hip.lower: -1.0", "hip.upper: 1.0", "knee.lower: -1.0", "knee.upper: 1.0")
+    whole = params(tmp_path / "whole.yaml", "\n".join(f"joints.{end}" for end in ends))
+    assert main(["check", str(policy), "--params", str(whole)]) == 0
+    assert "no bounds" not in capsys.readouterr().out
+
+
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, capsys: Any) -> None:
     observation = cli_rig.spec()["observation"]
     observation[0]["terms"][2]["joints"] = ["hip", "kne"]

@@ -27,9 +27,11 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("g1-mjlab-velocity-extdata", ""): ["joint_names"],
     ("lerobot-g1-mjlab-motion", ""): [
         "control_dt",
-        "observation[0].terms[0]",  # the reference motion is in another file
-        "observation[0].terms[1]",
-        *(f"observation[0].terms[{k}].scale" for k in range(2, 6)),
+        "motions.reference.file",  # the reference motion is in another file
+        "motions.reference.end",
+        "observation[0].terms[0].scale",
+        "observation[0].terms[1].align",
+        *(f"observation[0].terms[{k}].scale" for k in range(1, 6)),
         "action[0].groups[0].relative_to",
     ],
     ("synthetic-act-chunk", ""): [

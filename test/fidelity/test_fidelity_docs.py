@@ -72,18 +72,23 @@ def _model(heading: str) -> Any:
     return None
 
 
+# The examples of these headings begin with the key.
+UNDER_A_KEY = (
+    *("Numbers by name", "Model", "Input", "Limit", "History", "Motion", "MotionTrigger"),
+    *("Normalization", "PerTermNormalization", "State", "AbsentJoint"),
+)
+
+
 @pytest.mark.parametrize("number", range(len(_sections())))
 def test_every_example_in_the_text_is_valid(number: int) -> None:
     heading, block = _sections()[number]
     content = yaml.load(block, Loader=_Loader)  # noqa: S506 -- the reader's own
     model = _model(heading)
-    if heading == "Argmax":
+    if heading in ("Argmax", "TorqueLimit", "Rounding", "RotatedVectors"):
         model = spec_action.ActionGroup
     elif heading == "Terms":
         model = spec_tensors.Term
-    elif heading in ("Numbers by name", "Model", "Input", "Limit", "History", "Motion") or (
-        heading in ("Normalization", "PerTermNormalization", "State")
-    ):
+    elif heading in UNDER_A_KEY:
         # The example shows the value under its key.
         ((key, content),) = content.items()
         model = {
@@ -91,6 +96,7 @@ def test_every_example_in_the_text_is_valid(number: int) -> None:
             "state": list[models.State],
             "motions": dict[str, models.Motion],
             "limits": dict[str, models.Limit],
+            "absent_joints": dict[str, models.AbsentJoint],
         }.get(key, model)
     TypeAdapter(model).validate_python(content)
 

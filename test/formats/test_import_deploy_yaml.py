@@ -12,9 +12,9 @@ from foreign_files import DEPLOY
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
+from policy_runner.formats.deployment.unitree_deploy import draft_deploy_yaml
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.trainer_yaml import read_yaml
-from policy_runner.formats.unitree_deploy import draft_deploy_yaml
 
 
 def _deploy(tmp_path: Path, change: Any = None, text: str = "") -> Draft:
@@ -110,7 +110,7 @@ def test_deploy_yaml_with_an_unknown_term_or_a_clock(tmp_path: Path) -> None:
     "change",
     [
         lambda c: c.pop("step_dt"),
-        lambda c: c.update(joint_ids_map=[5, 6]),
+        lambda c: c.update(joint_ids_map=["left", "right"]),
         lambda c: c.update(step_dt="fast"),
         lambda c: c.update(observations=[1]),
     ],
@@ -118,3 +118,34 @@ def test_deploy_yaml_with_an_unknown_term_or_a_clock(tmp_path: Path) -> None:
 def test_a_broken_deploy_yaml_is_refused_by_name(change: Any, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"deploy\.yaml: expected the keys of a unitree deploy"):
         _deploy(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([1, 2], r"joint_ids_map[1] is 2, and there are 2: 0 to 1"),
+        ([1, -1], "joint_ids_map[1] is -1"),
+        ([1, 1], "joint_ids_map[0] and [1] are both 1"),
+        ([0, 1, 2], "joint_ids_map[2] is 2"),
+        ([1], "joint_ids_map has 1 motors and default_joint_pos 2 joints"),
+    ],
+)
+def test_joint_ids_that_cannot_be_right_are_asked_for(
+    ids: list[int], said: str, tmp_path: Path
+) -> None:
+    draft = _deploy(tmp_path, lambda c: c.update(joint_ids_map=ids))
+    assert {"joint_names", "stiffness", "damping"} <= set(unknown(draft))
+    assert said in draft.spec["stiffness"]
+    assert "[10.0, 20.0]" in draft.spec["stiffness"]  # the source's own numbers are shown
+    assert said in draft.spec["joint_names"]
+
+
+@pytest.mark.parametrize("ids", [[0, 5], [-1], [1, 1]])
+def test_ids_of_an_action_or_a_term_are_checked_too(ids: list[int], tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        content["actions"]["JointPositionAction"]["joint_ids"] = ids
+        content["observations"]["joint_pos_rel"]["params"] = {"asset_cfg": {"joint_ids": ids}}
+
+    draft = _deploy(tmp_path, change)
+    assert "; but joint_ids[" in draft.spec["action"][0]["groups"][0]["joints"]
+    assert "; but joint_ids[" in draft.spec["observation"][0]["terms"][2]["joints"]

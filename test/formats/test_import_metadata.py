@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,13 @@ def test_a_motion_model_asks_for_its_reference_and_counts_its_steps() -> None:
             {"actions": [1, 2], "joint_pos": [1, 2], "body_quat_w": [1, 14, 4]},
         )
     )  # fmt: skip
-    assert "observation[0].terms[0]" in unknown(draft)
-    assert "torso_link" in draft.spec["observation"][0]["terms"][1]
+    assert {"motions.reference.file", "motions.reference.end"} <= set(unknown(draft))
+    command, orientation, _ = draft.spec["observation"][0]["terms"]
+    assert command["term"] == "motion"
+    assert command["values"] == ["joint_position", "joint_velocity"]
+    assert orientation["body"] == "torso_link"
+    assert orientation["layout"] == "rows"
+    assert "observation[0].terms[1].align" in unknown(draft)
     assert draft.spec["observation"][1]["whole"]["term"] == "step_counter"
     assert draft.spec["ignored_outputs"] == ["joint_pos", "body_quat_w"]
 
@@ -150,38 +156,6 @@ def test_a_subset_of_joints_in_the_action_is_asked_for() -> None:
     assert "action[0].groups[0].joints" in unknown(draft)
 
 
-def test_holosoma_gives_gains_and_no_more() -> None:
-    urdf = '<robot><joint name="a" type="revolute"/><joint name="f" type="fixed"/></robot>'
-    draft = draft_model(facts({"kp": "[20.5, 40]", "kd": "[1, 2]", "robot_urdf": urdf}))
-    assert draft.spec["stiffness"] == [20.5, 40.0]
-    assert "joint_names" in unknown(draft)
-    assert any(note.endswith("URDF: a") for note in draft.notes)
-    with pytest.raises(Refusal, match="metadata kp, kd"):
-        draft_model(facts({"kp": "{}", "kd": '"__import__"'}))
-
-
-def test_exploy_takes_raw_signals(tmp_path: Path) -> None:
-    joints = json.dumps({"joint_names": ["knee", "hip"]})
-    targets = json.dumps({"names": ["hip", "knee"], "stiffness": [1.5, 2.5], "damping": [0, 1]})
-    draft = draft_model(
-        facts(
-            {"exploy_version": "1", "model_source": "walk", "sim_dt": "0.005", "decimation": "4",
-             "robot.joint_pos": joints, "joint_pos_target": targets},
-            {"robot.joint_pos": [1, 2], "base_ang_vel_b": [1, 3], "ctx.step_count": [1]},
-            {"joint_pos_target": [1, 2]},
-        )
-    )  # fmt: skip
-    assert unknown(draft) == []
-    spec = filled(draft, tmp_path)
-    assert spec.control_dt == 0.005
-    assert spec.joint_names == ["knee", "hip"]
-    assert spec.stiffness == [2.5, 1.5]
-    assert [one.whole.term for one in spec.observation if one.whole] == [
-        "joint_position", "field", "step_counter"
-    ]  # fmt: skip
-    assert spec.action[0].groups[0].kind == "position"
-
-
 def test_a_model_without_metadata_asks_for_everything_and_pairs_its_state() -> None:
     draft = draft_model(
         facts(
@@ -193,6 +167,37 @@ def test_a_model_without_metadata_asks_for_everything_and_pairs_its_state() -> N
         {"input": "h_in", "output": "h_out"}, {"input": "c_in", "output": "c_out"}
     ]  # fmt: skip
     assert "value float32 [1, 1]" in draft.spec["ignored_outputs"]
-    assert len(draft.unknown) == 10
+    assert "value float32 [1, 1]" in draft.spec["action"]
+    assert len(draft.unknown) == 8
     odd = draft_model(facts({"something": "else"}))
     assert any("something" in note for note in odd.notes)
+
+
+def test_of_several_outputs_the_first_is_not_the_action() -> None:
+    outputs = {"obs_normalized": [1, 4], "actions": [1, 2]}
+    draft = draft_model(facts(inputs={"obs": [1, 4]}, outputs=outputs))
+    assert "obs_normalized float32 [1, 4], actions float32 [1, 2]" in draft.spec["action"]
+    assert {"action", "ignored_outputs"} <= set(unknown(draft))
+    one = draft_model(facts(inputs={"obs": [1, 4]}, outputs={"actions": [1, 2]}))
+    assert one.spec["action"][0]["tensor"] == "actions"
+
+
+def test_states_are_paired_by_the_graph_before_their_names() -> None:
+    tensors = {"obs": [1, 4], "h_in": [1, 1, 8], "c_in": [1, 1, 8], "m.in": [1, 2], "h0": [1, 3]}
+    outputs = {"act": [1, 2], "h_out": [1, 1, 8], "new": [1, 1, 8], "m.out": [1, 2], "hn": [1, 3]}
+    model = replace(facts(inputs=tensors, outputs=outputs), recurrent=(("c_in", "new"),))
+    assert draft_model(model).spec["state"] == [
+        {"input": "h_in", "output": "h_out"}, {"input": "c_in", "output": "new"},
+        {"input": "m.in", "output": "m.out"}, {"input": "h0", "output": "hn"},
+    ]  # fmt: skip
+
+
+def test_a_counter_is_imported_as_such() -> None:
+    draft = draft_model(facts(inputs={"obs": [1, 4], "time_step": [1, 1]}))
+    assert draft.spec["observation"][1]["whole"]["term"] == "step_counter"
+
+
+def test_a_model_in_no_folder_has_a_name() -> None:
+    model = replace(facts({"exploy_version": "1", "model_source": '""'}), path=Path("walk.onnx"))
+    assert draft_model(model).spec["name"]
+    assert draft_model(replace(model, metadata={})).spec["name"]

@@ -12,10 +12,10 @@ from foreign_files import IO
 from import_rig import facts, filled, unknown
 
 from policy_runner.core.errors import Refusal
+from policy_runner.formats.deployment.rl_sar import draft_rl_sar
 from policy_runner.formats.detect import draft_model, find_reader, model_in
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.isaac_lab import draft_io_descriptors
-from policy_runner.formats.rl_sar import draft_rl_sar
 
 
 def _io(tmp_path: Path, size: int = 9, change: Any = None) -> Draft:
@@ -142,8 +142,58 @@ def test_rl_sar_names_follow_the_mapping_and_unknown_terms_are_asked_for(tmp_pat
 def test_rl_sar_without_its_base_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"robot/cfg": CONFIG}))
-    with pytest.raises(Refusal, match=r"base\.yaml next to it"):
+    with pytest.raises(Refusal, match=r"section 'robot' \(dt, decimation, joint_names, joint_map"):
         draft_rl_sar(path, facts())
+
+
+def _write(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_rl_sar_finds_the_section_of_its_robot_any_number_of_folders_up(tmp_path: Path) -> None:
+    other = {**BASE, "joint_names": ["x", "y", "z"], "dt": 1.0}
+    _write(tmp_path / "base.yaml", {"robot": BASE, "zobot": other})
+    _write(tmp_path / "robot" / "a" / "base.yaml", {"zobot": other})  # of another robot
+    path = _write(tmp_path / "robot" / "a" / "b" / "config.yaml", {"robot/a/b": CONFIG})
+    draft = draft_rl_sar(path, facts(inputs={"obs": [1, 15]}))
+    assert (draft.spec["control_dt"], draft.spec["joint_names"]) == (0.02, ["a", "b", "w"])
+
+
+@pytest.mark.parametrize("layout", ["one section", "no section", "two sections"])
+def test_rl_sar_takes_all_keys_from_one_file(layout: str, tmp_path: Path) -> None:
+    both = {**BASE, **CONFIG}
+    content = {"one section": {"robot/cfg": both}, "no section": both,
+               "two sections": {"robot": BASE, "robot/cfg": CONFIG}}[layout]  # fmt: skip
+    path = _write(tmp_path / "config.yaml", content)
+    draft = find_reader(path)[0](facts(inputs={"obs": [1, 15]}))
+    assert draft.spec["joint_names"] == ["a", "b", "w"]
+    assert draft.sources == [path]
+
+
+def test_rl_sar_never_takes_the_last_of_several_policies(tmp_path: Path) -> None:
+    both = {**BASE, **CONFIG}
+    content = {"robot/one": {**both, "dt": 0.001}, "robot/two": both}
+    path = _write(tmp_path / "config.yaml", content)
+    with pytest.raises(Refusal, match="sections robot/one, robot/two"):
+        draft_rl_sar(path, facts(inputs={"obs": [1, 15]}))
+    path = _write(tmp_path / "robot" / "one" / "config.yaml", content)
+    assert draft_rl_sar(path, facts(inputs={"obs": [1, 15]})).spec["control_dt"] == 0.004
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rl_kd", [0.5, 0.5]), ("action_scale", [1.0]), ("default_dof_pos", [0.0] * 4),
+     ("clip_actions_lower", [-1.0]), ("torque_limits", [1.0, 2.0]),
+     ("joint_mapping", [0, 1, 3]), ("joint_mapping", [0, 1, 1]), ("wheel_indices", [3])],
+)  # fmt: skip
+def test_rl_sar_lists_that_do_not_fit_are_refused_by_name(
+    key: str, value: list[Any], tmp_path: Path
+) -> None:
+    path = _write(tmp_path / "config.yaml", {"robot/cfg": {**BASE, **CONFIG, key: value}})
+    with pytest.raises(Refusal, match=rf"config\.yaml: {key}: expected"):
+        draft_rl_sar(path, facts(inputs={"obs": [1, 15]}))
 
 
 def test_formats_are_told_apart(tmp_path: Path) -> None:

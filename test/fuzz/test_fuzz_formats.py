@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from deployment_files import DEPLOYMENTS
 from foreign_files import CSV, DEPLOY, IO, write_processors
 from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
 from import_rig import facts
@@ -21,8 +22,15 @@ from policy_runner.backends.onnx_file.graph import (
     read_graph,
     stateless_recurrence,
 )
+from policy_runner.backends.onnx_file.wiring import (
+    recurrent_pairs,
+    suspicious_nodes,
+    unread_inputs,
+    untouched_inputs,
+)
 from policy_runner.core.errors import Refusal
-from policy_runner.formats.detect import draft_model, find_reader
+from policy_runner.formats.conflicts import mark_conflicts
+from policy_runner.formats.detect import draft_model, find_reader, neighbours
 from policy_runner.formats.draft import Draft, spec_text
 
 JSON = {
@@ -97,11 +105,18 @@ FOLDERS: dict[str, tuple[Any, Callable[[Any], dict[str, Any]], str]] = {
     "deploy": (DEPLOY, lambda tree: {"deploy.yaml": tree}, "deploy.yaml"),
     "descriptors": (IO, lambda tree: {"IO_descriptors.yaml": tree}, "IO_descriptors.yaml"),
     "rl_sar": (RL_SAR, _rl_sar, "config.yaml"),
+    **{
+        name: (content, lambda tree: {"policy.yaml": tree}, "policy.yaml")
+        for name, content in DEPLOYMENTS.items()
+    },
 }
 
 
-@pytest.mark.parametrize("name", list(FOLDERS))
-@pytest.mark.parametrize("by_folder", [False, True])
+# All formats find their folder's file by the same code: three of them are enough.
+BY_FOLDER = [(name, True) for name in FOLDERS if name not in DEPLOYMENTS]
+
+
+@pytest.mark.parametrize(("name", "by_folder"), [*((name, False) for name in FOLDERS), *BY_FOLDER])
 def test_yaml_of_trainers(tmp_path: Path, name: str, by_folder: bool) -> None:
     content, files, source = FOLDERS[name]
     folder = tmp_path / "inside"
@@ -111,7 +126,13 @@ def test_yaml_of_trainers(tmp_path: Path, name: str, by_folder: bool) -> None:
         for file, text in given.items():
             (folder / file).write_bytes(text)
         reader, _ = find_reader(folder if by_folder else folder / source)
-        _written(reader(facts(inputs={"obs": [1, 12]})))
+        model = facts(CSV, inputs={"obs": [1, 12]})
+        draft = reader(model)
+        _written(draft)
+        others, _ = neighbours(folder / source, model)
+        for other in others:
+            mark_conflicts(draft, other)
+        _written(draft)
 
     def dumped(tree: Any) -> dict[str, bytes]:
         return {
@@ -182,6 +203,10 @@ def test_onnx_graphs(tmp_path: Path) -> None:
         graph = read_graph(path)
         stateless_recurrence(graph)
         first_arithmetic(graph)
+        recurrent_pairs(graph)
+        suspicious_nodes(graph)
+        unread_inputs(graph)
+        untouched_inputs(graph)
         data_files(path)
 
     def make(rng: random.Random) -> bytes:

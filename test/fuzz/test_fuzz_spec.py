@@ -19,9 +19,13 @@ from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.inputs.cdr import Unreadable, read_layout
-from policy_runner.core.observation.terms.motion import read_motion
+from policy_runner.core.observation.terms.motions.table import read_motion
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.spec import Motion, read_spec
+from policy_runner.formats.motions.chains import read_chains, with_bodies
+from policy_runner.formats.motions.motion_sources import read_headerless_csv
+from policy_runner.formats.motions.raw_motion import RawMotion
+from policy_runner.formats.motions.resample import resampled
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = [
@@ -114,6 +118,56 @@ def _everything() -> dict[str, Any]:
             }
         ],
     )  # fmt: skip
+
+
+def _rules() -> dict[str, Any]:
+    """Return a spec of terms and actions that depend on other signals."""
+    given = _everything()
+    for name, kind in (("joy", "sensor_msgs/msg/Joy"), ("go", "std_msgs/msg/Bool"),
+                       ("odom", "nav_msgs/msg/Odometry")):  # fmt: skip
+        given["inputs"][name] = {"type": kind, "topic": name}
+    del given["inputs"]["camera"], given["state"], given["observation"][1:]
+    pose = {"input": "odom", "field": "pose.pose", "offset": {"position": [0, 0, 1]}}
+    chain = [{"joint": "a", "axis": [0, 0, 1], "origin": {"rpy": [0, 1, 0]}}]
+    imu = {"input": "imu", "field": "orientation", "chain": chain, "joints_input": "joints"}
+    small = {"groups": [["linear.x", "linear.y"], ["angular.z"]], "below": [0.1, 0.2]}
+    points = {"input": "cmd", "axes": ["linear.x"], "points": [[0, 1], [1, 2]], "clip": [0, 3]}
+    stick = [{"name": "x", "axis": 1, "dead_zone": 0.1}, {"name": "w", "toggle": 0}]
+    given["observation"][0]["terms"] = [
+        term("velocity_command", input="cmd", zero=[{"axes": ["linear.x"], "when": [small]}]),
+        term("integrated_command", input="cmd", axes=["linear.z"], start=0.5, bounds=[0, 1]),
+        term("joy_command", input="joy", elements=stick, enable=2),
+        term("relative_rotation", a=imu, b=pose, product="b_inverse_a", parts=["yaw", "two_rows"]),
+        term("position_difference", a=pose, b=pose, axes="b_yaw", parts=["x"]),
+        term("phase_clock", frequency=points, restart={"input": "go"}, parts=["sin"],
+             hold={"input": "cmd", **small, "clock": "restart", "at": 0.5}),
+        term("joint_position", input="joints"),
+    ]  # fmt: skip
+    given["observation"][0]["history"] |= {
+        "stack": "element", "length": {"joint_position": {"a": 3, "b": 2}}, "fill": "newest"
+    }  # fmt: skip
+    given["observation"][0]["normalization"] = "none"
+    given |= {"stiffness": 20.0, "damping": 0.5, "effort_limit": 9.0}
+    given["action"][0]["groups"][0] |= {
+        "limit_torque": {"every": "tick"}, "round": {"step": 0.1, "of": "target"}
+    }  # fmt: skip
+    return given
+
+
+def test_rules_bound_to_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    base = _rules()
+
+    def read(tree: Any) -> None:
+        path.write_text(yaml.dump(tree, allow_unicode=True), encoding="utf-8", errors="replace")
+        spec_file = read_spec(path)
+        model = FakeModel({"obs": (1, 20)}, {"act": (1, 2)})
+        pipeline = build_pipeline(spec_file, model, settings_for(spec_file), {}, FakeClock())
+        pipeline.activate()
+        pipeline.policy.observe()
+
+    read(base)
+    fuzz("rules", tmp_path, lambda rng: mutated_tree(rng, base), read, Refusal)
 
 
 def _model() -> FakeModel:
@@ -237,6 +291,28 @@ def test_motions(tmp_path: Path, suffix: str) -> None:
     read(corpus[0])
     name = f"motion{suffix}"
     fuzz(name, tmp_path, lambda rng: mutated_bytes(rng, corpus[0], corpus), read, Refusal)
+
+
+CHAINS = b"torso:\n- {joint: hip, axis: z, origin: {position: [0, 0, 1], rpy: [0, 1, 0]}}\n"
+
+
+@pytest.mark.parametrize("which", ["headerless", "chains"])
+def test_sources_of_motions(tmp_path: Path, which: str) -> None:
+    path = tmp_path / f"{which}.txt"
+    whole = CHAINS if which == "chains" else b"0,0,1,0,0,0,1,0.5\n0,0,1.5,0,0,0.1,0.99,0.25\n" * 3
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        if which == "chains":
+            motion = RawMotion(
+                0.1, ["hip"], np.zeros((2, 1)), None, {}, {"base": np.eye(4)[[3, 3]]}
+            )
+            with_bodies(motion, "base", read_chains(path), str(path))
+        else:
+            resampled(read_headerless_csv(path, ["hip"], 0.1, "xyzw", "base"), 0.04, "central")
+
+    read(whole)
+    fuzz(which, tmp_path, lambda rng: mutated_bytes(rng, whole, [whole]), read, Refusal)
 
 
 TYPES: dict[str, dict[str, str]] = {

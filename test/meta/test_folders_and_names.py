@@ -14,6 +14,7 @@ LONGEST, SHORTEST, LONGEST_TEST = 400, 40, 450
 # path: why such a short file is separate.
 SHORT: dict[str, str] = {
     "policy_runner/cli/bench/command.py": "the table of the commands of `bench`",
+    "policy_runner/cli/convert/command.py": "the table of the commands of `convert`",
     "policy_runner/cli/bench/step_and_node.py": "one command, one file",
     "policy_runner/cli/old_names.py": "main and bench use it, until the old names go",
     "policy_runner/cli/schema.py": "one command, one file",

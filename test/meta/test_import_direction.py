@@ -32,6 +32,8 @@ ORDERS = {
     "backends": "interface, host_arrays, private_folder, onnx_file"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
+    "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"
+    " <- policy_export <- verify <- optimize",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings <- load",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- runner, sidecar, simulated_robot <- bench",
@@ -47,7 +49,7 @@ PACKAGES: dict[str, set[str]] = {
     "formats": {"numpy", "pydantic", "yaml"},
     "robot": {"numpy", "yaml"},
     "sim": {"numpy", "mujoco"},
-    "export": {"numpy", *INFERENCE},
+    "export": {"numpy", "pydantic", "yaml", *INFERENCE},
     "serving": {"numpy"},
     "ros": {"numpy", "yaml", "rclpy"},
     "cli": {"numpy", "yaml", "rich"},
@@ -56,12 +58,15 @@ MESSAGES = "ros"  # the only room that may import *_msgs, *_srvs and *_interface
 # Packages that are not installed everywhere. Each is allowed in one file or room, in functions.
 LAZY_ONLY = {
     "robot/urdf.py": {"urdf_parser_py"},  # the extra urdf
+    # The extra [export] and the trainers' own packages: on the trainer's machine.
+    "export": {"torch", "onnx", "onnxslim", "stable_baselines3", "gymnasium", "cloudpickle"},
     # A machine for training has these.
     "formats/sb3_statistics.py": {"torch", "stable_baselines3", "gymnasium", "onnx"},
     "telemetry/host/gpu.py": {"pynvml"},  # machines with a discrete GPU
     "telemetry/recording/mcap.py": {"mcap"},  # the extra [recording]
     "backends/tensorrt/builder.py": {"onnx", "onnxconverter_common"},  # fp16 for TensorRT 11
-    "core/observation/terms/image.py": {"PIL"},  # the extra [images]
+    # The extras [images] and [opencv].
+    "core/observation/terms/pixels/resizing.py": {"PIL", "cv2"},
     "cli": {"matplotlib", "rosbags"},  # the extras [plots] and [replay]
 }
 

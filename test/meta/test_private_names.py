@@ -19,6 +19,10 @@ ALLOWED: dict[str, dict[str, str]] = {
         "_sess": "its run_with_iobinding, without the wrapper's Python in every tick",
         "_iobinding": "the argument of that call",
     },
+    "policy_runner/export/graph/watched_calls.py": {
+        "_python_dispatch": "torch's way to see each operation, documented under this name",
+        "_pytree": "torch's own flattening of arguments, the one its exporters use",
+    },
     "policy_runner/ros/parameters/declared.py": {
         "_parameter_overrides": "rclpy shows a parameter's override only by declaring it",
     },

@@ -62,7 +62,8 @@ def test_the_help_imports_no_command_and_nothing_large() -> None:
     ("words", "expected"),
     [
         ("schema --help", {"schema"}),
-        ("convert --help", {"convert"}),
+        ("convert --help", {"convert", "convert.command"}),
+        ("convert stats --help", {"convert", "convert.command", "convert.stats"}),
         ("bench --help", {"bench", "bench.command"}),
         ("bench step --help", {"bench", "bench.command", "bench.step", "bench.machine"}),
     ],

@@ -17,7 +17,7 @@ from core_rig import FakeClock, FakeModel, refused, settings_for, spec_content, 
 from policy_runner.core.files import bounded as bounded_reading
 from policy_runner.core.files import safe_yaml as plain_yaml
 from policy_runner.core.files.arrays import read_statistics, read_tensor
-from policy_runner.core.observation.terms.motion import read_motion
+from policy_runner.core.observation.terms.motions.table import read_motion
 from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.spec import Motion, read_spec
 from policy_runner.core.spec.reader import unchecked_files

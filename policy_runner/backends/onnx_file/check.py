@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from policy_runner.backends.onnx_file.graph import fields
@@ -92,6 +92,10 @@ def data_files(model: Path) -> tuple[Path, ...]:
                     "copy it from the folder where the model was exported",
                 )
             )  # fmt: skip
+        elif pointer := lfs_pointer(path):
+            problems.append(
+                Problem(str(path), "", "weights of a model", pointer, LFS_REMEDY)
+            )  # fmt: skip
         else:
             found.append(path)
     if engine:
@@ -104,7 +108,18 @@ def data_files(model: Path) -> tuple[Path, ...]:
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_REMEDY = "run `git lfs pull` in the repository that it is from"
 _READ = 1 << 18
+
+
+def lfs_pointer(path: Path) -> str:
+    """Return what a file is if it is a pointer of Git LFS and not the file itself, else ''."""
+    with path.open("rb") as file:
+        begin = file.read(1024)
+    if not begin.startswith(LFS_POINTER):
+        return ""
+    size = re.search(rb"^size (\d+)", begin, re.MULTILINE)
+    return "a Git LFS pointer" + (f" to a file of {size[1].decode()} bytes" if size else "")
 
 
 def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
@@ -133,11 +148,8 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
                 digest.update(piece)
     except OSError as error:
         raise refuse(str(path), "", "a readable file", str(error)) from error
-    if begin.startswith(LFS_POINTER):
-        size = re.search(rb"^size (\d+)", begin, re.MULTILINE)
-        of = f" to a file of {size[1].decode()} bytes" if size else ""
-        remedy = "run `git lfs pull` in the repository that it is from"
-        raise refuse(str(path), "", "an ONNX model", f"a Git LFS pointer{of}", remedy)
+    if pointer := lfs_pointer(path):
+        raise refuse(str(path), "", "an ONNX model", pointer, LFS_REMEDY)
     if not begin:
         raise refuse(str(path), "", "an ONNX model", "an empty file")
     found = digest.hexdigest()
@@ -161,3 +173,33 @@ def data_digests(model: Path, files: Sequence[Path]) -> tuple[tuple[str, str], .
     folder = model.parent.resolve()
     found = ((path.resolve().relative_to(folder).as_posix(), path) for path in files)
     return tuple((name, sha256_of(path)) for name, path in sorted(found))
+
+
+def check_data(model: Path, data: Mapping[str, str] | None, spec_path: Path, key: str) -> None:
+    """Refuse weight files that are not those of the spec.
+
+    Args:
+        model: the ONNX file.
+        data: {file: sha256} of every weight file; None: not checked.
+        spec_path: the spec, for messages.
+        key: the key of `data` in the spec.
+
+    Raises:
+        Refusal: another checksum, or the spec and the model name different files.
+    """
+    if data is None:
+        return
+    found = dict(data_digests(model, data_files(model)))
+    problems: list[Problem | str] = []
+    if set(found) != set(data):
+        expected = f"the weight files that the model names ({', '.join(sorted(found)) or 'none'})"
+        got = ", ".join(sorted(data)) or "none"
+        problems.append(Problem(str(spec_path), key, expected, got))
+    remedy = "the weights are not those that the spec was written for"
+    problems += [
+        Problem(str(model.parent / name), "sha256", data[name], digest, remedy)
+        for name, digest in found.items()
+        if name in data and data[name] != digest
+    ]
+    if problems:
+        raise Refusal(problems)

@@ -1,18 +1,26 @@
 """Reads mean and standard deviation of the normalizer inside a model, if it begins with one.
 
 A normalizer is Sub, Add, Div and Mul with stored float32 or float64 vectors, applied to an input
-before any other operation. Field numbers of onnx.proto as in `graph`; TensorProto: data_type 2,
-float_data 4, double_data 10, raw_data 9.
+before any other operation, except operations that only change its shape. Field numbers of
+onnx.proto as in `graph`; TensorProto: data_type 2, float_data 4, double_data 10, raw_data 9.
 """
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.backends.onnx_file.graph import Node, fields, read_graph, text_field
+from policy_runner.backends.onnx_file.graph import (
+    SHAPES,
+    Node,
+    fields,
+    read_graph,
+    text_field,
+    unpacked_floats,
+)
 
 Vector = npt.NDArray[np.float64]
 _DTYPES = {1: "<f4", 11: "<f8"}  # TensorProto.DataType
@@ -27,14 +35,21 @@ def embedded_statistics(path: Path) -> dict[str, tuple[Vector, Vector]]:
             users.setdefault(name, []).append(node)
     try:
         stored = _vectors(path)
-    except (ValueError, IndexError, UnicodeDecodeError, OSError):
+    except (ValueError, IndexError, UnicodeDecodeError, OSError, struct.error):
         return {}
     found = {}
     for given in graph.inputs:
         # The model computes scale * x + offset.
         name, scale, offset, known = given, np.ones(1), np.zeros(1), False
-        while len(users.get(name, [])) == 1:
+        seen: set[str] = set()  # a damaged graph may have a circle
+        while len(users.get(name, [])) == 1 and name not in seen:
+            seen.add(name)
             node = users[name][0]
+            if node.operator in SHAPES and node.inputs[0] == name and node.outputs:
+                if node.operator == "Cast" and known:
+                    break  # a cast to integers would change the numbers
+                name = node.outputs[0]
+                continue
             others = [one for one in node.inputs if one != name]
             first = node.inputs[0] == name
             if len(others) != 1 or others[0] not in stored or not node.outputs:
@@ -75,6 +90,9 @@ def _vectors(path: Path) -> dict[str, Vector]:
                         for a, tensor in fields(attribute):
                             if a == 5 and isinstance(tensor, memoryview):
                                 _keep(found, text_field(part, 2), tensor)
+                        floats = unpacked_floats(attribute, 7)  # AttributeProto.floats
+                        if floats:
+                            found[text_field(part, 2)] = np.array(floats)
     return found
 
 

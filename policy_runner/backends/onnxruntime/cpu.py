@@ -10,6 +10,7 @@ from pathlib import Path
 
 from policy_runner.backends.host_arrays import allocate
 from policy_runner.backends.interface import BackendChoice
+from policy_runner.backends.onnxruntime.refusals import check_shapes, not_loaded
 from policy_runner.backends.onnxruntime.run_sizes import left_open, run_sizes
 from policy_runner.backends.onnxruntime.session import session_options
 from policy_runner.core.errors import Problem, Refusal, refuse
@@ -38,11 +39,9 @@ class OnnxRuntimeModel(ModelAbilities):
                 str(path), sess_options=options, providers=[self.provider]
             )
         except Exception as error:  # ORT raises its own pybind types, one per status code
-            text = " ".join(str(error).split())
-            raise refuse(
-                str(path), "", "an ONNX model that ONNX Runtime can load", text,
-                "export the model again, or copy it again with its .data file",
-            ) from error  # fmt: skip
+            remedy = "export the model again, or copy it again with its .data file"
+            raise not_loaded(path, error, remedy) from error
+        check_shapes(path, [*self._session.get_inputs(), *self._session.get_outputs()])
         problems: list[Problem] = []
         self._inputs = allocate(path, "input", self._session.get_inputs(), problems)
         outputs, shapes = self._session.get_outputs(), None

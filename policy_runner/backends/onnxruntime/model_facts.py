@@ -10,15 +10,22 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.host_arrays import DTYPES, allocate
-from policy_runner.backends.onnx_file.check import check_model_file, data_files
+from policy_runner.backends.onnx_file.check import check_model_file, data_digests, data_files
 from policy_runner.backends.onnx_file.graph import (
     first_arithmetic,
     read_graph,
     stateless_recurrence,
 )
+from policy_runner.backends.onnx_file.wiring import (
+    recurrent_pairs,
+    suspicious_nodes,
+    unread_inputs,
+    untouched_inputs,
+)
 from policy_runner.backends.onnxruntime.libraries import check_importable
+from policy_runner.backends.onnxruntime.refusals import not_loaded
 from policy_runner.backends.onnxruntime.run_sizes import left_open, run_sizes
-from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.model import ModelFacts, TensorFacts
 
 
@@ -43,9 +50,7 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ORT raises its own pybind types, one per status code
-        text = " ".join(str(error).split())
-        expected = "an ONNX model that ONNX Runtime can load"
-        raise refuse(str(path), "", expected, text, "export the model again") from error
+        raise not_loaded(path, error, "export the model again") from error
     graph = read_graph(path)
     inputs = tuple(_tensor(one) for one in session.get_inputs())
     outputs = tuple(_tensor(one) for one in session.get_outputs())
@@ -56,8 +61,15 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
         outputs=_with_sizes_of_a_run(path, session, inputs, outputs),
         metadata=dict(session.get_modelmeta().custom_metadata_map),
         data_files=files,
+        data_sha256=dict(data_digests(path, files)),
         arithmetic=first_arithmetic(graph),
         stateless=tuple(stateless_recurrence(graph)),
+        recurrent=tuple(recurrent_pairs(graph)),
+        untouched=tuple(untouched_inputs(graph)),
+        suspicious=(
+            *suspicious_nodes(graph),
+            *(f"input '{name}' is read by no node of the model" for name in unread_inputs(graph)),
+        ),
     )
 
 

@@ -8,6 +8,8 @@ COMMANDS = (
     ("step", "bench.step", "how long a step takes without ROS, part by part"),
     ("node", "bench.node", "how well the node keeps its rate, in a graph of processes"),
     ("backends", "bench.backends", "what runs a model fastest here, at the control rate"),
+    ("compare", "bench.against_torch", "torch against ONNX Runtime, in shuffled order"),
+    ("operators", "bench.operators", "where the time of an inference goes, by operator"),
     ("selftest", "bench.selftest", "run a policy on a backend, compare with the CPU, measure"),
 )
 

@@ -198,13 +198,18 @@ def _action(console: Console, found: dict[str, Any]) -> None:
     for column in ("tensor", "slice", "kind", "elements", "raw to target"):
         table.add_column(column, overflow="fold")
     for one in found["action"]:
+        rounds = one.get("round", {}).get("of", "")
         parts = [f"{key} {_words(one[key])}" for key in ("squash", "clip_raw") if key in one]
+        parts += [f"round {_words(one['round']['step'])}"] if rounds == "raw" else []
+        parts += [f"limit_torque {_words(one['limit_torque'])}"] if "limit_torque" in one else []
         parts.append(f"* {_words(one['scale'])}")
         if any(one["offset"]):
             parts.append(f"+ {_words(one['offset'])}")
         if one.get("relative_to", "zero") != "zero":
             parts.append(f"+ {one['relative_to']}")
-        parts += [f"{key} {_words(one[key])}" for key in ("clip", "ema", "argmax") if key in one]
+        last_stages = ("rotate", "clip", "ema", "argmax")
+        parts += [f"{key} {_words(one[key])}" for key in last_stages if key in one]
+        parts += [f"round {_words(one['round']['step'])}"] if rounds == "target" else []
         first, last = one["slice"]
         table.add_row(escape(str(one["tensor"])), escape(f"[{first}:{last}]"), one["kind"],
                       f"{len(one['elements'])}", escape(", ".join(parts)))  # fmt: skip

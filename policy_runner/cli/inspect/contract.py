@@ -22,7 +22,7 @@ from policy_runner.cli.suspicions import (
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.core.observation.normalization import resolve_formula
 from policy_runner.core.spec import ObservationTensor, PolicySpec, SpecFile, Switch
-from policy_runner.core.spec.elements import limit_names
+from policy_runner.core.spec.elements import absent_joints, limit_names
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.core.spec.parts import ModelFile, model_files
 from policy_runner.formats.detect import draft_model
@@ -176,7 +176,7 @@ def _joints(loaded: LoadedPolicy) -> list[dict[str, Any]]:
         if (value := getattr(spec, key)) is not None
     }
     places = _places(loaded)
-    commands = _commands(loaded)
+    commands, absent = _commands(loaded), absent_joints(spec, file)
     joints = []
     for k, name in enumerate(spec.joint_names):
         robot = loaded.joints[name]
@@ -184,7 +184,7 @@ def _joints(loaded: LoadedPolicy) -> list[dict[str, Any]]:
             {
                 "index": k,
                 "name": name,
-                "robot_name": robot.name,
+                "robot_name": robot.name if name not in absent else "absent",
                 "sign": robot.sign,
                 "offset": robot.offset,
                 **{key: float(values[k]) for key, values in columns.items()},
@@ -201,9 +201,12 @@ def _commands(loaded: LoadedPolicy) -> dict[str, list[dict[str, Any]]]:
     element = 0
     default = loaded.spec_file.spec.default_joint_pos
     names = loaded.spec_file.spec.joint_names
+    absent = absent_joints(loaded.spec_file.spec, str(loaded.spec_file.path))
     pose = by_name(default, names, "", "default_joint_pos").tolist() if default is not None else []
     for group in _action(loaded, loaded.spec_file.spec):
         for k, joint in enumerate(group["elements"]):
+            if joint in absent:
+                continue
             offset = group["offset"][k]
             if group.get("relative_to") == "default_joint_pos":
                 offset += pose[names.index(joint)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,15 @@ from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages,
 from policy_runner.cli.replay.run import Progress as Done
 from policy_runner.cli.replay.signals import is_signals, signal_events
 from policy_runner.core.errors import refuse
-from policy_runner.core.spec import read_spec
+from policy_runner.core.spec import Input, read_spec
 from policy_runner.robot.load import LoadedPolicy, load_policy
 
 WORST = 5
+# What numpy and the readers of signals raise for text, wrong axes and missing fields.
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError),
+    ArithmeticError,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_plot(arguments.plot)
     reference = read_arrays(arguments.reference) if arguments.reference else None
+    empty = [key for key, array in (reference or {}).items() if array.ndim and not len(array)]
+    if empty:
+        raise refuse(str(arguments.reference), empty[0], "at least one row", "none")
     console = Console(highlight=False, soft_wrap=True)
     loaded, result = _replay(arguments)
+    if not len(result.get("t", ())):
+        raise refuse(str(arguments.input), "", "at least one tick", "none", "see --duration")
     _summary(console, loaded, result)
     if arguments.output:
         with arguments.output.open("wb") as file:
@@ -63,8 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     comparisons: list[Comparison] = []
     wanted = {}
     if reference is not None:
-        comparisons = compare(result, reference, arguments.atol, arguments.rtol)
-        wanted = pairs(result, reference)
+        with _readable(str(arguments.reference)):
+            comparisons = compare(result, reference, arguments.atol, arguments.rtol)
+            wanted = pairs(result, reference)
         _table(console, comparisons, arguments)
     if arguments.plot:
         plot(result, wanted, comparisons, arguments.atol, arguments.plot)
@@ -86,23 +97,43 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
                 )
     arrays = read_arrays(arguments.input)
     loaded = load_policy(arguments.spec, arguments.params, node=node_of(arguments))
+    with _readable(str(arguments.input)):
+        return loaded, _replay_arrays(arguments, arrays, loaded, inputs)
+
+
+@contextmanager
+def _readable(file: str) -> Iterator[None]:
+    """Refuse arrays that cannot be read as the numbers of their keys, in place of a traceback."""
+    try:
+        yield
+    except UNREADABLE as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        expected = "arrays of numbers in a layout of docs/guides/replay.md"
+        raise refuse(file, "", expected, got) from error
+
+
+def _replay_arrays(
+    arguments: argparse.Namespace,
+    arrays: dict[str, np.ndarray],
+    loaded: LoadedPolicy,
+    inputs: Mapping[str, Input],
+) -> Arrays:
     file = str(arguments.input)
     frames = frames_of(arrays, loaded, file)
     if frames:
         with _progress("observations", len(next(iter(frames.values())))) as done:
-            return loaded, replay_frames(loaded, frames, done)
+            return replay_frames(loaded, frames, done)
     tensors = tensors_of(arrays, loaded, file)
     if tensors:
         with _progress("tensors", len(next(iter(tensors.values())))) as done:
-            return loaded, replay_tensors(loaded, tensors, done)
+            return replay_tensors(loaded, tensors, done)
     if not is_signals(list(arrays), inputs):
         expected = f"signals of {', '.join(inputs)}, observations or tensors"
         expected += " (docs/guides/replay.md)"
         raise refuse(file, "", expected, ", ".join(arrays) or "nothing")
     events = signal_events(arrays, loaded.spec_file.spec.inputs, file)
     with _progress("messages", len(events)) as done:
-        result = replay_messages(loaded, iter(events), arguments.start, arguments.duration, done)
-    return loaded, result
+        return replay_messages(loaded, iter(events), arguments.start, arguments.duration, done)
 
 
 def topic_option(text: str) -> tuple[str, str]:

@@ -128,7 +128,9 @@ def replay_messages(
             _receive(pipeline.slots[following.input], following, readers)
             following = next(events, None)
             taken += 1
-        step = pipeline.step(tick_ns)
+        # The pipeline judges inf and NaN itself, as in the node's control thread.
+        with np.errstate(all="ignore"):
+            step = pipeline.step(tick_ns)
         trace.add(tick_ns - first_ns, step.decision.name, step.inferred, step.command)
         done(taken)
         tick_ns += pipeline.settings.period_ns

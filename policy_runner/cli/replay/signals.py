@@ -6,6 +6,10 @@ Keys, with N samples each, for every input of the policy spec by its name INPUT:
                                 imu/angular_velocity [N, 3], cmd_vel/twist.linear.x [N]
     INPUT/name        [J] text  for a JointState; INPUT/position, /velocity, /effort are [N, J]
     INPUT/t           [N]       time of reception of each sample [s]
+    INPUT/data        [N, rows, columns] or [N, rows, columns, channels]: the pixels of an Image;
+                                encoding, height, width and step follow from it, or are given as
+                                INPUT/encoding (text), ... For a CompressedImage [N, bytes] and
+                                INPUT/format (text)
     t                 [N]       the same, for every input without INPUT/t
     control_dt        scalar    without any time: time between two samples [s]
 
@@ -27,6 +31,10 @@ from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.message_fields import leaves
 from policy_runner.core.spec import Input
 
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+# (type of the pixels, channels) -> encoding of sensor_msgs/Image
+ENCODINGS = {("uint8", 1): "mono8", ("uint8", 3): "rgb8", ("uint8", 4): "rgba8",
+             ("uint16", 1): "16UC1", ("float32", 1): "32FC1"}  # fmt: skip
 JOINT_STATE, IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"
 ODOMETRY = "nav_msgs/msg/Odometry"
 Arrays = Mapping[str, np.ndarray]
@@ -68,6 +76,9 @@ def signal_events(arrays: Arrays, inputs: Mapping[str, Input], file: str) -> lis
     Raises:
         Refusal: an input has no signals, or the lengths of arrays differ.
     """
+    for key, array in arrays.items():
+        if array.dtype.kind not in "biufUS":
+            raise refuse(file, key, "real numbers or text", array.dtype.name)
     fields: dict[str, dict[str, np.ndarray]] = {name: {} for name in inputs}
     for key, array in arrays.items():
         name, _, path = key.partition("/")
@@ -107,6 +118,15 @@ def _events(
 ) -> list[Event]:
     times = fields.pop("t", arrays.get("t"))
     names = [str(one) for one in fields.pop("name", [])]
+    fixed: dict[str, Any] = {}  # fields that are equal in every message
+    if given.type in (IMAGE, COMPRESSED):
+        fixed = {path: array.item() for path, array in fields.items() if array.ndim == 0}
+        fields = {path: array for path, array in fields.items() if path not in fixed}
+        if given.type == IMAGE:
+            fields["data"], fixed = _pixels(fields.get("data"), fixed, fields, file, name)
+    single = [path for path, array in fields.items() if array.ndim == 0]
+    if single:
+        raise refuse(file, f"{name}/{single[0]}", "an array with a value per sample", "one value")
     counts = {path: len(array) for path, array in fields.items()}
     if times is not None:
         counts["t"] = len(times)
@@ -124,15 +144,49 @@ def _events(
     writers = [_writer(path, array, given, file, name) for path, array in fields.items()]
     events = []
     for k, t_ns in enumerate(times_ns.tolist()):
-        message = SimpleNamespace(orientation_covariance=[0.0] * 9, name=names)
+        message = SimpleNamespace(orientation_covariance=[0.0] * 9, name=names, **fixed)
         for write in writers:
             write(message, k)
         events.append(Event(t_ns, name, message))
     return events
 
 
+def _pixels(
+    data: np.ndarray | None,
+    fixed: dict[str, Any],
+    others: Mapping[str, np.ndarray],
+    file: str,
+    name: str,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return an Image's bytes [N, bytes] and its other fields, which follow from the pixels."""
+    if data is None:
+        raise refuse(file, f"{name}/data", "the pixels [N, rows, columns, channels]", "none")
+    known = {**fixed, **others}
+    if data.ndim not in (3, 4):
+        missing = [key for key in ("height", "width", "encoding", "step") if key not in known]
+        if missing or data.ndim != 2:
+            expected = "[N, rows, columns(, channels)], or bytes with height, width, encoding, step"
+            got = f"shape {data.shape} without {', '.join(missing)}"
+            raise refuse(file, f"{name}/data", expected, got)
+        return data.astype(np.uint8), {"is_bigendian": 0, **fixed}
+    channels = data.shape[3] if data.ndim == 4 else 1
+    encoding = fixed.get("encoding", ENCODINGS.get((data.dtype.name, channels)))
+    if encoding is None and "encoding" not in known:
+        expected = f"{name}/encoding, or pixels of " + ", ".join(
+            f"{dtype} with {count} channels" for dtype, count in ENCODINGS
+        )
+        got = f"{data.dtype.name} with {channels} channels"
+        raise refuse(file, f"{name}/data", expected, got)
+    little = np.ascontiguousarray(data.astype(data.dtype.newbyteorder("<")))
+    rows = little.view(np.uint8).reshape(len(data), -1)
+    step = data.shape[2] * channels * data.dtype.itemsize
+    found = {"height": data.shape[1], "width": data.shape[2], "step": step, "is_bigendian": 0,
+             **({"encoding": encoding} if encoding is not None else {}), **fixed}  # fmt: skip
+    return rows, {key: value for key, value in found.items() if key not in others}
+
+
 def _writer(path: str, array: np.ndarray, given: Input, file: str, name: str) -> Any:
-    if given.type == JOINT_STATE:
+    if given.type in (JOINT_STATE, IMAGE, COMPRESSED):
         return lambda message, k: setattr(message, path, array[k])
     try:
         paths = leaves(given.type, path)

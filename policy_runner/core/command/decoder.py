@@ -1,80 +1,47 @@
 """Compute targets from the model's raw output, element by element, in one fixed order.
 
-output (or the row of the table that argmax chose) = raw -> squash -> clip_raw -> denormalize
--> * scale + offset + relative_to -> clip -> ema.
+output (or the row of the table that argmax chose) = raw -> squash -> clip_raw -> round (raw)
+-> limit_torque -> denormalize -> * scale + offset + relative_to -> rotate -> clip -> ema
+-> round (target).
 The robot's own limits come after this, in `Command`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.command.action_stages import (
+    ArgmaxChoice,
+    Rounding,
+    kept_of_tensor,
+    rounding_steps,
+    runs,
+)
+from policy_runner.core.command.action_state import action_state
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.observation.arithmetic import Stage, clip_stage
 from policy_runner.core.observation.normalization import Normalizer
-from policy_runner.core.spec import ActionGroup, ActionTensor, Argmax, PolicySpec
-from policy_runner.core.spec.elements import action_elements, default_pose
+from policy_runner.core.observation.terms.sources import Sources
+from policy_runner.core.spec import ActionGroup, ActionTensor, PolicySpec
+from policy_runner.core.spec.elements import (
+    absent_joints,
+    action_elements,
+    default_pose,
+    kept_elements,
+)
 from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
-
-
-class ArgmaxChoice:
-    """The row of a table that the model chooses, by its largest output or by an index."""
-
-    def __init__(
-        self, spec: Argmax, output: npt.NDArray[np.generic], size: int, file: str, key: str
-    ) -> None:
-        """Check the table.
-
-        Args:
-            spec: the table and the way of choosing.
-            output: the part of the model's output that chooses: [rows], or [1] for an index.
-            size: number of elements of the group.
-            file: the spec file, for error messages.
-            key: the key of `argmax` in the spec, for error messages.
-
-        Raises:
-            Refusal: a row has another number of elements than the group.
-        """
-        for k, row in enumerate(spec.table):
-            if len(row) != size:
-                expected = f"{size} numbers, one per element of the group"
-                raise refuse(file, f"{key}.table[{k}]", expected, f"{len(row)}")
-        self._table = np.array(spec.table, dtype=np.float64)
-        self._output = output
-        self._by_index = spec.by == "index"
-
-    def read(self, out: Array) -> bool:
-        """Write the chosen row to `out` [elements of the group].
-
-        Rounds an index that differs from a whole number by up to 1e-6, because a network computes
-        in floats.
-
-        Returns:
-            False: the output is not finite, or is no index of a row.
-        """
-        if not np.all(np.isfinite(self._output)):
-            return False
-        row = int(np.argmax(self._output))
-        if self._by_index:
-            given = self._output.item(0)
-            row = round(given)
-            if abs(given - row) > 1e-6:
-                return False
-        if not 0 <= row < len(self._table):
-            return False
-        np.copyto(out, self._table[row])
-        return True
 
 
 class ActionDecoder:
     """Decodes the output tensors of one inference into targets, float64 [elements].
 
     `raw`, `clipped` and `target` hold the newest values of these stages; `last_action` terms read
-    them. Each `decode` may replace the arrays. `reset` sets `raw` and `clipped` to zero and
+    them. `fault` says why `decode` failed, if not because of the output. Each `decode` may replace
+    the arrays. `reset` sets `raw` and `clipped` to zero and
     `target` to `start`.
     """
 
@@ -85,6 +52,7 @@ class ActionDecoder:
         normalizers: Sequence[Normalizer | None],
         measured: Callable[[int], Array | None],
         file: str,
+        sources: Sources | None = None,
     ) -> None:
         """Bind the action of the spec to the model's outputs.
 
@@ -95,6 +63,7 @@ class ActionDecoder:
             measured: maps an index in `joint_names` to the array of measured positions that
                 includes this joint [joint_names], or None.
             file: the spec file, for error messages.
+            sources: the robot's data, for the stages that read it. None: without these stages.
 
         Raises:
             Refusal: groups, slices, tables or named numbers do not fit.
@@ -104,21 +73,22 @@ class ActionDecoder:
         self.raw, self.clipped, self.target = np.zeros(size), np.zeros(size), np.zeros(size)
         self._next_raw, self._next_clipped, self._next_target = (np.zeros(size) for _ in range(3))
         self._zeros = np.zeros(size)
+        absent = absent_joints(spec, file)
         self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
         self._choices: list[tuple[slice, ArgmaxChoice]] = []
         columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
         start = 0
         for t, tensor in enumerate(spec.action):
             key = f"action[{t}]"
-            self._bind_groups(tensor, outputs[t], start, file, key)
+            self._bind_groups(tensor, outputs[t], start, file, key, absent)
             normalizer = normalizers[t]
             count = sum(len(group.names) for group in tensor.groups)
-            zeros = np.zeros(count)
-            columns["spread"].append(normalizer.spread if normalizer else np.ones(count))
-            columns["mean"].append(normalizer.denormalize(zeros) if normalizer else zeros)
+            zeros, kept = np.zeros(count), kept_of_tensor(tensor, absent)
+            columns["spread"].append((normalizer.spread if normalizer else np.ones(count))[kept])
+            columns["mean"].append((normalizer.denormalize(zeros) if normalizer else zeros)[kept])
             for g, group in enumerate(tensor.groups):
-                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]")
-            start += count
+                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]", absent)
+            start += len(kept)
         column = {name: np.concatenate(parts) for name, parts in columns.items()}
         self._squash = np.flatnonzero(column["tanh"])
         self._clip_raw = clip_stage(column["raw_low"], column["raw_high"])
@@ -126,6 +96,14 @@ class ActionDecoder:
         self._offset = column["mean"] * column["scale"] + column["offset"]
         self._clip = clip_stage(column["low"], column["high"])
         self._ema = column["ema"] if np.any(column["ema"] != 1) else None
+        self._round_raw = Rounding.of(column["step_raw"])
+        self._round_target = Rounding.of(column["step_target"])
+        self._sources = sources
+        self._state = action_state(sources) if sources is not None else None
+        self._each_tick = self._state.each_tick if self._state is not None else []
+        self._base = np.zeros(size)
+        self.fault = ""
+        self._refuse_zero_scale(file)
         self._first = True
         self._from_previous = np.flatnonzero(column["previous"])
         self._from_measured = np.flatnonzero(column["measured"])
@@ -134,7 +112,12 @@ class ActionDecoder:
         self.reset()
         # A float32 output cannot overflow float64 here, so the common case needs no second check.
         doubles = any(source.dtype == np.float64 for _, source in self._reads)
-        self._target_may_be_non_finite = doubles or bool(self._measured)
+        self._target_may_be_non_finite = doubles or bool(self._measured) or self._state is not None
+
+    def _refuse_zero_scale(self, file: str) -> None:
+        for bounds in self._state.torque if self._state is not None else []:
+            if np.any(self._scale[bounds.elements] == 0.0):
+                raise refuse(file, "action", "a scale that is not 0 next to limit_torque", "0")
 
     def _bind_groups(
         self,
@@ -143,6 +126,7 @@ class ActionDecoder:
         start: int,
         file: str,
         key: str,
+        absent: Container[str],
     ) -> None:
         flat = output.reshape(-1)
         sliced = sum(group.slice is not None for group in tensor.groups)
@@ -162,13 +146,21 @@ class ActionDecoder:
             if not 0 <= first < last <= flat.size:
                 expected = f"elements within output '{tensor.tensor}' of {flat.size}"
                 raise refuse(file, where, expected, f"[{first}, {last}]")
-            into = slice(start, start + size)
+            kept = kept_elements(group, absent)
             if group.argmax is not None:
+                if len(kept) != size:
+                    expected = "no absent joint in a group with argmax"
+                    raise refuse(file, where, expected, f"{size - len(kept)}")
                 choice = ArgmaxChoice(group.argmax, flat[first:last], size, file, f"{where}.argmax")
-                self._choices.append((into, choice))
+                self._choices.append((slice(start, start + size), choice))
             else:
-                self._reads.append((into, flat[first:last]))
-            start += size
+                # A view for each run of joints that are there: reading it copies nothing else.
+                place = start
+                for run in runs(kept):
+                    into = slice(place, place + len(run))
+                    self._reads.append((into, flat[first + run[0] : first + run[-1] + 1]))
+                    place += len(run)
+            start += len(kept)
             at += taken
         if not sliced and at != flat.size:
             expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
@@ -176,7 +168,12 @@ class ActionDecoder:
 
     @staticmethod
     def _group_columns(
-        columns: dict[str, list[Array]], spec: PolicySpec, group: ActionGroup, file: str, key: str
+        columns: dict[str, list[Array]],
+        spec: PolicySpec,
+        group: ActionGroup,
+        file: str,
+        key: str,
+        absent: Container[str],
     ) -> None:
         names, size = group.names, len(group.names)
         offset = by_name(group.offset, names, file, f"{key}.offset")
@@ -201,9 +198,11 @@ class ActionDecoder:
             "low": low,
             "high": high,
             "ema": np.full(size, group.ema),
+            **rounding_steps(group, file, f"{key}.round.step"),
         }
+        kept = kept_elements(group, absent)
         for name, part in parts.items():
-            columns[name].append(part)
+            columns[name].append(part[kept])
 
     def _start_target(self, spec: PolicySpec, file: str) -> Array:
         """The target before the first inference: positions at the default pose, others 0."""
@@ -251,16 +250,28 @@ class ActionDecoder:
         if self._squash.size:
             clipped[self._squash] = np.tanh(clipped[self._squash])
         _run(self._clip_raw, clipped)
+        if self._round_raw is not None:
+            self._round_raw.apply(clipped)
         previous = self.target
+        if self._state is not None and self._state.torque:
+            base = self._targets_base(previous)
+            for bounds in self._state.torque:
+                bounds.apply(clipped, self._scale, base)
         np.multiply(clipped, self._scale, out=target)
         np.add(target, self._offset, out=target)
         if self._from_previous.size:
             target[self._from_previous] += previous[self._from_previous]
         for elements, positions, joints in self._measured:
             target[elements] += positions[joints]
+        for turns in self._state.turns if self._state is not None else ():
+            self.fault = turns.apply(target)
+            if self.fault:
+                return False
         _run(self._clip, target)
         if self._ema is not None and not self._first:
             np.add(previous, self._ema * (target - previous), out=target)
+        if self._round_target is not None:
+            self._round_target.apply(target)
         if self._target_may_be_non_finite and target.dot(self._zeros) != 0.0:
             return False
         self.raw, self._next_raw = raw, self.raw
@@ -268,6 +279,41 @@ class ActionDecoder:
         self.target, self._next_target = target, self.target
         self._first = False
         return True
+
+    def _targets_base(self, previous: Array) -> Array:
+        """The part of a target that does not depend on the raw value [elements]."""
+        base = self._base
+        np.copyto(base, self._offset)
+        if self._from_previous.size:
+            base[self._from_previous] += previous[self._from_previous]
+        for elements, positions, joints in self._measured:
+            base[elements] += positions[joints]
+        return base
+
+    def target_now(self) -> Array:
+        """The target for this tick, float64 [elements].
+
+        It is `target`, except for a `limit_torque` at every tick: then the newest measured state
+        bounds the value that the tick before has left, and last_action terms read that value.
+        """
+        if not self._each_tick:
+            return self.target
+        sources, work = self._sources, self._base
+        assert sources is not None
+        for bounds in self._each_tick:
+            bounds.apply(self.clipped, self._scale, self._offset)
+        np.multiply(self.clipped, self._scale, out=work)
+        np.add(work, self._offset, out=work)
+        _run(self._clip, work)
+        if self._round_target is not None:
+            self._round_target.apply(work)
+        last = {"clipped": self.clipped, "target": work}.get(sources.spec.last_action)
+        for bounds in self._each_tick:
+            mine = bounds.elements
+            self.target[mine] = sources.previous_target[mine] = work[mine]
+            if last is not None:
+                sources.last_action[mine] = last[mine]
+        return self.target
 
     def take_over(self, before: ActionDecoder) -> None:
         """Continue from the target of another policy with the same elements.
@@ -291,7 +337,7 @@ class ActionDecoder:
 
 _COLUMNS = (
     *("tanh", "raw_low", "raw_high", "spread", "mean", "scale", "offset"),
-    *("previous", "measured", "low", "high", "ema"),
+    *("previous", "measured", "low", "high", "ema", "step_raw", "step_target"),
 )
 
 

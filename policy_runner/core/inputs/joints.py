@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec.elements import absent_joints, default_pose
 
 NEVER = -1
 
 
 @dataclass(frozen=True)
 class RobotJoint:
-    """The robot's name of a policy joint; robot value = sign * policy value + offset [rad]."""
+    """The robot's name of a policy joint; robot value = sign * policy value + offset [rad].
+
+    Attributes:
+        constants: of a joint that the robot lacks, by kind (position, velocity, effort); empty for
+            a joint that is there.
+    """
 
     name: str
     sign: float = 1.0
     offset: float = 0.0
+    constants: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def with_constants(
+    spec: PolicySpec, robot_joints: Mapping[str, RobotJoint], file: str
+) -> Mapping[str, RobotJoint]:
+    """The robot's joints, with the constants of those that it lacks.
+
+    Args:
+        spec: the policy's spec, with `absent_joints`.
+        robot_joints: by policy joint, the robot's name, sign and offset of the joint.
+        file: the spec file, for error messages.
+
+    Raises:
+        Refusal: see `absent_joints` of the spec's elements.
+    """
+    absent = absent_joints(spec, file)
+    if not absent:
+        return robot_joints
+    found = dict(robot_joints)
+    for name, given in absent.items():
+        position = given.position
+        if position == "default_joint_pos":
+            position = float(default_pose(spec, [name], file)[0])
+        constants = {"position": position, "velocity": given.velocity, "effort": given.effort}
+        found[name] = replace(found.get(name, RobotJoint(name)), constants=constants)
+    return found
 
 
 class JointSamples:
@@ -25,6 +60,7 @@ class JointSamples:
 
     A message may list joints in any order, only some of them, and foreign joints. Several
     publishers may share one topic. A joint that is not in a message keeps its value and its age.
+    `absent` has the joints that the robot lacks, by index: their values are constants.
     """
 
     def __init__(
@@ -32,7 +68,8 @@ class JointSamples:
     ) -> None:
         named = [(robot or {}).get(name, RobotJoint(name)) for name in joint_names]
         self.joint_names = tuple(joint_names)
-        self._slot = {joint.name: k for k, joint in enumerate(named)}
+        self._slot = {joint.name: k for k, joint in enumerate(named) if not joint.constants}
+        self.absent = {k: joint.constants for k, joint in enumerate(named) if joint.constants}
         self._sign = np.array([joint.sign for joint in named])
         self._offset = np.array([joint.offset for joint in named])
         self._plain = bool(np.all(self._sign == 1.0) and np.all(self._offset == 0.0))
@@ -42,6 +79,7 @@ class JointSamples:
         # One time for all joints of a kind, if the newest message contained all of them.
         self._all_seen_ns: dict[str, int | None] = dict.fromkeys(self.values, NEVER)
         self._tells_all = False
+        self._set_constants()
         self._gather = np.zeros(0, dtype=np.intp)
         self._names: list[str] = []
         self._from = np.zeros(0, dtype=np.intp)
@@ -107,12 +145,18 @@ class JointSamples:
         # Use a list: Python's min is faster than numpy's at these lengths.
         return int(min(self.seen_ns[kind][joints].tolist()))
 
+    def _set_constants(self) -> None:
+        for k, constants in self.absent.items():
+            for kind, number in constants.items():
+                self.values[kind][k] = number
+
     def forget(self) -> None:
         """Return to the state before the first message."""
         for kind, values in self.values.items():
             values.fill(np.nan)
             self.seen_ns[kind].fill(NEVER)
             self._all_seen_ns[kind] = NEVER
+        self._set_constants()
 
     def forget_later_than(self, now_ns: int) -> None:
         """Forget joints that were seen after `now_ns`: they are from before a clock jump."""
@@ -129,6 +173,7 @@ class JointSamples:
         self._from = np.array([k for k, _ in ours], dtype=np.intp)
         self._to = np.array([slot for _, slot in ours], dtype=np.intp)
         self._fault = "" if len(set(names)) == len(names) else "a joint name twice in one message"
-        self._tells_all = not self._fault and len(ours) == len(self._slot)
+        complete = len(ours) == len(self._slot) and not self.absent
+        self._tells_all = not self._fault and complete
         self._gather = self._from[np.argsort(self._to)]  # message index of every joint, in order
         self._names = list(names)

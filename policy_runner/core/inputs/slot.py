@@ -164,7 +164,7 @@ class InputSlot:
             self.joints = JointSamples(joint_names, robot)
         if kind not in self.joint_kinds:
             self.joint_kinds.append(kind)
-        used = sorted({*self.used(kind), *index})
+        used = sorted({*self.used(kind), *index} - self.joints.absent.keys())
         self._used[kind] = np.array(used, dtype=np.intp)
         return self.joints.values[kind]
 
@@ -226,7 +226,8 @@ class InputSlot:
         if self.joints is None:
             return self.arrived_ns
         oldest = self.joints.oldest_ns
-        return min([oldest(kind, used) for kind, used in self._used.items()])
+        ages = [oldest(kind, used) for kind, used in self._used.items() if len(used)]
+        return min(ages) if ages else self.arrived_ns
 
     def forget(self) -> None:
         """Return to the state before the first message (activation, clock jump)."""

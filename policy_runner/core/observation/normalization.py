@@ -265,7 +265,10 @@ def _statistics(
         values = statistics[name]
         if values.shape != (size,):
             expected = f"{size} numbers, one per element of the observation"
-            problems.append(Problem(file, name, expected, f"{values.size}"))
+            steps = values.size // size if size and values.size % size == 0 else 1
+            per_step = f"the file may have {steps} steps of {size} numbers: choose one of them"
+            remedy = per_step if steps > 1 else ""
+            problems.append(Problem(file, name, expected, f"{values.size}", remedy))
         elif not np.all(np.isfinite(values)):
             bad = int(np.flatnonzero(~np.isfinite(values))[0])
             problems.append(Problem(file, f"{name}[{bad}]", "a finite number", f"{values[bad]}"))

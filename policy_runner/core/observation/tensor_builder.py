@@ -85,7 +85,14 @@ class TensorBuilder:
         )
         names = [term.name for term in self.terms]
         self._history = (
-            FrameHistory(spec.history, sizes, names, sources.file, f"{key}.history")
+            FrameHistory(
+                spec.history,
+                sizes,
+                names,
+                sources.file,
+                f"{key}.history",
+                [term.elements for term in self.terms],
+            )
             if spec.history
             else None
         )
@@ -102,6 +109,11 @@ class TensorBuilder:
         self._work = np.zeros(self.size)
         self._frame_work = np.zeros(self.frame.size)
         self._out_zeros: npt.NDArray[np.generic] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of frames that the tensor is made of, with those between its lags."""
+        return self._history.depth if self._history is not None else 1
 
     @property
     def normalized_parts(self) -> list[tuple[str, int]]:

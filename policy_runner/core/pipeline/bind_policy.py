@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -169,7 +170,7 @@ def bind_policy(
             buffers = [network.outputs[str(name)] for name in outputs]
             normalizers = action_normalizers(bound.file)
             measured = _measured(robot.slots)
-            bound.decoder = ActionDecoder(spec, buffers, normalizers, measured, file)
+            bound.decoder = ActionDecoder(spec, buffers, normalizers, measured, file, sources)
     except Refusal as refusal:
         problems += [p for p in given.placed(refusal.problems) if p not in problems]
     return bound
@@ -208,12 +209,20 @@ def _tensor_builders(
                 expected = f"terms that add up to the {into.size} elements of '{tensor.tensor}'"
                 got = f"{builder.size} ({_sizes(builder)})"
                 which = "whole" if tensor.whole is not None else "terms"
-                problems.append(Problem(sources.file, f"{key}.{which}", expected, got))
+                remedy = _batch_remedy(into.shape, builder.size)
+                problems.append(Problem(sources.file, f"{key}.{which}", expected, got, remedy))
             elif into is not None:
                 builders.append((builder, into.reshape(-1)))
         except Refusal as refusal:
             problems += refusal.problems
     return builders
+
+
+def _batch_remedy(shape: tuple[int, ...], size: int) -> str:
+    batch = shape[0] if len(shape) > 1 else 1
+    if batch == 1 or size * batch != math.prod(shape):
+        return ""
+    return f"the model has a fixed batch of {batch}: export it with a batch of 1 or an open one"
 
 
 def _fill_constants(spec_file: SpecFile, model: Model) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.attitude import AttitudeCheck
-from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.inputs.joints import RobotJoint, with_constants
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Model
@@ -51,6 +52,8 @@ def build_pipeline(
     spec, file = spec_file.spec, str(spec_file.path)
     slots = {name: InputSlot(name, given) for name, given in spec.inputs.items()}
     problems: Problems = []
+    with contextlib.suppress(Refusal):  # `bind_policy` reports it
+        robot_joints = with_constants(spec, robot_joints, file)
     robot = Robot(slots, robot_joints, _turned(mountings or {}, spec, problems))
     bound = [bind_policy(one, spec_file, model, robot, problems) for one in policies(spec)]
     rule = _rule(spec_file, bound, problems)

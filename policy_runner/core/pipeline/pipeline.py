@@ -247,7 +247,7 @@ class Pipeline:
 
     def _decide(self, decision: Decision, inferred: bool) -> Array | None:
         if decision is Decision.RUN:
-            command = self._command.follow(self.policy.decoder.target, self._settings)
+            command = self._command.follow(self.policy.decoder.target_now(), self._settings)
             if inferred:
                 self.policy.commanded(command)
             return command

@@ -104,7 +104,8 @@ class Policy:
         """
         self._model.run()
         if not self.decoder.decode():
-            return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, "the model's output")
+            why = self.decoder.fault or "the model's output"
+            return Fault(Decision.SAFE_STOP, Reason.ACTION_NOT_FINITE, why)
         for state, following, _ in self._states:
             np.copyto(state, following)
         for counting in self._clocks:

@@ -1,17 +1,46 @@
 """The policy spec: the format of `policy.yaml`.
 
-`policy` has the whole file, `terms`, `tensors` and `action` its parts, `reader` the checks.
+`policy` has the whole file, `terms` (with `command_terms` and `motion_terms`), `tensors` and
+`action` its parts, `reader` the checks.
 Base modules: `base` and `named_numbers`. Other folders import from this module, and from
 `elements` for the action's elements.
 """
 
 from __future__ import annotations
 
-from policy_runner.core.spec.action import ActionGroup, ActionTensor, Argmax
-from policy_runner.core.spec.base import Limit, NamedNumbers, Names
+from policy_runner.core.spec.action import (
+    ActionGroup,
+    ActionTensor,
+    Argmax,
+    RotatedVectors,
+    TorqueLimit,
+)
+from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
+from policy_runner.core.spec.command_terms import (
+    FirstStepTerm,
+    IntegratedCommandTerm,
+    JoyCommandTerm,
+    JoyElement,
+    PhaseClockTerm,
+    PhaseFrequency,
+    PhaseHold,
+    PhaseRestart,
+    StepCounterTerm,
+    VelocityCommandTerm,
+    ZeroRule,
+)
 from policy_runner.core.spec.models import EarlierModel, Model, Switch
+from policy_runner.core.spec.motion_terms import Motion, MotionOrientationTerm, MotionTerm
 from policy_runner.core.spec.policy import SCHEMA, Input, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
+from policy_runner.core.spec.relation_terms import (
+    ChainLink,
+    Offset,
+    PoseInFrameTerm,
+    PoseSource,
+    PositionDifferenceTerm,
+    RelativeRotationTerm,
+)
 from policy_runner.core.spec.tensors import (
     FrameTerm,
     History,
@@ -27,26 +56,15 @@ from policy_runner.core.spec.terms import (
     CustomTerm,
     EulerAnglesTerm,
     FieldTerm,
-    FirstStepTerm,
     HeadingTerm,
     ImageTerm,
     JointTerm,
     LastActionTerm,
-    Motion,
-    MotionOrientationTerm,
-    MotionTerm,
-    PhaseClockTerm,
-    PhaseHold,
     Pool,
-    PoseInFrameTerm,
-    PoseSource,
     ProjectedGravityTerm,
     QuaternionTerm,
     Rotation6dTerm,
-    StepCounterTerm,
     Term,
-    TermArithmetic,
-    VelocityCommandTerm,
 )
 
 __all__ = [
@@ -54,6 +72,7 @@ __all__ = [
     "ActionGroup",
     "ActionTensor",
     "Argmax",
+    "ChainLink",
     "ConstantTerm",
     "CustomTerm",
     "EarlierModel",
@@ -65,7 +84,10 @@ __all__ = [
     "History",
     "ImageTerm",
     "Input",
+    "IntegratedCommandTerm",
     "JointTerm",
+    "JoyCommandTerm",
+    "JoyElement",
     "LastActionTerm",
     "Limit",
     "Model",
@@ -77,15 +99,21 @@ __all__ = [
     "Names",
     "Normalization",
     "ObservationTensor",
+    "Offset",
     "PerTermNormalization",
     "PhaseClockTerm",
+    "PhaseFrequency",
     "PhaseHold",
+    "PhaseRestart",
     "PolicySpec",
     "Pool",
     "PoseInFrameTerm",
     "PoseSource",
+    "PositionDifferenceTerm",
     "ProjectedGravityTerm",
     "QuaternionTerm",
+    "RelativeRotationTerm",
+    "RotatedVectors",
     "Rotation6dTerm",
     "SpecFile",
     "State",
@@ -94,7 +122,9 @@ __all__ = [
     "Switch",
     "Term",
     "TermArithmetic",
+    "TorqueLimit",
     "VelocityCommandTerm",
+    "ZeroRule",
     "json_schema",
     "read_spec",
 ]

@@ -1,8 +1,8 @@
-"""Base types of the policy spec: strict models, and kinds of numbers."""
+"""Base types of the policy spec: strict models, kinds of numbers, arithmetic of every term."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat
 
@@ -18,11 +18,34 @@ Ranges = Range | list[Range] | dict[str, Range]  # for all, one per element, or 
 # By name, or by position (0 is the first) if a model repeats names.
 TensorName = Name | Annotated[int, Field(ge=0, strict=True)]
 
+Axis = Literal["linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z"]
+Axes = Annotated[list[Axis], Field(min_length=1)]
+
 
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TermArithmetic(Strict):
+    """Arithmetic on a term after reading, in this order; `order` can swap clip and scale."""
+
+    name: str | None = Field(
+        None, description="name in diagnostics, history and per-term statistics; default: term"
+    )
+    wrap: NamedNumbers | None = Field(
+        None, description="period > 0, term's unit; result in [-period/2, period/2); 0: no wrap"
+    )
+    nonfinite: dict[Literal["nan", "inf", "-inf"], FiniteFloat] | None = Field(
+        None, description="numbers that replace NaN, inf and -inf; default: a fault"
+    )
+    clip: Ranges | None = Field(None, description="[low, high], null is open; default: none")
+    scale: NamedNumbers = Field(1.0, description="factor, 0 allowed; default 1")
+    offset: NamedNumbers = Field(0.0, description="added last; default 0")
+    order: Literal["clip_scale", "scale_clip"] = Field(
+        "clip_scale", description="which of clip and scale is first; default clip_scale"
+    )
 
 
 class Limit(Strict):

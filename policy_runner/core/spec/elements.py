@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from policy_runner.core.errors import Problem, Refusal, did_you_mean
+from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.model import Array
+from policy_runner.core.spec.action import ActionGroup
 from policy_runner.core.spec.base import NO_LIMIT, Limit
-from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.policy import PolicySpec
+from policy_runner.core.spec.named_numbers import by_name, matching_names
+from policy_runner.core.spec.policy import AbsentJoint, PolicySpec
 
 
 class Kind(NamedTuple):
@@ -42,8 +43,37 @@ class ActionElement:
     kind: str  # position | velocity | effort | twist | value
 
 
+def absent_joints(spec: PolicySpec, file: str) -> dict[str, AbsentJoint]:
+    """The joints that this robot lacks, by name, with the constants that stand for them.
+
+    Raises:
+        Refusal: a key matches no joint, two keys match one, or a pose is named that is not there.
+    """
+    found: dict[str, AbsentJoint] = {}
+    names = spec.joint_names
+    for key, constants in spec.absent_joints.items():
+        where = f"absent_joints.{key}"
+        matching = [key] if key in names else matching_names(key, names, file, where)
+        for name in matching:
+            if name in found:
+                raise refuse(file, where, f"one key for '{name}'", "another one, too")
+            found[name] = constants
+        if constants.position == "default_joint_pos" and spec.default_joint_pos is None:
+            raise refuse(file, f"{where}.position", "`default_joint_pos` in the spec", "none")
+    return found
+
+
+def kept_elements(group: ActionGroup, absent: Container[str]) -> list[int]:
+    """Indices of a group's names that are commanded: all except absent joints."""
+    if group.kind in ("twist", "value"):
+        return list(range(len(group.names)))
+    return [k for k, name in enumerate(group.names) if name not in absent]
+
+
 def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
-    """Every element of the action, tensor by tensor, group by group.
+    """Every commanded element of the action, tensor by tensor, group by group.
+
+    Joints that this robot lacks (`absent_joints`) are not among them.
 
     Raises:
         Refusal: a joint is unknown, a joint is commanded twice in one kind, or a group does not
@@ -51,6 +81,7 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
     """
     elements: list[ActionElement] = []
     problems: list[Problem | str] = []
+    absent = absent_joints(spec, file) if spec.absent_joints else {}
     for t, tensor in enumerate(spec.action):
         for g, group in enumerate(tensor.groups):
             which = {"twist": "axes", "value": "elements"}.get(group.kind, "joints")
@@ -74,7 +105,12 @@ def action_elements(spec: PolicySpec, file: str) -> list[ActionElement]:
                 elements.append(element)
     if problems:
         raise Refusal(problems)
-    return elements
+    if not absent:
+        return elements
+    kept = [one for one in elements if not (KINDS[one.kind].of_joints and one.joint in absent)]
+    if not kept:
+        raise refuse(file, "absent_joints", "at least one commanded joint that is there", "none")
+    return kept
 
 
 def default_pose(spec: PolicySpec, joints: Sequence[str], file: str) -> Array:

@@ -20,6 +20,11 @@ class Model(Strict):
 
     file: Name = Field(description="path in the spec's folder")
     sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
+    data: dict[Name, Sha256] | None = Field(
+        None,
+        description="{file: checksum} of every weight file that the model names (external data);"
+        " default: not checked",
+    )
 
 
 class EarlierModel(Model):

@@ -46,18 +46,7 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
     Raises:
         Refusal: see `by_name`.
     """
-    patterns = {}
-    for pattern in value:
-        if pattern not in names and not _quick(pattern):
-            got = f"'{pattern[:80]}'"
-            raise refuse(file, key, f"a regular expression {_QUICK}", got, "write the names out")
-        try:
-            patterns[pattern] = re.compile(pattern if _quick(pattern) else re.escape(pattern))
-        except (re.error, RecursionError, OverflowError) as error:
-            raise refuse(file, key, "a name or a regular expression", f"'{pattern}'") from error
-        if pattern not in names and not any(patterns[pattern].fullmatch(name) for name in names):
-            expected = f"a name or pattern of {_listed(names)}"
-            raise refuse(file, key, expected, f"'{pattern}'", did_you_mean(pattern, names))
+    patterns = {pattern: _compiled(pattern, names, file, key) for pattern in value}
     found = []
     for name in names:
         matching = [p for p in patterns if p == name] or [
@@ -70,6 +59,30 @@ def match_names(value: Mapping[str, T], names: Sequence[str], file: str, key: st
             raise refuse(file, key, f"one pattern for '{name}'", got)
         found.append(value[matching[0]])
     return found
+
+
+def matching_names(pattern: str, names: Sequence[str], file: str, key: str) -> list[str]:
+    """The names that a pattern matches as a whole.
+
+    Raises:
+        Refusal: it is no regular expression that ends soon, or it matches no name.
+    """
+    compiled = _compiled(pattern, names, file, key)
+    return [name for name in names if compiled.fullmatch(name)]
+
+
+def _compiled(pattern: str, names: Sequence[str], file: str, key: str) -> re.Pattern[str]:
+    if pattern not in names and not _quick(pattern):
+        got = f"'{pattern[:80]}'"
+        raise refuse(file, key, f"a regular expression {_QUICK}", got, "write the names out")
+    try:
+        compiled = re.compile(pattern if _quick(pattern) else re.escape(pattern))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise refuse(file, key, "a name or a regular expression", f"'{pattern}'") from error
+    if pattern not in names and not any(compiled.fullmatch(name) for name in names):
+        expected = f"a name or pattern of {_listed(names)}"
+        raise refuse(file, key, expected, f"'{pattern}'", did_you_mean(pattern, names))
+    return compiled
 
 
 _QUICK = "with at most 200 characters and 4 repetitions, and no repeated group"

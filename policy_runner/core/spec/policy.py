@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, FiniteFloat, PositiveFloat
 
 from policy_runner.core.spec.action import ActionTensor
 from policy_runner.core.spec.base import (
@@ -20,12 +20,10 @@ from policy_runner.core.spec.base import (
     TensorName,
 )
 from policy_runner.core.spec.models import Model, Models, Switch
+from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.tensors import (
     ObservationTensor,
     State,
-)
-from policy_runner.core.spec.terms import (
-    Motion,
 )
 
 SCHEMA = "policy_runner/1"
@@ -38,6 +36,20 @@ class Input(Strict):
         description="such as sensor_msgs/msg/Imu"
     )
     topic: Name = Field(description="relative topic name")
+
+
+class AbsentJoint(Strict):
+    """A joint of the policy that this robot lacks: constants that the policy reads instead."""
+
+    position: FiniteFloat | Literal["default_joint_pos"] = Field(
+        0.0,
+        description="rad, before `relative_to`; or default_joint_pos of the spec; default 0",
+    )
+    velocity: FiniteFloat = Field(0.0, description="rad/s; default 0")
+    effort: FiniteFloat = Field(0.0, description="N m; default 0")
+    last_action: FiniteFloat = Field(
+        0.0, description="value in last_action terms, before their scale; default 0"
+    )
 
 
 class PolicySpec(Strict):
@@ -58,6 +70,11 @@ class PolicySpec(Strict):
     joint_names: list[Name] = Field(
         description="every joint that the policy reads or commands, in the policy's order;"
         " empty for a policy without joints"
+    )
+    absent_joints: Mapping[str, AbsentJoint] = Field(
+        {},
+        description="joints of joint_names that this robot lacks, by name or pattern: they are not"
+        " commanded, and no message has to have them; default: none",
     )
     default_joint_pos: NamedNumbers | None = Field(
         None,

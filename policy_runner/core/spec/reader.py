@@ -16,11 +16,11 @@ from policy_runner.core.files.bounded import MOST_SPEC, next_to
 from policy_runner.core.files.safe_yaml import load_yaml
 from policy_runner.core.spec.elements import action_elements, limits_by_element
 from policy_runner.core.spec.models import Model
+from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.core.spec.parts import model_files, several_problems
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization, StoredTensor
-from policy_runner.core.spec.terms import Motion
 from policy_runner.core.spec.validation_errors import spec_problems
 
 MOST_PROBLEMS = 100  # reported at once; limited because the search for suggestions takes time

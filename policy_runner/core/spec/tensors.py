@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 
-from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName
-from policy_runner.core.spec.terms import Term, TermArithmetic
+from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName, TermArithmetic
+from policy_runner.core.spec.terms import Term
 
 MOST_FRAMES = 10_000  # of a history; it is kept in memory completely
 Frames = Annotated[PositiveInt, Field(le=MOST_FRAMES)]
@@ -22,24 +22,30 @@ Statistic = Literal["mean", "std", "var", "min", "max", "q01", "q10", "q90", "q9
 
 
 class History(Strict):
-    """Past frames: all frames of one term, then the next term, or one whole frame after another.
+    """Past frames: by element, by term, or one whole frame after another.
 
-    Set either `length` or `lags`. A mapping by term name needs `stack: term`; a term that is not
-    in the mapping has only the newest frame.
+    Set either `length` or `lags`. A mapping by term name needs `stack: term` or `element`; a term
+    that is not in the mapping has only the newest frame.
     """
 
-    stack: Literal["term", "frame"] = Field(
-        description="term: all frames of the first term, then the next; frame: frame by frame"
+    stack: Literal["term", "frame", "element"] = Field(
+        description="term: all frames of the first term, then the next; frame: frame by frame;"
+        " element: all frames of the first element, then of the next"
     )
     order: Literal["oldest_first", "newest_first"] = Field(description="order of the frames")
-    length: Frames | dict[str, Frames] | None = Field(
-        None, description="newest frames kept, or {term: frames}"
+    length: Frames | dict[str, Frames | list[Frames] | dict[str, Frames]] | None = Field(
+        None,
+        description="newest frames kept, or {term: frames}; frames of a term also by element, as"
+        " a list or {element: frames}",
     )
-    lags: Lags | dict[str, Lags] | None = Field(
-        None, description="which frames, 0 is the newest, or {term: lags}"
+    lags: Lags | dict[str, Lags | dict[str, Lags]] | None = Field(
+        None,
+        description="which frames, 0 is the newest, or {term: lags}; lags of a term also by"
+        " {element: lags}",
     )
-    fill: Literal["repeat", "zeros"] = Field(
-        description="frames before the first one; repeat: equal to the first; zeros: 0"
+    fill: Literal["repeat", "zeros", "newest"] = Field(
+        description="frames before the first one; repeat: equal to the first; zeros: 0; newest:"
+        " equal to the newest"
     )
 
 

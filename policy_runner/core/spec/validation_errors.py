@@ -17,9 +17,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from policy_runner.core.errors import Problem, did_you_mean
+from policy_runner.core.spec.base import TermArithmetic
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization
-from policy_runner.core.spec.terms import TermArithmetic
 
 # At the place of the alternatives, these errors mean that the alternative was not meant.
 _OTHER_KIND = {

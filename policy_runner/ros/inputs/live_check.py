@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import rclpy
@@ -30,7 +30,6 @@ from policy_runner.ros.inputs.participants import (
 )
 from policy_runner.ros.inputs.polling import input_qos
 from policy_runner.ros.messages.raw_reader import SlotReader
-from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 
 _LOOK_EVERY_S = 0.1
@@ -66,6 +65,7 @@ def compare_with_graph(
     pipeline: Pipeline,
     lockstep: bool,
     topics: Mapping[str, str],
+    commands: Sequence[str],
     namespace: str,
     wait_s: float,
 ) -> LiveFindings:
@@ -75,6 +75,7 @@ def compare_with_graph(
         pipeline: its slots are the inputs; its settings give their `max_age` and `on_stale`.
         lockstep: subscribe as in lockstep (reliable).
         topics: input name -> topic, in place of the topic of the policy spec.
+        commands: relative topics of the commands.
         namespace: of the node, for relative topics; may be empty.
         wait_s: how long to listen [s].
 
@@ -89,7 +90,7 @@ def compare_with_graph(
             start_parameter_services=False, enable_rosout=False,
         )  # fmt: skip
         try:
-            return _listen(node, context, pipeline, lockstep, topics, wait_s)
+            return _listen(node, context, pipeline, lockstep, topics, commands, wait_s)
         finally:
             node.destroy_node()
     finally:
@@ -102,6 +103,7 @@ def _listen(
     pipeline: Pipeline,
     lockstep: bool,
     topics: Mapping[str, str],
+    commands: Sequence[str],
     wait_s: float,
 ) -> LiveFindings:
     unknown = [name for name in topics if name not in pipeline.slots]
@@ -127,7 +129,8 @@ def _listen(
     found = LiveFindings()
     for name, listener in listeners.items():
         problems += _judge(node, name, listener, pipeline, wait_s, found)
-    _look_at_commands(node, found)
+    for name in commands:
+        _look_at_command(node, name, found)
     if problems:
         raise Refusal(problems)
     return found
@@ -230,8 +233,8 @@ def _never_seen(slot: InputSlot) -> list[str]:
     ]
 
 
-def _look_at_commands(node: Node, found: LiveFindings) -> None:
-    topic = node.resolve_topic_name(COMMAND_TOPIC)
+def _look_at_command(node: Node, name: str, found: LiveFindings) -> None:
+    topic = node.resolve_topic_name(name)
     others = sorted({full_name(info) for info in publishers_of(node, topic)})
     if others:
         found.warnings.append(

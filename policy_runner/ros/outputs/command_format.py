@@ -14,6 +14,7 @@ from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.robot.config import CommandConfig
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.robot.parameters.command import JOINT_KINDS
+from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.outputs.command_messages import CommandFormat
 from policy_runner.ros.outputs.command_publisher import CommandPublisher
 
@@ -106,14 +107,33 @@ def _no_place_for_held(message: str, kind: str) -> list[Problem | str]:
 
 
 class _NoNode:
-    """Stands in for a node in a check; creates no publisher."""
+    """Stands in for a node in a check; creates no publisher, and notes the topics."""
 
-    def create_publisher(self, *_arguments: object, **_named: object) -> Any:
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+
+    def create_publisher(
+        self, _class: object, topic: str, *_arguments: object, **_named: object
+    ) -> Any:
+        self.topics.append(topic)
         return None
 
 
 def command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
     """Return every reason why the command cannot be published with these parameters."""
+    return _judge(loaded)[0]
+
+
+def command_topics(loaded: LoadedPolicy) -> list[str]:
+    """Return the relative topics that the policy is commanded on with these parameters.
+
+    Of a command that cannot be published, these are the topics before the refusal.
+    """
+    return _judge(loaded)[1]
+
+
+def _judge(loaded: LoadedPolicy) -> tuple[list[Problem | str], list[str]]:
+    node = _NoNode()
     problems: list[Problem | str] = []
     command, spec, file = loaded.config.command, loaded.spec, str(loaded.spec_file.path)
     pipeline, joints = loaded.pipeline, loaded.joints
@@ -124,5 +144,5 @@ def command_problems(loaded: LoadedPolicy) -> list[Problem | str]:
     with collect(problems):
         form = command_format(command, spec, file, joints, pipeline.settings.period_ns)
         order = command.joint_names
-        CommandPublisher(_NoNode(), "joint_commands", form, pipeline.elements, joints, order, pd)
-    return problems
+        CommandPublisher(node, COMMAND_TOPIC, form, pipeline.elements, joints, order, pd)
+    return problems, node.topics

@@ -11,6 +11,7 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec import PolicySpec
+from policy_runner.core.spec.elements import absent_joints
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.ros.messages.topics import Publishers
 
@@ -32,9 +33,11 @@ def publish_gains(
     """
     if spec.stiffness is None and spec.damping is None:
         return None
-    names = spec.joint_names
+    absent = absent_joints(spec, file)
+    names = [name for name in spec.joint_names if name not in absent]
+    there = [spec.joint_names.index(name) for name in names]
     columns = [
-        by_name(given if given is not None else 0.0, names, file, key).tolist()
+        by_name(given if given is not None else 0.0, spec.joint_names, file, key)[there].tolist()
         for key, given in (("stiffness", spec.stiffness), ("damping", spec.damping))
     ]
     rows = [value for pair in zip(*columns, strict=True) for value in pair]
@@ -61,7 +64,8 @@ def gains_sentence(
         robot: policy joint name -> joint of the robot.
     """
     equal: dict[str, list[str]] = {}
-    for name in spec.joint_names:
+    absent = absent_joints(spec, "")
+    for name in (one for one in spec.joint_names if one not in absent):
         of = gains.get(robot[name].name, {})
         pair = (of.get("stiffness"), of.get("damping"))
         text = " and ".join("-" if gain is None else f"{gain:g}" for gain in pair)

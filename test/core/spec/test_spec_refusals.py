@@ -97,8 +97,10 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
     ),
     "unknown kind of term": (
         lambda c: _term(c).update(term="joint_velocty"),
-        f"{TERM}.term: expected one of field, velocity_command, projected_gravity, "
-        "euler_angles, heading, rotation_6d, quaternion, pose_in_frame, joint_position, "
+        f"{TERM}.term: expected one of field, velocity_command, integrated_command, "
+        "joy_command, projected_gravity, "
+        "euler_angles, heading, rotation_6d, quaternion, pose_in_frame, "
+        "relative_rotation, position_difference, joint_position, "
         "joint_velocity, joint_effort, last_action, constant, phase_clock, step_counter, "
         "first_step, motion, motion_orientation, image, custom, model_output, "
         "got 'joint_velocty'; "

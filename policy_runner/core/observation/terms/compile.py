@@ -3,7 +3,7 @@
 A term only reads. `observation/arithmetic.py` does minus relative_to, wrap, clip, scale and offset
 for the whole frame at once, which keeps a tick short.
 
-To add a term, add a model in `core/spec/terms.py` and a function with `@compiles(Model)` in a file
+To add a term, add a model in `core/spec/*terms.py` and a function with `@compiles(Model)` in a file
 of this folder.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from policy_runner.core.observation.terms import (
     clocks,
+    commands,
     custom,
     fields,
     image,
@@ -19,11 +20,15 @@ from policy_runner.core.observation.terms import (
     motion,
     orientation,
 )
+from policy_runner.core.observation.terms.bodies import relations
 from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm, Sources
 from policy_runner.core.spec import FrameTerm
 
 # Importing a family registers its terms.
-FAMILIES = (clocks, custom, fields, image, joints, model_outputs, motion, orientation)
+FAMILIES = (
+    *(clocks, commands, custom, fields, image, joints, model_outputs, motion, orientation),
+    relations,
+)
 
 
 def compile_term(term: FrameTerm, sources: Sources, key: str) -> CompiledTerm:

@@ -1,4 +1,4 @@
-"""Counters of inferences: phase clocks, step counters, the first step, the rows of a motion.
+"""Counters of inferences: step counters, the first step, the rows of a motion.
 
 Reading never moves a clock. The policy calls `advance` once per inference and `reset` before the
 first one.
@@ -7,7 +7,6 @@ first one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -57,46 +56,3 @@ class Counter:
     def reset(self) -> None:
         """Return to the state before the first inference."""
         self.steps = 0
-
-
-class PhaseClock:
-    """Phase in cycles: start + k * step + offset; k counts inferences while it is not held."""
-
-    def __init__(
-        self,
-        step: float,
-        start: float,
-        offsets: Sequence[float],
-        held: Callable[[], bool],
-        held_at: Sequence[float] | None,
-    ) -> None:
-        """Start at phase `start`.
-
-        Args:
-            step: cycles per inference.
-            start: phase of the first inference [cycles].
-            offsets: one clock each [cycles].
-            held: whether the clocks are held now.
-            held_at: phase of every clock while held [cycles]; None: the phase at which it stopped.
-        """
-        self._step, self._start = step, start
-        self._offsets = list(offsets)
-        self._held, self._held_at = held, held_at
-        self._advances = 0
-
-    def phases(self) -> list[float]:
-        """The phase of every clock, cycles in [0, 1)."""
-        if self._held_at is not None and self._held():
-            return [at % 1.0 for at in self._held_at]
-        # Multiply instead of adding up: after a day of ticks the phase is still correct.
-        now = self._start + self._advances * self._step
-        return [(now + offset) % 1.0 for offset in self._offsets]
-
-    def advance(self) -> None:
-        """Count one inference, if the clocks are not held."""
-        if not self._held():
-            self._advances += 1
-
-    def reset(self) -> None:
-        """Return to the state before the first inference."""
-        self._advances = 0

@@ -1,4 +1,4 @@
-"""Terms from message fields: numbers, velocity commands, constants, and pooled sequences."""
+"""Terms from message fields: numbers, constants, and pooled sequences."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from policy_runner.core.observation.terms.sources import (
     compiles,
     copy,
 )
-from policy_runner.core.spec import ConstantTerm, FieldTerm, VelocityCommandTerm
-from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec import ConstantTerm, FieldTerm
 
 _POOLS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
@@ -46,7 +45,7 @@ def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     except KeyError as error:
         expected = f"{error.args[0]} of {slot.spec.type}"
         raise refuse(sources.file, f"{key}.field", expected, f"'{path}'") from error
-    keeper = slot.sequence(path)
+    keeper, no_return = slot.sequence(path), term.no_return
     rules = {str(which): value for which, value in (term.nonfinite or {}).items()}
 
     def bind(out: Array) -> Read:
@@ -59,6 +58,8 @@ def _pooled(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
                 return f"{values.size} elements in {path}, {bins} needed"
             if rules:
                 values = _replaced(values, rules)
+            if no_return is not None:
+                values = np.where(values == 0.0, no_return, values)
             edges = np.arange(bins + 1) * values.size // bins
             _POOLS[by].reduceat(values, edges[:-1], out=out)
             if by == "mean":
@@ -89,14 +90,30 @@ def _replaced(values: Array, rules: dict[str, float]) -> Array:
     )
 
 
-TWISTS = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
-
-
 @compiles(FieldTerm)
 def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     """A field of a message, several of them, or a pooled sequence."""
     if term.pool:
         return _pooled(term, sources, key)
+    compiled = _plain(term, sources, key)
+    return compiled if term.no_return is None else _without_zeros(compiled, term.no_return)
+
+
+def _without_zeros(compiled: CompiledTerm, no_return: float) -> CompiledTerm:
+    def bind(out: Array) -> Read:
+        inner = compiled.bind(out)
+
+        def read() -> str:
+            fault = inner()
+            out[out == 0.0] = no_return
+            return fault
+
+        return read
+
+    return absolute(compiled.name, compiled.elements, bind)
+
+
+def _plain(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     slot = sources.slot(term.input, key)
     if (term.field is None) == (term.fields is None):
         raise refuse(sources.file, key, "one of `field` and `fields`", "both or none")
@@ -112,7 +129,7 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
             expected = f"{array.size}, the numbers of '{term.field}'"
             raise refuse(sources.file, f"{key}.size", expected, f"{term.size}")
         return copy(name, slot.paths[term.field], array)
-    _each_once(term.fields or [], sources, f"{key}.fields")
+    each_once(term.fields or [], sources, f"{key}.fields")
     arrays = [sources.numbers(slot, p, 1, f"{key}.fields") for p in term.fields or []]
     elements = tuple(leaf for p in term.fields or [] for leaf in slot.paths[p])
 
@@ -126,7 +143,7 @@ def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     return absolute(name, elements, bind)
 
 
-def _each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
+def each_once(paths: Sequence[str], sources: Sources, key: str) -> None:
     """Check that a term reads every path once: a repeated path is most likely a mistake.
 
     Raises:
@@ -166,34 +183,6 @@ def _mounted(name: str, term: FieldTerm, sources: Sources, key: str) -> Compiled
         return read
 
     return absolute(name, tuple(elements), bind)
-
-
-@compiles(VelocityCommandTerm)
-def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> CompiledTerm:
-    """The axes of a twist, with a dead band."""
-    slot = sources.slot(term.input, key)
-    if slot.spec.type not in TWISTS:
-        expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
-    _each_once(term.axes, sources, f"{key}.axes")
-    head = TWISTS[slot.spec.type]
-    arrays = [sources.numbers(slot, head + axis, 1, key) for axis in term.axes]
-    dead_band = by_name(term.dead_band, term.axes, sources.file, f"{key}.dead_band")
-    if np.any(dead_band < 0):
-        got = f"{dead_band.min():g}"
-        raise refuse(sources.file, f"{key}.dead_band", "0 or more", got)
-    has_dead_band = bool(np.any(dead_band))
-
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            np.concatenate(arrays, out=out)
-            if has_dead_band:
-                out[np.abs(out) < dead_band] = 0.0
-            return ""
-
-        return read
-
-    return absolute(term.name or "velocity_command", tuple(term.axes), bind)
 
 
 @compiles(ConstantTerm)

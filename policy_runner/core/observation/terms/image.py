@@ -1,7 +1,7 @@
 """Compute pixels from an Image or CompressedImage message: decode, crop, colours, resize.
 
-Arrays are [height, width, channels]. Compressed images and resizing need Pillow (the extra
-`images`). Its filters use antialiasing when they shrink an image.
+Arrays are [height, width, channels]. Compressed images and resizing by Pillow's rules need Pillow
+(the extra `images`), resizing by OpenCV's rules OpenCV (the extra `opencv`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy.typing as npt
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.pixels.depth import DepthRule
+from policy_runner.core.observation.terms.pixels.resizing import PILLOW, pillow, resizer
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
 from policy_runner.core.spec import ImageTerm
 
@@ -36,18 +38,6 @@ ENCODINGS: dict[str, tuple[str, int, tuple[int, int, int] | None]] = {
 # The formats of image_transport. Pillow knows many more, and runs other programs for some of them.
 _FORMATS = ("JPEG", "PNG", "WEBP")
 MOST_PIXELS = 4096 * 4096  # limit needed: a small file may state any image size
-FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "BOX"}
-
-
-def pillow() -> Any:
-    """The module PIL.Image.
-
-    Raises:
-        ImportError: Pillow is not installed.
-    """
-    from PIL import Image
-
-    return Image
 
 
 def decode_image(message: Any) -> Pixels | str:
@@ -110,19 +100,6 @@ def recolor(pixels: Pixels, color: str) -> Pixels | str:
     return pixels if color == "rgb" else pixels[:, :, ::-1]
 
 
-def resized(pixels: Pixels, height: int, width: int, how: str) -> Pixels:
-    """Resize pixels with a filter of `FILTERS`; each channel separately."""
-    module = pillow()
-    filter_ = getattr(module.Resampling, FILTERS[how])
-    if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
-        turned = module.fromarray(np.ascontiguousarray(pixels)).resize((width, height), filter_)
-        return np.asarray(turned)
-    single = pixels[:, :, 0]
-    plain = single if single.dtype == np.uint8 else single.astype(np.float32)
-    turned = module.fromarray(np.ascontiguousarray(plain)).resize((width, height), filter_)
-    return np.asarray(turned)[:, :, None]
-
-
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -155,18 +132,18 @@ class PixelNames(Sequence[str]):
 
 @compiles(ImageTerm)
 def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
-    """An image: crop -> colours -> resize -> (x * scale - mean) / std.
+    """An image: crop -> colours -> depth's rules -> resize -> (x * scale - mean) / std.
 
     Raises:
-        Refusal: the input is no image, the numbers per channel do not fit, or Pillow is needed
-            but missing.
+        Refusal: the input is no image, the numbers per channel do not fit, or Pillow or OpenCV is
+            needed but missing.
     """
     slot, file = sources.slot(term.input, key), sources.file
     if slot.spec.type not in (IMAGE, COMPRESSED):
         expected = f"an input of type {IMAGE} or CompressedImage"
         raise refuse(file, f"{key}.input", expected, slot.spec.type)
     compressed = slot.spec.type == COMPRESSED
-    if compressed or term.resize != "refuse":
+    if compressed or term.resize in PILLOW:
         try:
             pillow()
         except ImportError as error:
@@ -184,6 +161,10 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
     factor = per_channel["scale"] / per_channel["std"]
     shift = per_channel["mean"] / per_channel["std"]
     height, width = term.size
+    depth = DepthRule(term, file, key)
+    resize = None
+    if term.resize != "refuse":
+        resize = resizer(term.resize, height, width, file, f"{key}.resize")
     keeper = slot.whole_message()
     decode: Callable[[Any], Pixels | str]
     # If every message must have the policy's own size, a larger one is not even decoded.
@@ -206,11 +187,15 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
         colored = recolor(pixels, term.color)
         if isinstance(colored, str):
             return colored
+        if depth.needed:
+            colored = depth.apply(colored)
+            if isinstance(colored, str):
+                return colored
         if colored.shape[:2] != (height, width):
-            if term.resize == "refuse":
+            if resize is None:
                 found = f"{colored.shape[0]} x {colored.shape[1]}"
                 return f"{found} pixels instead of {height} x {width}, and resize is refuse"
-            colored = resized(colored, height, width, term.resize)
+            colored = resize(colored)
         return colored
 
     def bind(out: Array) -> Read:

@@ -17,6 +17,7 @@ from policy_runner.core.observation.terms.sources import (
     joint_index,
 )
 from policy_runner.core.spec import JointTerm, LastActionTerm
+from policy_runner.core.spec.elements import absent_joints
 from policy_runner.core.spec.named_numbers import by_name
 
 
@@ -77,10 +78,33 @@ def _minus_previous_target(
 
 @compiles(LastActionTerm)
 def last_action(term: LastActionTerm, sources: Sources, key: str) -> CompiledTerm:
-    """The action of the previous inference."""
-    names = sources.action_joints
-    wanted = list(term.joints) if term.joints is not None else list(names)
-    index = list(range(len(names)))
+    """The action of the previous inference; of joints that the robot lacks, their constants."""
+    spec, names = sources.spec, sources.action_joints
+    absent = absent_joints(spec, sources.file)
+    every = list(names)
+    if absent:
+        groups = [group for tensor in spec.action for group in tensor.groups]
+        every = [name for group in groups for name in group.names]
+    wanted = list(term.joints) if term.joints is not None else every
     if term.joints is not None:
-        index = joint_index(names, wanted, sources.file, f"{key}.joints")
-    return gather(term.name or "last_action", tuple(wanted), sources.last_action, index)
+        joint_index(every, wanted, sources.file, f"{key}.joints")
+    name = term.name or "last_action"
+    missing = [joint for joint in wanted if joint in absent and joint not in names]
+    if not missing:
+        index = list(range(len(names)))
+        if term.joints is not None:
+            index = joint_index(names, wanted, sources.file, f"{key}.joints")
+        return gather(name, tuple(wanted), sources.last_action, index)
+    there = [k for k, joint in enumerate(wanted) if joint not in missing]
+    take = np.array([names.index(wanted[k]) for k in there], dtype=np.intp)
+    constants = np.array([absent[j].last_action if j in missing else 0.0 for j in wanted])
+
+    def bind(out: Array) -> Read:
+        def read() -> str:
+            np.copyto(out, constants)
+            out[there] = sources.last_action[take]
+            return ""
+
+        return read
+
+    return absolute(name, tuple(wanted), bind)

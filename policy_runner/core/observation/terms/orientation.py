@@ -1,4 +1,4 @@
-"""Terms from a quaternion (ROS order x, y, z, w; body -> world), and poses relative to a frame."""
+"""Terms from a quaternion (ROS order x, y, z, w; body -> world)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ from policy_runner.core.inputs.slot import InputSlot, Read
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.rotation import (
     Quaternion,
-    conjugate,
     euler,
     matrix,
-    multiply,
     reader,
     six_numbers,
-    unit,
 )
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
 from policy_runner.core.spec import (
     EulerAnglesTerm,
     HeadingTerm,
-    PoseInFrameTerm,
-    PoseSource,
     ProjectedGravityTerm,
     QuaternionTerm,
     Rotation6dTerm,
@@ -157,68 +152,3 @@ def _numbers_of(
         return tuple(sign * q[k] for k in order)
 
     return tuple(term.layout), quaternion
-
-
-_PARTS = {
-    "position": ("x", "y", "z"),
-    "position_xy": ("x", "y"),
-    "quaternion_xyzw": ("qx", "qy", "qz", "qw"),
-    "quaternion_wxyz": ("qw", "qx", "qy", "qz"),
-    "yaw": ("yaw",),
-}
-
-
-@compiles(PoseInFrameTerm)
-def pose_in_frame(term: PoseInFrameTerm, sources: Sources, key: str) -> CompiledTerm:
-    """Position R_B^T (p_A - p_B) and orientation R_B^T R_A of A in B."""
-    read_a = _pose_reader(term.pose, sources, f"{key}.pose")
-    read_b = _pose_reader(term.frame, sources, f"{key}.frame")
-    parts = tuple(term.parts)
-    elements = tuple(element for part in parts for element in _PARTS[part])
-
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            a, b = read_a(), read_b()
-            if isinstance(a, str):
-                return a
-            if isinstance(b, str):
-                return b
-            m = matrix(b[1])
-            dx, dy, dz = (p - q for p, q in zip(a[0], b[0]))
-            position = [m[k] * dx + m[3 + k] * dy + m[6 + k] * dz for k in range(3)]
-            q = multiply(conjugate(b[1]), a[1])
-            if q[3] < 0:
-                q = (-q[0], -q[1], -q[2], -q[3])
-            numbers: list[float] = []
-            for part in parts:
-                if part == "position":
-                    numbers += position
-                elif part == "position_xy":
-                    numbers += position[:2]
-                elif part == "yaw":
-                    numbers.append(euler(q)[2])
-                else:
-                    numbers += q if part == "quaternion_xyzw" else (q[3], q[0], q[1], q[2])
-            out[:] = numbers
-            return ""
-
-        return read
-
-    return absolute(term.name or "pose_in_frame", elements, bind)
-
-
-def _pose_reader(
-    source: PoseSource, sources: Sources, key: str
-) -> Callable[[], tuple[list[float], Quaternion] | str]:
-    slot = sources.slot(source.input, key)
-    numbers = sources.numbers(slot, source.field, 7, f"{key}.field")
-    if numbers.size != 7:
-        expected = "a Pose: position x, y, z and orientation x, y, z, w"
-        raise refuse(sources.file, f"{key}.field", expected, f"{numbers.size} numbers")
-
-    def read() -> tuple[list[float], Quaternion] | str:
-        x, y, z, qx, qy, qz, qw = numbers.tolist()
-        q = unit((qx, qy, qz, qw))
-        return q if isinstance(q, str) else ([x, y, z], q)
-
-    return read

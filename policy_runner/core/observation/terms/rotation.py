@@ -11,6 +11,7 @@ from collections.abc import Callable
 from policy_runner.core.model import Array
 
 Quaternion = tuple[float, float, float, float]
+Vector = tuple[float, float, float]
 Matrix = tuple[float, float, float, float, float, float, float, float, float]  # row by row
 
 
@@ -72,9 +73,48 @@ def about(axis: str, angle: float) -> Quaternion:
     return (s if axis == "x" else 0.0, s if axis == "y" else 0.0, s if axis == "z" else 0.0, c)
 
 
+def about_axis(axis: tuple[float, float, float], angle: float) -> Quaternion:
+    """The unit quaternion that rotates by `angle` [rad] about a unit vector."""
+    s = math.sin(angle / 2)
+    return (s * axis[0], s * axis[1], s * axis[2], math.cos(angle / 2))
+
+
+def rotated(q: Quaternion, vector: Vector) -> Vector:
+    """R(q) vector, for a unit quaternion."""
+    m, (x, y, z) = matrix(q), vector
+    return (
+        m[0] * x + m[1] * y + m[2] * z,
+        m[3] * x + m[4] * y + m[5] * z,
+        m[6] * x + m[7] * y + m[8] * z,
+    )
+
+
+def rotation_vector(q: Quaternion) -> Vector:
+    """Axis times angle [rad] of a unit quaternion; the angle is in [0, pi]."""
+    x, y, z, w = q if q[3] >= 0 else (-q[0], -q[1], -q[2], -q[3])
+    sine = math.sqrt(x * x + y * y + z * z)
+    # Near no rotation, angle / sin(angle / 2) is 2.
+    factor = 2.0 * math.atan2(sine, w) / sine if sine > 1e-12 else 2.0
+    return (x * factor, y * factor, z * factor)
+
+
 def yaw_only(q: Quaternion) -> Quaternion:
     """The rotation about the world's z in `q`, with the yaw of `euler`."""
     return about("z", euler(q)[2])
+
+
+def slerp(a: Quaternion, b: Quaternion, share: float) -> Quaternion:
+    """The rotation between two, the shorter way, at constant speed; `share` 0 is a, 1 is b."""
+    dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]
+    sign = -1.0 if dot < 0.0 else 1.0
+    angle = math.acos(min(1.0, abs(dot)))
+    if angle < 1e-8:
+        first, second = 1.0 - share, share * sign
+    else:
+        first = math.sin((1.0 - share) * angle) / math.sin(angle)
+        second = math.sin(share * angle) / math.sin(angle) * sign
+    x, y, z, w = (first * p + second * q for p, q in zip(a, b, strict=True))
+    return (x, y, z, w)
 
 
 ROWS, COLUMNS = (0, 1, 3, 4, 6, 7), (0, 3, 6, 1, 4, 7)

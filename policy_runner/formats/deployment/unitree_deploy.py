@@ -29,11 +29,13 @@ from policy_runner.formats.draft import (
 )
 from policy_runner.formats.trainer_terms import (
     SAYS,
+    history_of,
     open_range,
     ranges_of,
     short,
     term_for,
     with_arithmetic,
+    wrong_ids,
 )
 from policy_runner.formats.trainer_yaml import read_yaml
 
@@ -64,9 +66,10 @@ def draft_deploy_yaml(path: Path, model: ModelFacts) -> Draft:
 def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     motors = [int(k) for k in content["joint_ids_map"]]
     count = len(motors)
+    wrong = _wrong_motors(motors, content)
     names = todo(
         f"the {count} joint names in the policy's order, in which joint i is the robot's motor "
-        f"joint_ids_map[i]: {_brief(motors)}"
+        f"joint_ids_map[i]: {_brief(motors)}{f'; but {wrong}' if wrong else ''}"
     )
     spec = draft.spec
     spec.update(model_keys(model, model.path.parent.name))
@@ -75,10 +78,18 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     spec["default_joint_pos"] = [float(q) for q in content["default_joint_pos"]]
     for key in ("stiffness", "damping"):
         if key in content:  # in motor order; all other keys are in policy order
-            spec[key] = [float(content[key][motor]) for motor in motors]
+            listed = [float(one) for one in content[key]]
+            spec[key] = (
+                todo(
+                    f"the {count} numbers in the policy's order: the source lists {listed} in "
+                    f"motor order, but {wrong}"
+                )
+                if wrong
+                else [listed[motor] for motor in motors]
+            )
     ranges = ranges_of(content.get("commands") or {})
     observation = [
-        _tensor(draft, group, terms, tensor, ranges, model)
+        _tensor(draft, group, terms, tensor, ranges, model, count)
         for group, terms, tensor in _groups(content["observations"], model)
     ]
     spec["inputs"] = used_inputs(observation)
@@ -100,6 +111,18 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     draft.notes.append("numbers in deploy.yaml are rounded to 3 significant digits")
     if any(motor != k for k, motor in enumerate(motors)):
         draft.notes.append("joint_ids_map reorders: policy order is not motor order")
+
+
+def _wrong_motors(motors: Sequence[int], content: Mapping[str, Any]) -> str:
+    """Return why `joint_ids_map` cannot be right; '' if it can."""
+    gains = [content[key] for key in ("stiffness", "damping") if key in content]
+    known = min((len(one) for one in gains), default=None)
+    if wrong := wrong_ids("joint_ids_map", motors, known):
+        return wrong
+    pose = len(content["default_joint_pos"])
+    if pose != len(motors):
+        return f"joint_ids_map has {len(motors)} motors and default_joint_pos {pose} joints"
+    return ""
 
 
 def _brief(motors: Sequence[int]) -> str:
@@ -136,6 +159,7 @@ def _tensor(
     tensor: str,
     ranges: list[list[float]] | None,
     model: ModelFacts,
+    count: int,
 ) -> dict[str, Any]:
     drafted = []
     lengths = {}
@@ -151,7 +175,9 @@ def _tensor(
                 "gait_phase is (sin, cos) of a clock that advances before the read"
             )
         if isinstance(term, dict) and isinstance(subset, list):
-            term["joints"] = todo(f"the names of the joints with policy index {subset}")
+            wrong = wrong_ids("joint_ids", [int(k) for k in subset], count)
+            asked = f"the names of the joints with policy index {subset}"
+            term["joints"] = todo(f"{asked}; but {wrong}" if wrong else asked)
         drafted.append(
             with_arithmetic(
                 term, given.get("clip"), given.get("scale"), bool(group.get("scale_first"))
@@ -167,20 +193,6 @@ def _tensor(
     return result
 
 
-def history_of(lengths: Mapping[str, int], stack: str) -> dict[str, Any]:
-    """Return the spec's history, oldest first, filled with the first value; {} if none.
-
-    Args:
-        lengths: number of frames by term.
-        stack: "term" or "frame".
-    """
-    if all(length == 1 for length in lengths.values()):
-        return {}
-    same = len(set(lengths.values())) == 1
-    length: Any = next(iter(lengths.values())) if same else dict(lengths)
-    return {"stack": stack, "order": "oldest_first", "length": length, "fill": "repeat"}
-
-
 def _action(
     draft: Draft, name: str, given: Mapping[str, Any], names: str, count: int
 ) -> dict[str, Any]:
@@ -191,7 +203,9 @@ def _action(
         chosen = list(range(count))[slice(*ids["slice"])]
         ids = None if len(chosen) == count else chosen
     if ids is not None and list(ids) != list(range(count)):
-        joints = todo(f"the names of the joints with policy index {list(ids)}")
+        wrong = wrong_ids("joint_ids", [int(k) for k in ids], count)
+        asked = f"the names of the joints with policy index {list(ids)}"
+        joints = todo(f"{asked}; but {wrong}" if wrong else asked)
     group: dict[str, Any] = {
         "kind": kind or todo(f"position, velocity or effort: what '{name}' commands"),
         "joints": joints,

@@ -1,32 +1,24 @@
-"""`policy-runner convert`: converts a trainer's files into files that are safe to read."""
+"""`policy-runner convert stats`: an SB3 VecNormalize pickle becomes an .npz."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from policy_runner.cli.command_parser import CommandParser
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.formats import sb3_pickle as vecnormalize_pickle
+from policy_runner.formats.sb3_statistics import read_pickle
 
 
-def add_arguments(parser: CommandParser) -> None:
-    """Add `stats`."""
-    parser.add_commands()
-    stats = parser.add_command(
-        "stats", "turn an SB3 VecNormalize pickle into .npz", run=convert_stats
-    )
-    stats.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
-    stats.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
-                       help="new file for the statistics")  # fmt: skip
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add PICKLE and the output."""
+    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="vecnormalize.pkl")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz",
+                        help="new file for the statistics")  # fmt: skip
 
 
-def convert_stats(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write the statistics, and print the keys that go into the policy spec.
 
     Raises:
@@ -51,26 +43,6 @@ def convert_stats(arguments: argparse.Namespace) -> int:
     for group in sorted({name.rpartition(".")[0] for name in found}):
         print(f"normalization: {{{keys}{f', group: {group}' if group else ''}}}")
     return 0
-
-
-def read_pickle(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of the pickle; a separate process reads it and accepts only arrays.
-
-    Raises:
-        Refusal: the process refused the pickle, or crashed on it.
-    """
-    script = vecnormalize_pickle.__file__
-    done = subprocess.run(
-        [sys.executable, "-I", script, str(path.resolve())],
-        capture_output=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        why = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        got = why[-1] if why else f"a reader that ended with {done.returncode}"
-        remedy = "only numbers, Stable-Baselines3's and gym's classes are read"
-        raise refuse(str(path), "", "a pickled VecNormalize", got, remedy)
-    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _check(path: Path, found: dict[str, np.ndarray]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
     MALFORMED,
@@ -26,7 +26,7 @@ from policy_runner.formats.draft import (
     todo,
     used_inputs,
 )
-from policy_runner.formats.trainer_terms import open_range, short, term_for
+from policy_runner.formats.trainer_terms import open_range, short, term_for, wrong_ids
 from policy_runner.formats.trainer_yaml import read_yaml
 
 SCALES = {
@@ -39,34 +39,104 @@ SCALES = {
 }
 
 
+LISTS = (
+    *("default_dof_pos", "rl_kp", "rl_kd", "torque_limits", "action_scale"),
+    *("clip_actions_lower", "clip_actions_upper"),
+)
+NEEDED = ("dt", "decimation", "joint_names", "joint_mapping", "observations")
+
+
 def is_rl_sar(content: Mapping[str, Any]) -> bool:
     """Return whether a YAML file is a policy's `config.yaml` of this format."""
-    return any(isinstance(one, Mapping) and "observations" in one and "clip_obs" in one
-               for one in content.values())  # fmt: skip
+    return bool(_policies(content))
+
+
+def _policies(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the sections that describe a policy; '' for a file whose keys have no section."""
+    if "observations" in content and "clip_obs" in content:
+        return {"": content}
+    return {
+        str(name): one
+        for name, one in content.items()
+        if isinstance(one, Mapping) and {"observations", "clip_obs"} <= set(one)
+    }
 
 
 def draft_rl_sar(path: Path, model: ModelFacts) -> Draft:
-    """Draft `config.yaml` with the `base.yaml` next to it or one folder up.
+    """Draft `config.yaml`, with the `base.yaml` of its robot if the file has not all keys.
 
     Raises:
-        Refusal: no `base.yaml`, or a key is missing or has an invalid value.
+        Refusal: several policies in the file, a missing key, or a list that does not fit.
     """
-    bases = [folder / "base.yaml" for folder in (path.parent, path.parent.parent)]
-    base = next((one for one in bases if one.is_file()), None)
-    if base is None:
-        raise refuse(str(path), "", "base.yaml next to it or one folder up", "no such file")
-    settings: dict[str, Any] = {}
-    for one in (base, path):
-        for section in read_yaml(one).values():
-            if isinstance(section, Mapping):
-                settings.update(section)
-    draft = Draft("rl_sar", [base, path])
+    content = read_yaml(path)
+    name, section = _section_of(path, content)
+    robot = name.split("/")[0]
+    own = content.get(robot) if robot else None
+    settings = {**(own if isinstance(own, Mapping) else {}), **section}
+    draft = Draft("rl_sar", [path])
+    if any(key not in settings for key in NEEDED):
+        base, robot_keys = _base_of(path, robot, settings)
+        settings = {**robot_keys, **settings}
+        draft.sources = [base, path]
     try:
+        _check_lists(draft, settings)
         _fill(draft, settings, model)
     except MALFORMED as error:
         got = f"{type(error).__name__}: {error}"
         raise refuse(str(path), "", "the keys of rl_sar's configuration", got) from error
     return draft
+
+
+def _section_of(path: Path, content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return (name, keys) of the policy that is meant: the only one, or that of the folder."""
+    found = _policies(content)
+    if len(found) == 1:
+        return next(iter(found.items()))
+    folder = path.resolve().parent.as_posix()
+    fits = [name for name in found if f"{folder}/".endswith(f"/{name}/")]
+    if len(fits) != 1:
+        expected = "one policy, or a section with the name of its folder"
+        remedy = "keep the section of this policy in a file of its own"
+        raise refuse(str(path), "", expected, f"sections {', '.join(found)}", remedy)
+    return fits[0], found[fits[0]]
+
+
+def _base_of(path: Path, robot: str, settings: Mapping[str, Any]) -> tuple[Path, Mapping[str, Any]]:
+    """Find the robot's section in a `base.yaml` next to the file or any number of folders up."""
+    seen: list[str] = []
+    for folder in path.resolve().parents:
+        base = folder / "base.yaml"
+        if not base.is_file():
+            continue
+        content = read_yaml(base)
+        keys = content.get(robot)
+        if isinstance(keys, Mapping):
+            return base, keys
+        if not robot and "joint_names" in content:
+            return base, content
+        seen.append(f"{base} with {', '.join(map(str, content))}")
+    missing = ", ".join(key for key in NEEDED if key not in settings)
+    expected = f"a base.yaml next to it or above, with section '{robot}' ({missing})"
+    raise refuse(str(path), "", expected, "; ".join(seen) or "no such file")
+
+
+def _check_lists(draft: Draft, given: Mapping[str, Any]) -> None:
+    """Refuse lists of another length than the policy's joints, each by its key."""
+    count = len(given["joint_mapping"])
+    file = " and ".join(str(one) for one in draft.sources)
+    problems: list[Problem | str] = [
+        Problem(file, key, f"{count} numbers, as joint_mapping has", str(len(given[key])))
+        for key in LISTS
+        if isinstance(given.get(key), list) and len(given[key]) != count
+    ]
+    names = len(given["joint_names"])
+    if wrong := wrong_ids("joint_mapping", [int(k) for k in given["joint_mapping"]], names):
+        problems.append(Problem(file, "joint_mapping", f"indices of {names} joint_names", wrong))
+    wheels = [int(k) for k in given.get("wheel_indices") or []]
+    if wrong := wrong_ids("wheel_indices", wheels, count):
+        problems.append(Problem(file, "wheel_indices", f"indices of {count} joints", wrong))
+    if problems:
+        raise Refusal(problems)
 
 
 def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:

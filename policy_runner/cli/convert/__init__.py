@@ -1,0 +1,1 @@
+"""`policy-runner convert`: one file per kind of file, and `command` with their arguments."""

@@ -1,0 +1,89 @@
+"""`policy-runner optimize`: smaller and faster variants of a policy, each with a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from policy_runner.backends.sample_inputs import Sample
+from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
+from policy_runner.cli.export.source_options import shown_progress
+from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
+from policy_runner.export.optimize.variants import VARIANTS
+from policy_runner.export.optimize.verdicts import Optimization, control_text
+
+_STYLES = {"helps": "green", "harms": "red", "no gain": "", "not made": "dim"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """DIR, -o, --variant, --calibration and the closed loop."""
+    parser.epilog = "Errors are in the action's units. See docs/guides/export.md."
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the policy's folder")
+    parser.add_argument("-o", dest="output", type=Path, metavar="NEW",
+                        help="new folder for the best variant that helps; default: only"
+                        " judge")  # fmt: skip
+    parser.add_argument("--variant", action="append", choices=list(VARIANTS), default=[],
+                        help="which to try; default: all")  # fmt: skip
+    parser.add_argument("--calibration", metavar="FILE.npz|closed-loop",
+                        help="observations: as `policy-runner replay -o` writes them, or of the"
+                        " balancer's closed loop; default: generated")  # fmt: skip
+    parser.add_argument("--closed-loop", choices=["balancer"],
+                        help="judge each by driving the simulated robot, too")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
+    parser.add_argument("--seconds", type=float, default=SECONDS,
+                        help=f"simulated, for each seed; default {SECONDS:g} s")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace NEW")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge and perhaps apply; 0 also where nothing was applied, which is a normal outcome."""
+    seeds = range(arguments.seeds)
+    loop: Loop | None = None
+    with shown_progress() as progress:
+        if arguments.closed_loop:
+            progress("drive the closed loop with the original")
+            original = drive_folder(arguments.folder, seeds, arguments.seconds)
+
+            def loop(folder: Path) -> tuple[str, bool]:
+                return reason(drive_folder(folder, seeds, arguments.seconds), original)
+
+        given: Path | list[Sample] | None = None
+        if arguments.calibration == "closed-loop":
+            progress("collect observations of the closed loop")
+            given = observations_of(arguments.folder, seeds, arguments.seconds)
+        elif arguments.calibration:
+            given = Path(arguments.calibration)
+        found = optimize_policy(
+            arguments.folder, arguments.output, names=arguments.variant or list(VARIANTS),
+            observations=given, closed_loop=loop, force=arguments.force, progress=progress,
+        )  # fmt: skip
+    if arguments.json:
+        print(json.dumps(found.facts(), indent=2))
+    else:
+        report(found, arguments.output)
+    return 0
+
+
+def report(found: Optimization, output: Path | None) -> None:
+    """The variants as a table, and what was applied."""
+    console = Console(highlight=False, width=table_width())
+    shown = Table(*HEAD, box=None)
+    for row in found.rows:
+        shown.add_row(*map(escape, cells(row)), style=_STYLES[row.verdict])
+    console.print(shown)
+    for row in found.rows:
+        console.print(f"  {row.name}: {row.verdict}, {escape(row.why)}", soft_wrap=True)
+    console.print(
+        f"{found.samples} {found.observations} observations; {control_text(found)}", soft_wrap=True
+    )
+    if found.applied:
+        console.print(f"[green]applied[/] {found.applied}: {output}")
+    elif output is not None:
+        console.print("not applied: no variant helps without harm")

@@ -1,0 +1,85 @@
+"""`policy-runner verify`: is a folder what its source computes?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.export.closed_loop import compare_in_loop
+from policy_runner.cli.export.source_options import (
+    add_source_options,
+    shown_progress,
+    source_options,
+)
+from policy_runner.export.card import VERIFIED, table, with_section
+from policy_runner.export.verify.rows import FAILED, Verification, cells
+from policy_runner.export.verify.verify_policy import ClosedLoop, verify_policy
+
+HEAD = ("compared", "difference", "tolerance", "outcome", "")
+_STYLES = {"passed": "green", "failed": "red", "not run": "dim"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """DIR, --against, and what the source does not say."""
+    parser.epilog = "Differences are |ours - source| / (1 + |source|). See docs/guides/export.md."
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the policy's folder")
+    parser.add_argument("--against", required=True, metavar="SOURCE",
+                        help="what was exported; or an .npz of recorded observations and"
+                        " actions, which needs no torch")  # fmt: skip
+    parser.add_argument("--recorded", type=Path, metavar="FILE.npz",
+                        help="further observations to compare on")  # fmt: skip
+    parser.add_argument("--closed-loop", choices=["balancer"],
+                        help="drive the simulated robot with both, and compare falls and"
+                        " errors")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--no-card", action="store_true", help="leave DIR/README.md as it is")
+    add_source_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print, write the card's section; 1 when a row failed."""
+    loop: ClosedLoop | None = None
+    if arguments.closed_loop:
+        loop = partial(compare_in_loop, seeds=arguments.seeds)
+    with shown_progress() as progress:
+        found = verify_policy(
+            arguments.folder, arguments.against, options=source_options(arguments),
+            recorded=arguments.recorded, closed_loop=loop, progress=progress,
+        )  # fmt: skip
+    if arguments.json:
+        print(json.dumps(found.facts(), indent=2))
+    else:
+        report(found)
+    path = arguments.folder / "README.md"
+    if not arguments.no_card and path.is_file():
+        lines = table(HEAD, [cells(row) for row in found.rows])
+        lines += ["", f"Verdict: {found.facts()['verdict']}."]
+        text = path.read_text(encoding="utf-8")
+        path.write_text(with_section(text, VERIFIED, lines), encoding="utf-8")
+    return 0 if found.passed else 1
+
+
+def report(found: Verification) -> None:
+    """The rows as a table, and the verdict."""
+    console = Console(highlight=False, width=table_width())
+    shown = Table(*HEAD, box=None)
+    for row in found.rows:
+        shown.add_row(*map(escape, cells(row)), style=_STYLES[row.outcome])
+    console.print(shown)
+    failed = [row.name for row in found.rows if row.outcome == FAILED]
+    if found.passed:
+        console.print(
+            f"[green]passed[/] {found.folder} is what the source computes", soft_wrap=True
+        )
+    else:
+        console.print(
+            f"[red]failed[/] {', '.join(failed) or 'nothing was compared'}", soft_wrap=True
+        )

@@ -1,0 +1,128 @@
+"""Exports a network and proves the file: the same numbers as torch, for every batch it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.export.graph.onnx_checks import check_onnx
+from policy_runner.export.graph.probes import check_runs, make_ready, random_inputs
+from policy_runner.export.graph.torch_graph import (
+    BATCH,
+    LEAST_OPSET,
+    MOST_OPSET,
+    OPSET,
+    export_graph,
+    strip,
+)
+from policy_runner.export.sources.trained_policy import TrainedPolicy, named_results
+
+BATCHES = (1, 3, 16)
+TOLERANCE = 1e-5  # of |difference| / (1 + |y|); reached on 15 good models: 1.2e-6
+Progress = Callable[[str], None]
+
+
+def export_network(
+    policy: TrainedPolicy,
+    opset: int = OPSET,
+    dynamic: bool = False,
+    progress: Progress = lambda _text: None,
+) -> tuple[Any, list[str]]:
+    """The network as a checked onnx.ModelProto, and what a person should know.
+
+    Args:
+        dynamic: the batch stays open; proven by running 1, 3 and 16.
+        progress: is told each step that takes longer than a second.
+
+    Raises:
+        Refusal: with the culprit's name.
+    """  # fmt: skip
+    if not LEAST_OPSET <= opset <= MOST_OPSET and not policy.script:
+        expected = f"{LEAST_OPSET} to {MOST_OPSET}"
+        remedy = "torch's exporter keeps another one silently where it cannot convert"
+        raise refuse(policy.kind, "--opset", expected, f"{opset}", remedy)
+    notes = make_ready(policy)
+    progress("run the network")
+    told = len(policy.notes)
+    check_runs(policy)
+    notes += policy.notes[told:]
+    progress("export the network")
+    model = export_graph(policy, opset, dynamic)
+    strip(model)
+    names = [one.name for one in policy.arguments]
+    check_onnx(model, policy.kind, opset, names, policy.results, BATCH if dynamic else None)
+    progress("compare it with torch")
+    compare_with_torch(model, policy, BATCHES if dynamic else (1,))
+    return model, notes
+
+
+def session_of(content: bytes, where: str) -> Any:
+    """ONNX Runtime's session of a model in memory, one thread.
+
+    Raises:
+        Refusal: ONNX Runtime cannot load it.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ORT raises its own pybind types
+        text = " ".join(str(error).split())[:300]
+        raise refuse(where, "", "a model that ONNX Runtime can load", text) from error
+
+
+def compare_with_torch(
+    model: Any, policy: TrainedPolicy, batches: Sequence[int], tolerance: float = TOLERANCE
+) -> float:
+    """Run both on seeded inputs of 1 and 3 standard deviations; the largest difference.
+
+    Raises:
+        Refusal: a batch that fails, or a difference beyond the tolerance, with output and batch.
+    """
+    import torch
+
+    session = session_of(model.SerializeToString(), policy.kind)
+    names = [one.name for one in policy.arguments]
+    axes = [0] * len(policy.inputs) + [state.batch_axis for state in policy.states]
+    largest = 0.0
+    problems: list[Problem | str] = []
+    for rows in batches:
+        for sigma in (1.0, 3.0):
+            given = random_inputs(policy.arguments, rows, sigma, seed=rows, batch_axes=axes)
+            with torch.no_grad():
+                wanted = named_results(policy.module(*[one.clone() for one in given]), policy)
+            feed = {name: one.numpy() for name, one in zip(names, given, strict=True)}
+            try:
+                got = dict(zip(policy.results, session.run(policy.results, feed), strict=True))
+            except Exception as error:
+                text = " ".join(str(error).split())[:200]
+                expected = f"a network that runs with a batch of {rows}"
+                raise refuse(policy.kind, "batch", expected, text) from error
+            for name in policy.results:
+                apart = difference(got[name], wanted[name].numpy())
+                largest = max(largest, apart)
+                if not apart <= tolerance:
+                    shape = f"{list(got[name].shape)}"
+                    expected = f"the numbers of torch within {tolerance:g}"
+                    what = f"{apart:.3g} (batch {rows}, shape {shape})"
+                    problems.append(Problem(policy.kind, f"output '{name}'", expected, what))
+    if problems:
+        raise Refusal(problems[:4])
+    return largest
+
+
+def difference(got: Any, wanted: Any) -> float:
+    """Largest |got - wanted| / (1 + |wanted|); inf where shapes differ or one is not finite."""
+    got, wanted = np.asarray(got, dtype=np.float64), np.asarray(wanted, dtype=np.float64)
+    if got.shape != wanted.shape:
+        return float("inf")
+    if not got.size:
+        return 0.0
+    apart = np.abs(got - wanted) / (1.0 + np.abs(wanted))
+    return float(np.max(apart)) if np.all(np.isfinite(apart)) else float("inf")

@@ -1,0 +1,83 @@
+"""Latency of variants against the original, in shuffled order, with the original twice.
+
+A fixed order of calls misleads: the one that runs after a slow one pays for its caches. With
+torch first in every round the identical graph came out at 0.65 of the original. So each round
+shuffles, and the original against its own copy (A/A) says how far a ratio can be trusted.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from policy_runner.core.model import Array, Buffer
+from policy_runner.export.graph.network_export import session_of
+
+ROUNDS = 40
+BLOCK = 20  # runs of one model in a row
+TRUSTED = 0.05  # A/A may be off by so much
+CONTROL = "A/A"
+
+
+def latency_ratios(
+    original: Path,
+    variants: Mapping[str, Path],
+    feed: Mapping[str, Buffer],
+    rounds: int = ROUNDS,
+) -> dict[str, float]:
+    """Median latency of each variant over that of the original, one thread each.
+
+    Returns:
+        By name; `A/A` is a second session of the original.
+    """  # fmt: skip
+    paths = {"": original, CONTROL: original, **variants}
+    given = dict(feed)
+    calls = {}
+    for name, path in paths.items():
+        session = session_of(path.read_bytes(), str(path))
+        calls[name] = partial(session.run, None, given)
+    return ratios(shuffled_times(calls, rounds), "")
+
+
+def shuffled_times(
+    calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, seed: int = 1
+) -> dict[str, Array]:
+    """Seconds of single runs, in blocks whose order is drawn anew in each round.
+
+    Returns:
+        By name, float64 [rounds, BLOCK].
+    """
+    times: dict[str, list[list[float]]] = {name: [] for name in calls}
+    order = list(calls)
+    shuffle = random.Random(seed)
+    for call in calls.values():
+        _block(call)
+    for _ in range(rounds):
+        shuffle.shuffle(order)
+        for name in order:
+            times[name].append(_block(calls[name]))
+    return {name: np.array(found) for name, found in times.items()}
+
+
+def ratios(times: Mapping[str, Array], base: str) -> dict[str, float]:
+    """Per round the median of each over the median of `base`; the median of all rounds."""
+    medians = {name: np.median(found, axis=1) for name, found in times.items()}
+    return {
+        name: float(np.median(found / medians[base]))
+        for name, found in medians.items()
+        if name != base
+    }
+
+
+def _block(call: Callable[[], object]) -> list[float]:
+    found = []
+    for _ in range(BLOCK):
+        begin = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - begin)
+    return found

@@ -1,0 +1,146 @@
+"""Variants of a policy: what helps, what harms, and what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from cli_rig import spec as toy_spec
+from cli_rig import weights
+from onnx import TensorProto, helper, numpy_helper
+
+from policy_runner.backends.onnxruntime.model_facts import read_model_facts
+from policy_runner.cli.main import main
+from policy_runner.core.errors import Refusal
+from policy_runner.export.optimize.optimize_policy import optimize_policy
+from policy_runner.export.optimize.variants import make
+from policy_runner.export.optimize.verdicts import (
+    HARMS,
+    HELPS,
+    NO_GAIN,
+    Judged,
+    best,
+    judge,
+    set_errors,
+)
+from policy_runner.package_files import share_path
+from policy_runner.robot.load import load_policy
+
+BALANCER = share_path("models", "balancer")
+
+
+def toy(folder: Path, offset: float = 0.0) -> Path:
+    """obs [1, 13] + offset times a matrix is actions [1, 2]; with policy.yaml."""
+    import yaml
+
+    stored = {"w": weights(), "offset": np.full((1, 13), offset, np.float32)}
+    graph = helper.make_graph(
+        [helper.make_node("Sub", ["obs", "offset"], ["centred"]),
+         helper.make_node("MatMul", ["centred", "w"], ["actions"])],
+        "toy",
+        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, 13])],
+        [helper.make_tensor_value_info("actions", TensorProto.FLOAT, [1, 2])],
+        [numpy_helper.from_array(one, name) for name, one in stored.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "toy.onnx")
+    facts = read_model_facts(folder / "toy.onnx")
+    given = toy_spec(model={"file": "toy.onnx", "sha256": facts.sha256})
+    (folder / "policy.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    return folder
+
+
+def test_the_static_int8_balancer_is_refused_by_its_largest_error() -> None:
+    """Its mean error is small: that is what misleads."""
+    found = optimize_policy(BALANCER, names=["fp16", "int8-static"])
+    rows = {row.name: row for row in found.rows}
+    assert rows["fp16"].verdict in (HELPS, NO_GAIN)
+    assert rows["fp16"].share is not None
+    assert rows["fp16"].share < 1e-3
+    static = rows["int8-static"]
+    assert static.verdict == HARMS
+    assert "largest error" in static.why
+    assert static.mean is not None
+    assert static.largest is not None
+    assert static.mean < 0.02 * 15.0 < 10 * static.largest
+
+
+def test_the_best_variant_becomes_a_folder_that_check_accepts(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    found = optimize_policy(toy(tmp_path / "toy"), tmp_path / "new", names=["fp16"])
+    row = found.rows[0]
+    assert row.share is not None
+    assert row.share < 0.01
+    if row.verdict == HELPS:  # 300 bytes of weights: the casts may cost more than they save
+        assert found.applied == "fp16"
+        load_policy(tmp_path / "new").close()
+    else:
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_number_that_float16_does_not_hold_is_refused_by_name(tmp_path: Path) -> None:
+    """The converters cut it to 10000 or 65504 without an error: air pressure in Pa."""
+    with pytest.raises(Refusal, match=r"'offset': expected numbers up to 65504.*got 101325"):
+        make("fp16", toy(tmp_path, 101325.0) / "toy.onnx", tmp_path / "half.onnx", [])
+
+
+def test_the_verdict_comes_from_the_maximum_and_the_loop() -> None:
+    random = np.random.default_rng(1)
+    wanted = random.uniform(-1, 1, (1000, 2))
+    got = wanted.copy()
+    got[500, 1] += 0.3  # one bad answer in a thousand
+    bad = Judged("bad", size=0.5)
+    set_errors(bad, wanted, got, ["left", "right"])
+    assert bad.mean is not None
+    assert bad.mean < 0.001
+    judge(bad, {"bad": 0.5}, trusted=True)
+    assert (bad.verdict, bad.element) == (HARMS, "right")
+    falling = Judged("falling", size=0.5, falls_more=True)
+    set_errors(falling, wanted, wanted, ["left", "right"])
+    judge(falling, {"falling": 0.5}, trusted=True)
+    assert falling.verdict == HARMS
+    nothing = Judged("nothing", share=float("nan"))
+    judge(nothing, {}, trusted=True)
+    assert nothing.verdict == HARMS
+
+
+@pytest.mark.parametrize(
+    ("size", "latency", "trusted", "verdict"),
+    [
+        (1.0, 0.8, True, HELPS),
+        (1.0, 0.8, False, NO_GAIN),  # A/A was off
+        (0.5, 1.0, True, HELPS),
+        (0.5, 1.5, True, NO_GAIN),
+        (1.0, 1.0, True, NO_GAIN),
+    ],
+)
+def test_what_helps(size: float, latency: float, trusted: bool, verdict: str) -> None:
+    row = Judged("x", size=size, share=0.001, element="left")
+    judge(row, {"x": latency}, trusted)
+    assert row.verdict == verdict
+
+
+def test_nothing_is_applied_where_nothing_helps() -> None:
+    slow = Judged("slow", verdict=NO_GAIN, latency=1.2)
+    small = Judged("small", verdict=HELPS, latency=1.0, size=0.5)
+    fast = Judged("fast", verdict=HELPS, latency=0.7, size=1.0)
+    assert best([slow]) is None
+    assert best([slow, small, fast]) is fast
+
+
+def test_check_names_a_graph_of_one_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(toy(tmp_path) / "toy.onnx")
+    model.graph.node[1].op_type, model.graph.node[1].domain = "FusedMatMul", "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, tmp_path / "toy.onnx")
+    text = (tmp_path / "policy.yaml").read_text()
+    sha = read_model_facts(tmp_path / "toy.onnx").sha256
+    old = text.split("sha256: ")[1].split("\n")[0]
+    (tmp_path / "policy.yaml").write_text(text.replace(old, sha))
+    assert main(["check", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "com.microsoft.FusedMatMul were written by ONNX Runtime" in out
