@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -32,6 +33,10 @@ SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer test sets its own 
 WANTED = "POLICY_RUNNER_TEST_DOMAIN"
 MOST_WORKERS = 8
 # Each starts several busy processes, in real time or at full speed: one worker runs all of them.
+TRANSPORT = (
+    "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_BUILTIN_TRANSPORTS",
+    "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
+)  # fmt: skip
 BUSY = {
     "test_closed_loop.py", "test_demo_command.py", "test_soak_lockstep.py", "test_tutorials.py",
 }  # fmt: skip
@@ -86,6 +91,20 @@ _collected = 0
 def ros_domain() -> int:
     """The ROS domain of this session; children inherit it."""
     return DOMAIN
+
+
+@pytest.fixture(autouse=True)
+def restored_transport_and_signals() -> Iterator[None]:
+    """Restore what the `main` of a node changes in its process: transports, blocked signals."""
+    before = {name: os.environ.get(name) for name in TRANSPORT}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture

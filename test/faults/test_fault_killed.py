@@ -59,9 +59,11 @@ def test_sigkill(spawn: Nursery, tmp_path: Path, peer: Peer) -> None:
     commands = peer.hear(JointState, "joint_commands")
     states = peer.hear(JointState, "joint_states")
 
+    name = f"{SPACE}/simulated_robot: balance"
+
     def robot_says(text: str, since: float = 0.0) -> Any:
         for at, message in list(diagnostics):
-            told.extend((at, s) for s in message.status if s.name == "simulated_robot: balance")
+            told.extend((at, s) for s in message.status if s.name == name)
         diagnostics.clear()
         found = [s for at, s in told if at > since and text in s.message]
         return found[-1] if found else None

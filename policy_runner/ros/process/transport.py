@@ -27,7 +27,7 @@ def prefer_udp() -> None:
     LOCALHOST stays as it is. Other middlewares keep their settings.
     """
     chosen = bool(os.environ.get(_TRANSPORTS)) or any(map(os.environ.get, _PROFILES))
-    os.environ.setdefault(_TRANSPORTS, "UDPv4")
+    os.environ[_TRANSPORTS] = os.environ.get(_TRANSPORTS) or "UDPv4"
     wanted = os.environ.get(_RANGE) == "LOCALHOST" and not os.environ.get("ROS_STATIC_PEERS")
     if chosen or not wanted or not _is_fast_dds():
         return

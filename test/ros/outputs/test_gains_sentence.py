@@ -29,5 +29,5 @@ def test_equal_gains_are_said_once_with_their_joints(tmp_path: Path) -> None:
     assert sentence(tmp_path, gains) == (
         "small was trained with stiffness and damping 0 and 1 (a), - and 1 (b), "
         "20 and 0.7 (6 joints: FL_hip, FL_thigh, FL_calf, FR_hip, FR_thigh, FR_calf): "
-        "see that the robot's joints have them (~/joint_gains)"
+        "make sure that the robot's joints use them (~/joint_gains)"
     )

@@ -53,7 +53,7 @@ def test_gains_are_latched_by_the_robots_names_and_said_once(
     assert message.layout.dim[1].label == "stiffness,damping"
     said = capfd.readouterr().err
     assert said.count("was trained with") == 1
-    assert "damping 20 and 0.5 (left_joint), 30 and 0.5 (right_joint): see" in said
+    assert "damping 20 and 0.5 (left_joint), 30 and 0.5 (right_joint): make" in said
 
 
 def test_the_very_vectors_with_their_names(graphs: GraphMaker) -> None:

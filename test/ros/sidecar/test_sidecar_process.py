@@ -13,6 +13,15 @@ import pytest
 from fake_board import write_board
 from sidecar_graph import BOARD, ZONE
 
+# No transport of the user's own.
+NOT_CHOSEN = dict.fromkeys(
+    (
+        "FASTDDS_BUILTIN_TRANSPORTS",
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+        "FASTDDS_DEFAULT_PROFILES_FILE",
+    ),
+    "",
+)
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed")
 
 
@@ -39,7 +48,7 @@ def test_it_shares_no_memory_with_the_runner(tmp_path, spawn, discovery):
     write_board(tmp_path, BOARD)
     command = ["python", "-m", "policy_runner.ros.sidecar.main"]
     command += ["--ros-args", "-p", f"root:={tmp_path}"]
-    child = spawn(command, env={"ROS_AUTOMATIC_DISCOVERY_RANGE": discovery})
+    child = spawn(command, env={**NOT_CHOSEN, "ROS_AUTOMATIC_DISCOVERY_RANGE": discovery})
     time.sleep(3.0)
     assert child.poll() is None
     with open(f"/proc/{child.pid}/maps", encoding="utf-8") as stream:
