@@ -174,7 +174,8 @@ def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, A
     names = [str(one) for one in given.get("joint_names") or []]
     if names and names != spec["joint_names"]:
         term["joints"] = names
-    rates = [float(q) for q in given.get("joint_vel_offsets") or []]
+    count = len(names or spec["joint_names"])
+    rates = _numbers(given.get("joint_vel_offsets") or [], count)
     if term["term"] == "joint_velocity" and any(rates):
         term["relative_to"] = rates  # joint_vel_rel is the velocity minus default_joint_vel
     offsets = given.get("joint_pos_offsets")
@@ -186,8 +187,12 @@ def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, A
             term["relative_to"] = "default_joint_pos"
         return
     default = dict(zip(spec["joint_names"], spec["default_joint_pos"], strict=True))
-    if [float(q) for q in offsets] != [default.get(name) for name in names or default]:
-        term["relative_to"] = [float(q) for q in offsets]
+    if _numbers(offsets, count) != [default.get(name) for name in names or default]:
+        term["relative_to"] = _numbers(offsets, count)
+
+
+def _numbers(given: Any, count: int) -> list[float]:
+    return [float(q) for q in given] if isinstance(given, list) else [float(given)] * count
 
 
 def _group(draft: Draft, given: Mapping[str, Any], robot: Mapping[str, Any]) -> dict[str, Any]:

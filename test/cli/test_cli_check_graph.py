@@ -217,3 +217,16 @@ def test_a_checksum_can_cover_the_weights(tmp_path: Path, capsys: Any) -> None:
     status, text = said({"other.data": "0" * 64})
     assert status == 1
     assert "model.data: expected the weight files that the model names (toy.onnx.data)" in text
+
+
+def test_a_csv_without_a_header_is_named_as_such(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "walk.csv").write_text("0.1,0.2\n0.3,0.4\n")
+    observation = [{"tensor": "obs", "normalization": "none",
+                    "terms": [{"term": "motion", "motion": "walk"}]}]  # fmt: skip
+    motions = {"walk": {"file": "walk.csv", "dt": 0.02, "end": "hold"}}
+    folder = _recurrent(tmp_path, observation=observation, motions=motions, inputs={})
+    status, said = _check(folder, capsys)
+    assert status == 1
+    assert "got numbers only: the file has no header; `policy-runner convert motion`" in said
+    (tmp_path / "walk.csv").write_text("hip,knee\n0.1,0.2\n0.3,0.4\n")
+    assert _check(folder, capsys)[0] == 0

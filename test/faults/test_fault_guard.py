@@ -34,14 +34,12 @@ KEY = ("guard", "watches")  # on diagnostics
 AS_ON_A_ROBOT = {"FASTRTPS_DEFAULT_PROFILES_FILE": ""}
 
 
-def start_guard(
-    graph: FaultGraph, spawn: Nursery, folder: Path, *words: str, env: dict[str, str] | None = None
-) -> Child:
+def start_guard(graph: FaultGraph, spawn: Nursery, folder: Path, *words: str) -> Child:
     """Start a guard in the namespace of the graph."""
     guard = spawn(
         ["python", "-m", "policy_runner.ros.guard.main", "--ros-args"]
         + ["-r", f"__ns:={graph.space}", *words],
-        env={**quick_discovery(folder), **(env or {})},
+        env={**quick_discovery(folder), **AS_ON_A_ROBOT},
     )
     graph.wait(lambda: "guards policy_runner" in guard.stderr, 20.0, "the guard")
     return guard
@@ -60,7 +58,7 @@ def stopped_after(graph: FaultGraph, cause: Callable[[], object]) -> float:
 
 def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
     row = FAULTS["runner suspended"]
-    graph = fault_graphs()
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
     graph.stood_still = True
     start_guard(graph, spawn, tmp_path)
     for _ in range(SUSPENSIONS):
@@ -82,7 +80,7 @@ def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: 
 
 def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
     graph = fault_graphs(env=AS_ON_A_ROBOT)
-    start_guard(graph, spawn, tmp_path, env=AS_ON_A_ROBOT)
+    start_guard(graph, spawn, tmp_path)
     for number in range(KILLS):
         graph.well()
         begin = time.monotonic()
@@ -111,7 +109,9 @@ def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
     from std_msgs.msg import Bool
 
     # Tolerate so many late inferences that silence alone would not stop it.
-    graph = fault_graphs(safety__late_inferences=200, safety__executor_timeout=0.0)
+    graph = fault_graphs(
+        env=AS_ON_A_ROBOT, safety__late_inferences=200, safety__executor_timeout=0.0
+    )
     start_guard(graph, spawn, tmp_path)
     press = graph.peer.publisher(Bool, f"{graph.runner}/estop")
     graph.well()
@@ -132,7 +132,7 @@ def test_a_press_that_only_the_guard_hears(
     """A publisher that ends after one message may have been discovered by the guard only."""
     from std_msgs.msg import Bool
 
-    graph = fault_graphs()
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
     other = f"{graph.space}/heard_by_the_guard"
     start_guard(graph, spawn, tmp_path, "-r", f"{graph.runner}/estop:={other}")
     press = graph.peer.publisher(Bool, other)
@@ -148,7 +148,7 @@ def test_it_does_not_act_where_the_runner_reacts(
 ) -> None:
     from std_msgs.msg import Bool
 
-    graph = fault_graphs()
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
     guard = start_guard(graph, spawn, tmp_path)
     press = graph.peer.publisher(Bool, f"{graph.runner}/estop")
     graph.well()
@@ -163,7 +163,7 @@ def test_it_does_not_act_where_the_runner_reacts(
 def test_it_does_not_act_where_the_runner_does_not_command(
     fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
 ) -> None:
-    graph = fault_graphs()
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
     guard = start_guard(graph, spawn, tmp_path)
     graph.well()
     assert graph.peer.change("deactivate")
@@ -181,7 +181,7 @@ def test_it_does_not_act_where_the_runner_does_not_command(
 def test_it_does_not_act_in_a_dry_run(
     fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
 ) -> None:
-    graph = fault_graphs(dry_run=True)
+    graph = fault_graphs(env=AS_ON_A_ROBOT, dry_run=True)
     guard = start_guard(graph, spawn, tmp_path)
     graph.wait(lambda: graph.decision == "RUN", 20.0, "RUN")
     time.sleep(0.3)
@@ -195,7 +195,7 @@ def test_it_does_not_act_in_a_dry_run(
 def test_an_asked_for_end_needs_no_guard(
     fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
 ) -> None:
-    graph = fault_graphs()
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
     guard = start_guard(graph, spawn, tmp_path)
     graph.well()
     graph.child.send(signal.SIGTERM)
@@ -206,7 +206,7 @@ def test_an_asked_for_end_needs_no_guard(
 
 def test_a_guard_is_required(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
     row = FAULTS["guard missing"]
-    graph = fault_graphs(require_arming=True, safety__require_guard=True)
+    graph = fault_graphs(env=AS_ON_A_ROBOT, require_arming=True, safety__require_guard=True)
     graph.starts("guard missing")
     answer = graph.peer.trigger("arm")
     assert not answer.success
@@ -221,7 +221,7 @@ def test_a_guard_is_required(fault_graphs: GraphMaker, spawn: Nursery, tmp_path:
 
 
 def test_it_is_small_and_cheap(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
-    graph = fault_graphs()
+    graph = fault_graphs(env=AS_ON_A_ROBOT)
     guard = start_guard(graph, spawn, tmp_path)
     graph.well()
 

@@ -154,27 +154,31 @@ def test_sim2real_terms_that_the_spec_cannot_say_are_asked_for(tmp_path: Path) -
         _draft("sim2real", tmp_path, lambda c: c.update(joint_kp={".*": 1.0, "l_.*": 2.0}))
 
 
-def test_limx_asks_for_its_encoder_its_limit_and_its_gait(tmp_path: Path) -> None:
+def test_limx_asks_for_its_encoder_and_its_gait(tmp_path: Path) -> None:
     model = replace(facts(), path=Path("policy/isaaclab/policy.onnx"))
     draft = _draft("limx", tmp_path, model=model)
     assert draft.spec["joint_names"] == ["a_L", "a_R", "b_L", "b_R"]
     assert unknown(draft) == [
-        "control_dt", "observation[0].terms[0]", "observation[0].terms[6]", "last_action"
+        "control_dt", "observation[0].terms[0]", "observation[0].terms[6]"
     ]  # fmt: skip
     terms = draft.spec["observation"][0]["terms"]
     assert (terms[1]["scale"], terms[1]["clip"], terms[1]["order"]) == (
         0.25, [-100.0, 100.0], "scale_clip"
     )  # fmt: skip
-    assert "within 80 N m" in draft.spec["last_action"]
+    group = draft.spec["action"][0]["groups"][0]
+    assert group["limit_torque"] == {"limit": 80.0, "every": "tick"}
+    assert draft.spec["last_action"] == "clipped"
     both = _draft("limx", tmp_path)
     assert "joint_names" in unknown(both)  # gym or lab: nothing says it
 
     def wheels(content: Any) -> None:
         content["PointfootCfg"]["control"]["wheel_joint_damping"] = 0.8
+        content["PointfootCfg"]["control"]["wheel_joint_torque_limit"] = 40
         content["PointfootCfg"]["init_state"]["default_joint_angle"]["wheel_L"] = 0.0
 
     draft = _draft("limx", tmp_path, wheels, model)
-    assert {"damping", "action[0].groups[0].kind"} <= set(unknown(draft))
+    places = ("damping", "action[0].groups[0].kind", "action[0].groups[0].limit_torque.limit")
+    assert set(places) <= set(unknown(draft))
 
 
 def test_a_leapp_bundle_is_complete(tmp_path: Path) -> None:

@@ -114,6 +114,13 @@ def test_velocity_offsets_are_subtracted(tmp_path: Path) -> None:
     assert unknown(draft) == ["observation[0].normalization"]
 
 
+def test_one_offset_counts_for_all_joints(tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        content["observations"]["policy"][1].update(joint_pos_offsets=0.5)
+
+    assert _io(tmp_path, change).spec["observation"][0]["terms"][1]["relative_to"] == [0.5, 0.5]
+
+
 def test_a_filter_to_limits_keeps_its_weight_and_asks_for_the_limits(tmp_path: Path) -> None:
     def change(content: Any) -> None:
         content["articulations"]["robot"]["default_joint_pos_limits"] = [[-1.0, 2.0], [0.0, 1.0]]

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from cli_rig import spec as toy_spec
 from deployment_files import DEPLOYMENTS
 from foreign_files import CSV, DEPLOY, IO, write_processors
 from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
@@ -32,6 +34,7 @@ from policy_runner.core.errors import Refusal
 from policy_runner.formats.conflicts import mark_conflicts
 from policy_runner.formats.detect import draft_model, find_reader, neighbours
 from policy_runner.formats.draft import Draft, spec_text
+from policy_runner.formats.own.exported import as_metadata
 
 JSON = {
     "joint_names": '["hip", "knee"]', "kp": "[20.0, 40.5]", "kd": "[1, 2]",
@@ -55,6 +58,14 @@ EXPLOY = {
     "obs": '{"joint_names": ["hip", "knee"]}', "joint_pos_target":
     '{"names": ["hip", "knee"], "stiffness": [1, 2], "damping": [1, 2]}',
 }  # fmt: skip
+EXPORTED = as_metadata(
+    {**toy_spec(), "observation": [
+        {**toy_spec()["observation"][0],
+         "normalization": {"preset": "sb3", "statistics": "statistics.npz"}}
+    ]},
+    {"statistics.npz": {"mean": np.zeros(13), "var": np.ones(13)}},
+    {"opset": 18},
+)  # fmt: skip
 RL_SAR: dict[str, Any] = {
     "dt": 0.005, "decimation": 4, "joint_names": ["a", "b"], "joint_mapping": [1, 0],
     "default_dof_pos": [0.1, 0.2], "wheel_indices": [1], "observations": ["ang_vel", "dof_pos"],
@@ -72,8 +83,8 @@ def _written(draft: Draft) -> None:
 
 @pytest.mark.parametrize(
     "metadata",
-    [CSV, SCALES, JSON, HOLOSOMA, EXPLOY],
-    ids=["csv", "scales", "json", "holosoma", "exploy"],
+    [CSV, SCALES, JSON, HOLOSOMA, EXPLOY, EXPORTED],
+    ids=["csv", "scales", "json", "holosoma", "exploy", "exported"],
 )
 def test_metadata(tmp_path: Path, metadata: dict[str, str]) -> None:
     outputs = {"joint_pos_target": [1, 2]} if metadata is EXPLOY else None

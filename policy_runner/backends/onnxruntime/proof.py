@@ -24,6 +24,7 @@ from policy_runner.backends.onnxruntime.libraries import (
     remedy_for,
     several_installed,
 )
+from policy_runner.backends.onnxruntime.refusals import explained
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import Buffer
 
@@ -224,6 +225,9 @@ def tried(path: Path, expected: str, remedy: str, action: Callable[[], Any]) -> 
         raise
     except Exception as error:  # ORT raises its own pybind types, one per status code
         text = one_sentence(error)
+        known = explained(path, text)
+        if known is not None:
+            raise known from error
         if "no kernel image" in text:
             remedy = f"this onnxruntime has no code for this GPU: {NEED_GPU_WHEEL}"
         elif "assigned to the default CPU EP" in text:

@@ -14,15 +14,13 @@ _IR = re.compile(r"Unsupported model IR version: (\d+), max supported IR version
 _OPSET = re.compile(r"Opset (\d+) is under development.*?(?:till opset (\d+)|$)")
 
 
-def not_loaded(path: Path, error: Exception, remedy: str) -> Refusal:
-    """Return the refusal of a model that ONNX Runtime does not load.
+def explained(path: Path, text: str) -> Refusal | None:
+    """Return the refusal of a model that is too new for this ONNX Runtime; None for other errors.
 
     Args:
         path: the ONNX file.
-        error: what ONNX Runtime raised.
-        remedy: what to do if the reason is not known here.
+        text: of the error.
     """
-    text = " ".join(str(error).split())
     if version := _IR.search(text):
         expected = f"an ONNX file of IR version {version[2]} or older"
         older = f"export it with IR version {version[2]}, or install a newer ONNX Runtime"
@@ -32,7 +30,20 @@ def not_loaded(path: Path, error: Exception, remedy: str) -> Refusal:
         expected = f"an opset that the installed ONNX Runtime knows{limit}"
         older = "export it with an older opset_version, or install a newer ONNX Runtime"
         return refuse(str(path), "opset", expected, version[1], older)
-    return refuse(str(path), "", "an ONNX model that ONNX Runtime can load", text, remedy)
+    return None
+
+
+def not_loaded(path: Path, error: Exception, remedy: str) -> Refusal:
+    """Return the refusal of a model that ONNX Runtime does not load.
+
+    Args:
+        path: the ONNX file.
+        error: what ONNX Runtime raised.
+        remedy: what to do if the reason is not known here.
+    """
+    text = " ".join(str(error).split())
+    expected = "an ONNX model that ONNX Runtime can load"
+    return explained(path, text) or refuse(str(path), "", expected, text, remedy)
 
 
 def check_shapes(path: Path, tensors: Sequence[Any]) -> None:

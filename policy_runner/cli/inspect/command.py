@@ -12,9 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from policy_runner.backends.onnx_file.graph import read_graph
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.command_parser import add_params, node_of, table_width
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
+from policy_runner.cli.inspect.graph_blocks import blocks_of
+from policy_runner.cli.inspect.graph_svg import svg
+from policy_runner.core.errors import refuse
 from policy_runner.robot.load import load_policy
 
 
@@ -24,17 +28,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="an .onnx model, or a policy.yaml or its folder")  # fmt: skip
     add_params(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
+    parser.add_argument("--graph", type=Path, metavar="FILE.svg",
+                        help="draw the network: shapes, parameters, normalizer, encoder and"
+                        " heads")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the contract; refuse the same problems as `check`."""
     if arguments.path.suffix == ".onnx":
-        found = model_contract(read_model_facts(arguments.path))
+        path = arguments.path
+        found = model_contract(read_model_facts(path))
         spec = None
     else:
         loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
+        path = loaded.spec_file.next_to(spec.model.file, "model.file")
         found = contract(loaded)
+    if arguments.graph:
+        draw(path, arguments.graph)
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0
@@ -80,6 +91,20 @@ def print_switch(console: Console, switch: dict[str, Any] | None) -> None:
     console.print(f"\nswitch by {escape(value)}: {escape('; '.join(parts))}", soft_wrap=True)
     kept = ", ".join(f"{k} {switch[k]}" for k in ("state", "history", "clocks", "last_action"))
     console.print(f"  at a change: {kept}", soft_wrap=True)
+
+
+def draw(model: Path, picture: Path) -> None:
+    """Write the network of `model` as a picture.
+
+    Raises:
+        Refusal: another ending than .svg, or a folder that does not exist.
+    """
+    if picture.suffix != ".svg":
+        raise refuse(str(picture), "--graph", "a file ending in .svg", f"'{picture.suffix}'")
+    if not picture.absolute().parent.is_dir():
+        raise refuse(str(picture), "--graph", "a file in a folder that exists", "no such folder")
+    blocks = blocks_of(read_graph(model), read_model_facts(model))
+    picture.write_text(svg(blocks, model.name), encoding="utf-8")
 
 
 def _model(console: Console, found: dict[str, Any]) -> None:

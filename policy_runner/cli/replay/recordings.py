@@ -55,27 +55,35 @@ def open_recording(
     if find_spec("rosbags") is None:
         remedy = "pip install 'policy_runner[replay]'"
         raise refuse(str(path), "", "the package rosbags, which reads recordings", "none", remedy)
-    from rosbags.highlevel import AnyReader, AnyReaderError
+    from rosbags.highlevel import AnyReader
     from rosbags.typesys import Stores, get_typestore
 
     if path.suffix == ".db3" and (path.parent / "metadata.yaml").is_file():
         path = path.parent
+    # Recordings before Iron contain no message definitions: use the definitions of Humble.
+    store = get_typestore(Stores.ROS2_HUMBLE)
     try:
-        # Recordings before Iron contain no message definitions: use the definitions of Humble.
-        store = get_typestore(Stores.ROS2_HUMBLE)
-        with AnyReader([path], default_typestore=store) as reader:
-            chosen = _choose(reader.connections, inputs, topics, path)
-            _known(chosen, reader.typestore.fielddefs, path)
-            wanted = {name: list(found) for name, found in chosen.items()}
-            yield Recording(
-                _events(reader, wanted),
-                sum(one.msgcount for found in wanted.values() for one in found),
-                {name: found[0].msgtype for name, found in wanted.items()},
-                {name: found[0].topic for name, found in wanted.items()},
-            )
-    except AnyReaderError as error:
-        text = " ".join(str(error).split())
-        raise refuse(str(path), "", "a rosbag2 recording", text) from error
+        reader = AnyReader([path], default_typestore=store)
+        reader.open()
+    except Exception as error:  # a damaged file raises errors of struct, lz4, sqlite, yaml, ...
+        raise refuse(str(path), "", "a rosbag2 recording", _text(error)) from error
+    try:
+        chosen = _choose(reader.connections, inputs, topics, path)
+        _known(chosen, reader.typestore.fielddefs, path)
+        wanted = {name: list(found) for name, found in chosen.items()}
+        yield Recording(
+            _events(reader, wanted, path),
+            sum(one.msgcount for found in wanted.values() for one in found),
+            {name: found[0].msgtype for name, found in wanted.items()},
+            {name: found[0].topic for name, found in wanted.items()},
+        )
+    finally:
+        reader.close()
+
+
+def _text(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if type(error).__name__ == "AnyReaderError" else f"{type(error).__name__}: {text}"
 
 
 def _choose(
@@ -123,13 +131,29 @@ def _known(chosen: Mapping[str, list[Any]], known: Mapping[str, Any], path: Path
         raise Refusal(problems)
 
 
-def _events(reader: Any, wanted: Mapping[str, list[Any]]) -> Iterator[Event]:
+def _messages(reader: Any, connections: list[Any], path: Path) -> Iterator[tuple[Any, int, bytes]]:
+    """Yield every message; a recording that ends in the middle is refused at that place."""
+    messages = reader.messages(connections=connections)
+    count = 0
+    while True:
+        try:
+            following = next(messages)
+        except StopIteration:
+            return
+        except Exception as error:  # a damaged chunk raises errors of struct, lz4, zstandard, ...
+            expected = "a whole recording"
+            raise refuse(str(path), f"after {count} messages", expected, _text(error)) from error
+        count += 1
+        yield following
+
+
+def _events(reader: Any, wanted: Mapping[str, list[Any]], path: Path) -> Iterator[Event]:
     names: dict[int, list[str]] = {}
     for name, found in wanted.items():
         for one in found:
             names.setdefault(id(one), []).append(name)
     connections = list({id(one): one for found in wanted.values() for one in found}.values())
-    for connection, t_ns, raw in reader.messages(connections=connections):
+    for connection, t_ns, raw in _messages(reader, connections, path):
         try:
             message = reader.deserialize(raw, connection.msgtype)
         except Exception as error:  # damaged bytes raise errors of rosbags, numpy and struct

@@ -52,7 +52,7 @@ class OurSide:
         self.constants: dict[str, Array] = {}
         self._builders = {}
         self._stacked: dict[str, tuple[ObservationTensor, Normalizer | None]] = {}
-        built = iter(self.policy.tensors)
+        built = iter(self.policy.every_tensor)
         for k, tensor in enumerate(spec.observation):
             name = str(tensor_name(tensor.tensor, model.inputs))
             if tensor.constant is not None:
@@ -114,7 +114,7 @@ class OurSide:
             if normalizer is not None:
                 normalizer.normalize(values, values)
             np.copyto(buffer, values, casting="unsafe")
-        fault = self.policy.run(0)
+        fault = self.policy.run_given(0)
         result = {}
         for name, part in self.outputs.items():
             decoder = self.policy.decoder

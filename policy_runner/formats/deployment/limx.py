@@ -8,8 +8,8 @@
 
 The policy reads an encoder's output, then the clipped observation, then the scaled commands. The
 encoder reads the last obs_history_length observations, oldest first, and is a model of its own.
-The source limits each action by the measured joint, and that is its last action. Both are not in
-one model with one file, so they are a TODO.
+The encoder's file is not among these keys, so it is a TODO. The source limits each action by the
+measured joint, and the limited action is its last action.
 """
 
 from __future__ import annotations
@@ -117,10 +117,13 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
         others_ = ", ".join(str(one) for one in model.outputs[1:])
         spec["ignored_outputs"] = todo(f"which of {others_} command nothing")
     limit = control.get("user_torque_limit")
-    spec["last_action"] = todo(
-        f"the source limits each action by the measured joint (kp (q* - q) - kd dq within "
-        f"{limit} N m), and that is its last action; clipped is the action before it"
-    )
+    spec["last_action"] = "clipped"
+    others = {name: value for name, value in control.items()
+              if name.endswith("_torque_limit") and name != "user_torque_limit"}  # fmt: skip
+    if limit is not None:
+        # At every tick: |kp (q* - q) - kd dq| <= limit, and the bounded action is the last action.
+        of = todo(f"{float(limit):g}, except those that the source names: {others}")
+        group["limit_torque"] = {"limit": of if others else float(limit), "every": "tick"}
     draft.assumed += [
         "the terms and their order, from the deployment code",
         "nothing is normalized outside the model",
@@ -142,8 +145,8 @@ def _tensor(
         frames, size = sizes["obs_history_length"], sizes["observations_size"]
         terms.append(
             todo(
-                f"the {hidden} outputs of the encoder, a model of its own: it reads the last "
-                f"{frames} observations of {size} numbers, oldest first"
+                f"model_output of the encoder, {hidden} numbers: add it to `models`; it reads the "
+                f"last {frames} observations of {size} numbers, oldest first"
             )
         )
     plain: list[Any] = [

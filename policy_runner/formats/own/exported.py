@@ -128,7 +128,7 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
 
 def _json(model: ModelFacts, key: str) -> dict[str, Any]:
     try:
-        found = json.loads(model.metadata[key])
+        found = json.loads(model.metadata[key], parse_constant=_refuse_constant)
         if _depth(found) > MOST_DEPTH:
             raise ValueError(f"more than {MOST_DEPTH} values inside each other")
     except (ValueError, RecursionError) as error:
@@ -144,3 +144,7 @@ def _depth(value: Any) -> int:
     if isinstance(value, dict):
         value = list(value.values())
     return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name}, which is no number of JSON")

@@ -97,3 +97,18 @@ def test_a_reference_of_another_kind_is_refused(tmp_path: Path, capsys: Any) -> 
         status = main(["replay", str(policy), str(given), "--reference", str(reference)])
         assert status == 1
         assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("rosbags") is None, reason="rosbags reads recordings")
+@pytest.mark.parametrize("content", [b"text", b"", b"\x89MCAP0\r\n", b"SQLite format 3\0"])
+@pytest.mark.parametrize("name", ["a.mcap", "a.db3", "metadata.yaml"])
+def test_a_file_that_is_no_recording_is_refused(
+    name: str, content: bytes, tmp_path: Path, capsys: Any
+) -> None:
+    policy = write_policy(tmp_path / "policy")
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    given = folder if name == "metadata.yaml" else folder / name
+    assert main(["replay", str(policy), str(given)]) == 1
+    assert "expected a rosbag2 recording, got" in capsys.readouterr().err

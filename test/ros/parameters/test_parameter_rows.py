@@ -94,10 +94,10 @@ def test_the_markdown_has_every_row_once() -> None:
     text = parameter_tables.markdown(KINDS_TABLE)
     lines = text.splitlines()
     assert len(lines) == 2 + len(KINDS_TABLE)
-    assert all(line.count("|") == 8 for line in lines)
-    assert "| `share` | float | `0.5` | 0 to 1 | m |  | a share |" in lines
-    assert "| `word` | str | `one` | `one`, `two` |  | yes | a word |" in lines
-    assert "| `free` | float | not set | 0 to  |  |  |" in text
+    assert all(line.count("|") == 7 for line in lines)
+    assert "| `share` | float | `0.5` | 0 to 1 m |  | a share |" in lines
+    assert "| `word` | str | `one` | `one`, `two` | yes | a word |" in lines
+    assert "| `free` | float | not set | from 0 |  |" in text
 
 
 # --- on a node ---

@@ -177,9 +177,23 @@ def _split(path: Path, key: str, values: Any, names: list[str]) -> dict[str, Arr
     return {name: np.ascontiguousarray(numbers[:, k]) for k, name in enumerate(names)}
 
 
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _read_csv(path: Path, content: bytes) -> dict[str, dict[str, Array]]:
     text = io.StringIO(content.decode("utf-8"), newline="")
     header, *lines = [line for line in csv.reader(text) if line]
+    if all(map(_is_number, header)):
+        raise refuse(
+            str(path), "header", "the names of the columns in the first line",
+            "numbers only: the file has no header",
+            "`policy-runner convert motion` makes an .npz of a headerless CSV",
+        )  # fmt: skip
     if len(set(header)) != len(header):
         raise refuse(str(path), "header", "every column once", "one twice")
     table = np.array([[float(cell) for cell in line] for line in lines], dtype=np.float64)
