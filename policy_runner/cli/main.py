@@ -14,19 +14,15 @@ from policy_runner.core.errors import Refusal
 # Group: (command, module, one line). A module has add_arguments(parser) and run(arguments) -> int.
 GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Policy": (
-        ("export", "export.command", "make a policy folder of a trained network"),
         ("import", "import_policy", "read a trainer's files into a policy spec to correct"),
         ("check", "check", "report everything that prevents the node from running a policy"),
-        ("verify", "export.verify_command", "compare a policy folder with its source"),
-        ("optimize", "export.optimize_command", "judge smaller and faster variants of a policy"),
         ("inspect", "inspect.command", "print what a policy reads and commands, resolved"),
         ("replay", "replay.command", "run a policy offline on a recording, and compare"),
-        (
-            "convert",
-            "convert.command",
-            "convert a trainer's files: stats, motion",
-        ),
+        ("convert", "convert.command", "convert a trainer's files: stats, motion"),
         ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
+        ("export", "export.command", "make a policy folder of a trained network"),
+        ("verify", "export.verify_command", "compare a policy folder with its source"),
+        ("optimize", "export.optimize_command", "judge smaller and faster variants of a policy"),
     ),
     "Robot": (
         ("run", "operate.supervise", "start a runner, its guard and its sidecar"),
@@ -39,7 +35,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Machine": (
         ("doctor", "doctor", "report what this machine has, and what is missing"),
-        ("bench", "bench.command", "measure: step, node, backends, selftest"),
+        ("bench", "bench.command", "measure: step, node, backends, compare, operators, selftest"),
         ("engine", "engine", "TensorRT engines of this machine: build, list, remove"),
         ("power", "power", "power mode and clocks of a Jetson: list, set, clocks"),
     ),

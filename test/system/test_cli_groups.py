@@ -22,7 +22,7 @@ FINAL = {
 }
 FINAL_BELOW = {
     "convert": "stats motion",
-    "bench": "step node backends selftest operators",
+    "bench": "step node backends compare operators selftest",
     "engine": "build list remove",
     "power": "list set clocks",
     "ctl": "arm disarm reset reload estop status dump",
@@ -100,7 +100,7 @@ def test_each_listed_command_exists(
     capsys.readouterr()
     listed = shown(capsys, name)
     for word in below:
-        assert re.search(rf"^    {word} +\S", listed, re.MULTILINE)
+        assert re.search(rf"^    {word}\s+\S", listed, re.MULTILINE)
         assert shown(capsys, name, word).startswith(f"usage: policy-runner {name} {word} ")
 
 
