@@ -16,9 +16,9 @@ from rich.table import Table
 
 from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
-from policy_runner.cli.replay.black_box import is_black_box, replay_black_box
 from policy_runner.cli.replay.compare import Comparison, compare, pairs
 from policy_runner.cli.replay.plot import check_plot, plot
+from policy_runner.cli.replay.recorded_pipeline import is_black_box, replay_black_box
 from policy_runner.cli.replay.recordings import is_recording, open_recording
 from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
 from policy_runner.cli.replay.run import Progress as Done

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policy_runner.core.black_box.memory import HEAD_BYTES
+from policy_runner.core.black_box.ring import HEAD_BYTES
 from policy_runner.core.model import Array, Buffer
 from policy_runner.core.pipeline.interface import AnyPolicy
 from policy_runner.core.safety.decision import Decision, Fault, Reason

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policy_runner.core.black_box.recorder import same
+from policy_runner.core.black_box.pipeline_recorder import same
 from policy_runner.core.black_box.records import (
     Call,
     Last,

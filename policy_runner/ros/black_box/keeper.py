@@ -17,9 +17,9 @@ import numpy as np
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from policy_runner.core.black_box.memory import Memory
-from policy_runner.core.black_box.recorder import Recorder
+from policy_runner.core.black_box.pipeline_recorder import Recorder
 from policy_runner.core.black_box.records import Received, State, Tick
+from policy_runner.core.black_box.ring import Memory
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.ros.black_box.content import KINDS, LIBRARY, NAMESPACE, Facts, to_json
 from policy_runner.ros.black_box.definitions import message_definition

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from core_rig import MS, Rig, make_rig, spec_content, term
 
-from policy_runner.core.black_box.memory import Memory
-from policy_runner.core.black_box.recorder import Recorder, same
+from policy_runner.core.black_box.pipeline_recorder import Recorder, same
 from policy_runner.core.black_box.records import Record, State, Tick
 from policy_runner.core.black_box.replay import Replay, Replayed
+from policy_runner.core.black_box.ring import Memory
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 
 GUARD = Fault(Decision.HOLD, Reason.GUARD_ACTED, "as asked")

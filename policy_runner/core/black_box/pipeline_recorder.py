@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.core.black_box.memory import HEAD_BYTES, Memory
 from policy_runner.core.black_box.records import (
     ARRIVALS,
     CALL,
@@ -32,6 +31,7 @@ from policy_runner.core.black_box.records import (
     fault_to_plain,
     tensor_names,
 )
+from policy_runner.core.black_box.ring import HEAD_BYTES, Memory
 from policy_runner.core.black_box.state import PipelineState
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
