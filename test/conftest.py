@@ -73,6 +73,7 @@ os.environ.update(
     ROS_PYTHON_CHECK_FIELDS="1",
     ROS_LOG_DIR=_log_folder.name,
 )
+os.environ.pop("COLUMNS", None)  # xdist sets it for its workers; tables would wrap
 os.environ.setdefault("PYTEST_TIMEOUT", SECONDS_PER_TEST)  # for pytest-timeout, if it is installed
 leftovers.mark_session()
 _segments_before = leftovers.all_files()
