@@ -29,6 +29,8 @@ AWAITED = (
     f"{SIDECAR}: policy",
     f"{ROBOT}: balance",
 )
+# Parameters that give the runner its optional topics and services.
+EVERYTHING = {"publish_vectors": True, "black_box.seconds": 1.0, "black_box.memory": 1}
 # Every node of ROS has these; the page names them once.
 USUAL_TOPICS = ("/rosout", "/parameter_events")
 USUAL_TYPES = ("rcl_interfaces/", "lifecycle_msgs/", "type_description_interfaces/")
@@ -81,7 +83,7 @@ def found() -> Found:
         policy, board = Path(folder, "policy"), Path(folder, "board")
         _write_policy(policy)
         _write(board, BOARD)
-        for parameters in ({"publish_vectors": True}, {"dry_run": True, "use_sim_time": True}):
+        for parameters in (EVERYTHING, {"dry_run": True, "use_sim_time": True}):
             with _graph({"policy": str(policy), **parameters}, board) as graph:
                 graph.run()
                 endpoints |= graph.endpoints()

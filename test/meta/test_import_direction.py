@@ -28,7 +28,7 @@ core, package_files <- backends, formats, telemetry <- robot <- sim, export, ser
 # but the room's files and folders must not import each other in a circle.
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
-    " <- command <- pipeline",
+    " <- command <- pipeline <- black_box",
     "backends": "interface, host_arrays, private_folder, onnx_file"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
@@ -36,7 +36,7 @@ ORDERS = {
     " <- policy_export <- verify <- optimize",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings <- load",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
-    " <- runner, sidecar, simulated_robot <- bench",
+    " <- black_box <- runner, sidecar, simulated_robot <- bench",
 }
 # The rooms whose names the package's __init__ may export.
 OFFERED = {"core", "robot"}

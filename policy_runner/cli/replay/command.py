@@ -18,6 +18,7 @@ from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
 from policy_runner.cli.replay.compare import Comparison, compare, pairs
 from policy_runner.cli.replay.plot import check_plot, plot
+from policy_runner.cli.replay.recorded_pipeline import is_black_box, replay_black_box
 from policy_runner.cli.replay.recordings import is_recording, open_recording
 from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
 from policy_runner.cli.replay.run import Progress as Done
@@ -62,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     if empty:
         raise refuse(str(arguments.reference), empty[0], "at least one row", "none")
     console = Console(highlight=False, soft_wrap=True)
+    if is_black_box(arguments.input):
+        return replay_black_box(arguments, console)
     loaded, result = _replay(arguments)
     if not len(result.get("t", ())):
         raise refuse(str(arguments.input), "", "at least one tick", "none", "see --duration")

@@ -1,9 +1,9 @@
-"""What a pipeline asks of its policy: one policy, or several of which a rule selects one."""
+"""What a pipeline asks of its policy (one, or several with a switch), and of its recorder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.model import Array, Buffer
@@ -69,3 +69,21 @@ class AnyPolicy(Protocol):
 
     def reset(self) -> None:
         """Set histories, recurrent state and the last action to their start values."""
+
+
+class PipelineRecorder(Protocol):
+    """Records a pipeline: steps in its place, and is told what changes it between two steps."""
+
+    def step(
+        self, now_ns: int, outer: Fault | None, look_again: Callable[[bool], int] | None
+    ) -> Any:
+        """Call `Pipeline.step` and record it."""
+
+    def called(self, method: str) -> None:
+        """A method without result is called."""
+
+    def refused(self, now_ns: int, fault: Fault, command: Array | None) -> None:
+        """`refuse` returned this command."""
+
+    def ended(self, command: Array | None) -> None:
+        """`stop_command` returned this command."""

@@ -18,7 +18,7 @@ from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Array, Buffer
-from policy_runner.core.pipeline.interface import AnyPolicy
+from policy_runner.core.pipeline.interface import AnyPolicy, PipelineRecorder
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.safety.freshness import Freshness
 from policy_runner.core.safety.operator_requests import Operator
@@ -61,6 +61,8 @@ class Pipeline:
             settings: the robot's rules; assign to `settings` to change them.
             clock_ns: a monotonic clock [ns]; it only measures how long the parts of a tick take.
         """
+        self.looked_ns: int | None = None  # the newest look after a late inference; for a record
+        self.recorder: PipelineRecorder | None = None  # set before the loop starts; None: no record
         self.policy = policy
         self.slots = slots
         self.safety = Safety()
@@ -103,6 +105,7 @@ class Pipeline:
     @settings.setter
     def settings(self, settings: Settings) -> None:
         self._settings = settings
+        self._tell("settings")
         self._freshness = Freshness(self.slots, settings)
         self._robot_watch.use(settings)
 
@@ -133,6 +136,19 @@ class Pipeline:
             further: returns a fault, or None.
         """
         self._further = further
+
+    @property
+    def stepper(self) -> Callable[..., Step]:
+        """The method that a loop calls every tick: `step`, or the recorder's."""
+        return self.step if self.recorder is None else self.recorder.step
+
+    def _tell(self, method: str) -> None:
+        if self.recorder is not None:
+            self.recorder.called(method)
+
+    def use_clock(self, clock_ns: Callable[[], int]) -> None:
+        """Measure durations with this clock [ns]; for a replay with recorded times."""
+        self._clock_ns = clock_ns
 
     def step(
         self,
@@ -170,7 +186,7 @@ class Pipeline:
         infer = decision is Decision.RUN and due
         if infer:
             if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
-                self.reset()
+                self._restart()
                 # The frame still holds the last action from before the reset, and a term may be
                 # unusable now.
                 fault = self.policy.observe()
@@ -222,6 +238,8 @@ class Pipeline:
         settings = self._settings
         late = took_ns > settings.period_ns * settings.decimation
         then_ns = look_again(late)
+        if late:
+            self.looked_ns = then_ns
         stop = self.operator.fault()
         if late and stop is None and fault is None:
             return self._freshness.fault(then_ns)
@@ -261,13 +279,14 @@ class Pipeline:
 
     def _start_over(self, now_ns: int) -> Decision:
         """Move to the start pose before the policy again, after a SAFE_STOP was armed."""
-        self.reset()
+        self._restart()
         self.safety.reset()
         self._start_pose.restart()
         return self.safety.judge(now_ns, self._start_pose.fault(self._settings), self._settings)
 
     def stopped_by_guard(self) -> None:
         """Continue from the guard's command after it stopped the outputs: limits and blends."""
+        self._tell("stopped_by_guard")
         self._command.stopped_by_guard()
 
     def refuse(self, now_ns: int, fault: Fault) -> Array | None:
@@ -281,7 +300,10 @@ class Pipeline:
         self.safety.judge(now_ns, fault, self._settings)
         self._start_pose.interrupt()
         self._phase = 0
-        return self._command.last(self._settings)
+        command = self._command.last(self._settings)
+        if self.recorder is not None:
+            self.recorder.refused(now_ns, fault, command)
+        return command
 
     def refuse_old(self, now_ns: int, age_ns: int) -> Array | None:
         """Call `refuse` because the tick began `age_ns` ago."""
@@ -290,10 +312,17 @@ class Pipeline:
 
     def stop_command(self) -> Array | None:
         """The final command before shutdown, see `Command.last`. None: no position to hold."""
-        return self._command.last(self._settings)
+        command = self._command.last(self._settings)
+        if self.recorder is not None:
+            self.recorder.ended(command)
+        return command
 
     def reset(self) -> None:
         """Reset the policy, see `Policy.reset`. The next RUN begins with an inference."""
+        self._tell("reset")
+        self._restart()
+
+    def _restart(self) -> None:
         self.policy.reset()
         self._phase = 0
 
@@ -305,7 +334,8 @@ class Pipeline:
         Args:
             forget_inputs: the next RUN waits for new messages.
         """
-        self.reset()
+        self._tell("time_jumped")
+        self._restart()
         self.safety.time_jumped()
         self._command.start_fresh()
         if self.safety.decision is not Decision.SAFE_STOP:
@@ -328,6 +358,7 @@ class Pipeline:
         Args:
             before: the pipeline of the other policy.
         """
+        self._tell("continue_from")
         self.safety, self.operator = before.safety, before.operator
         self.policy.inferences = before.policy.inferences
         self.late_inferences = before.late_inferences
@@ -343,7 +374,8 @@ class Pipeline:
         Exception: an emergency stop survives. While it is pressed the decision is SAFE_STOP;
         after that, nothing is commanded until ~/arm is called.
         """
-        self.reset()
+        self._tell("activate")
+        self._restart()
         armed = not (self._settings.require_arming or self.operator.latched)
         self.safety.activate(armed)
         self._late_in_a_row = 0

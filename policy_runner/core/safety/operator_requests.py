@@ -42,6 +42,8 @@ class Operator:
         self.pressed = False  # at least one source is pressed
         self.latched = False  # stopped or disarmed, and not armed since then
         self.events: deque[str] = deque(maxlen=_KEPT_EVENTS)  # for the log; the executor takes them
+        self.told: Fault | None = None  # the newest fault that `fault` returned; for a record
+        self.granted: bool | None = None  # the newest answer to a request; for a record
         self._stop = False  # pressed since the last tick, perhaps already released
         self._fault = Fault(Decision.SAFE_STOP, Reason.OPERATOR_STOP, self.sources[0].name)
         self._asked: Answer | None = None
@@ -88,8 +90,10 @@ class Operator:
         """
         if self._stop:
             self._stop = False
+            self.told = self._fault
             return self._fault
         if self.pressed and (self._asked is None or self._held()):
+            self.told = self._fault
             return self._fault
         return None
 
@@ -142,10 +146,12 @@ class Operator:
             return
         why = self._refusal(fault, outside)
         self._asked = None
+        self.granted = False
         if why:
             asked(False, f"not armed: {why}")
         elif asked(True, _ARMED[safety.decision]):
             safety.arm()
+            self.granted = True
             self.latched = self.pressed = False
             for source in self.sources:
                 source.pressed = source.shared = False

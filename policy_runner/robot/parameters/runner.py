@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
+from policy_runner.robot.parameters.black_box import BLACK_BOX_ROWS
 from policy_runner.robot.parameters.command import COMMAND_ROWS
 from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
@@ -69,6 +70,7 @@ TABLE: tuple[Parameter, ...] = (
         "publish the model's input and output on ~/observation and ~/action",
     ),
     *SAFETY_ROWS,
+    *BLACK_BOX_ROWS,
     Parameter(
         "realtime.priority",
         0,

@@ -7,7 +7,7 @@ rclpy's own `wait_for_message` uses it. Each new subscription checks once that i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -34,6 +34,8 @@ except ImportError:
 # A queue holds 10 messages. More takes in one tick would only follow a publisher that is faster
 # than the loop.
 MOST_TAKES = 16
+# input, bytes, arrival on the loop's clock [ns], clock for stamps [ns], kind of arrival
+Tap = Callable[[str, bytes, int, int | None, str], None]
 
 
 class PolledGroup(CallbackGroup):
@@ -182,6 +184,7 @@ class PolledInput:
         self._not_before_ns: int | None = None  # wall time, see `leave_out_before`
         # Second reader of the same topic, used during a reload.
         self.also: PolledInput | None = None
+        self.tap: Tap | None = None  # gets every message before it is read; None: no black box
 
     def drain(self, now_ns: int, arrival: str = "waited") -> None:
         """Take all waiting messages.
@@ -245,26 +248,50 @@ class PolledInput:
             also._emptied_ns = self._emptied_ns
 
     def _hear(self, raw: bytes, arrived_ns: int, clock_ns: int | None, arrival: str) -> None:
-        slot = self.slot
-        if len(raw) > self._max_bytes:
-            most = f"{self._max_bytes} are read (max_message_bytes, or the spec's image)"
-            slot.refused(f"a message of {len(raw)} bytes, at most {most}")
-            return
-        before_ns = slot.arriving_ns
-        try:
-            if arrival == "stamp":
-                arrived_ns = header_stamp_ns(raw)
-            slot.arriving_ns = arrived_ns
-            fault, stamp = self._read(raw)
-        except Unreadable as error:
-            fault, stamp = f"a damaged message: {error}", 0
-        except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
-            fault, stamp = f"{type(error).__name__}: {error}", 0
-        if fault:
-            slot.arriving_ns = before_ns
-            slot.refused(fault)
-        else:
-            slot.received(arrived_ns, stamp, clock_ns)
+        if self.tap is not None:
+            self.tap(self.slot.name, raw, arrived_ns, clock_ns, arrival)
+        hear(self.slot, self._read, self._max_bytes, raw, arrived_ns, clock_ns, arrival)
+
+
+def hear(
+    slot: InputSlot,
+    read: RawReader,
+    max_bytes: int,
+    raw: bytes,
+    arrived_ns: int,
+    clock_ns: int | None,
+    arrival: str,
+) -> None:
+    """Read one message into its slot, or record there why it is unusable.
+
+    Args:
+        slot: gets the values.
+        read: writes the numbers of a message of this slot.
+        max_bytes: larger messages are refused.
+        raw: the serialized message.
+        arrived_ns: on the loop's clock.
+        clock_ns: see `InputSlot.received`.
+        arrival: see `PolledInput.drain`.
+    """
+    if len(raw) > max_bytes:
+        most = f"{max_bytes} are read (max_message_bytes, or the spec's image)"
+        slot.refused(f"a message of {len(raw)} bytes, at most {most}")
+        return
+    before_ns = slot.arriving_ns
+    try:
+        if arrival == "stamp":
+            arrived_ns = header_stamp_ns(raw)
+        slot.arriving_ns = arrived_ns
+        fault, stamp = read(raw)
+    except Unreadable as error:
+        fault, stamp = f"a damaged message: {error}", 0
+    except Exception as error:  # noqa: BLE001 - a bad message must not end the loop
+        fault, stamp = f"{type(error).__name__}: {error}", 0
+    if fault:
+        slot.arriving_ns = before_ns
+        slot.refused(fault)
+    else:
+        slot.received(arrived_ns, stamp, clock_ns)
 
 
 def _never_called(_message: Any) -> None:

@@ -20,6 +20,7 @@ from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.robot.parameter_files import section_problems, unknown_keys
 from policy_runner.robot.parameters.policy import PREFIXES
+from policy_runner.ros.black_box.keeper import BlackBox
 from policy_runner.ros.inputs.checked_reader import checked_reader
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
@@ -181,6 +182,8 @@ class ConnectedPolicy:
         if but is None and self.status is not None:
             self.status.destroy()
         self.policy.model.close()
+        # The two refer to each other, and the garbage collector skips what configure froze.
+        self.pipeline.recorder = None
         self.inputs, self.clock, self.estop, self.guard = [], None, None, None
         self.commands = self.status = self.vectors = None
 
@@ -192,6 +195,7 @@ def configure(
     estop: EstopInput,
     guard: GuardLink,
     arguments: list[str],
+    black_box: BlackBox | None = None,
 ) -> ConnectedPolicy:
     """Read, check, load, warm up and connect a policy.
 
@@ -202,6 +206,7 @@ def configure(
         estop: the node's emergency stop, which every policy uses.
         guard: the node's link to its guard.
         arguments: of the process; they name the parameter files.
+        black_box: the node's; None: nothing is recorded.
 
     Raises:
         Refusal: with every problem found. Everything created until then is released.
@@ -218,7 +223,7 @@ def configure(
     with collect(problems):
         values["robot_description"] = robot_description(node, values["limits.urdf"])
     loaded = bind_policy(spec_file, values, simulated, problems, warnings)
-    made = connect(node, loaded, estop, guard)
+    made = connect(node, loaded, estop, guard, black_box=black_box)
     made.tell_gains()
     made.tell_guard()
     return made
@@ -230,6 +235,7 @@ def connect(
     estop: EstopInput,
     guard: GuardLink,
     before: ConnectedPolicy | None = None,
+    black_box: BlackBox | None = None,
 ) -> ConnectedPolicy:
     """Create the topics of a loaded policy, and reuse those of the previous policy that fit.
 
@@ -239,6 +245,7 @@ def connect(
         estop: the node's emergency stop.
         guard: the node's link to its guard.
         before: the previous policy; None: there is none.
+        black_box: the node's; None: nothing is recorded.
 
     Raises:
         Refusal: with every problem found. Everything created until then is released.
@@ -247,6 +254,9 @@ def connect(
     made = ConnectedPolicy(node, topics, loaded, estop=estop, guard=guard)
     try:
         _connect(made, before)
+        recorder = black_box.recorder_for(loaded) if black_box is not None else None
+        for one in made.inputs if recorder is not None else ():
+            one.tap = recorder.hear if recorder is not None else None
     except BaseException:
         made.destroy(but=before)
         raise

@@ -246,7 +246,7 @@ class ControlLoop:
             settings = self.pipeline.settings
             outer = self._watch.fault(time.monotonic_ns(), self._ticker.missed, settings)
         outer = self._hear_guard() or outer
-        step = self.pipeline.step(now_ns, outer, self._look_again)
+        step = self.pipeline.stepper(now_ns, outer, self._look_again)
         stamp_ns = self._stamp_clock() if self._stamp_clock is not None else now_ns
         if not self._publish(step.command, stamp_ns, now_ns, began_ns):
             return  # the last command was sent or is requested: nothing may follow it
@@ -393,8 +393,7 @@ class ControlLoop:
             command = self.pipeline.stop_command()
         except BaseException as error:  # noqa: BLE001 - send the last command without it
             self.error = self.error or error
-        pipeline = self.pipeline
-        self._commands.end(command, stamp_ns, pipeline.manner, pipeline.settings.limits)
+        self._commands.end(command, stamp_ns, self.pipeline.manner, self.pipeline.settings.limits)
         self.last_command_acknowledged = self._commands.wait_for_acknowledgement(
             _ACKNOWLEDGED_WITHIN_S
         )

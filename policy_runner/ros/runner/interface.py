@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from rclpy.lifecycle import LifecycleNode
 
+from policy_runner.ros.black_box.keeper import BlackBox
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.unknown_names import RefusesUnknownNames
@@ -24,6 +25,7 @@ class RunnerNode(RefusesUnknownNames, LifecycleNode):
     parameters: DeclaredParameters
     estop: EstopInput
     guard: GuardLink
+    black_box: BlackBox
 
     @property
     @abstractmethod

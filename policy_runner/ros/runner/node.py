@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from policy_runner.core.errors import Refusal
 from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.robot.parameters.runner import TABLE
+from policy_runner.ros.black_box.keeper import BlackBox
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import live_values
@@ -71,6 +72,8 @@ class PolicyRunner(RunnerNode):
         self.pulse = ExecutorPulse(self)
         self.guard = GuardLink(self)
         # Independent of the policy.
+        loop_error = lambda: self._loop.error if self._loop is not None else None  # noqa: E731
+        self.black_box = BlackBox(self, self.parameters.value, loop_error)
         self.estop = EstopInput(self, self.parameters.value("estop.topics"))
         self.operator = Operator(self.estop.sources)
         self.create_timer(_LOOK_PERIOD_S, self._look_around, clock=steady)
@@ -110,6 +113,7 @@ class PolicyRunner(RunnerNode):
         """Use this policy from now on: it was configured, or has replaced the present one."""
         connected.pipeline.operator = self.operator
         self._configured = connected
+        self.black_box.use(connected.policy)
 
     # --- lifecycle: every callback catches all errors, logs one sentence each, and frees ---
 
@@ -175,7 +179,13 @@ class PolicyRunner(RunnerNode):
         self.free()
         self._problems = []
         made = configure(
-            self, self.parameters, self.engine_wait, self.estop, self.guard, self._arguments
+            self,
+            self.parameters,
+            self.engine_wait,
+            self.estop,
+            self.guard,
+            self._arguments,
+            self.black_box,
         )
         self.adopt(made)
         for warning in made.policy.warnings:
@@ -233,6 +243,7 @@ class PolicyRunner(RunnerNode):
         self.reload.stopped()
         made, self._configured = self._configured, None
         if made is not None:
+            self.black_box.drop()
             made.destroy()
 
     def end(self, timeout_s: float) -> bool:
@@ -247,6 +258,7 @@ class PolicyRunner(RunnerNode):
         if loop is not None and loop.error is not None:
             self._exit_code = LOOP_FAILED
         try:
+            self.black_box.end()
             self._stop_loop(timeout_s)
         except Refusal as refusal:
             self.get_logger().error(str(refusal))

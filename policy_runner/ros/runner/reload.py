@@ -113,7 +113,12 @@ class Attempt:
                 raise self._refusal or Refusal(["reload: nothing was loaded"])
             loaded, self._loaded = self._loaded, None
             self._connected = connect(
-                self._node, loaded, self._node.estop, self._node.guard, self._before
+                self._node,
+                loaded,
+                self._node.estop,
+                self._node.guard,
+                self._before,
+                self._node.black_box,
             )
             self._connected.tell_guard(keep=True)
             self._begin_to_hear(self._connected)

@@ -1,0 +1,161 @@
+"""Runs a pipeline on the records of a black box, and compares every command to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from policy_runner.core.black_box.pipeline_recorder import same
+from policy_runner.core.black_box.records import (
+    Call,
+    Last,
+    NotKept,
+    Received,
+    Record,
+    Refused,
+    State,
+    Tick,
+    tensor_names,
+)
+from policy_runner.core.black_box.state import PipelineState
+from policy_runner.core.model import Array
+from policy_runner.core.pipeline.pipeline import Pipeline, Step
+from policy_runner.core.safety.decision import Fault, Safety
+from policy_runner.core.safety.operator_requests import Operator
+
+Hear = Callable[[Received], None]  # reads one message into its input, as the node does
+
+
+class Replayed(NamedTuple):
+    """One command: as recorded, and as computed again."""
+
+    now_ns: int
+    step: Step | None  # None: not of a step, but in place of one, or the last command
+    recorded: Array | None
+    command: Array | None
+    decided_alike: bool
+
+    @property
+    def equal(self) -> bool:
+        """Whether decision and command are the same, to the bit."""
+        return self.decided_alike and same(self.recorded, self.command)
+
+
+class _Given(Operator):
+    """Answers with recorded faults."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tick: Tick | None = None
+        self._at = 0
+
+    def use(self, tick: Tick) -> None:
+        self.tick, self._at = tick, 0
+
+    @property
+    def asks(self) -> bool:
+        return self.tick is not None and self.tick.asked
+
+    def answer(self, safety: Safety, fault: Fault | None, outside: str) -> None:
+        if self.tick is not None and self.tick.armed:
+            safety.arm()
+
+    def fault(self) -> Fault | None:
+        tick = self.tick
+        self._at += 1
+        # A press before the inference prevents it, so only one of the two questions has a fault.
+        return tick.operator if tick is not None and self._at == 1 + tick.inferred else None
+
+
+class Replay:
+    """Replays the records of one file with one pipeline, which must be of the same policy."""
+
+    def __init__(
+        self, pipeline: Pipeline, hear: Hear, paths: list[str], partial: bool, file: str
+    ) -> None:
+        """Prepare.
+
+        Args:
+            pipeline: just built; nothing else may step it.
+            hear: reads one message into its input.
+            paths: the paths of the state's values.
+            partial: some messages were not kept, so recorded tensors replace the built ones.
+            file: the file of the records, for errors.
+        """
+        self._state = PipelineState(pipeline)
+        self._pipeline = pipeline
+        self._hear = hear
+        self._paths = paths
+        self._file = file
+        self._times: list[int] = []
+        self._operator = _Given()
+        self._safe = False  # a state was restored
+        pipeline.operator = self._operator
+        pipeline.use_clock(self._clock)
+        if partial:
+            self._use_tensors()
+
+    def run(self, records: Iterable[Record]) -> Iterator[Replayed]:
+        """Replay; records before the first state are skipped."""
+        for record in records:
+            if isinstance(record, State):
+                values = dict(zip(self._paths, record.values, strict=True))
+                self._state.restore(values, self._file)
+                self._safe = True
+            elif self._safe:
+                yield from self._replay(record)
+
+    def _replay(self, record: Record) -> Iterator[Replayed]:
+        pipeline = self._pipeline
+        if isinstance(record, Tick):
+            yield self._tick(record)
+        elif isinstance(record, Received):
+            self._hear(record)
+        elif isinstance(record, NotKept):
+            slot = pipeline.slots[record.input]
+            if record.fault:
+                slot.refused(record.fault)
+            else:
+                slot.received(record.arrived_ns, record.stamp_ns, record.clock_ns)
+        elif isinstance(record, Refused):
+            command = pipeline.refuse(record.now_ns, record.fault)
+            yield Replayed(record.now_ns, None, record.command, command, True)
+        elif isinstance(record, Call):
+            {"reset": pipeline.reset, "stopped_by_guard": pipeline.stopped_by_guard}[
+                record.method
+            ]()
+        elif isinstance(record, Last):
+            yield Replayed(0, None, record.command, pipeline.stop_command(), True)
+
+    def _tick(self, tick: Tick) -> Replayed:
+        self._operator.use(tick)
+        self._times = [0, 0, tick.took_ns]  # the last one is also the end of the step
+        then_ns = tick.now_ns if tick.looked_ns is None else tick.looked_ns
+        step = self._pipeline.step(tick.now_ns, tick.outer, lambda _late: then_ns)
+        alike = step.decision is tick.decision and step.inferred == tick.inferred
+        alike = alike and self._pipeline.safety.reason is tick.reason
+        return Replayed(tick.now_ns, step, tick.command, step.command, alike)
+
+    def _clock(self) -> int:
+        return self._times.pop(0) if len(self._times) > 1 else self._times[0]
+
+    def _use_tensors(self) -> None:
+        policy: Any = self._pipeline.policy
+        observe, names = policy.observe, tensor_names(policy)
+
+        def observed() -> Fault | None:
+            observe()  # for what else reads the frames, such as the tilt
+            tick = self._operator.tick
+            return None if tick is None or tick.inferred else tick.observed
+
+        def infer(now_ns: int) -> Fault | None:
+            tick = self._operator.tick
+            tensors: Mapping[str, Any] = tick.tensors if tick is not None else {}
+            for name, (_, buffer) in zip(names, policy.every_tensor, strict=True):
+                np.copyto(buffer, tensors[name])
+            fault: Fault | None = policy.run_given(now_ns)
+            return fault
+
+        policy.observe, policy.infer = observed, infer
