@@ -47,7 +47,7 @@ def latency_ratios(
 def shuffled_times(
     calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, seed: int = 1
 ) -> dict[str, Array]:
-    """Seconds of single runs, in blocks whose order is drawn anew in each round.
+    """Seconds of single runs, in blocks whose order is drawn again in each round.
 
     Returns:
         By name, float64 [rounds, BLOCK].

@@ -159,7 +159,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             self._tick(target)
             if lay and not scenario.lying and not (target and any(target)):
                 # Stopped: it would fall again at once, and ~/arm refuses a robot that is tipped.
-                # With a duration the time goes on, so that the run ends.
+                # With a duration time continues, so that the run ends.
                 self._held = self._values["hold"] and self._last_tick is None
 
     # -- lockstep ----------------------------------------------------------------------------
