@@ -33,6 +33,7 @@ SECONDS_PER_TEST = "120"  # a test that hangs fails; a longer test sets its own 
 WANTED = "POLICY_RUNNER_TEST_DOMAIN"
 MOST_WORKERS = 8
 # Each starts several busy processes, in real time or at full speed: one worker runs all of them.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 TRANSPORT = (
     "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_BUILTIN_TRANSPORTS",
     "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
@@ -95,11 +96,15 @@ def ros_domain() -> int:
 
 @pytest.fixture(autouse=True)
 def restored_transport_and_signals() -> Iterator[None]:
-    """Restore what the `main` of a node changes in its process: transports, blocked signals."""
+    """Restore what the `main` of a node changes in its process: transports and signals."""
     before = {name: os.environ.get(name) for name in TRANSPORT}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handlers = {number: signal.getsignal(number) for number in ENDING}
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for number, handler in handlers.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)
@@ -147,7 +152,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if _place(item) < len(RERUN):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+            item.add_marker(pytest.mark.flaky(reruns=3, reruns_delay=1))
 
 
 @pytest.hookimpl(optionalhook=True)

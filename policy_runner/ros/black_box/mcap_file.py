@@ -102,6 +102,9 @@ def read_mcap(path: Path) -> Iterator[McapMessage | dict[str, str]]:
     topics: dict[int, str] = {}
     try:
         data = path.read_bytes()
+        # A cut between two records leaves only whole ones: the end shows it.
+        if len(data) < 2 * len(_MAGIC) or not data.endswith(_MAGIC):
+            raise refuse(str(path), "", "a whole black box", "a file that was cut off")
         at = len(_MAGIC)
         while at + _RECORD.size <= len(data) and data[at] != _FOOTER:
             kind, size = _RECORD.unpack_from(data, at)
