@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.core.spec import SCHEMA
 from policy_runner.core.spec.reader import TODO, todo_problems
@@ -25,6 +27,24 @@ MALFORMED = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
     *(RecursionError, StopIteration),
 )
+
+
+@contextmanager
+def well_formed(file: str, key: str, expected: str) -> Iterator[None]:
+    """Refuse a foreign file if reading it raises an exception of `MALFORMED`.
+
+    Args:
+        file: path of the file, for the error.
+        key: where in the file; may be empty.
+        expected: what a file of this format has.
+
+    Raises:
+        Refusal: with the exception's type and text.
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        raise refuse(file, key, expected, f"{type(error).__name__}: {error}") from error
 
 
 def todo(text: str) -> str:

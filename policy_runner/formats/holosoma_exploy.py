@@ -15,7 +15,7 @@ from typing import Any
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
-from policy_runner.formats.draft import INPUTS, MALFORMED, Draft, model_keys, todo
+from policy_runner.formats.draft import INPUTS, MALFORMED, Draft, model_keys, todo, well_formed
 from policy_runner.formats.onnx_metadata import parse_json
 from policy_runner.formats.plain_onnx import action, draft_plain, state_pairs
 from policy_runner.formats.trainer_terms import ranges_of
@@ -115,11 +115,8 @@ def draft_exploy(model: ModelFacts) -> Draft:
         Refusal: a value of the metadata cannot be read.
     """
     draft = Draft("ONNX metadata of exploy", [model.path])
-    try:
+    with well_formed(str(model.path), "metadata", "values of exploy"):
         _fill(draft, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(model.path), "metadata", "values of exploy", got) from error
     return draft
 
 

@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.modifiers import with_modifiers
 from policy_runner.formats.plain_onnx import state_pairs
@@ -54,11 +53,8 @@ def draft_io_descriptors(path: Path, model: ModelFacts) -> Draft:
     """
     content = read_yaml(path)
     draft = Draft("Isaac Lab IO descriptors", [path])
-    try:
+    with well_formed(str(path), "", "the keys of IO_descriptors.yaml"):
         _fill(draft, content, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the keys of IO_descriptors.yaml", got) from error
     return draft
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from policy_runner.core.errors import refuse
 from policy_runner.core.files.bounded import MOST_FOREIGN, read_bounded
 from policy_runner.core.model import ModelFacts, TensorFacts
-from policy_runner.formats.draft import MALFORMED, Draft, todo
+from policy_runner.formats.draft import Draft, todo, well_formed
 from policy_runner.formats.plain_onnx import draft_plain
 
 PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -64,11 +64,8 @@ def draft_stats(path: Path, model: ModelFacts) -> Draft:
     stats = read_json(path)
     draft = draft_plain(model)
     draft.dialect, draft.sources = "LeRobot stats.json", [path]
-    try:
+    with well_formed(str(path), "", "statistics of LeRobot"):
         shapes = {name: _shape(one) for name, one in stats.items() if isinstance(one, Mapping)}
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "statistics of LeRobot", got) from error
     modes = "lerobot_mean_std, lerobot_min_max, lerobot_quantiles, lerobot_quantile10"
     mode = todo(f"{modes}: which did the policy train with?")
 
@@ -87,11 +84,8 @@ def draft_processors(folder: Path, model: ModelFacts) -> Draft:
     """
     draft = draft_plain(model)
     draft.dialect, draft.sources = "LeRobot processors", [folder / PRE, folder / POST]
-    try:
+    with well_formed(str(folder), "", "processors of LeRobot"):
         _fill_from_processors(draft, folder, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(folder), "", "processors of LeRobot", got) from error
     return draft
 
 

@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     rounded,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.onnx_metadata import nested, numbers, parse_json, words
 from policy_runner.formats.plain_onnx import COUNTERS, state_pairs
@@ -58,11 +57,8 @@ def draft_mjlab(model: ModelFacts) -> Draft:
     """
     json_style = model.metadata["joint_names"].lstrip().startswith("[")
     draft = Draft(f"ONNX metadata, {'JSON' if json_style else 'CSV'} style", [model.path])
-    try:
+    with well_formed(str(model.path), "metadata", "values of its own style"):
         _fill(draft, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(model.path), "metadata", "values of its own style", got) from error
     return draft
 
 

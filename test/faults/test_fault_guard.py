@@ -14,7 +14,7 @@ from typing import Any
 import leftovers
 import pytest
 from children import Child, Nursery
-from fault_rig import FaultGraph, quick_discovery
+from fault_rig import FaultGraph
 from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
 from fault_table import FAULTS
@@ -34,12 +34,12 @@ KEY = ("guard", "watches")  # on diagnostics
 AS_ON_A_ROBOT = {"FASTRTPS_DEFAULT_PROFILES_FILE": ""}
 
 
-def start_guard(graph: FaultGraph, spawn: Nursery, folder: Path, *words: str) -> Child:
+def start_guard(graph: FaultGraph, spawn: Nursery, *words: str) -> Child:
     """Start a guard in the namespace of the graph."""
     guard = spawn(
         ["python", "-m", "policy_runner.ros.guard.main", "--ros-args"]
         + ["-r", f"__ns:={graph.space}", *words],
-        env={**quick_discovery(folder), **AS_ON_A_ROBOT},
+        env=AS_ON_A_ROBOT,
     )
     graph.wait(lambda: "guards policy_runner" in guard.stderr, 20.0, "the guard")
     return guard
@@ -56,11 +56,11 @@ def stopped_after(graph: FaultGraph, cause: Callable[[], object]) -> float:
     return float(graph.wait(zeros, 5.0, "zeros")[0] - begin)
 
 
-def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
+def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     row = FAULTS["runner suspended"]
     graph = fault_graphs(env=AS_ON_A_ROBOT)
     graph.stood_still = True
-    start_guard(graph, spawn, tmp_path)
+    start_guard(graph, spawn)
     for _ in range(SUSPENSIONS):
         graph.well()
         took = stopped_after(graph, lambda: graph.child.send(signal.SIGSTOP))
@@ -78,9 +78,9 @@ def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: 
     assert int(values["stopped by the guard"]) == SUSPENSIONS
 
 
-def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
+def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     graph = fault_graphs(env=AS_ON_A_ROBOT)
-    start_guard(graph, spawn, tmp_path)
+    start_guard(graph, spawn)
     for number in range(KILLS):
         graph.well()
         begin = time.monotonic()
@@ -104,7 +104,7 @@ def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Pat
 
 
 def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
-    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
+    fault_graphs: GraphMaker, spawn: Nursery
 ) -> None:
     from std_msgs.msg import Bool
 
@@ -112,7 +112,7 @@ def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
     graph = fault_graphs(
         env=AS_ON_A_ROBOT, safety__late_inferences=200, safety__executor_timeout=0.0
     )
-    start_guard(graph, spawn, tmp_path)
+    start_guard(graph, spawn)
     press = graph.peer.publisher(Bool, f"{graph.runner}/estop")
     graph.well()
     graph.stood_still = True
@@ -126,15 +126,13 @@ def test_it_acts_on_an_estop_that_the_runner_cannot_hear(
     press.publish(Bool(data=False))
 
 
-def test_a_press_that_only_the_guard_hears(
-    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
-) -> None:
+def test_a_press_that_only_the_guard_hears(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     """A publisher that ends after one message may have been discovered by the guard only."""
     from std_msgs.msg import Bool
 
     graph = fault_graphs(env=AS_ON_A_ROBOT)
     other = f"{graph.space}/heard_by_the_guard"
-    start_guard(graph, spawn, tmp_path, "-r", f"{graph.runner}/estop:={other}")
+    start_guard(graph, spawn, "-r", f"{graph.runner}/estop:={other}")
     press = graph.peer.publisher(Bool, other)
     graph.shows(
         "press that only the guard hears",
@@ -143,13 +141,11 @@ def test_a_press_that_only_the_guard_hears(
     )
 
 
-def test_it_does_not_act_where_the_runner_reacts(
-    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
-) -> None:
+def test_it_does_not_act_where_the_runner_reacts(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     from std_msgs.msg import Bool
 
     graph = fault_graphs(env=AS_ON_A_ROBOT)
-    guard = start_guard(graph, spawn, tmp_path)
+    guard = start_guard(graph, spawn)
     press = graph.peer.publisher(Bool, f"{graph.runner}/estop")
     graph.well()
     for _ in range(50):  # a button that is held
@@ -161,10 +157,10 @@ def test_it_does_not_act_where_the_runner_reacts(
 
 
 def test_it_does_not_act_where_the_runner_does_not_command(
-    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
+    fault_graphs: GraphMaker, spawn: Nursery
 ) -> None:
     graph = fault_graphs(env=AS_ON_A_ROBOT)
-    guard = start_guard(graph, spawn, tmp_path)
+    guard = start_guard(graph, spawn)
     graph.well()
     assert graph.peer.change("deactivate")
     time.sleep(0.2)
@@ -178,11 +174,9 @@ def test_it_does_not_act_where_the_runner_does_not_command(
     assert guard.wait(2.0) == 0
 
 
-def test_it_does_not_act_in_a_dry_run(
-    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
-) -> None:
+def test_it_does_not_act_in_a_dry_run(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     graph = fault_graphs(env=AS_ON_A_ROBOT, dry_run=True)
-    guard = start_guard(graph, spawn, tmp_path)
+    guard = start_guard(graph, spawn)
     graph.wait(lambda: graph.decision == "RUN", 20.0, "RUN")
     time.sleep(0.3)
     graph.child.kill()
@@ -192,11 +186,9 @@ def test_it_does_not_act_in_a_dry_run(
     assert "stops the outputs" not in guard.stderr
 
 
-def test_an_asked_for_end_needs_no_guard(
-    fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path
-) -> None:
+def test_an_asked_for_end_needs_no_guard(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     graph = fault_graphs(env=AS_ON_A_ROBOT)
-    guard = start_guard(graph, spawn, tmp_path)
+    guard = start_guard(graph, spawn)
     graph.well()
     graph.child.send(signal.SIGTERM)
     assert graph.child.wait(5.0) == 0
@@ -204,14 +196,14 @@ def test_an_asked_for_end_needs_no_guard(
     assert "stops the outputs" not in guard.stderr
 
 
-def test_a_guard_is_required(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
+def test_a_guard_is_required(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     row = FAULTS["guard missing"]
     graph = fault_graphs(env=AS_ON_A_ROBOT, require_arming=True, safety__require_guard=True)
     graph.starts("guard missing")
     answer = graph.peer.trigger("arm")
     assert not answer.success
     assert "guard" in answer.message
-    start_guard(graph, spawn, tmp_path)
+    start_guard(graph, spawn)
 
     def armed() -> bool:
         return bool(graph.peer.trigger("arm").success)
@@ -220,9 +212,9 @@ def test_a_guard_is_required(fault_graphs: GraphMaker, spawn: Nursery, tmp_path:
     graph.await_beat(0.0, "RUN", "none")
 
 
-def test_it_is_small_and_cheap(fault_graphs: GraphMaker, spawn: Nursery, tmp_path: Path) -> None:
+def test_it_is_small_and_cheap(fault_graphs: GraphMaker, spawn: Nursery) -> None:
     graph = fault_graphs(env=AS_ON_A_ROBOT)
-    guard = start_guard(graph, spawn, tmp_path)
+    guard = start_guard(graph, spawn)
     graph.well()
 
     def used_s() -> float:

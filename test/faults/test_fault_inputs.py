@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from children import Nursery
-from fault_rig import PERIOD_S, FaultGraph, quick_discovery
+from ending_rig import quick_discovery
+from fault_rig import PERIOD_S, FaultGraph
 from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
 from fault_rig import robot as robot

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from children import Nursery, wait_until
-from fault_rig import LEVELS, RUNNER, quick_discovery
+from ending_rig import quick_discovery
+from fault_rig import LEVELS, RUNNER
 from fault_table import FAULTS
 from runner_rig import Peer, write_parameters
 

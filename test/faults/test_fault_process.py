@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from children import Nursery
-from ending_rig import send
-from fault_rig import FaultGraph, quick_discovery
+from ending_rig import quick_discovery, send
+from fault_rig import FaultGraph
 from fault_rig import fault_graphs as fault_graphs
 from fault_rig import nursery as nursery
 from fault_rig import robot as robot

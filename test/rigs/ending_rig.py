@@ -33,6 +33,13 @@ QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
 """
 
 
+def quick_discovery(folder: Path) -> dict[str, str]:
+    """Return the environment in which a child is discovered soon."""
+    profile = folder / "quick.xml"
+    profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
+    return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+
+
 @dataclass
 class End:
     """The result of one run."""
@@ -56,9 +63,7 @@ class Robot:
         self.parameters = write_parameters(
             folder / "parameters.yaml", policy=str(folder / "policy"), autostart=True
         )
-        profile = folder / "quick.xml"
-        profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
-        self._env = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+        self._env = quick_discovery(folder)
         self.listen()
 
     def listen(self) -> None:

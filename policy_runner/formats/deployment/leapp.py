@@ -18,7 +18,7 @@ from typing import Any
 
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
-from policy_runner.formats.draft import MALFORMED, Draft, model_keys, todo, used_inputs
+from policy_runner.formats.draft import Draft, model_keys, todo, used_inputs, well_formed
 from policy_runner.formats.trainer_yaml import read_yaml
 
 WXYZ = ["w", "x", "y", "z"]
@@ -59,11 +59,8 @@ def draft_leapp(path: Path, model: ModelFacts) -> Draft:
         remedy = "import each model from a bundle of its own, and join the specs"
         raise refuse(str(path), "models", "one model", ", ".join(map(str, names)), remedy)
     draft = Draft("LEAPP bundle", [path])
-    try:
+    with well_formed(str(path), "", "the keys of a LEAPP bundle"):
         _fill(draft, content, str(names[0]), model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the keys of a LEAPP bundle", got) from error
     return draft
 
 

@@ -19,12 +19,12 @@ from typing import Any
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.trainer_terms import (
     history_of,
@@ -65,11 +65,8 @@ def draft_legged_ros2(path: Path, model: ModelFacts) -> Draft:
         remedy = "keep the section of this policy in a file of its own"
         raise refuse(str(path), "", "one controller with obs_names", names, remedy)
     draft = Draft("legged_ros2 ros2_control parameters", [path])
-    try:
+    with well_formed(str(path), "", "the parameters of LeggedRLController"):
         _fill(draft, next(iter(controllers.values())), model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the parameters of LeggedRLController", got) from error
     return draft
 
 

@@ -18,15 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.trainer_terms import term_for, wrong_ids
 from policy_runner.formats.trainer_yaml import read_yaml
@@ -54,11 +53,8 @@ def draft_limx(path: Path, model: ModelFacts) -> Draft:
         Refusal: a key of the format is missing or has an invalid value.
     """
     draft = Draft("LimX params.yaml", [path])
-    try:
+    with well_formed(str(path), "", "the keys of LimX's params.yaml"):
         _fill(draft, _section(read_yaml(path)) or {}, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the keys of LimX's params.yaml", got) from error
     return draft
 
 

@@ -22,15 +22,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.trainer_terms import short, term_for, with_arithmetic, wrong_ids
@@ -72,11 +71,8 @@ def draft_berkeley(path: Path, model: ModelFacts) -> Draft:
 def _draft(path: Path, dialect: str, fill: Any, model: ModelFacts) -> Draft:
     content = read_yaml(path)
     draft = Draft(dialect, [path])
-    try:
+    with well_formed(str(path), "", f"the keys of a {dialect}"):
         fill(draft, content, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", f"the keys of a {dialect}", got) from error
     return draft
 
 

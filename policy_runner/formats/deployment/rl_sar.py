@@ -19,12 +19,12 @@ from typing import Any
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.trainer_terms import open_range, short, term_for, wrong_ids
 from policy_runner.formats.trainer_yaml import read_yaml
@@ -78,12 +78,9 @@ def draft_rl_sar(path: Path, model: ModelFacts) -> Draft:
         base, robot_keys = _base_of(path, robot, settings)
         settings = {**robot_keys, **settings}
         draft.sources = [base, path]
-    try:
+    with well_formed(str(path), "", "the keys of rl_sar's configuration"):
         _check_lists(draft, settings)
         _fill(draft, settings, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the keys of rl_sar's configuration", got) from error
     return draft
 
 

@@ -18,15 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.lerobot import read_json
 from policy_runner.formats.plain_onnx import state_pairs
@@ -63,11 +62,8 @@ def draft_sim2real(path: Path, model: ModelFacts) -> Draft:
     names = path.with_suffix(".json")
     draft = Draft("sim2real YAML and JSON", [*([names] if names.is_file() else []), path])
     keys = read_json(names) if names.is_file() else {}
-    try:
+    with well_formed(str(path), "", "the keys of sim2real"):
         _fill(draft, content, keys, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the keys of sim2real", got) from error
     return draft
 
 

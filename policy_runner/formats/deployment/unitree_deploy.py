@@ -17,15 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.draft import (
-    MALFORMED,
     Draft,
     model_keys,
     normalization_of,
     todo,
     used_inputs,
+    well_formed,
 )
 from policy_runner.formats.trainer_terms import (
     SAYS,
@@ -55,11 +54,8 @@ def draft_deploy_yaml(path: Path, model: ModelFacts) -> Draft:
     """
     content = read_yaml(path)
     draft = Draft("unitree deploy.yaml", [path])
-    try:
+    with well_formed(str(path), "", "the keys of a unitree deploy.yaml"):
         _fill(draft, content, model)
-    except MALFORMED as error:
-        got = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "the keys of a unitree deploy.yaml", got) from error
     return draft
 
 

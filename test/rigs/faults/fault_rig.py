@@ -11,6 +11,7 @@ from typing import Any
 import leftovers
 import pytest
 from children import Child, Nursery, wait_until
+from ending_rig import quick_discovery
 from fault_policy import write_fault_policy
 from fault_robot import UPRIGHT, ScriptedRobot
 from fault_table import FAULTS, FaultRow
@@ -22,22 +23,6 @@ TOO_FAST = 50.0  # rad/s, limit of the left joint
 MAX_AGE_S = 0.3
 LEVELS = {b"\0": "OK", b"\1": "WARN", b"\2": "ERROR"}
 _numbers = itertools.count()
-# Announce often at the start: then two processes find each other within tenths of a second.
-QUICK_DISCOVERY = """<?xml version="1.0" encoding="UTF-8" ?>
-<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
-  <participant profile_name="quick" is_default_profile="true"><rtps><builtin><discovery_config>
-    <initialAnnouncements><count>20</count><period><nanosec>100000000</nanosec></period>
-    </initialAnnouncements>
-  </discovery_config></builtin></rtps></participant>
-</profiles>
-"""
-
-
-def quick_discovery(folder: Path) -> dict[str, str]:
-    """Return the environment in which a child is discovered soon."""
-    profile = folder / "quick.xml"
-    profile.write_text(QUICK_DISCOVERY, encoding="utf-8")
-    return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
 
 
 class FaultGraph(ScriptedRobot):

@@ -20,8 +20,9 @@ import leftovers
 import pytest
 import yaml
 from children import Child, Nursery, wait_until
+from ending_rig import quick_discovery
 from fault_policy import write_fault_policy
-from fault_rig import RUNNER, quick_discovery
+from fault_rig import RUNNER
 from fault_robot import ScriptedRobot
 from fuzzing import SEED
 from runner_rig import JOINTS, Peer, write_parameters
