@@ -133,6 +133,5 @@ def test_a_simulation_that_diverges_ends_with_a_sentence(
     )
     robot.command("position", TOY_JOINTS, np.zeros(8))
     with pytest.raises(Refusal, match=r"finite, bounded numbers, got an invalid .* of joint \w+"):
-        for _ in range(100):
-            robot.advance(1)
+        robot.advance(1000)
     assert not list(tmp_path.glob("MUJOCO_LOG*"))
