@@ -14,7 +14,8 @@ from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.robot.load import LoadedPolicy, load_policy
 from policy_runner.sim.loop.input_feed import InputFeed, Source
-from policy_runner.sim.loop.robot_output import RobotOutput, check_joints, policy_facts
+from policy_runner.sim.loop.policy_facts import policy_facts
+from policy_runner.sim.loop.robot_output import RobotOutput, check_joints
 from policy_runner.sim.loop.sensor_numbers import SensorNoise
 from policy_runner.sim.plant.plant import Plant
 from policy_runner.sim.robot_file.robot_reader import RobotFile
