@@ -259,7 +259,7 @@ class PlantWorld:
             "tilt": self._tilt,
             "base_position": self.plant.read.position(self.plant.base).tolist(),
             "mean_velocity": mean.tolist(),
-            "state": state_hash(self.plant),
+            "state_hash": self.plant.state_hash,
         }
 
     def state(self) -> tuple[str, bool, dict[str, Any]]:
@@ -280,12 +280,3 @@ class PlantWorld:
         }
         fallen = self._first_fall_s is not None
         return ("fallen" if fallen else "running"), fallen, figures
-
-
-def state_hash(plant: Plant) -> str:
-    """A hash of all positions and velocities: equal for runs with identical floats."""
-    import hashlib
-
-    state = hashlib.sha256(plant.data.qpos.tobytes())
-    state.update(plant.data.qvel.tobytes())
-    return state.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -288,6 +289,13 @@ class Plant:
         """Heading of the base in the world [rad]."""
         x, y, z, w = self.read.orientation(self.base)
         return float(np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)))
+
+    @property
+    def state_hash(self) -> str:
+        """A hash of all positions and velocities: equal for runs with identical floats."""
+        state = hashlib.sha256(self.data.qpos.tobytes())
+        state.update(self.data.qvel.tobytes())
+        return state.hexdigest()[:16]
 
     def steps_of(self, period_s: float) -> int:
         """The number of physics steps in a period.
