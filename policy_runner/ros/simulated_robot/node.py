@@ -27,6 +27,7 @@ from policy_runner.ros.simulated_robot.parameters import PARAMETERS
 from policy_runner.ros.simulated_robot.topics import RobotTopics
 from policy_runner.ros.simulated_robot.worlds import PlantWorld, ScenarioWorld, World
 from policy_runner.sim.loop.policy_facts import read_facts
+from policy_runner.sim.plant.drives import KINDS
 from policy_runner.sim.plant.plant import Plant, PolicyFacts
 from policy_runner.sim.robot_file.robot_reader import read_robot
 from policy_runner.sim.robot_file.sensor_keys import JointStatesSensor
@@ -58,6 +59,10 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             raise ValueError(
                 f"parameter report: expected a file in a folder that exists, got {self._report}"
             )
+        kinds = values["command_kinds"]
+        if not kinds or not set(kinds) <= {*KINDS, "twist"}:
+            listed = ", ".join((*KINDS, "twist"))
+            raise ValueError(f"command_kinds: expected some of {listed}, got {', '.join(kinds)}")
         try:
             self._world = _world(values)
             self.topics = RobotTopics(self, self._world, values)
