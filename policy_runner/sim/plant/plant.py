@@ -234,9 +234,10 @@ class Plant:
             else:
                 until = min(until, self._push_ends)
             if base_twist and self._twist is not None:
-                self._twist.move(data)
+                self._twist.step(model, data)
                 until = self._steps + 1
-            mujoco.mj_step(model, data, until - self._steps)
+            else:
+                mujoco.mj_step(model, data, until - self._steps)
             self._steps = until
         self.read.moved()
         for kind in _UNSTABLE:
