@@ -207,7 +207,7 @@ def _with_overrides(
                 "policy_parameters": str(params.resolve()),
                 "meshes": not options.no_meshes,
                 "shuffle_joints": -1 if options.shuffle is None else options.shuffle,
-                "rate": round(1e9 / loaded.pipeline.settings.period_ns),
+                "period": loaded.pipeline.settings.period_ns / 1e9,
                 "seed": options.seed,
                 "noise": options.noise,
                 "duration": options.duration or 0.0,

@@ -69,9 +69,10 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         except Refusal as refusal:
             raise ValueError(str(refusal)) from refusal
         plant = self._world.plant
-        self._tick_ns: int = NS_PER_S // values["rate"]
+        period_s = values["period"] if values["robot"] else 0.0
+        self._tick_ns = round(period_s * NS_PER_S) or NS_PER_S // values["rate"]
         duration_s = values["duration"]
-        self._last_tick = round(duration_s * values["rate"]) if duration_s else None
+        self._last_tick = round(duration_s * NS_PER_S / self._tick_ns) if duration_s else None
         self._window = Window(plant) if values["viewer"] else None
         self._stop = threading.Event()
         self._next_diagnostics_s = 0.0
@@ -222,7 +223,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             **self._world.score(),
             "mode": self._values["mode"],
             "seed": self._values["seed"],
-            "rate_hz": self._values["rate"],
+            "rate_hz": NS_PER_S / self._tick_ns,
             "command_delay_s": self._values["command_delay"],
             "wall_s": round(self._wall_s, 3),
             "late_ticks": self._late_ticks,

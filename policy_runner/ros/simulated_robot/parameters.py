@@ -51,6 +51,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         high=2000,
     ),
     Parameter(
+        "period",
+        0.0,
+        "With `robot`: the period of a tick, such as 0.012; 0: 1 / `rate`",
+        unit="s",
+        low=0.0,
+        high=1.0,
+    ),
+    Parameter(
         "duration",
         0.0,
         "Simulated time after which the run ends; 0 is endless",

@@ -166,7 +166,7 @@ class PlantWorld:
         self.plant = plant
         self.ticks = 0
         self.twist: Sequence[float] = tuple(values["twist"]) or (0.0, 0.0, 0.0)
-        self._tick_s = 1.0 / values["rate"]
+        self._tick_s = values["period"] or 1.0 / values["rate"]
         self._steps = plant.steps_of(self._tick_s)
         plant.set_delay(values["command_delay"])
         plant.reset(values["seed"], NOMINAL)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.robot.load import LoadedPolicy, load_policy
@@ -96,6 +98,10 @@ class PolicyInLoop:
         # The first stamp is one period: a stamp of 0 means "not set".
         now_ns = (self.ticks + 1) * self._period_ns
         self.ticks += 1
+        with np.errstate(all="ignore"):  # the pipeline checks for NaN itself, as in the node
+            return self._decide(now_ns)
+
+    def _decide(self, now_ns: int) -> Step:
         self.inputs.feed(now_ns)
         pipeline = self._pipeline
         step = pipeline.step(now_ns)

@@ -246,11 +246,17 @@ class Plant:
 
     def _diverged(self, kind: mujoco.mjtWarning) -> Exception:
         number = int(self.data.warning[kind].lastinfo)
+        if kind == mujoco.mjtWarning.mjWARN_BADCTRL:
+            name = self.model.actuator(number).name or f"number {number}"
+            expected = "commands below 1e10, which MuJoCo takes"
+            remedy = "set limits in the runner's parameters: joints.<joint>.lower and upper"
+            got = f"a larger one for actuator {name} within {self.time_s:.3f} s"
+            return refuse(self.file, "commands", expected, got, remedy)
         what = {
             mujoco.mjtWarning.mjWARN_BADQPOS: "position",
             mujoco.mjtWarning.mjWARN_BADQVEL: "velocity",
             mujoco.mjtWarning.mjWARN_BADQACC: "acceleration",
-        }.get(kind, "control")
+        }[kind]
         where = f"number {number}"
         if kind in (mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC):
             joint = int(self.model.dof_jntid[number])

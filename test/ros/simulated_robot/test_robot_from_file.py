@@ -129,7 +129,14 @@ def test_every_type_of_command_moves_it(graph: Graph, tmp_path: Path) -> None:
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
     plant = Plant(read_robot(write(tmp_path, twist={"drive": "base"})))
-    values = {"rate": 50, "twist": [], "command_delay": 0.0, "seed": 0, "fallen_tilt": 1.0}
+    values = {
+        "rate": 50,
+        "period": 0.0,
+        "twist": [],
+        "command_delay": 0.0,
+        "seed": 0,
+        "fallen_tilt": 1.0,
+    }
     reader = CommandReader(plant.joint_names)
 
     def after(messages: list[tuple[Any, str, tuple[str, ...]]], ticks: int = 25) -> Any:
@@ -175,7 +182,14 @@ def test_several_points_of_a_trajectory_follow_their_times(tmp_path: Path) -> No
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
     plant = Plant(read_robot(write(tmp_path)))
-    values = {"rate": 50, "twist": [], "command_delay": 0.0, "seed": 0, "fallen_tilt": 1.0}
+    values = {
+        "rate": 50,
+        "period": 0.0,
+        "twist": [],
+        "command_delay": 0.0,
+        "seed": 0,
+        "fallen_tilt": 1.0,
+    }
     world = PlantWorld(plant, values)
     knee = plant.model.actuator_trnid[:, 0].tolist().index(plant.model.joint("FL_knee").id)
     points = [SentCommand(0, "position", ["FL_knee"], [-1.0], {}, 0)]
@@ -196,7 +210,14 @@ def test_silence_ends_velocities_and_holds_positions(tmp_path: Path) -> None:
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
     plant = Plant(read_robot(write(tmp_path)))
-    values = {"rate": 50, "twist": [], "command_delay": 0.0, "seed": 0, "fallen_tilt": 1.0}
+    values = {
+        "rate": 50,
+        "period": 0.0,
+        "twist": [],
+        "command_delay": 0.0,
+        "seed": 0,
+        "fallen_tilt": 1.0,
+    }
     world = PlantWorld(plant, values)
     ids = plant.model.actuator_trnid[:, 0].tolist()
     hip, knee = (ids.index(plant.model.joint(f"FL_{name}").id) for name in ("hip", "knee"))
