@@ -63,6 +63,8 @@ class RobotTopics:
         self._node, self._world = node, world
         lockstep = values["mode"] == "lockstep"
         noise = SensorNoise(values["seed"]) if values["noise"] else None
+        if noise is not None:
+            noise.restart(values["seed"])  # as `PolicyInLoop.begin`: the same floats
         publisher = node.create_publisher
         self.sensors = SensorTopics(node, world.plant, _qos(), noise, lockstep)
         self._twist: Any = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from policy_runner.core.command.effort_pd import EffortFromPd
@@ -15,7 +17,12 @@ from policy_runner.sim.plant.plant import Plant
 
 
 class RobotOutput:
-    """Robot value = sign * policy value, plus the joint's offset for a position."""
+    """Robot value = sign * policy value, plus the joint's offset for a position.
+
+    Attributes:
+        change: changes commands before they are sent: (kind, joints or axes, float64 [names]) ->
+            the numbers to send; None: no change.
+    """
 
     def __init__(self, loaded: LoadedPolicy, plant: Plant) -> None:
         """Settle the order of the numbers.
@@ -28,6 +35,7 @@ class RobotOutput:
             Refusal: the policy commands values, or joints that the plant cannot drive.
         """
         self._plant = plant
+        self.change: Callable[[str, Sequence[str], Array], Array] | None = None
         pipeline, spec, file = loaded.pipeline, loaded.spec, str(loaded.spec_file.path)
         command = loaded.config.command
         problems: list[Problem | str] = []
@@ -111,7 +119,10 @@ class RobotOutput:
         if self._carries_gains:
             plant.soften(manner.damped)
         for kind, names, index in self._groups:
-            plant.command(kind, names, values[index])
+            sent = values[index]
+            plant.command(
+                kind, names, sent if self.change is None else self.change(kind, names, sent)
+            )
         if self._held:
             share = 1.0
             if self._held_kind != "position":
