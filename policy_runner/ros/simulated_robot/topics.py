@@ -78,7 +78,7 @@ class RobotTopics:
         self._frames: PlantFrames | None = None
         kind = _tf_message()
         if kind is not None:
-            self._frames = PlantFrames(node, world.plant, kind)
+            self._frames = PlantFrames(node, world.plant, kind, self.sensors.odometry)
         self.commands = CommandReader(world.plant.joint_names, world.expected)
         self._inputs = _command_inputs(node, world, values, _qos(reliable=lockstep))
         self.kinds = len({kind for _, kind, _ in self._inputs})
