@@ -10,9 +10,10 @@ from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 
 from policy_runner.ros.inputs.polling import MessageWait, PolledSubscription
+from policy_runner.ros.inputs.robot_description import TOPIC as DESCRIPTION_TOPIC
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.simulated_robot.command_reader import (
     MESSAGES,
@@ -79,6 +80,7 @@ class RobotTopics:
         kind = _tf_message()
         if kind is not None:
             self._frames = PlantFrames(node, world.plant, kind, self.sensors.odometry)
+        self._description = _describe(node, world)
         self.commands = CommandReader(world.plant.joint_names, world.expected)
         self._inputs = _command_inputs(node, world, values, _qos(reliable=lockstep))
         self.kinds = len({kind for _, kind, _ in self._inputs})
@@ -180,6 +182,17 @@ def _command_inputs(
             continue
         found.append((PolledSubscription(node, MESSAGES[usual], topic, qos), kind, ()))
     return found
+
+
+def _describe(node: Node, world: World) -> Any:
+    """Publish robot_description, latched, if the model is a URDF; `limits.urdf: topic` reads it."""
+    path = world.plant.robot.model_path
+    if path.suffix.lower() != ".urdf":
+        return None
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = node.create_publisher(String, DESCRIPTION_TOPIC, latched)
+    publisher.publish(String(data=path.read_text("utf-8")))
+    return publisher
 
 
 def _tf_message() -> Any:
