@@ -19,7 +19,7 @@ from policy_runner.core.black_box.records import (
     Tick,
     tensor_names,
 )
-from policy_runner.core.black_box.state import PipelineState
+from policy_runner.core.black_box.state import PipelineState, slot_states
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Fault, Safety
@@ -85,6 +85,7 @@ class Replay:
             file: the file of the records, for errors.
         """
         self._state = PipelineState(pipeline)
+        self._slots = slot_states(pipeline)
         self._pipeline = pipeline
         self._hear = hear
         self._paths = paths
@@ -119,6 +120,8 @@ class Replay:
                 slot.refused(record.fault)
             else:
                 slot.received(record.arrived_ns, record.stamp_ns, record.clock_ns)
+            state = self._slots[record.input]
+            state.restore(dict(zip(state.paths, record.values, strict=True)), self._file)
         elif isinstance(record, Refused):
             command = pipeline.refuse(record.now_ns, record.fault)
             yield Replayed(record.now_ns, None, record.command, command, True)
