@@ -23,6 +23,14 @@ from policy_runner.core.settings import MOVING, RUNNING, STOPPED, Settings
 
 LARGE_ARRAY = 65_536  # [bytes]
 _CONSTANTS = {"running": RUNNING, "moving": MOVING, "stopped": STOPPED}
+# Not state: the recorder, and what the settings of a restored state make again. The last three
+# refer to the inputs' own objects.
+_DERIVED = (
+    "pipeline.recorder",
+    "pipeline._robot_watch._bounds",
+    "pipeline._robot_watch._watched_bounds",
+    "pipeline._robot_watch._speeds",
+)
 _EDITED = "a state as the node wrote it"
 _ALIAS, _LEFT_OUT = "@", "-"
 
@@ -241,7 +249,7 @@ class PipelineState(State):
         """Find the places; see `Found`."""
         self._pipeline = pipeline
         self._safety = pipeline.safety
-        super().__init__(pipeline, "pipeline", ("pipeline.recorder",))
+        super().__init__(pipeline, "pipeline", _DERIVED)
 
     @property
     def paths(self) -> list[str]:
