@@ -19,7 +19,7 @@ from policy_runner.core.black_box.records import NotKept
 from policy_runner.core.black_box.records import State as Saved
 from policy_runner.core.black_box.ring import Memory
 from policy_runner.core.black_box.state import State
-from policy_runner.core.safety.decision import Decision
+from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.core.settings import CommandLimits, StopRule
 
 LIMITS = CommandLimits(np.full(2, -50.0), np.full(2, 50.0), np.full(2, 0.4))
@@ -88,8 +88,10 @@ def events(box: Recorded) -> None:
     pipeline.operator.hear_estop(False, 0)
     pipeline.operator.ask_to_arm(lambda accepted, text: True)
     box.run(60, 71, 2)
-    pipeline.settings = replace(pipeline.settings, position_margin=5.0, max_velocity={"a": 90.0})
+    # Within 0.1: some positions of `moving` are outside.
+    pipeline.settings = replace(pipeline.settings, position_margin=-49.9)
     box.run(33, 131, 3)
+    pipeline.operator.ask_to_arm(lambda accepted, text: True)
     pipeline.reset()
     box.run(17, 164, 4)
 
@@ -161,13 +163,13 @@ def test_a_pipeline_that_continues_from_another_is_replayed(tmp_path: Path) -> N
     for k in range(1, 30):
         feed(before, np.ones(2), k * 10 * MS)
         before.pipeline.step(k * 10 * MS)
-    before.pipeline.operator.hear_estop(True, 0)
-    before.pipeline.step(300 * MS)
-    before.pipeline.operator.hear_estop(False, 0)
+    before.pipeline.refuse(300 * MS, Fault(Decision.SAFE_STOP, Reason.COMMAND_REFUSED, "as asked"))
     box = Recorded(tmp_path)
-    box.rig.pipeline.continue_from(before.pipeline)
+    pipeline = box.rig.pipeline
+    pipeline.settings = replace(pipeline.settings, recover="armed")
+    pipeline.continue_from(before.pipeline)
     box.run(20, 31)
-    before.pipeline.operator.ask_to_arm(lambda accepted, text: True)
+    pipeline.operator.ask_to_arm(lambda accepted, text: True)
     box.run(40, 51, 1)
     found = box.replay()
     assert len(found) == 60
