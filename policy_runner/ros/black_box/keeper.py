@@ -78,8 +78,15 @@ class BlackBox:
         """Return a recorder of a policy's pipeline, which the next steps use; None: none."""
         if self._memory is None:
             return None
-        recorder = Recorder(loaded.pipeline, self._memory, self._seconds)
-        if not recorder.fits:
+        try:
+            recorder = Recorder(loaded.pipeline, self._memory, self._seconds)
+            fits = recorder.fits
+        except Exception as error:  # noqa: BLE001 - the policy runs without a record
+            loaded.warnings.append(
+                f"black box: nothing is recorded: {type(error).__name__}: {error}; please report it"
+            )
+            return None
+        if not fits:
             loaded.warnings.append(
                 "black box: expected memory for the state of this policy, got a state that is too "
                 "large: raise black_box.memory; nothing is recorded"

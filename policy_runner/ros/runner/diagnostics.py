@@ -59,13 +59,16 @@ class RunnerDiagnostics:
         self._last[key] = (count, now_ns)
         return (count - before) / ((now_ns - at) / 1e9) if now_ns > at else 0.0
 
-    def loop(self, loop: ControlLoop, now_ns: int, missed_warn: float) -> Any:
+    def loop(
+        self, loop: ControlLoop, now_ns: int, missed_warn: float, black_box: str = "off"
+    ) -> Any:
         """Build the status `loop`: how punctual the control loop is.
 
         Args:
             loop: the loop.
             now_ns: monotonic clock.
             missed_warn: share of missed deadlines above which the status is a warning, 0 to 1.
+            black_box: what it does.
         """
         period_ns = loop.pipeline.settings.period_ns
         windows = {
@@ -108,6 +111,7 @@ class RunnerDiagnostics:
                 "priority": self._granted.priority,
                 "cpu affinity": self._granted.cpu_affinity,
                 "locked memory": self._granted.lock_memory,
+                "black box": black_box,
             },
         )
 
