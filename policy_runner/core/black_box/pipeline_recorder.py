@@ -42,6 +42,8 @@ LARGEST_MESSAGE = 65_536  # larger inputs are kept as built tensors
 _RARE_BYTES = 16_384  # room for the rare facts of a tick
 _PACK = TICK_STRUCT.pack
 _USUAL = COMMANDED | INFERRED
+_PACK_MESSAGE = MESSAGE_STRUCT.pack
+_MESSAGE_SIZE = MESSAGE_STRUCT.size - HEAD_BYTES
 _TICK_SIZE = TICK_STRUCT.size - HEAD_BYTES
 _ARRIVAL = {one: k for k, one in enumerate(ARRIVALS)}
 _Look = Callable[[bool], int]
@@ -114,10 +116,15 @@ class Recorder:
                 if not self.partial:
                     self._keep_observed()
                 return
-            head = MESSAGE_STRUCT.pack(
-                self._inputs[name], _ARRIVAL[arrival], clock is not None, arrived_ns, clock or 0
-            )
-            self._add(MESSAGE, head + raw)
+            size, memory = len(raw) + _MESSAGE_SIZE, self._memory
+            if memory.at + HEAD_BYTES + size > memory.end:
+                self._lose()
+                return
+            head = _PACK_MESSAGE(
+                MESSAGE, size, self._inputs[name], _ARRIVAL[arrival], clock is not None,
+                arrived_ns, clock or 0,
+            )  # fmt: skip
+            memory.put(head + raw)
         except Exception as error:  # noqa: BLE001 - the control thread must go on
             self._fail(error)
 

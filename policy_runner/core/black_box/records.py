@@ -26,9 +26,11 @@ CALLS = ("reset", "stopped_by_guard")  # methods that a replay calls, too
 ARRIVALS = ("waited", "now", "stamp")  # as in `ros/inputs/polling.py`
 # The head (see `memory`); now, duration of the inference [ns]; decision, reason, flags
 TICK_STRUCT = struct.Struct("<BIqq3B")
-MESSAGE_STRUCT = struct.Struct("<HBBqq")  # input, arrival, has a clock; arrived, clock [ns]
+# The head; input, arrival, has a clock; arrived, clock [ns]
+MESSAGE_STRUCT = struct.Struct("<BIHBBqq")
 STATE_STRUCT = struct.Struct("<qI")  # now [ns], number of the object
 COMMANDED, INFERRED, MORE = 1, 2, 4  # flags of a tick
+_HEAD = bytes(HEAD_BYTES)  # the memory takes it off
 DECISIONS, REASONS = tuple(Decision), tuple(Reason)
 
 
@@ -145,8 +147,11 @@ class Layout:
         if kind == TICK:
             return self._tick(data)
         if kind == MESSAGE:
-            index, arrival, has_clock, arrived_ns, clock_ns = MESSAGE_STRUCT.unpack_from(data)
-            raw, clock = data[MESSAGE_STRUCT.size :], clock_ns if has_clock else None
+            _, _, index, arrival, has_clock, arrived_ns, clock_ns = MESSAGE_STRUCT.unpack_from(
+                _HEAD + data[: MESSAGE_STRUCT.size]
+            )
+            raw = data[MESSAGE_STRUCT.size - HEAD_BYTES :]
+            clock = clock_ns if has_clock else None
             return Received(self._inputs[index], raw, arrived_ns, clock, ARRIVALS[arrival])
         if kind == STATE:
             now_ns, number = STATE_STRUCT.unpack_from(data)
@@ -161,9 +166,8 @@ class Layout:
         return Call(content) if kind == CALL else Last(_numbers(content))
 
     def _tick(self, data: bytes) -> Tick:
-        head = bytes(HEAD_BYTES)  # the memory has taken it off
         _, _, now_ns, took_ns, decision, reason, flags = TICK_STRUCT.unpack_from(
-            head + data[: TICK_STRUCT.size]
+            _HEAD + data[: TICK_STRUCT.size]
         )
         at = TICK_STRUCT.size - HEAD_BYTES
         command = raw = None
