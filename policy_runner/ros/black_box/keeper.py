@@ -69,7 +69,15 @@ class BlackBox:
         self._ending = threading.Event()
         if not self._seconds:
             return
-        self._memory = Memory(int(value("black_box.memory")) * MEBIBYTE)
+        size = int(value("black_box.memory"))
+        try:
+            self._memory = Memory(size * MEBIBYTE)
+        except MemoryError:  # for example: above the limit of locked memory
+            node.get_logger().error(
+                f"black_box.memory: expected {size} MiB of memory, got none: lower it or raise the "
+                "process's limit (memlock with realtime.lock_memory); nothing is recorded"
+            )
+            return
         node.create_service(Trigger, "~/dump", self._serve)
         self._thread = threading.Thread(target=self._run, name="black box", daemon=True)
         self._thread.start()

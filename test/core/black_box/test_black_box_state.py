@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from black_box_rig import Recorded, feed, rig_of
 from core_rig import MS, FakeModel, Rig, make_rig, refused, spec_content, term
+from image_rig import image_rig
 from several_models_rig import chain, switch
 
 from policy_runner.core.black_box.pipeline_recorder import Recorder
@@ -198,6 +200,37 @@ def test_ticks_with_large_messages_are_replayed_from_their_tensors(tmp_path: Pat
     found = box.replay()
     assert len(found) == 80
     assert all(one.equal for one in found)
+
+
+def looking(folder: Path) -> Rig:
+    """A camera of 60 x 80, seen in its own size."""
+    keys: dict[str, Any] = {"color": "rgb", "size": [60, 80], "layout": "hwc", "scale": 1 / 255}
+    rig = image_rig(folder, 60 * 80 * 3, **keys)
+    rig.model.compute = lambda given: {"act": given["obs"][0, :1, :2, 0]}
+    return rig
+
+
+def feed_image(rig: Rig, values: np.ndarray, now_ns: int) -> None:
+    pixels = np.random.default_rng(abs(int(values[0] * 1e6))).integers(0, 256, 14400, np.uint8)
+    message = SimpleNamespace(
+        height=60, width=80, encoding="rgb8", is_bigendian=0, step=240, data=pixels.tobytes()
+    )
+    slot = rig.pipeline.slots["camera"]
+    assert slot.keepers[""](message) == ""
+    slot.received(now_ns, now_ns)
+
+
+def test_ticks_with_images_are_replayed_from_their_tensors(tmp_path: Path) -> None:
+    box = Recorded(tmp_path, 8 << 20, make=looking, name="camera", feed=feed_image)
+    box.run(20, size=70_000)
+    box.run(15, 30, 1, size=70_000)  # a gap: the image was too old
+    assert box.recorder.partial
+    records = list(box.recorder.read())
+    last = max(k for k, one in enumerate(records) if isinstance(one, Saved))
+    for begin in (0, last):
+        found = box.replay(records[begin:])
+        assert [one.now_ns for one in found if not one.equal] == []
+        assert len({one.command.tobytes() for one in found if one.command is not None}) > 5
 
 
 def test_large_built_tensors_are_not_part_of_the_state_if_they_are_recorded(
