@@ -43,7 +43,7 @@ setup(
     },
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "sim/*.xml"]},
+    package_data={NAME: ["py.typed", "sim/*.xml", "sim/*.urdf"]},
     data_files=shared_files(),
     zip_safe=False,
     install_requires=[

@@ -114,7 +114,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="statuses whose name has TEXT")
     parser.add_argument("--values", action="store_true", help="show all values as well")
-    parser.add_argument("--record", type=Path, metavar="FILE.mcap", help="keep every message")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE.mcap",
+        help="keep every message, and where the robots' links are",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -125,14 +130,14 @@ def run(options: argparse.Namespace) -> int:
 
     ended = end_on_signal()
     with ExitStack() as stack:
-        on_raw = None
+        on_raw = on_robot = None
         if options.record is not None:
             from policy_runner.telemetry.recording.mcap import Recorder
 
             recorder = Recorder(options.record)
             stack.callback(recorder.close)
-            on_raw = recorder.add
-        listener = DiagnosticsListener(on_raw)
+            on_raw = on_robot = recorder.add
+        listener = DiagnosticsListener(on_raw, on_robot)
         stack.callback(listener.close)
         if options.once is not None:
             return _once(options, listener, ended)

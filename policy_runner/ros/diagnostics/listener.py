@@ -19,6 +19,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from policy_runner.core.inputs.cdr import Unreadable
+from policy_runner.ros.diagnostics.robots import Add, RobotsListener
 from policy_runner.ros.diagnostics.status import level_name, level_number
 from policy_runner.ros.messages.raw_reader import CheckedDeserializer
 from policy_runner.ros.process.executor import ExecutorThread
@@ -57,12 +58,15 @@ class Row:
 class DiagnosticsListener:
     """Keeps the newest status of each name; uses its own rclpy context and its own thread."""
 
-    def __init__(self, on_raw: Callable[[bytes, int], None] | None = None) -> None:
+    def __init__(
+        self, on_raw: Callable[[bytes, int], None] | None = None, on_robot: Add | None = None
+    ) -> None:
         """Subscribe and start the listener's thread.
 
         Args:
             on_raw: called as `on_raw(data, wall_ns)` in the listener's thread, with the CDR bytes
                 of every message and its time of arrival [ns, wall clock].
+            on_robot: the same for descriptions and transforms of robots, also with topic and type.
         """
         self._on_raw = on_raw
         self._rows: dict[str, Row] = {}
@@ -78,6 +82,7 @@ class DiagnosticsListener:
             QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
             raw=True,
         )
+        self._robots = RobotsListener(self._node, on_robot) if on_robot is not None else None
         self._executor = ExecutorThread(self._node)
         self._executor.start()
 

@@ -33,7 +33,10 @@ RECENT_FALL_S = 5.0
 
 
 class SimulatedRobot(RefusesUnknownNames, Node):
-    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands."""
+    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands.
+
+    For viewers it also publishes robot_description, and /tf where `tf2_msgs` is installed.
+    """
 
     def __init__(self, **node_options: Any) -> None:
         """Create the node; `node_options` are passed to `rclpy.node.Node`.
