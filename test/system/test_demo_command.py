@@ -119,26 +119,6 @@ def test_ctrl_c_ends_all_and_prints_the_summary(
     assert got["simulated_s"] > 1.0
 
 
-def test_an_emergency_stop_in_the_demo_is_replayed_to_the_bit(
-    spawn: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from policy_runner.cli.main import main
-
-    child = spawn([*DEMO, "--duration", "60", "--headless"], env={"ROS_LOG_DIR": str(tmp_path)})
-    wait_until(lambda: "the policy commands" in child.stderr + child.stdout, 40.0)
-    time.sleep(2.0)
-    press = spawn(["python", "-m", "policy_runner.cli.main", "ctl", "estop"])
-    assert press.wait(20.0) == 0, press.quote()
-    files = wait_until(lambda: list((tmp_path / "black_box").glob("*.mcap")), 20.0)
-    child.send(signal.SIGINT)
-    assert child.wait(20.0) == 0, child.quote()
-    code = main(["replay", "models/balancer", str(files[0])])
-    said = capsys.readouterr().out
-    assert code == 0, said
-    assert "written because: SAFE_STOP" in said
-    assert "every decision and command is the same, to the bit" in said
-
-
 @pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3, 2.0])
 def test_ctrl_c_while_it_starts(spawn: Any, after_s: float) -> None:
     child = spawn([*DEMO, "--headless"])
