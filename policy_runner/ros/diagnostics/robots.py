@@ -6,6 +6,7 @@ transforms are computed from robot_description, joint_states and odom.
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,12 +42,11 @@ _LATEST = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def tf_message() -> Any:
-    """Return the class TFMessage, or None if `tf2_msgs` is not installed."""
+    """Return the class TFMessage, or None if `tf2_msgs` is not installed: PyPI has no wheel."""
     try:
-        from tf2_msgs.msg import TFMessage
+        return importlib.import_module("tf2_msgs.msg").TFMessage
     except ImportError:
         return None
-    return TFMessage
 
 
 def frame_prefix(namespace: str) -> str:
