@@ -46,8 +46,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "~/arm": "arms a robot that waits for it, and releases a latched `SAFE_STOP`. The control"
         " thread answers, with the reason if it refuses",
         "~/disarm": "`SAFE_STOP` until `~/arm`",
-        "~/dump": "unless `black_box.seconds` is 0: writes the black box to a file; the answer is its"
-        " path",
+        "~/dump": "unless `black_box.seconds` is 0: writes the black box to a file; the answer is"
+        " its path",
         "~/reset": "resets histories, recurrent state and the last action",
         "~/reload": "reads the policy again and swaps it in between two ticks. The answer comes"
         " when it runs, or with every reason why the old policy continues:"
