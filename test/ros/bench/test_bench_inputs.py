@@ -17,7 +17,9 @@ def test_a_joy_has_the_axes_and_buttons_that_a_policy_reads(tmp_path: Path) -> N
     from policy_runner.core.spec import read_spec
     from policy_runner.ros.bench.publisher import example_messages
 
-    joy = term("joy_command", input="stick", elements=[{"axis": 7}, {"button": 11}])
+    joy = term(
+        "joy_command", input="stick", elements=[{"name": "x", "axis": 7}, {"name": "y", "plus": 11}]
+    )
     content = spec_content(
         inputs={"stick": {"type": "sensor_msgs/msg/Joy", "topic": "joy"}},
         observation=[{"tensor": "obs", "terms": [joy], "normalization": "none"}],
