@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -19,10 +19,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from policy_runner.core.inputs.cdr import Unreadable
-from policy_runner.ros.diagnostics.robots import Add, RobotsListener
 from policy_runner.ros.diagnostics.status import level_name, level_number
 from policy_runner.ros.messages.raw_reader import CheckedDeserializer
 from policy_runner.ros.process.executor import ExecutorThread
+
+if TYPE_CHECKING:
+    from policy_runner.ros.diagnostics.robots import Add
 
 _MOST_VALUES = 65_536  # statuses and values of one message
 
@@ -82,7 +84,11 @@ class DiagnosticsListener:
             QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
             raw=True,
         )
-        self._robots = RobotsListener(self._node, on_robot) if on_robot is not None else None
+        if on_robot is not None:
+            # Here, because the sidecar uses this file, too, and does not need those messages.
+            from policy_runner.ros.diagnostics.robots import RobotsListener
+
+            self._robots = RobotsListener(self._node, on_robot)
         self._executor = ExecutorThread(self._node)
         self._executor.start()
 
