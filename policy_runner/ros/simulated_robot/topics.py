@@ -12,6 +12,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray, String
 
+from policy_runner.ros.diagnostics.robots import tf_message
 from policy_runner.ros.inputs.polling import MessageWait, PolledSubscription
 from policy_runner.ros.inputs.robot_description import TOPIC as DESCRIPTION_TOPIC
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
@@ -21,12 +22,13 @@ from policy_runner.ros.simulated_robot.command_reader import (
     CommandReader,
     SentCommand,
 )
+from policy_runner.ros.simulated_robot.seen import RobotSeen
 from policy_runner.ros.simulated_robot.sensor_messages import (
     PlantFrames,
     SensorTopics,
     set_stamp,
 )
-from policy_runner.ros.simulated_robot.worlds import World
+from policy_runner.ros.simulated_robot.worlds import ScenarioWorld, World
 from policy_runner.sim.loop.sensor_numbers import SensorNoise
 
 STATUS_TOPIC = "policy_runner/status"
@@ -76,9 +78,12 @@ class RobotTopics:
         self._clock_publisher = publisher(Clock, "/clock", _qos()) if clock else None
         self._clock = Clock()
         self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
+        self._seen: RobotSeen | None = None
         self._frames: PlantFrames | None = None
-        kind = _tf_message()
-        if kind is not None:
+        kind = tf_message()
+        if isinstance(world, ScenarioWorld):
+            self._seen = RobotSeen(node)  # the URDF of the balancer, and the frames of its links
+        elif kind is not None:
             self._frames = PlantFrames(node, world.plant, kind, self.sensors.odometry)
         self._description = _describe(node, world)
         self.commands = CommandReader(world.plant.joint_names, world.expected)
@@ -116,6 +121,9 @@ class RobotTopics:
             self._twist_publisher.publish(self._twist)
         if self._frames is not None:
             self._frames.publish(self._stamp_ns)
+        joints, odometry = self.sensors.joints, self.sensors.odometry
+        if self._seen is not None and joints is not None and odometry is not None:
+            self._seen.publish(joints, odometry)
         if self._clock_publisher is not None:
             self._clock_publisher.publish(self._clock)
 
@@ -193,15 +201,6 @@ def _describe(node: Node, world: World) -> Any:
     publisher = node.create_publisher(String, DESCRIPTION_TOPIC, latched)
     publisher.publish(String(data=path.read_text("utf-8")))
     return publisher
-
-
-def _tf_message() -> Any:
-    """The class TFMessage, or None where `tf2_msgs` is not installed."""
-    try:
-        from tf2_msgs.msg import TFMessage
-    except ImportError:
-        return None
-    return TFMessage
 
 
 def _take_all(polled: PolledSubscription) -> list[Any]:

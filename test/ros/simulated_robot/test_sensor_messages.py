@@ -23,6 +23,9 @@ class Published:
     def __init__(self) -> None:
         self.messages: dict[str, list[Any]] = {}
 
+    def get_namespace(self) -> str:
+        return "/"
+
     def create_publisher(self, _kind: Any, topic: str, _qos: Any) -> Any:
         self.messages[topic] = []
 
