@@ -104,9 +104,9 @@ def score(given: tuple[Array, int]) -> float:
     return total / ticks
 
 
-def train(minutes: float, seed: int, processes: int) -> Array:
-    """Search; return the weights [SIZE]."""
-    rng, flat = np.random.default_rng(seed), trot()
+def train(flat: Array, minutes: float, seed: int, processes: int) -> Array:
+    """Search from these weights on; return the weights [SIZE]."""
+    rng = np.random.default_rng(seed)
     ends = time.monotonic() + 60.0 * minutes
     with ProcessPoolExecutor(processes) as pool:
         number = 0
@@ -167,15 +167,27 @@ def write_onnx(flat: Array, path: Path) -> None:
     onnx.save(model, str(path))
 
 
+def read_onnx(path: Path) -> Array:
+    """The weights [SIZE] that `write_onnx` wrote."""
+    import onnx
+    from onnx import numpy_helper
+
+    found = {one.name: numpy_helper.to_array(one) for one in onnx.load(str(path)).graph.initializer}
+    both = (found["clock_weights"].T.ravel(), found["obs_weights"].T.ravel())
+    return np.concatenate(both).astype(np.float64)
+
+
 def main() -> None:
     """Train and write the policy."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="a policy.onnx to continue from")
     parser.add_argument("--out", type=Path, default=HERE / "policy.onnx")
     given = parser.parse_args()
-    write_onnx(train(given.minutes, given.seed, given.processes), given.out)
+    start = trot() if given.start is None else read_onnx(given.start)
+    write_onnx(train(start, given.minutes, given.seed, given.processes), given.out)
 
 
 if __name__ == "__main__":
