@@ -15,7 +15,7 @@ from policy_runner.core.spec.action import (
     RotatedVectors,
     TorqueLimit,
 )
-from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
+from policy_runner.core.spec.base import Limit, NamedNumbers, Names, SmallSignal, TermArithmetic
 from policy_runner.core.spec.command_terms import (
     FirstStepTerm,
     IntegratedCommandTerm,
@@ -115,6 +115,7 @@ __all__ = [
     "RelativeRotationTerm",
     "RotatedVectors",
     "Rotation6dTerm",
+    "SmallSignal",
     "SpecFile",
     "State",
     "StepCounterTerm",
