@@ -196,9 +196,7 @@ def _check_element(element: JoyElement, sources: Sources, key: str) -> None:
     if element.toggle is not None:
         raise refuse(sources.file, f"{key}.move", "an axis or buttons for `move`", "a toggle")
     if move.by == "press" and element.axis is not None:
-        raise refuse(
-            sources.file, f"{key}.move.by", "hold, since an axis has no presses", "press"
-        )
+        raise refuse(sources.file, f"{key}.move.by", "hold, since an axis has no presses", "press")
     low, high = move.bounds or (None, None)
     if (low is not None and move.start < low) or (high is not None and move.start > high):
         raise refuse(
