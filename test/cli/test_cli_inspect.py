@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cli_rig
@@ -13,6 +14,7 @@ import pytest
 from cli_rig import params, write_policy
 
 from policy_runner.cli.main import main
+from policy_runner.core.errors import Refusal
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx makes the model")
 
@@ -208,3 +210,13 @@ def test_output_that_is_no_terminal_is_not_wrapped(
     assert main(["inspect", str(policy)]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert max(map(len, rows)) <= 80
+
+
+def test_an_unknown_joint_is_named() -> None:
+    from policy_runner.cli.inspect.contract import permutation
+
+    spec: Any = SimpleNamespace(joint_names=["hip", "knee"])
+    assert permutation(spec, ["hip", "knee"]) is None
+    assert permutation(spec, ["knee"]) == [1]
+    with pytest.raises(Refusal, match=r"joints: expected joints of joint_names .* got 'kne', 'x'"):
+        permutation(spec, ["hip", "kne", "x"])

@@ -145,6 +145,11 @@ class ObservationTensor(Strict):
     constant: FiniteFloat | list[FiniteFloat] | StoredTensor | None = Field(
         None, description="numbers that never change: one for all, or all in C order"
     )
+    deliberate: bool = Field(
+        False,
+        description="true: `constant` is meant, although the graph shows a recurrent state here;"
+        " without it `check` refuses; default false",
+    )
     history: History | None = Field(None, description="default: the newest frame only")
     clip: Range | None = Field(None, description="before normalization; default: none")
     normalization: Normalization | PerTermNormalization | Literal["none", "in_model"] | None = (
@@ -167,4 +172,9 @@ class State(Strict):
     output: TensorName = Field(description="output of the model, of the same shape and type")
     initial: Literal["zeros"] | StoredTensor = Field(
         "zeros", description="value at every reset; default zeros"
+    )
+    deliberate: bool = Field(
+        False,
+        description="true: this pair is meant, although the graph shows another one; without it"
+        " `check` refuses; default false",
     )
