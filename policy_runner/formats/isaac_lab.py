@@ -23,7 +23,7 @@ from policy_runner.formats.draft import (
 from policy_runner.formats.modifiers import with_modifiers
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.trainer_terms import SAYS, history_of, open_range, short, term_for
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import frames, numbers, read_yaml
 
 # Every key that is read, or that says nothing about the numbers of the policy.
 TERM_KEYS = frozenset({
@@ -70,9 +70,9 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     if abs(product - float(scene["dt"])) > 1e-9:
         draft.notes.append(f"scene.dt {scene['dt']} is not physics_dt * decimation ({product:g})")
     spec["joint_names"] = joints
-    spec["default_joint_pos"] = [float(q) for q in robot["default_joint_pos"]]
+    spec["default_joint_pos"] = numbers(robot["default_joint_pos"], "default_joint_pos")
     for key in ("stiffness", "damping"):
-        values = [float(one) for one in robot.get(f"default_joint_{key}") or []]
+        values = numbers(robot.get(f"default_joint_{key}") or [], f"default_joint_{key}")
         if values:
             spec[key] = values
             if not any(values):
@@ -123,7 +123,7 @@ def _tensor(
             _joints(term, given, spec)
             term = _not_dropped(term, given, overloads, label)
         drafted.append(with_modifiers(term, given))
-        lengths[label] = max(1, int(overloads.get("history_length") or 1))
+        lengths[label] = frames(overloads.get("history_length"), f"{label}.history_length")
         count = 1
         for d in given["shape"] if isinstance(given["shape"], list) else [given["shape"]]:
             count *= int(d)

@@ -28,7 +28,7 @@ from policy_runner.formats.draft import (
     well_formed,
 )
 from policy_runner.formats.trainer_terms import term_for, wrong_ids
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import read_yaml, whole_numbers
 
 GAIT = 6  # sin, cos, and four constants: frequency, offset, duration, swing height
 SIDES = ("gym", "lab")
@@ -154,7 +154,7 @@ def _tensor(
         if factor is not None and float(factor) != 1.0:
             term["scale"] = float(factor)
     seen = sizes.get(f"jointpos_idxs_{side}") if side else sizes.get("jointpos_idxs_gym")
-    ids = [int(k) for k in seen] if seen is not None else list(range(count))
+    ids = whole_numbers(seen, "jointpos_idxs") if seen is not None else list(range(count))
     if wrong := wrong_ids("jointpos_idxs", ids, count):
         raise ValueError(wrong)
     if len(ids) != count:

@@ -27,7 +27,7 @@ from policy_runner.formats.draft import (
     well_formed,
 )
 from policy_runner.formats.trainer_terms import open_range, short, term_for, wrong_ids
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import numbers, read_yaml, whole_numbers
 
 SCALES = {
     "lin_vel": "lin_vel_scale",
@@ -127,9 +127,11 @@ def _check_lists(draft: Draft, given: Mapping[str, Any]) -> None:
         if isinstance(given.get(key), list) and len(given[key]) != count
     ]
     names = len(given["joint_names"])
-    if wrong := wrong_ids("joint_mapping", [int(k) for k in given["joint_mapping"]], names):
+    if wrong := wrong_ids(
+        "joint_mapping", whole_numbers(given["joint_mapping"], "joint_mapping"), names
+    ):
         problems.append(Problem(file, "joint_mapping", f"indices of {names} joint_names", wrong))
-    wheels = [int(k) for k in given.get("wheel_indices") or []]
+    wheels = whole_numbers(given.get("wheel_indices") or [], "wheel_indices")
     if wrong := wrong_ids("wheel_indices", wheels, count):
         problems.append(Problem(file, "wheel_indices", f"indices of {count} joints", wrong))
     if problems:
@@ -137,19 +139,19 @@ def _check_lists(draft: Draft, given: Mapping[str, Any]) -> None:
 
 
 def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
-    mapping = [int(k) for k in given["joint_mapping"]]
+    mapping = whole_numbers(given["joint_mapping"], "joint_mapping")
     names = [str(given["joint_names"][motor]) for motor in mapping]
-    wheels = {int(k) for k in given.get("wheel_indices") or []}
+    wheels = set(whole_numbers(given.get("wheel_indices") or [], "wheel_indices"))
     spec = draft.spec
     spec.update(model_keys(model, model.path.parent.name))
     spec["control_dt"] = round(float(given["dt"]) * int(given["decimation"]), 9)
     spec["joint_names"] = names
-    spec["default_joint_pos"] = [float(q) for q in given["default_dof_pos"]]
+    spec["default_joint_pos"] = numbers(given["default_dof_pos"], "default_dof_pos")
     for key, theirs in (
         ("stiffness", "rl_kp"), ("damping", "rl_kd"), ("effort_limit", "torque_limits")
     ):  # fmt: skip
         if theirs in given:
-            spec[key] = [float(one) for one in given[theirs]]
+            spec[key] = numbers(given[theirs], theirs)
     terms = [_term(name, given, names, wheels) for name in given["observations"]]
     tensor: dict[str, Any] = {"tensor": model.inputs[0].name, "terms": terms}
     history = _history(given)
@@ -203,7 +205,7 @@ def _term(
 
 
 def _history(given: Mapping[str, Any]) -> dict[str, Any]:
-    lags = [int(k) for k in given.get("observations_history") or []]
+    lags = whole_numbers(given.get("observations_history") or [], "observations_history")
     if not lags or lags == [0]:
         return {}
     stacks = {"time": "frame", "term": "term"}
@@ -221,7 +223,7 @@ def _history(given: Mapping[str, Any]) -> dict[str, Any]:
 def _groups(
     given: Mapping[str, Any], names: Sequence[str], wheels: set[int]
 ) -> list[dict[str, Any]]:
-    scale = [float(one) for one in given["action_scale"]]
+    scale = numbers(given["action_scale"], "action_scale")
     lower, upper = given.get("clip_actions_lower"), given.get("clip_actions_upper")
     runs: list[list[int]] = []
     for k in range(len(names)):
