@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from policy_runner.core.pipeline.bind_tensors import (
 from policy_runner.core.spec import (
     ConstantTerm,
     History,
+    HistoryBlock,
     ModelOutputTerm,
     ObservationTensor,
     SpecFile,
@@ -35,6 +37,7 @@ from policy_runner.core.spec.named_numbers import match_names
 from policy_runner.core.spec.parts import ModelFile, OnePolicy, is_linked, models_of
 
 Sample = Mapping[str, Buffer]
+_History = TypeVar("_History", History, HistoryBlock)
 
 
 class LinkedElements:
@@ -90,9 +93,13 @@ class LinkedElements:
 
 
 def _by_index(
-    history: History, elements: Mapping[str, Sequence[str]], file: str, key: str
-) -> History:
+    history: _History, elements: Mapping[str, Sequence[str]], file: str, key: str
+) -> _History:
     """The history with lengths and lags by the names that constants have: [0], [1], ..."""
+    blocks = getattr(history, "blocks", None)
+    if blocks is not None:
+        changed_blocks = [_by_index(one, elements, file, key) for one in blocks]
+        return history.model_copy(update={"blocks": changed_blocks})
     which = "length" if history.length is not None else "lags"
     given = history.length if history.length is not None else history.lags
     if not isinstance(given, Mapping):

@@ -65,7 +65,18 @@ def by_element() -> dict[str, Any]:
     return content
 
 
-CASES = {"chain": chain, "switch": switch, "two_inputs": two_inputs, "by_element": by_element}
+def by_block() -> dict[str, Any]:
+    """Return the spec of walk with blocks next to the latent."""
+    content = by_element()
+    (tensor,) = content["observation"]
+    hip = {"terms": ["joint_position"], "stack": "element", "length": {"joint_position": {".*": 2}}}
+    rest = {"terms": ["velocity_command", "encoder", "last_action"]}
+    tensor["history"] = {"blocks": [hip, rest], "fill": "zeros"}
+    return content
+
+
+CASES = {"chain": chain, "switch": switch, "two_inputs": two_inputs, "by_element": by_element,
+         "by_block": by_block}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(CASES))

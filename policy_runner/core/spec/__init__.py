@@ -44,6 +44,7 @@ from policy_runner.core.spec.relation_terms import (
 from policy_runner.core.spec.tensors import (
     FrameTerm,
     History,
+    HistoryBlock,
     ModelOutputTerm,
     Normalization,
     ObservationTensor,
@@ -82,6 +83,7 @@ __all__ = [
     "FrameTerm",
     "HeadingTerm",
     "History",
+    "HistoryBlock",
     "ImageTerm",
     "Input",
     "IntegratedCommandTerm",
