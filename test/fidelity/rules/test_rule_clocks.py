@@ -71,6 +71,16 @@ def _shown_per_clock() -> list[list[float]]:
     return rows
 
 
+def _at_zero_while_it_stands() -> list[list[float]]:
+    # tron2_rl_deploy_ros (SolefootController.cpp): 0 while the norm is below 0.02, else advance.
+    rows, index = [], 0.0
+    for k in range(TICKS):
+        stands = np.linalg.norm(COMMANDS[k]) < 0.02
+        index = 0.0 if stands else math.fmod(index + STEP, 1.0)
+        rows.append([math.sin(2 * math.pi * index), math.cos(2 * math.pi * index)])
+    return rows
+
+
 def _restarts_with_the_command() -> list[list[float]]:
     # holosoma (its inference): advance, then show; pi while standing; start again after that.
     rows, phase, standing = [], [0.0, math.pi], False
@@ -169,6 +179,7 @@ def _frequency_from_an_input() -> list[list[float]]:
 TWO = {"period": 0.7, "offsets": [0.0, 0.5]}
 APART = {"input": "cmd", "groups": [["linear.x", "linear.y"], ["angular.z"]]}
 THREE = {"period": 0.7, "offsets": [0.0, 0.5, 0.3]}
+TRON2 = {"input": "cmd", "below": 0.02}
 LINEAR = {"input": "cmd", "axes": ["linear.x", "linear.y"], "below": 0.2}
 GAIT = {"input": "gait", "fields": ["data[2]"], "clip": [None, 1.6]}
 SPEED = {"input": "cmd", "axes": ["linear.x", "linear.y"], "points": [[0, 1.25], [1.5, 1.75]]}
@@ -186,6 +197,12 @@ CASES: dict[str, tuple[dict[str, Any], Reference, dict[str, Any]]] = {
         {**THREE, "hold": {**LINEAR, "at": [0.25, 0.75, 0.0]}},
         _shown_per_clock,
         {**THREE, "hold": {**LINEAR, "at": [0.25, 0.25, 0.0]}},
+    ),
+    "at zero while it stands": (
+        {"period": 0.7, "first": "start_plus_step",
+         "hold": {**TRON2, "clock": "restart", "first": "start_plus_step"}},
+        _at_zero_while_it_stands,
+        {"period": 0.7, "first": "start_plus_step", "hold": {**TRON2, "clock": "restart"}},
     ),
     "groups apart and not together": (
         {**TWO, "hold": {**APART, "below": [0.1, 0.1], "clock": "run", "at": [0.5, 0.5]}},
