@@ -203,3 +203,13 @@ def test_the_specs_of_the_documentation_are_not_doubted(tmp_path: Path) -> None:
         assert doubtful_states(spec, read_model_facts(model)) == []
     spec = read_spec(several_rig.write(tmp_path / "several", several_rig.switch()))
     assert doubtful_states(spec, read_model_facts(tmp_path / "several" / "stand.onnx")) == []
+
+
+def test_an_import_names_what_may_be_a_state(tmp_path: Path, capsys: Any) -> None:
+    nodes, states, last = CELLS["two layers of GRU"]
+    folder = _write(tmp_path / "given", nodes, states, last)
+    assert main(["import", str(folder / "policy.onnx"), "-o", str(tmp_path / "new")]) == 0
+    said = capsys.readouterr().out
+    assert "'a' and 'A' may be a recurrent state" in said
+    assert "'b' and 'B' may be a recurrent state" in said
+    assert "'a' and 'B'" not in said
