@@ -212,3 +212,6 @@ class State(Strict):
         description="true: this pair is meant, although the graph shows another one; without it"
         " `check` refuses; default false",
     )
+
+
+Observation = Annotated[list[ObservationTensor], Field(min_length=1)]  # every input of a model
