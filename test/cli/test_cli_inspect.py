@@ -220,3 +220,15 @@ def test_an_unknown_joint_is_named() -> None:
     assert permutation(spec, ["knee"]) == [1]
     with pytest.raises(Refusal, match=r"joints: expected joints of joint_names .* got 'kne', 'x'"):
         permutation(spec, ["hip", "kne", "x"])
+
+
+def test_blocks_of_a_history_are_shown_apart(tmp_path: Path, capsys: Any) -> None:
+    tensor = cli_rig.spec()["observation"][0]
+    terms = ["rates", "projected_gravity", "joint_position", "velocity_command", "last_action"]
+    tensor["history"] = {"fill": "zeros", "blocks": [{"terms": terms[:1], "lags": [1]},
+                                                     {"terms": terms[1:]}]}  # fmt: skip
+    folder = write_policy(tmp_path, observation=[tensor])
+    assert main(["inspect", str(folder)]) == 0
+    assert "history: blocks [(terms [rates], lags [1]), (terms [projected_gravity," in (
+        capsys.readouterr().out
+    )
