@@ -182,6 +182,26 @@ def test_limx_asks_for_its_encoder_and_its_gait(tmp_path: Path) -> None:
     assert set(places) <= set(unknown(draft))
 
 
+def test_limx_with_gains_by_kind_of_joint_asks_for_them(tmp_path: Path) -> None:
+    """The files of tron1-rl-deploy-arm: gains and limits by kind, joints in init_state."""
+
+    def arm(content: Any) -> None:
+        given = content["PointfootCfg"]
+        for key in ("stiffness", "damping"):
+            given["control"][f"leg_joint_{key}"] = given["control"].pop(key)
+        given["control"]["leg_joint_torque_limit"] = given["control"].pop("user_torque_limit")
+        names = given.pop("joint_names_gym")
+        given.pop("joint_names_lab")
+        given["init_state"]["joint_names"] = names
+
+    draft = _draft("limx", tmp_path, arm)
+    assert draft.spec["joint_names"] == ["a_L", "b_L", "a_R", "b_R"]
+    assert {"stiffness", "damping", "action[0].groups[0].limit_torque"} <= set(unknown(draft))
+    assert "'leg_joint_stiffness': 42.0" in draft.spec["stiffness"]
+    with pytest.raises(Refusal, match=r"control.stiffness: expected a number, got nothing"):
+        _draft("limx", tmp_path, lambda c: c["PointfootCfg"]["control"].pop("stiffness"))
+
+
 def test_limx_tron2_is_complete_except_for_its_period(tmp_path: Path) -> None:
     draft = _draft("limx_tron2", tmp_path)
     assert unknown(draft) == ["control_dt", "models.encoder.file"]
