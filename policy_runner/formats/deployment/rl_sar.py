@@ -243,7 +243,7 @@ def _motions(draft: Draft, given: Mapping[str, Any], terms: Sequence[Any]) -> No
     draft.spec["motions"] = {MOTION: {"file": todo(text), "end": "hold"}}
     draft.assumed.append(
         "the reference motion: turned to the robot's yaw at the start, held at its end, its anchor "
-        "is the torso, velocities are forward differences of the file's own rows (motion_loader.cpp)"
+        "is the torso, velocities are forward differences of its own rows (motion_loader.cpp)"
     )
 
 
