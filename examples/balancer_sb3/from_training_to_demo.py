@@ -15,14 +15,29 @@ import sys
 from pathlib import Path
 
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from policy_runner.cli.main import main as policy_runner
+from policy_runner.cli.progress import shown_progress
+from policy_runner.export.progress import Progress
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "models" / "balancer"))
 
 from environment import BalancerEnvironment  # noqa: E402
+
+
+class _Told(BaseCallback):
+    """Tells how many steps of the training are done."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        super().__init__()
+        self._progress, self._steps = progress, steps
+
+    def _on_step(self) -> bool:
+        self._progress("train", self.num_timesteps, self._steps)
+        return True
 
 
 def train(folder: Path, steps: int, environments: int, seed: int = 1) -> None:
@@ -34,7 +49,8 @@ def train(folder: Path, steps: int, environments: int, seed: int = 1) -> None:
         "MlpPolicy", training, n_steps=max(64, 2048 // environments), batch_size=256, seed=seed,
         policy_kwargs={"net_arch": [64, 64], "log_std_init": -1.5}, device="cpu",
     )  # fmt: skip
-    model.learn(steps)
+    with shown_progress() as progress:
+        model.learn(steps, callback=_Told(progress, steps))
     model.save(folder / "model.zip")
     training.save(str(folder / "vecnormalize.pkl"))
 

@@ -18,6 +18,7 @@ import numpy as np
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.export.source_options import add_source_options, source_options
+from policy_runner.cli.progress import shown_progress
 from policy_runner.core.model import Array
 from policy_runner.core.spec import read_spec
 from policy_runner.export.graph.network_export import session_of
@@ -64,17 +65,19 @@ def run(options: argparse.Namespace) -> int:
     is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
     throughput = {}
     times: Mapping[str, Array] = {}
-    for rows in BATCHES if is_open else BATCHES[:1]:
-        in_torch, given = torch_call(policy, rows, batch_first=is_open)
-        feed = dict(zip(names, given, strict=True))
-        calls: dict[str, Callable[[], object]] = {
-            RUNTIME: partial(session.run, None, feed),
-            CONTROL: partial(second.run, None, feed),
-            TORCH: in_torch,
-        }
-        found = shuffled_times(calls, options.rounds if rows == 1 else 5)
-        times = times or found
-        throughput[rows] = {name: rows / float(np.median(found[name])) for name in (RUNTIME, TORCH)}
+    with shown_progress() as progress:
+        for rows in BATCHES if is_open else BATCHES[:1]:
+            in_torch, given = torch_call(policy, rows, batch_first=is_open)
+            feed = dict(zip(names, given, strict=True))
+            calls: dict[str, Callable[[], object]] = {
+                RUNTIME: partial(session.run, None, feed),
+                CONTROL: partial(second.run, None, feed),
+                TORCH: in_torch,
+            }
+            found = shuffled_times(calls, options.rounds if rows == 1 else 5, progress=progress)
+            times = times or found
+            medians = {name: float(np.median(found[name])) for name in (RUNTIME, TORCH)}
+            throughput[rows] = {name: rows / median for name, median in medians.items()}
     content = {"machine": facts, **figures(times), "inferences_per_s": throughput}
     report(content)
     if options.json:

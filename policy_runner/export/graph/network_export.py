@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,18 @@ from policy_runner.export.graph.torch_graph import (
     export_graph,
     strip,
 )
+from policy_runner.export.progress import Progress, no_progress
 from policy_runner.export.sources.trained_policy import TrainedPolicy, named_results
 
 BATCHES = (1, 3, 16)
 TOLERANCE = 1e-5  # of |difference| / (1 + |y|); reached on 15 good models: 1.2e-6
-Progress = Callable[[str], None]
 
 
 def export_network(
     policy: TrainedPolicy,
     opset: int = OPSET,
     dynamic: bool = False,
-    progress: Progress = lambda _text: None,
+    progress: Progress = no_progress,
 ) -> tuple[Any, list[str]]:
     """The network as a checked onnx.ModelProto, and what a person should know.
 

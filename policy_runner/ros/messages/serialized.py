@@ -167,8 +167,8 @@ class SerializedCommand:
             seconds, rest = divmod(stamp_ns, 1_000_000_000)
             if not -0x80000000 <= seconds <= 0x7FFFFFFF:
                 seconds, rest = stamp_parts(stamp_ns)
-            for at in self.stamps_at:
-                struct.pack_into("<iI", self._raw, at, seconds, rest)
+            for place in self.stamps_at:
+                struct.pack_into("<iI", self._raw, place, seconds, rest)
         return bytes(self._raw)
 
 

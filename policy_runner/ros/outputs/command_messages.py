@@ -253,13 +253,13 @@ def _with_every_path(form: CommandFormat) -> CommandFormat:
         Refusal: a pattern stands for no paths.
     """
     problems: list[Problem | str] = []
-    found = {
-        part: every_path(getattr(form, part), f"parameter command.{part}", problems)
+    fields, stiffness, damping = (
+        every_path(getattr(form, part), f"parameter command.{part}", problems)
         for part in ("fields", "stiffness_fields", "damping_fields")
-    }
+    )
     if problems:
         raise Refusal(problems)
-    return replace(form, **found)
+    return replace(form, fields=fields, stiffness_fields=stiffness, damping_fields=damping)
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -11,9 +11,7 @@ MOST_PATHS = 10_000
 _SEVERAL = re.compile(r"\[(?P<first>\d{1,9}):(?P<last>\d{1,9})\]|\{(?P<names>[^{}]*)\}")
 
 
-def every_path(
-    patterns: Sequence[str], key: str, problems: list[Problem | str]
-) -> tuple[str, ...]:
+def every_path(patterns: Sequence[str], key: str, problems: list[Problem | str]) -> tuple[str, ...]:
     """Return the paths that the patterns stand for, in their order.
 
     `[first:last]` stands for the indices from `first` to `last` - 1, `{a,b}` for the names between

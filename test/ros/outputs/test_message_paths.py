@@ -130,13 +130,8 @@ def planned(values: Any, *fields: str, constants: tuple[str, ...] = FRAMES) -> A
     form = CommandFormat("message", message_type=PATH, fields=fields, constants=constants)
     names = [f"v{k}" for k in range(len(values))]
     (one,) = command_messages(form, "value", names)
-    return deserialize_message(one.serialized.filled(np.array(values), 5_000_000_007), type_of(PATH))
-
-
-def type_of(message: str) -> Any:
-    from policy_runner.ros.messages.types import message_class
-
-    return message_class(message, "")
+    sent = one.serialized.filled(np.array(values), 5_000_000_007)
+    return deserialize_message(sent, one.message_class)
 
 
 def test_one_pattern_writes_every_pose_of_a_path_with_stamps_frames_and_yaws() -> None:
