@@ -37,6 +37,9 @@ ACTIVATIONS = {"elu": "ELU", "selu": "SELU", "relu": "ReLU", "crelu": "CELU", "l
                "swish": "SiLU", "mish": "Mish", "identity": "Identity"}  # fmt: skip
 
 
+COMPILED = "_orig_mod."
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where a trainer keeps the parts of its actor."""
@@ -123,8 +126,8 @@ def layout_of(content: Any) -> Layout | None:
 def _weights(content: Mapping[str, Any], layout: Layout) -> Mapping[str, Any]:
     for key in layout.weights:
         if isinstance(content.get(key), Mapping):
-            found: Mapping[str, Any] = content[key]
-            return found
+            # torch.compile wraps the module, and every name begins with its attribute.
+            return {str(n).removeprefix(COMPILED): v for n, v in content[key].items()}
     return {}
 
 
