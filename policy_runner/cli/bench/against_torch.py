@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
     spec_file = read_spec(options.folder)
     path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     policy = open_source(options.against, source_options(options))
-    session = session_of(path.read_bytes(), str(path))
-    second = session_of(path.read_bytes(), str(path))
+    session = session_of(str(path), str(path))
+    second = session_of(str(path), str(path))
     names = [one.name for one in session.get_inputs()]
     is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
     throughput = {}

@@ -10,6 +10,7 @@ import numpy as np
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.export.graph.onnx_checks import check_onnx
 from policy_runner.export.graph.probes import check_runs, make_ready, random_inputs
+from policy_runner.export.graph.stored_model import readable
 from policy_runner.export.graph.torch_graph import (
     BATCH,
     LEAST_OPSET,
@@ -53,14 +54,20 @@ def export_network(
     model = export_graph(policy, opset, dynamic)
     strip(model)
     names = [one.name for one in policy.arguments]
-    check_onnx(model, policy.kind, opset, names, policy.results, BATCH if dynamic else None)
-    progress("compare it with torch")
-    compare_with_torch(model, policy, BATCHES if dynamic else (1,))
+    with readable(model) as stored:
+        batch = BATCH if dynamic else None
+        check_onnx(model, policy.kind, opset, names, policy.results, batch, stored)
+        progress("compare it with torch")
+        compare_with_torch(stored, policy, BATCHES if dynamic else (1,))
     return model, notes
 
 
-def session_of(content: bytes, where: str) -> Any:
-    """ONNX Runtime's session of a model in memory, one thread.
+def session_of(content: bytes | str, where: str) -> Any:
+    """ONNX Runtime's session of a model, one thread.
+
+    Args:
+        content: the model's bytes, or its path.
+        where: names the model in a refusal.
 
     Raises:
         Refusal: ONNX Runtime cannot load it.
@@ -78,16 +85,22 @@ def session_of(content: bytes, where: str) -> Any:
 
 
 def compare_with_torch(
-    model: Any, policy: TrainedPolicy, batches: Sequence[int], tolerance: float = TOLERANCE
+    stored: bytes | str,
+    policy: TrainedPolicy,
+    batches: Sequence[int],
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Run both on seeded inputs of 1 and 3 standard deviations; the largest difference.
+
+    Args:
+        stored: the ONNX model's bytes, or its path.
 
     Raises:
         Refusal: a batch that fails, or a difference beyond the tolerance, with output and batch.
     """
     import torch
 
-    session = session_of(model.SerializeToString(), policy.kind)
+    session = session_of(stored, policy.kind)
     names = [one.name for one in policy.arguments]
     axes = [0] * len(policy.inputs) + [state.batch_axis for state in policy.states]
     largest = 0.0

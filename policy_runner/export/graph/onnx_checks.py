@@ -89,11 +89,13 @@ def check_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     batch: str | None = None,
+    stored: bytes | str | None = None,
 ) -> None:
     """Refuse a model that is not what was asked for.
 
     Args:
         batch: name of the open batch axis; None: every size is fixed.
+        stored: what the full checker reads; None: `model` itself.
 
     Raises:
         Refusal: every problem, with its name.
@@ -127,7 +129,7 @@ def check_onnx(
         problems.append(Problem(where, "operators", expected, node))
     problems += _open_sizes(model, where, batch)
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(model if stored is None else stored, full_check=True)
     except Exception as error:  # noqa: BLE001 - the checker raises types of its own
         text = " ".join(str(error).split())[:300]
         problems.append(Problem(where, "checker", "a valid ONNX graph", text))

@@ -18,7 +18,7 @@ import numpy as np
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import Buffer
-from policy_runner.export.policy_folder import save_model
+from policy_runner.export.graph.stored_model import save_model
 
 FP16_LARGEST, FP16_SMALLEST = 65504.0, 5.96e-8
 Fed = Sequence[Mapping[str, Buffer]]

@@ -117,15 +117,16 @@ def determinism_rows(ours: OurSide, truth: Truth, tensors: Sequence[TensorShape]
     return rows
 
 
-def batch_row(content: bytes, where: str, open_axes: Mapping[str, int | None]) -> Row:
+def batch_row(path: str, open_axes: Mapping[str, int | None]) -> Row:
     """Rows of a batch of 1, 3 and 16 against the same rows one by one.
 
     Args:
+        path: of the model.
         open_axes: per input the axis that is open; None: none is.
     """
     if all(axis is None for axis in open_axes.values()):
         return Row("batch", NOT_RUN, text="the file says a batch of 1")
-    session = session_of(content, where)
+    session = session_of(path, path)
     random = np.random.default_rng(_SEED)
     worst = 0.0
     for rows in BATCHES:
