@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.export.graph.onnx_checks import check_onnx
+from policy_runner.export.graph.onnx_checks import check_onnx, computes_in_double
 from policy_runner.export.graph.probes import check_runs, make_ready, random_inputs
 from policy_runner.export.graph.stored_model import readable
 from policy_runner.export.graph.torch_graph import (
@@ -59,6 +59,8 @@ def export_network(
         check_onnx(model, policy.kind, opset, names, policy.results, batch, stored)
         progress("compare it with torch")
         compare_with_torch(stored, policy, BATCHES if dynamic else (1,))
+    if computes_in_double(model):
+        notes.append("the network computes in float64 inside, which TensorRT has not")
     return model, notes
 
 

@@ -49,6 +49,19 @@ def _constant_false(model: Any, name: str) -> bool:
     return False
 
 
+def computes_in_double(model: Any) -> bool:
+    """Whether a weight is float64, or an operator makes float64 of something else."""
+    import onnx
+
+    double = onnx.TensorProto.DOUBLE
+    return any(one.data_type == double for one in model.graph.initializer) or any(
+        attribute.name == "to" and attribute.i == double
+        for node in every_node(model.graph)
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+    )
+
+
 def unused_inputs(model: Any) -> list[str]:
     """Inputs of the graph from which no output can be reached."""
     makers = {name: node for node in model.graph.node for name in node.output if name}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,14 +90,16 @@ def load_checkpoint(path: Path, trusted: bool = False) -> Any:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        # torch warns of other pickle protocols, and refuses what it cannot read anyway.
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
             if trusted:
                 return load_module_pickle(path, trusted)
             raise pickle_refusal(path, "a pickle with more than weights") from error
-        text = " ".join(str(error).split())[:200]
+        text = " ".join(str(error).split())[:200] or type(error).__name__
         raise refuse(str(path), "", "a file that torch.save wrote", text) from error
 
 
