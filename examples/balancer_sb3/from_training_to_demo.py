@@ -2,7 +2,7 @@
 
     python examples/balancer_sb3/from_training_to_demo.py -o out
 
-Needs the extras [sim], [train] and [export]. 2 million steps take about 8 minutes of one core and
+Needs the extras [sim], [train] and [export]. 2 million steps take about 11 minutes of one core and
 give a policy that stands. `--steps 4096` shows the way in seconds, with a policy that falls. Then:
 
     policy-runner demo --policy out/policy/policy.yaml
@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from policy_runner.cli.main import main as policy_runner
 from policy_runner.cli.progress import shown_progress
-from policy_runner.export.progress import Progress
+from policy_runner.export.graph.network_export import Progress
 
 HERE = Path(__file__).resolve().parent
 EXPLORATION = (0.2, 0.05)  # standard deviation of the action, first to last, geometric

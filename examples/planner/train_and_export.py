@@ -1,7 +1,7 @@
 """A planner with four inputs, from training to a policy folder that the node runs at 20 Hz.
 
     python examples/planner/train_and_export.py -o out
-    policy-runner run --policy out/policy/policy.yaml --params examples/planner/robot.yaml
+    policy-runner run out/policy --params examples/planner/robot.yaml
 
 Needs the extra [export]. The network imitates a small planner: straight to the goal, pushed aside
 by what the map shows.

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from policy_runner.export.progress import Progress as Told
-from policy_runner.export.progress import no_progress
+from policy_runner.export.graph.network_export import Progress as Told
+from policy_runner.export.graph.network_export import no_progress
 
 _BETWEEN_S = 0.05  # between two drawings: a loop may report each of a million steps
 

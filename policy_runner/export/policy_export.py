@@ -27,12 +27,11 @@ from policy_runner.export.completed_contract import (
     constant_dimensions,
     read_contract,
 )
-from policy_runner.export.graph.network_export import export_network
+from policy_runner.export.graph.network_export import Progress, export_network, no_progress
 from policy_runner.export.graph.onnx_checks import opset_of
 from policy_runner.export.graph.stored_model import save_model
 from policy_runner.export.graph.torch_graph import BATCH, OPSET
 from policy_runner.export.policy_folder import check_target, digests, new_folder
-from policy_runner.export.progress import Progress, no_progress
 from policy_runner.export.sources.open_source import NO_OPTIONS, SourceOptions, open_source
 from policy_runner.export.sources.trained_policy import (
     StateTensor,

@@ -11,7 +11,7 @@ import numpy as np
 
 from policy_runner.backends.sample_inputs import Sample
 from policy_runner.core.model import Array
-from policy_runner.export.progress import Progress, no_progress
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.sources.trained_policy import Truth
 from policy_runner.export.verify.our_side import OurSide
 from policy_runner.export.verify.rows import FAILED, PASSED, Row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,11 +19,27 @@ from policy_runner.export.graph.torch_graph import (
     export_graph,
     strip,
 )
-from policy_runner.export.progress import Progress, no_progress
 from policy_runner.export.sources.trained_policy import TrainedPolicy, named_results
 
 BATCHES = (1, 3, 16)
 TOLERANCE = 1e-5  # of |difference| / (1 + |y|); reached on 15 good models: 1.2e-6
+
+
+class Progress(Protocol):
+    """Is told each step that takes longer than a second."""
+
+    def __call__(self, text: str, done: int = 0, total: int = 0, /) -> None:
+        """Tell one step.
+
+        Args:
+            text: of the step, such as "compare at 3 standard deviations".
+            done: parts of the step that are done.
+            total: all parts of the step; 0: not counted.
+        """
+
+
+def no_progress(_text: str, _done: int = 0, _total: int = 0) -> None:
+    """Tell nothing."""
 
 
 def export_network(

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.core.model import Array, Buffer
-from policy_runner.export.graph.network_export import session_of
-from policy_runner.export.progress import Progress, no_progress
+from policy_runner.export.graph.network_export import Progress, no_progress, session_of
 
 ROUNDS = 40
 BLOCK = 20  # runs of one model in a row

@@ -21,6 +21,7 @@ from policy_runner.core.model import Array, Buffer
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.core.spec.parts import model_files, policies
 from policy_runner.export.card import OPTIMIZED, table, with_section
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.optimize.latency import CONTROL, latency_ratios
 from policy_runner.export.optimize.variants import VARIANTS, make
 from policy_runner.export.optimize.verdicts import (
@@ -33,7 +34,6 @@ from policy_runner.export.optimize.verdicts import (
     set_errors,
 )
 from policy_runner.export.policy_folder import check_target, new_folder
-from policy_runner.export.progress import Progress, no_progress
 
 SAMPLES = 512  # half calibrates, half judges
 SEQUENCE = 16

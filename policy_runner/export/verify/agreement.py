@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from policy_runner.core.model import Array
-from policy_runner.export.graph.network_export import BATCHES, difference, session_of
-from policy_runner.export.progress import Progress
+from policy_runner.export.graph.network_export import BATCHES, Progress, difference, session_of
 from policy_runner.export.sources.trained_policy import TensorShape, Truth
 from policy_runner.export.verify.our_side import OurSide
 from policy_runner.export.verify.rows import NOT_RUN, Row, within

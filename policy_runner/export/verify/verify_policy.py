@@ -15,8 +15,8 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.files.arrays import npz_arrays
 from policy_runner.core.files.bounded import MOST_STORED, read_bounded
 from policy_runner.core.model import Array
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.graph.probes import make_ready
-from policy_runner.export.progress import Progress, no_progress
 from policy_runner.export.sources.open_source import NO_OPTIONS, SourceOptions, open_source
 from policy_runner.export.sources.trained_policy import Arrays, TensorShape, Truth
 from policy_runner.export.verify.agreement import (
