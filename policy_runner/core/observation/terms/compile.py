@@ -16,6 +16,7 @@ from policy_runner.core.observation.terms import (
     fields,
     image,
     joints,
+    joystick,
     model_outputs,
     motion,
     orientation,
@@ -27,8 +28,8 @@ from policy_runner.core.spec import FrameTerm
 
 # Importing a family registers its terms.
 FAMILIES = (
-    *(clocks, commands, custom, fields, image, joints, model_outputs, motion, orientation),
-    *(occupancy_grid, relations),
+    *(clocks, commands, custom, fields, image, joints, joystick, model_outputs, motion),
+    *(occupancy_grid, orientation, relations),
 )
 
 
