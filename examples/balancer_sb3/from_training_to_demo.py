@@ -20,8 +20,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.main import main as policy_runner
-from policy_runner.cli.progress import shown_progress
 from policy_runner.export.graph.network_export import Progress
 
 HERE = Path(__file__).resolve().parent

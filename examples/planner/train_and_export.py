@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.main import main as policy_runner
-from policy_runner.cli.progress import shown_progress
 from policy_runner.export.policy_export import export_policy
 from policy_runner.export.sources.open_source import SourceOptions
 from policy_runner.export.sources.trained_policy import TensorShape

@@ -23,8 +23,8 @@ from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 from torch import Tensor
 
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.main import main as policy_runner
-from policy_runner.cli.progress import shown_progress
 
 HERE = Path(__file__).resolve().parent
 DT, STIFFNESS, DAMPING = 0.02, 60.0, 8.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policy_runner.cli.progress import shown_progress
+from policy_runner.cli.drawing.progress import shown_progress
 
 
 def test_a_terminal_shows_the_step_and_its_share(

@@ -17,8 +17,8 @@ import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.source_options import add_source_options, source_options
-from policy_runner.cli.progress import shown_progress
 from policy_runner.core.model import Array
 from policy_runner.core.spec import read_spec
 from policy_runner.export.graph.network_export import session_of

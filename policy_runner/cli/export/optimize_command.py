@@ -12,8 +12,8 @@ from rich.table import Table
 
 from policy_runner.backends.sample_inputs import Sample
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
-from policy_runner.cli.progress import shown_progress
 from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
 from policy_runner.export.optimize.variants import VARIANTS
 from policy_runner.export.optimize.verdicts import Optimization, control_text

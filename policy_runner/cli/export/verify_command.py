@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import compare_in_loop
 from policy_runner.cli.export.source_options import (
     add_source_options,
     source_options,
 )
-from policy_runner.cli.progress import shown_progress
 from policy_runner.export.card import VERIFIED, table, with_section
 from policy_runner.export.verify.rows import FAILED, Verification, cells
 from policy_runner.export.verify.verify_policy import ClosedLoop, verify_policy
