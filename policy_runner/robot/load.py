@@ -21,6 +21,7 @@ from policy_runner.backends.load import forgets, load_models
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.model import Model
 from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
@@ -116,6 +117,7 @@ class LoadedPolicy:
 
 
 Further = Callable[[LoadedPolicy], Sequence[Problem | str]]
+View = Callable[[LoadedModel], Model]
 
 
 def load_policy(
@@ -124,6 +126,7 @@ def load_policy(
     types: Mapping[str, str] | None = None,
     further: Further | None = None,
     node: str = NODE,
+    view: View | None = None,
 ) -> LoadedPolicy:
     """Load a policy from files without a node, with the checks of the node.
 
@@ -135,6 +138,7 @@ def load_policy(
         types: input name -> message type, for types that differ from the spec's.
         further: more checks of the loaded policy; the problems that it returns are added.
         node: fully qualified node name, which selects the sections of the parameter file.
+        view: makes what the pipeline runs of the loaded model; None: the model itself.
 
     Raises:
         Refusal: names every problem that could be found.
@@ -158,7 +162,7 @@ def load_policy(
         values["limits.urdf"] = ""
         warnings.append("the limits of robot_description were not read: no topics here")
     loaded = bind_policy(
-        spec_file, values, bool(values["use_sim_time"]), problems, warnings, further
+        spec_file, values, bool(values["use_sim_time"]), problems, warnings, further, view
     )
     loaded.pipeline.settings = replace(loaded.pipeline.settings, require_arming=False)
     return loaded
@@ -171,6 +175,7 @@ def bind_policy(
     problems: Sequence[Problem | str] = (),
     warnings: Sequence[str] = (),
     further: Further | None = None,
+    view: View | None = None,
 ) -> LoadedPolicy:
     """Load the model and bind the spec to it and to the parameters.
 
@@ -181,6 +186,7 @@ def bind_policy(
         problems: problems found so far.
         warnings: warnings found so far.
         further: see `load_policy`.
+        view: see `load_policy`.
 
     Raises:
         Refusal: names every problem that could be found; the model is closed again.
@@ -230,7 +236,8 @@ def bind_policy(
             # problems: problems of parameters must not hide problems of the spec.
             with collect(found):
                 pipeline = build_pipeline(
-                    spec_file, model, settings or _stand_in_settings(spec),
+                    spec_file, model if view is None else view(model),
+                    settings or _stand_in_settings(spec),
                     joints or {name: RobotJoint(name) for name in spec.joint_names},
                     time.perf_counter_ns, turned,
                 )  # fmt: skip
