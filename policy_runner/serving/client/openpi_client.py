@@ -140,10 +140,12 @@ class OpenpiClient:
                 return next(self._events, None)
 
     def _feed(self, data: bytes) -> None:
-        if data:
-            self._protocol.receive_data(data)
-        else:
+        if not data:
             self._protocol.receive_eof()
+            if self._protocol.state is not State.CONNECTING:
+                raise Unreachable(f"{self._address.host}: {self._closed()}")
+        else:
+            self._protocol.receive_data(data)
         if self._protocol.parser_exc is not None and not self._protocol.handshake_exc:
             raise Garbled(f"{self._address.host}: {shown(self._protocol.parser_exc)}; closed")
         self._flush()  # pongs

@@ -103,7 +103,8 @@ def decode(data: bytes, limits: WireLimits = _DEFAULT) -> Any:
             dtype, value = checked_dtype(given.get(_DTYPE)), given.get(_DATA)
             if not isinstance(value, (bool, int, float)):
                 raise MalformedMessage("a numpy scalar whose data are not a number")
-            return dtype.type(value)
+            with np.errstate(over="ignore"):  # too large for its type: infinite
+                return dtype.type(value)
         return given
 
     try:

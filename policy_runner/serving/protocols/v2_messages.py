@@ -2,7 +2,7 @@
 
 Both sides: `encode_request` and `decode_answer` for a client, `decode_request` and `encode_answer`
 for a server. With binary tensors the header `Inference-Header-Content-Length` gives the size of the
-JSON, and the tensors follow in its order, little-endian, in C order. Sources: kserve/open-inference-
+JSON, and the tensors follow in its order, little-endian, in C order. Sources: open-inference-
 protocol, `specification/protocol/inference_rest.md`; Triton, `protocol/extension_binary_data.md`.
 """
 

@@ -59,14 +59,9 @@ def bounded_protocol(bounds: Bounds) -> type[HttpToolsProtocol]:
                 self._expect()
 
         def on_message_complete(self) -> None:
-            """A request has arrived in time."""
+            """A request has arrived in time; also the one that becomes a websocket."""
             self._in_time()
             super().on_message_complete()
-
-        def handle_websocket_upgrade(self) -> None:
-            """Hand the connection over; websockets have pings and bounds of their own."""
-            self._in_time()
-            super().handle_websocket_upgrade()
 
         def data_received(self, data: bytes) -> None:
             """Ignore what follows a refusal."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from fastapi import HTTPException
+
 from policy_runner.serving.server.offer import Offer
 from policy_runner.serving.server.openpi_endpoint import OpenpiConnection
 from policy_runner.serving.server.trust import foreign_page
@@ -16,10 +18,6 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 # These say only that the server is there. A balancer asks them without a token.
 OPEN_PATHS = frozenset({"/healthz", "/v2/health/live", "/v2/health/ready"})
-
-
-class _TooLarge(Exception):
-    """The body of a request is larger than its bound."""
 
 
 class Guard:
@@ -80,28 +78,18 @@ class Guard:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve HTTP. A body in chunks, without stated length, ends at the bound, too."""
         taken = 0
-        begun = False
 
         async def counted() -> Any:
             nonlocal taken
             event = await receive()
             taken += len(event.get("body", b""))
             if taken > self._most:
-                raise _TooLarge
+                self._offer.note("a body in chunks that is too large", "status 413")
+                text = f"a body of more than {self._most} bytes (--max-message-bytes)"
+                raise HTTPException(413, text, {"Connection": "close"})
             return event
 
-        async def noted(event: Any) -> None:
-            nonlocal begun
-            begun = True
-            await send(event)
-
-        try:
-            await self._routes(scope, counted, noted)
-        except _TooLarge:
-            self._offer.note("a body in chunks that is too large", "status 413")
-            if not begun:
-                text = f"a body of more than {self._most} bytes (--max-message-bytes)"
-                await _answer(scope, receive, send, 413, text)
+        await self._routes(scope, counted, send)
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

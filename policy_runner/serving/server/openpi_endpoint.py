@@ -72,7 +72,9 @@ class OpenpiConnection:
                 expected = "a policy of one model"
                 raise refuse("", TENSORS, expected, "several models", f"leave {TENSORS} out")
             kinds = {name: list(one.shape) for name, one in tensors.inputs.items()}
-            return self._run_tensors, {**policy.metadata, "tensors": kinds}
+            metadata = {**policy.metadata, "tensors": kinds}
+            del metadata["controls"]  # all keys are tensors here
+            return self._run_tensors, metadata
         rows = self._query.get("batch")
         if rows is None:
             return policy.session().answer, policy.metadata
@@ -115,6 +117,8 @@ class OpenpiConnection:
         fields["server_timing"] = timing
         await self._bytes(encode(fields))
         self._previous_ms = (time.perf_counter_ns() - began) / 1e6
+        # Requests that wait in a queue are taken without a pause: let other connections run first.
+        await asyncio.sleep(0)
         return True
 
     async def _bytes(self, data: bytes) -> None:

@@ -39,6 +39,11 @@ class Turns:
         self.waiting = 0
         self._thread = None if takes_ns < FAST_NS else ThreadPoolExecutor(1, "model")
 
+    @property
+    def busy(self) -> bool:
+        """Whether a slow model runs at this time."""
+        return self._free.locked()
+
     async def take(self, compute: Callable[[], Result]) -> tuple[Result, int]:
         """Return the result of `compute`, and the wait before it [ns].
 

@@ -86,6 +86,7 @@ def make_server(settings: ServeSettings, policy: ServedPolicy) -> tuple[uvicorn.
         ssl_certfile=str(settings.certificate) if settings.certificate else None,
         ssl_keyfile=str(settings.key) if settings.key else None,
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not each connection
     try:
         config.load()
     except OSError as error:  # ssl.SSLError, too

@@ -66,7 +66,8 @@ def flat(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in given.items():
         path = f"{prefix}/{key}" if prefix else str(key)
-        found.update(flat(value, path) if isinstance(value, Mapping) else {path: value})
+        nested = isinstance(value, Mapping) and value
+        found.update(flat(value, path) if nested else {path: value})
     return found
 
 
@@ -143,8 +144,11 @@ def _message(slot: InputSlot, fields: dict[str, Any], rule: KeyRule) -> Fields:
             raise refuse("", f"inputs.{slot.name}: name", expected, f"{given} numbers, no names")
         return {**fields, "name": names}
     if slot.joints is not None:
-        names = [str(one) for one in np.asarray(fields["name"]).reshape(-1)]
-        return {**fields, "name": names}
+        given_names = fields["name"]
+        if not isinstance(given_names, list) or not all(isinstance(n, str) for n in given_names):
+            expected = "a list of texts"
+            raise refuse("", f"inputs.{slot.name}: name", expected, type(given_names).__name__)
+        return fields
     if slot.spec.type in (_IMAGE, _COMPRESSED) and "" in slot.keepers:
         return {**fields, "": _image(slot, fields)}
     return fields

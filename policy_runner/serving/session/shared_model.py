@@ -94,8 +94,8 @@ def _joined(tensors: Mapping[str, Mapping[str, Buffer]]) -> dict[str, Buffer]:
     }
 
 
-def check_names(names: Sequence[str], known: Sequence[str]) -> str:
-    """Return what is wrong with the names of given tensors; '' if nothing is.
+def check_names(names: Sequence[str], known: Sequence[str]) -> tuple[str, str] | None:
+    """Return the expected names of tensors, and what is wrong; None if nothing is.
 
     Args:
         names: of the given tensors.
@@ -104,6 +104,6 @@ def check_names(names: Sequence[str], known: Sequence[str]) -> str:
     missing = [name for name in known if name not in names]
     unknown = [name for name in names if name not in known]
     if not missing and not unknown:
-        return ""
+        return None
     got = f"none for {', '.join(missing)}" if missing else f"'{unknown[0]}'"
-    return f"expected the tensors {', '.join(known)}, got {got}"
+    return f"the tensors {', '.join(known)}", got

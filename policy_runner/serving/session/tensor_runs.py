@@ -58,7 +58,7 @@ class TensorRuns:
         """
         wrong = check_names(list(given), list(self.inputs))
         if wrong:
-            raise refuse("", "the request", "the model's tensors", wrong)
+            raise refuse("", "the request", *wrong)
         rows = self._rows(given)
         for name, array in given.items():
             one = self.inputs[name]
