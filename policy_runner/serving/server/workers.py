@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import multiprocessing
 import signal
@@ -124,8 +123,8 @@ def serve(settings: ServeSettings, ready: Callable[[str, ServedPolicy], None]) -
     if settings.workers == 1:
         server, offer = make_server(settings, policy)
         ready(address, policy)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after its end
-            run_server(server, offer, listener)
+        _ignore_repeated_signals()
+        run_server(server, offer, listener)
         return 0
     ready(address, policy)
     policy.close()
@@ -141,8 +140,23 @@ def _worker(settings: ServeSettings, listener: socket.socket) -> None:
     except Refusal as refusal:
         LOG.error("%s", refusal)
         sys.exit(1)
-    with contextlib.suppress(KeyboardInterrupt):
-        run_server(server, offer, listener)
+    threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
+    _ignore_repeated_signals()
+    run_server(server, offer, listener)
+
+
+def _ignore_repeated_signals() -> None:
+    """uvicorn ends on a signal, and then raises it again for the handler before its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+
+
+def _end_with_parent(server: uvicorn.Server) -> None:
+    """End the worker if its parent was killed, so that no worker keeps the port."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        server.should_exit = True
 
 
 class _Workers:

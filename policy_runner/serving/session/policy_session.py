@@ -96,7 +96,7 @@ class PolicySession:
         for name, fields in request.inputs.items():
             try:
                 feed(pipeline.slots[name], fields, now_ns)
-            except (ValueError, TypeError, OverflowError) as error:  # numpy: texts or ragged lists as numbers
+            except (ValueError, TypeError) as error:  # texts as numbers, or a wrong shape
                 raise refuse("", f"inputs.{name}", "numbers", "something else") from error
         self._now_ns = now_ns
         # The pipeline judges inf and NaN itself, as in the node's control thread.

@@ -24,6 +24,7 @@ _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _ENCODINGS = {("uint8", 1): "mono8", ("uint8", 3): "rgb8", ("uint8", 4): "rgba8",
               ("uint16", 1): "16UC1", ("float32", 1): "32FC1"}  # fmt: skip
 _LONGEST_ID = 200
+_LATEST_S = 10**9
 Fields = Mapping[str, Any]
 
 
@@ -91,7 +92,7 @@ def read_request(
         if key in rule.ignored:
             continue
         if slash and name in slots:
-            inputs.setdefault(name, {})[path] = value
+            inputs.setdefault(name, {})[path] = _usable(value, key)
         elif key in CONTROL:
             control[key] = value
         else:
@@ -107,6 +108,26 @@ def read_request(
     )
 
 
+def _usable(value: Any, key: str) -> Any:
+    """Numbers as an array; texts, lists of texts and bytes unchanged.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    if isinstance(value, (str, bytes)):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return value
+    try:
+        found = np.asarray(value)
+    except (ValueError, TypeError, OverflowError):  # ragged lists
+        found = np.array(None)
+    if found.dtype.kind not in "biuf":
+        expected = "numbers, an array of them, or texts"
+        raise refuse("", f"the request: {shown(key)}", expected, "something else")
+    return found
+
+
 def _flag(control: Mapping[str, Any], key: str) -> bool:
     value = control.get(key, False)
     if not isinstance(value, (bool, np.bool_)):
@@ -119,8 +140,8 @@ def _time(control: Mapping[str, Any]) -> int | None:
         return None
     value = control["time"]
     number = isinstance(value, (int, float, np.integer, np.floating))
-    if not number or isinstance(value, bool) or not 0 <= float(value) < 1e9:
-        raise refuse("", "the request: time", "seconds from 0 to 1e9", shown(value))
+    if not number or isinstance(value, bool) or not 0 <= value < _LATEST_S:
+        raise refuse("", "the request: time", "seconds from 0 to 1e9", shown(str(value)[:20]))
     return round(float(value) * 1e9)
 
 
