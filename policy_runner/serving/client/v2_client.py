@@ -21,7 +21,7 @@ from policy_runner.serving.protocols.json_arrays import read_json
 from policy_runner.serving.protocols.v2_messages import JSON_LENGTH, decode_answer, encode_request
 
 _HINTS = {
-    400: "the server and the policy disagree about the tensors",
+    400: "compare the tensors; or the model is not ready",
     401: "send the right token",
     404: "correct the model's name in the address",
     429: "ask less often",
