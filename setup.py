@@ -69,8 +69,13 @@ setup(
         "replay": ["rosbags>=0.10"],
         # MIT, BSD and Apache-2.0; wheels for aarch64, Python 3.10 to 3.13. [serve] offers a policy,
         # [remote] has what a client of openpi's protocol needs (protocol v2 needs nothing).
-        "serve": ["fastapi>=0.115", "uvicorn>=0.50", "httptools>=0.6.3", "websockets>=15",
-                  "msgpack>=1.0.5"],
+        "serve": [
+            "fastapi>=0.115",
+            "uvicorn>=0.50",
+            "httptools>=0.6.3",
+            "websockets>=15",
+            "msgpack>=1.0.5",
+        ],
         "remote": ["websockets>=15", "msgpack>=1.0.5"],
         "urdf": ["urdf-parser-py>=0.0.4"],
         "plots": ["matplotlib>=3.5"],

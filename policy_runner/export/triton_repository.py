@@ -31,7 +31,7 @@ _TYPES = {
     "int32": "TYPE_INT32", "int64": "TYPE_INT64",
 }  # fmt: skip
 _PYTHON = '''\
-"""Runs model.onnx with ONNX Runtime in Triton's Python backend. Written by `policy-runner export`."""
+"""Runs model.onnx with ONNX Runtime in Triton's Python backend; by `policy-runner export`."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """`policy-runner export --as triton`: the files of a model repository, and further versions.
 
-By hand, a Triton 2.51 (nvidia-pytriton 0.7.0) has served such a folder: docs/guides/serve_a_policy.md.
+By hand, a Triton 2.51 (nvidia-pytriton 0.7.0) has served such a folder, with the same bits.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ VALUES = st.recursive(
     st.one_of(
         NUMBERS,
         st.builds(
-            lambda dtype, shape, seed: np.random.default_rng(seed).integers(0, 2, shape).astype(dtype),
+            lambda dtype, shape, k: np.random.default_rng(k).integers(0, 2, shape).astype(dtype),
             st.sampled_from(DTYPES), st.lists(st.integers(0, 3), max_size=3), st.integers(0, 99),
         ),
         st.builds(lambda n: np.float32(n), st.integers(-9, 9)),

@@ -256,7 +256,11 @@ def openpi(after: Callable[[Any], None]) -> Iterator[Any]:
         (lambda one: one.close(1013, "full"), Unreachable, "1013 full"),
         (lambda one: one.socket.shutdown(socket.SHUT_RDWR), Unreachable, "log"),
         (lambda one: one.socket.sendall(b"\x82\x7e\x10\x00half"), TooLate, "within"),
-        (lambda one: one.socket.sendall(b"\x82\x7f\0\0\0\0\x40\0\0\0"), (Garbled, Unreachable), "127"),
+        (
+            lambda one: one.socket.sendall(b"\x82\x7f\0\0\0\0\x40\0\0\0"),
+            (Garbled, Unreachable),
+            "127",
+        ),
         (lambda one: one.socket.sendall(b"\xff\xff\xff\xff"), (Garbled, Unreachable), "127"),
         (lambda one: time.sleep(1.0), TooLate, r"within 0\.5 s"),
     ],
