@@ -153,9 +153,12 @@ def certificate(folder: Path, days: int) -> tuple[Path, Path]:
     folder.mkdir()
     paths = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec",
-         "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-out", str(paths[0]), "-keyout", str(paths[1]), "-days", str(days)],
+        [
+            *("openssl", "req", "-x509", "-nodes", "-days", str(days), "-subj", "/CN=localhost"),
+            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-out", str(paths[0]), "-keyout", str(paths[1])),
+        ],
         check=True, capture_output=True, timeout=30,
     )  # fmt: skip
     return paths
