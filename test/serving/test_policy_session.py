@@ -208,6 +208,44 @@ def test_time_does_not_go_back(toy: ServedPolicy) -> None:
     assert session.answer({**given, "time": 1.0, "reset": True})[0]["decision"] == "RUN"
 
 
+def test_pixels_are_an_image_message(tmp_path: Path) -> None:
+    """An image of arrays gives the observation that `replay` computes of the same pixels."""
+    import onnx
+    import yaml
+    from cli_rig import spec
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["image"], ["actions"], axes=[2, 3], keepdims=0)], "mean",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 4, 6])],
+        [helper.make_tensor_value_info("actions", TensorProto.FLOAT, [1, 3])],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "toy.onnx")
+    names = ["a", "b", "c"]
+    term = {"term": "image", "input": "camera", "color": "rgb", "size": [4, 6], "layout": "chw",
+            "scale": 0.5}  # fmt: skip
+    content = spec(
+        joint_names=names, default_joint_pos=[0.0] * 3,
+        inputs={"camera": {"type": "sensor_msgs/msg/Image", "topic": "image"}},
+        observation=[{"tensor": "image", "normalization": "none", "whole": term}],
+        action=[{"tensor": "actions", "groups": [{"kind": "position", "joints": names}]}],
+    )  # fmt: skip
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(content))
+    pixels = np.random.default_rng(3).integers(0, 255, (5, 4, 6, 3)).astype(np.uint8)
+    wanted = replayed(tmp_path, {"control_dt": np.array(0.02), "camera/data": pixels})
+    policy = ServedPolicy(tmp_path)
+    session = policy.session()
+    for k in range(5):
+        fields, _ = session.answer({"camera/data": pixels[k], "details": True})
+        assert fields["observation/image"].tobytes() == wanted["observation/image"][k].tobytes()
+        assert fields["actions"][0].tobytes() == wanted["limited"][k].tobytes()
+    for bad, word in ((pixels, "pixels"), ("text", "no array"), (pixels[0, :, :, :2], "encoding")):
+        with pytest.raises(Refusal, match=word):
+            session.answer({"camera/data": bad})
+    assert set(policy.schema["properties"]["camera"]["properties"]) == {"data"}
+
+
 def test_the_schema_names_every_field(toy: ServedPolicy) -> None:
     inputs = toy.schema["properties"]
     assert inputs["imu"]["properties"]["orientation"]["minItems"] == 4

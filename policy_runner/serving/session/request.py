@@ -23,6 +23,7 @@ _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 # (type of the pixels, channels) -> encoding of sensor_msgs/Image, as `policy-runner replay` has it.
 _ENCODINGS = {("uint8", 1): "mono8", ("uint8", 3): "rgb8", ("uint8", 4): "rgba8",
               ("uint16", 1): "16UC1", ("float32", 1): "32FC1"}  # fmt: skip
+_IMAGE_FIELDS = ("", "data", "encoding", "format")
 _LONGEST_ID = 200
 _LATEST_S = 10**9
 Fields = Mapping[str, Any]
@@ -171,7 +172,8 @@ def _message(slot: InputSlot, fields: dict[str, Any], rule: KeyRule) -> Fields:
             raise refuse("", f"inputs.{slot.name}: name", expected, type(given_names).__name__)
         return fields
     if slot.spec.type in (_IMAGE, _COMPRESSED) and "" in slot.keepers:
-        return {**fields, "": _image(slot, fields)}
+        rest = {path: value for path, value in fields.items() if path not in _IMAGE_FIELDS}
+        return {**rest, "": _image(slot, fields)}
     return fields
 
 
