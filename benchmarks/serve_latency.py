@@ -110,8 +110,8 @@ def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     random = np.random.default_rng(2)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         small, image = random.normal(size=48), random.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
         tensor = random.normal(size=(1, LARGE)).astype(np.float32)
         few = {"obs": small.astype(np.float32).reshape(1, 48)}
@@ -127,8 +127,8 @@ def main() -> None:
             first, third = runs[0], runs[2]
             openpi = [OpenpiClient(ServerAddress(f"ws://127.0.0.1:{port}")) for port in ports[:2]]
             v2 = {
-                k: V2Client(ServerAddress(f"http://127.0.0.1:{ports[k]}/v2/models/{paths[k].name}"))
-                for k in (0, 2)
+                k: V2Client(ServerAddress(f"http://127.0.0.1:{ports[k]}/v2/models/{name}"))
+                for k, name in ((0, "numbers"), (2, "tensor"))
             }
             for client in (*openpi, *v2.values()):
                 client.connect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from policy_runner.serving.server.serve_settings import ServeSettings
 from policy_runner.serving.server.trust import Rate
@@ -49,6 +50,20 @@ class Offer:
         if not self._lines.wait_s():
             text = str(error)[:_LONGEST_LINE]
             LOG.warning("%s", "".join(c if c.isprintable() else " " for c in text))
+
+
+DIRECT = "direct"  # key of a connection's state in ASGI's scope
+
+
+class Direct:
+    """What a websocket calls with the bytes of a message, before ASGI's queue.
+
+    Attributes:
+        answer: returns the bytes of the answer, or None to pass the message on; None: pass all on.
+    """
+
+    def __init__(self) -> None:
+        self.answer: Callable[[bytes], bytes | None] | None = None
 
 
 class HttpConnection:

@@ -40,6 +40,11 @@ class Turns:
         self._thread = None if takes_ns < FAST_NS else ThreadPoolExecutor(1, "model")
 
     @property
+    def at_once(self) -> bool:
+        """Whether requests are computed in the event loop, without turns."""
+        return self._thread is None
+
+    @property
     def busy(self) -> bool:
         """Whether a slow model runs at this time."""
         return self._free.locked()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import uvicorn
 
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.serving.server.connections import bounded_protocol
+from policy_runner.serving.server.connections import DirectProtocol, bounded_protocol
 from policy_runner.serving.server.guard import Guard
 from policy_runner.serving.server.http_routes import http_application
 from policy_runner.serving.server.offer import LOG, Offer
@@ -70,7 +71,7 @@ def make_server(settings: ServeSettings, policy: ServedPolicy) -> tuple[uvicorn.
     config = uvicorn.Config(
         Guard(offer, http_application(offer)),
         http=bounded_protocol(bounds),
-        ws="websockets-sansio",
+        ws=DirectProtocol,
         ws_max_size=settings.limits.most_bytes,
         ws_per_message_deflate=False,  # openpi's client asks for none; a small frame can be a bomb
         ws_ping_interval=_PING_S,
@@ -123,7 +124,7 @@ def serve(settings: ServeSettings, ready: Callable[[str, ServedPolicy], None]) -
     if settings.workers == 1:
         server, offer = make_server(settings, policy)
         ready(address, policy)
-        _ignore_repeated_signals()
+        _prepare_process()
         run_server(server, offer, listener)
         return 0
     ready(address, policy)
@@ -141,12 +142,15 @@ def _worker(settings: ServeSettings, listener: socket.socket) -> None:
         LOG.error("%s", refusal)
         sys.exit(1)
     threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
-    _ignore_repeated_signals()
+    _prepare_process()
     run_server(server, offer, listener)
 
 
-def _ignore_repeated_signals() -> None:
-    """uvicorn ends on a signal, and then raises it again for the handler before its own."""
+def _prepare_process() -> None:
+    """Prepare signals and memory of a process that does nothing else."""
+    gc.collect()
+    gc.freeze()  # libraries and model stay: later collections need not look at them
+    # uvicorn ends on a signal, and then raises it again for the handler before its own.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
 
