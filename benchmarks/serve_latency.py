@@ -72,7 +72,7 @@ def numbers(folder: Path) -> Path:
 def camera(folder: Path) -> Path:
     """An image of 1 MB, resized to 64 x 64."""
     term = {"term": "image", "input": "camera", "size": [SMALL, SMALL],
-            "color": "rgb", "layout": "chw", "resize": "bilinear", "scale": 1.0 / 255.0}  # fmt: skip
+            "color": "rgb", "layout": "chw", "resize": "bilinear", "scale": 0.004}  # fmt: skip
     inputs = {"camera": {"type": "sensor_msgs/msg/Image", "topic": "image"}}
     size = 3 * SMALL * SMALL
     return write(folder / "camera", size, {"shape": [1, 3, SMALL, SMALL], "whole": term}, inputs)
