@@ -10,16 +10,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cli_rig import ORDER
 
 from policy_runner.serving.client.interface import ServerAddress
-from policy_runner.serving.server.offer import Offer
-from policy_runner.serving.server.serve_settings import ServeSettings
-from policy_runner.serving.server.workers import make_server, open_socket, run_server
 from policy_runner.serving.session.served_policy import ServedPolicy
+
+if TYPE_CHECKING:
+    from policy_runner.serving.server.offer import Offer
 
 NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack")
 TOKEN = "a-token-of-the-tests-0123456789"
@@ -74,6 +74,9 @@ class Served:
 @contextlib.contextmanager
 def served(spec: Path, **changes: Any) -> Iterator[Served]:
     """Serve a policy in a thread of this process, on a free port of loopback."""
+    from policy_runner.serving.server.serve_settings import ServeSettings
+    from policy_runner.serving.server.workers import make_server, open_socket, run_server
+
     settings = replace(ServeSettings(spec, port=0), **changes)
     settings.check()
     policy = ServedPolicy(spec, settings.params, rule=settings.rule)

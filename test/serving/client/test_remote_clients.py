@@ -36,8 +36,8 @@ LIMITS = WireLimits(most_bytes=100_000)
 
 
 @contextmanager
-def speaking(handle: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server on loopback that hands each connection to `handle`; yields its port."""
+def speaking(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server on loopback that passes each connection to `talk`; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ended = threading.Event()
 
@@ -50,7 +50,7 @@ def speaking(handle: Callable[[socket.socket], None]) -> Iterator[int]:
                 with connection:
                     connection.settimeout(10.0)
                     try:
-                        handle(connection)
+                        talk(connection)
                     except OSError:
                         continue
 
@@ -93,7 +93,7 @@ def good_answer(number: str) -> bytes:
 def v2_server(answers: Callable[[socket.socket, int], None]) -> Callable[[socket.socket], None]:
     """Answer `ready` and the metadata; `answers` gets each inference with its number."""
 
-    def handle(connection: socket.socket) -> None:
+    def talk(connection: socket.socket) -> None:
         while True:
             head, body = take_request(connection)
             if head.startswith(b"POST"):
@@ -102,7 +102,7 @@ def v2_server(answers: Callable[[socket.socket, int], None]) -> Callable[[socket
             else:
                 connection.sendall(answer_http(b"{}"))
 
-    return handle
+    return talk
 
 
 def v2_client(port: int) -> V2Client:
@@ -220,12 +220,12 @@ def websocket_server(after: Callable[[Any], None]) -> Any:
     import msgpack
     from websockets.sync.server import serve
 
-    def handle(connection: Any) -> None:
+    def talk(connection: Any) -> None:
         connection.send(msgpack.packb({}))
         connection.recv()
         after(connection)
 
-    return serve(handle, "127.0.0.1", 0, compression=None)
+    return serve(talk, "127.0.0.1", 0, compression=None)
 
 
 @contextmanager
@@ -304,13 +304,13 @@ def test_an_answer_without_request_is_dropped() -> None:
 
 @with_websockets
 def test_a_server_of_http_is_no_server_of_openpi() -> None:
-    def handle(connection: socket.socket) -> None:
+    def talk(connection: socket.socket) -> None:
         take_request(connection)
         connection.sendall(answer_http(b"hello"))
 
     from policy_runner.serving.client.openpi_client import OpenpiClient
 
-    with speaking(handle) as port, pytest.raises(ServerRefused, match="status 200"):
+    with speaking(talk) as port, pytest.raises(ServerRefused, match="status 200"):
         OpenpiClient(ServerAddress(f"ws://127.0.0.1:{port}")).connect()
 
 
