@@ -36,8 +36,9 @@ class Served:
 
     @property
     def connections(self) -> int:
-        """Number of open connections."""
-        return len(self._server.server_state.connections)
+        """Number of open connections, and of tasks that end."""
+        state = self._server.server_state
+        return len(state.connections) + len(state.tasks)
 
     @property
     def url(self) -> str:
@@ -57,18 +58,21 @@ class Served:
         """A connection of HTTP; it keeps its session."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
-    def slow_down(self, seconds: float) -> None:
-        """Let each inference take longer, in the thread for slow models."""
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let the model run in the thread for slow models; it waits until the end of this."""
         from policy_runner.serving.server.turns import Turns
 
         self.offer.turns = Turns(self.offer.settings.bounds, 1 << 60)
-        run = self.policy.loaded.model.run
+        run, released = self.policy.loaded.model.run, threading.Event()
 
         def slow() -> None:
-            time.sleep(seconds)
+            released.wait(30.0)
             run()
 
         self.policy.loaded.model.run = slow  # type: ignore[method-assign]
+        yield
+        released.set()
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def test_scalars_are_as_numpy_has_them() -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.dictionaries(st.text(max_size=9), VALUES, max_size=4))
 def test_what_is_encoded_is_decoded(value: dict[str, Any]) -> None:
     try:

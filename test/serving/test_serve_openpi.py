@@ -197,22 +197,22 @@ def test_overload_is_a_text_frame_and_close_1013(policy: Path) -> None:
 
     from policy_runner.serving.server.serve_settings import Bounds
 
-    with served(policy, bounds=Bounds(wait_s=0.2)) as server:
-        server.slow_down(0.6)
-        with raw(server) as first, raw(server) as second:
-            first.recv()
-            second.recv()
+    bounds = Bounds(wait_s=0.2)
+    with served(policy, bounds=bounds) as server, raw(server) as first, raw(server) as second:
+        first.recv()
+        second.recv()
+        with server.held():
             first.send(packed(observation(signals(20), 0)))
             while not server.offer.turns.busy:
                 time.sleep(0.005)
             second.send(packed(observation(signals(20), 0)))
-            assert "not free within 0.2 s" in second.recv(timeout=10.0)
+            assert "not free within 0.2 s" in second.recv(timeout=20.0)
             with pytest.raises(ConnectionClosed) as closed:
-                second.recv(timeout=10.0)
+                second.recv(timeout=20.0)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
-            answer = unpacked(first.recv(timeout=10.0))
-            assert answer["server_timing"]["infer_ms"] > 500.0
+        answer = unpacked(first.recv(timeout=20.0))
+        assert answer["server_timing"]["infer_ms"] > 150.0
 
 
 def test_connections_leave_no_objects(policy: Path) -> None:
@@ -231,9 +231,10 @@ def test_connections_leave_no_objects(policy: Path) -> None:
             if k % 10 == 0:
                 client.infer(inputs, 10.0)
             client.close()
-        until = time.monotonic() + 10.0
+        until = time.monotonic() + 20.0
         while server.connections and time.monotonic() < until:
             time.sleep(0.01)
+        time.sleep(0.1)
         gc.collect()
         return Counter(type(one).__name__ for one in gc.get_objects())
 
