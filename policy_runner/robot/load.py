@@ -100,6 +100,17 @@ class LoadedPolicy:
             raise refuse("", "inputs", f"one of {', '.join(slots)}", f"'{name}'")
         feed(slots[name], fields, now_ns)
 
+    def another_pipeline(self, model: Model) -> Pipeline:
+        """Build one more pipeline of this policy, with its own histories and decision.
+
+        Args:
+            model: a model with the tensors of `model`, which no other pipeline uses.
+        """
+        return build_pipeline(
+            self.spec_file, model, self.pipeline.settings, self.joints, time.perf_counter_ns,
+            mountings(self.config),
+        )  # fmt: skip
+
     def close(self) -> None:
         """Release the model's memory and sessions; do not step the pipeline afterwards."""
         self.model.close()

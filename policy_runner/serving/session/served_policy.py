@@ -11,10 +11,8 @@ from typing import Any
 from policy_runner import __version__
 from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.pipeline.build import build_pipeline
 from policy_runner.core.spec.parts import has_several
 from policy_runner.robot.load import LoadedPolicy, load_policy
-from policy_runner.robot.settings import mountings
 from policy_runner.robot.values import NODE
 from policy_runner.serving.session.policy_session import PolicySession, SessionGroup
 from policy_runner.serving.session.request import CONTROL, KeyRule
@@ -70,11 +68,7 @@ class ServedPolicy:
 
     def session(self) -> PolicySession:
         """A session with a pipeline of its own, which shares the model."""
-        loaded = self.loaded
-        pipeline = build_pipeline(
-            loaded.spec_file, view_of(loaded.model), loaded.pipeline.settings, loaded.joints,
-            time.perf_counter_ns, mountings(loaded.config),
-        )  # fmt: skip
+        pipeline = self.loaded.another_pipeline(view_of(self.loaded.model))
         return PolicySession(pipeline, self._rule)
 
     def group(self, rows: int) -> SessionGroup:
