@@ -111,5 +111,6 @@ def test_ci_runs_what_the_readme_says() -> None:
         "make test",
         "make test-export",
         "make test-serving",
+        'make test DISTRO=kilted ARGS="$chosen"',
     ]
     assert "make test" in (ROOT / "README.md").read_text()
