@@ -20,7 +20,8 @@ import pytest
 
 os.environ.setdefault("PYTEST_TIMEOUT", "300")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "test" / "rigs"), str(ROOT / "test" / "rigs" / "files")]
+RIGS = ROOT / "test" / "rigs"
+sys.path[:0] = [str(ROOT), str(RIGS), str(RIGS / "files"), str(RIGS / "serving")]
 CLIENTS = {"openpi": "OPENPI_VENV", "triton": "TRITON_VENV"}
 
 

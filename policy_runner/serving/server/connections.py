@@ -87,6 +87,7 @@ def bounded_protocol(bounds: Bounds) -> type[HttpToolsProtocol]:
 class DirectProtocol(WebSocketsSansIOProtocol):
     """A websocket that asks `Direct.answer` first, and ASGI's application for everything else."""
 
+    frames: list[bytes]  # of a message that is not complete
     _idle = False  # the application waits for a message
     _fresh = False  # no message of the newest bytes was answered yet
 

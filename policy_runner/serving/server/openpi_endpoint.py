@@ -66,6 +66,9 @@ class OpenpiConnection:
             await self._fail(error)
         except OSError:  # the client left while its answer was sent
             return
+        finally:
+            if self._direct is not None:
+                self._direct.answer = None  # no circle of references: memory is free at once
 
     def _opened(self) -> tuple[Any, Mapping[str, Any]]:
         """The function that answers, and the metadata."""
