@@ -39,7 +39,7 @@ class ChunkRules:
     interpolation: Literal["linear", "cubic"] = "linear"
     seam: Seam = "cross_fade"
     fade_share: float = 0.5
-    fade_ticks: int = 3
+    fade_ticks: int = 4
     catch_up_rate: float | Array = 1.0
     ensemble_coefficient: float = 0.01
     start: Literal["clock", "restart"] = "clock"
