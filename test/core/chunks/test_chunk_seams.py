@@ -150,7 +150,9 @@ def test_the_ensemble_equals_its_definition_and_keeps_zeros(m: float) -> None:
     """Exact zeros are predictions, too: the original drops them (imitate_episodes.py)."""
     generator = np.random.default_rng(1)
     tables = generator.normal(size=(20, 5, 2)).round(0)
-    one = ChunkPlayer(ChunkRules(5, TICK, seam="temporal_ensemble", ensemble_coefficient=m), 2, TICK)
+    one = ChunkPlayer(
+        ChunkRules(5, TICK, seam="temporal_ensemble", ensemble_coefficient=m), 2, TICK
+    )
     played = play(one, range(20), {k: (tables[k], k) for k in range(20)})
     for tick in range(20):
         made = [tables[k][tick - k] for k in range(max(0, tick - 4), tick + 1)]
