@@ -44,6 +44,7 @@ class Reason(enum.Enum):
     GUARD_ACTED = "guard stopped the outputs"
     COMMAND_REFUSED = "command not finite or beyond its bounds"
     COMMAND_TOO_OLD = "command too old"
+    NO_ACTION = "no fresh action"
     LOOP_FAILED = "control thread failed"
 
 
