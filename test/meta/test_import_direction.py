@@ -28,7 +28,7 @@ core, package_files <- backends, formats, telemetry <- robot <- sim, export, ser
 # but the room's files and folders must not import each other in a circle.
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
-    " <- command <- pipeline <- black_box",
+    " <- command <- chunks <- pipeline <- black_box",
     "backends": "interface, host_arrays, private_folder, onnx_file"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
