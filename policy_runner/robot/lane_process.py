@@ -37,9 +37,7 @@ def main() -> int:
         return _serve(json.loads(sys.stdin.readline()), out, asked, answered, file)
 
 
-def _serve(
-    given: Mapping[str, Any], out: TextIO, asked: int, answered: int, file: int
-) -> int:
+def _serve(given: Mapping[str, Any], out: TextIO, asked: int, answered: int, file: int) -> int:
     from policy_runner.robot.lane.frames import RequestMemory
     from policy_runner.robot.lane.result import ResultMemory
     from policy_runner.robot.load import load_worker

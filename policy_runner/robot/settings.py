@@ -133,9 +133,15 @@ def _too_short(config: RobotConfig, period_ns: int) -> list[Problem]:
 
 
 def build_settings(
-    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
+    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement], laned: bool = False
 ) -> Settings:
     """Build the frozen settings of a pipeline.
+
+    Args:
+        config: the parameters.
+        spec: the policy.
+        elements: of its command.
+        laned: its inferences run in a lane, which has its own times; every tick has an action.
 
     Raises:
         Refusal: names all values that contradict each other.
@@ -176,7 +182,7 @@ def build_settings(
         raise Refusal(problems)
     return Settings(
         period_ns=period_ns,
-        decimation=loop.decimation,
+        decimation=1 if laned else loop.decimation,
         inputs={
             name: InputRule(given.max_age_ns, given.on_stale, given.strict_stamp)
             for name, given in config.inputs.items()

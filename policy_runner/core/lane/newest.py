@@ -66,7 +66,7 @@ class NewestAction:
         return ChunkReport(
             age_ns=self._now_ns - self._observed_ns if known else 0,
             left_ns=max(0, self._taken_ns + self._valid_ns - self._now_ns) if known else 0,
-            index=0.0 if known else -1.0,
+            at_index=0.0 if known else -1.0,
             gap=0.0,
             fading=False,
             taken=self._taken,

@@ -166,7 +166,7 @@ def _give_message(keeper: MessageKeeper, number: int, value: npt.NDArray[np.uint
     if not value.size:
         keeper.message = None
         return
-    kind, height, width, step, is_bigendian, text = _IMAGE.unpack_from(value)
+    kind, height, width, step, is_bigendian, text = _IMAGE.unpack_from(value.data)
     words = text.rstrip(b"\0").decode(errors="replace")
     pixels = value[_HEAD_BYTES:]
     keeper.message = (
@@ -177,9 +177,7 @@ def _give_message(keeper: MessageKeeper, number: int, value: npt.NDArray[np.uint
     )  # fmt: skip
 
 
-def place_all(
-    layout: SnapshotLayout, memory: Memory, start: int, count: int
-) -> Sequence[Snapshot]:
+def place_all(layout: SnapshotLayout, memory: Memory, start: int, count: int) -> Sequence[Snapshot]:
     """Bind `count` snapshots of a layout, one after the other, from the byte `start` on."""
     return [Snapshot(layout, memory, start + k * layout.size) for k in range(count)]
 

@@ -8,6 +8,7 @@ policy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -128,6 +129,10 @@ class ChunkedPolicy:
         self.apart = 0  # ticks in which the inputs' ages were too different
         self.limited = 0  # ticks in which the robot's limits changed the action
 
+    def never_wait(self) -> None:
+        """Take results when they come, even in lockstep; for a replay of recorded results."""
+        self._rules = replace(self._rules, waits_s=0.0)
+
     # --- called by the pipeline ---
 
     def prepare(self, now_ns: int, armed: bool) -> Fault | None:
@@ -188,10 +193,8 @@ class ChunkedPolicy:
         """Take the events of the lane; return the fault of an unusable action."""
         self.took.clear()
         rules = self._rules
-        if rules.waits_s and self._under_way and self._early is None:
-            # An outdated result must not decide by its duration when the next inference starts.
-            if self._counts(now_ns) or self._under_way < self._first:
-                self.lane.wait(rules.waits_s)
+        if rules.waits_s and self._under_way and self._early is None and self._is_due(now_ns):
+            self.lane.wait(rules.waits_s)
         fault = None
         event = self.lane.poll()
         while event is not None:
@@ -207,6 +210,13 @@ class ChunkedPolicy:
             self._failed(f"hangs: {why}")
             self.lane.give_up(why)
         return fault
+
+    def _is_due(self, now_ns: int) -> bool:
+        """Whether lockstep waits for the result now.
+
+        For an outdated one, too: its duration must not decide when the next inference starts.
+        """
+        return self._counts(now_ns) or self._under_way < self._first
 
     def _counts(self, now_ns: int) -> bool:
         return now_ns - self._observed_ns >= self._rules.simulated_latency_ns

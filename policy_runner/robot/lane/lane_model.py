@@ -33,17 +33,21 @@ class LaneModel(ModelAbilities):
             inputs: arrays of the model's inputs.
             outputs: arrays of the model's outputs.
             about: provider, sha256 and facts.
-            closes: called by `close`, in order.
+            closes: called by `close`, in their order then.
         """
         self.inputs, self.outputs = dict(inputs), dict(outputs)
         self.provider = str(about["provider"])
         self.sha256 = str(about["sha256"])
         self.facts = {str(name): str(text) for name, text in about["facts"].items()}
-        self._closes = list(closes)
+        self._closes = closes
         names = dict.fromkeys(name.rpartition("/")[0] for name in [*inputs, *outputs])
-        self.parts: dict[str, Any] = {}
-        if set(names) - {""}:
-            self.parts = {name: self._part(name) for name in names}
+        several = bool(set(names) - {""})
+        self._parts = {name: self._part(name) for name in names} if several else {}
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """The models by the names of `core.spec.parts`."""
+        return self._parts or {"": self}
 
     def _part(self, name: str) -> LaneModel:
         def own(arrays: Mapping[str, Buffer]) -> dict[str, Buffer]:
@@ -62,7 +66,7 @@ class LaneModel(ModelAbilities):
         """Stand in for the model of a lane's process."""
 
         def arrays(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Buffer]:
-            return {name: np.zeros(shape, np.dtype(kind)) for name, (kind, shape) in tensors.items()}
+            return {name: np.zeros(shape, kind) for name, (kind, shape) in tensors.items()}
 
         about = {"provider": facts.provider, "sha256": facts.sha256, "facts": facts.facts}
         return LaneModel(arrays(facts.inputs), arrays(facts.outputs), about, [close])

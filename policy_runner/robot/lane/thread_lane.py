@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from queue import SimpleQueue
 
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest, Tensors
+from policy_runner.core.lane.snapshot import SnapshotLayout
 from policy_runner.core.lane.worker import LaneWorker
 from policy_runner.robot.lane.frames import FrameKeeper, RequestMemory
 
+_NICE = 5
 _LOOK_EVERY_S = 0.0002  # in lockstep, while the simulator waits
 
 
@@ -24,22 +26,21 @@ class ThreadLane:
 
     kind = "thread"
 
-    def __init__(self, worker: LaneWorker, prepare_thread: Callable[[], None]) -> None:
+    def __init__(self, worker: LaneWorker, layout: SnapshotLayout) -> None:
         """Start the thread.
 
         Args:
             worker: runs the inferences, with inputs of its own.
-            prepare_thread: called first in the thread: sets its priority.
+            layout: of the control thread's inputs.
         """
         self._worker = worker
-        layout, depth = worker.layout, worker.depth
+        depth = worker.depth
         self._frames = FrameKeeper(layout, depth)
         memory = bytearray(RequestMemory.bytes_of(layout, depth))
         self._request = RequestMemory(layout, depth, memory)
         self._asked: SimpleQueue[bool] = SimpleQueue()  # its `put` never waits; False: end
         self._events: deque[LaneEvent] = deque([LaneEvent("ready")])
         self._given_up = False
-        self._prepare_thread = prepare_thread
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -49,7 +50,7 @@ class ThreadLane:
         return ()
 
     def _run(self) -> None:
-        self._prepare_thread()
+        _lower_priority()
         while self._asked.get():
             request, frames = self._request.read()
             begun_ns = time.perf_counter_ns()
@@ -100,3 +101,15 @@ class ThreadLane:
         """End the thread after the inference under way; do not wait for longer than 0.2 s."""
         self._asked.put(False)
         self._thread.join(0.2)
+
+
+def _lower_priority() -> None:
+    """Let all other threads of the process come first.
+
+    In a real-time process it stays real-time, with priority 1. Otherwise another program could
+    take its core while it holds the interpreter, and the control thread would wait for it.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    else:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
