@@ -8,7 +8,6 @@ continue them.
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Literal
 
 import numpy as np
@@ -43,33 +42,6 @@ def prefix_weights(schedule: Schedule, start: int, end: int, length: int) -> Arr
     weights[at < start] = 1.0
     weights[at >= end] = 0.0
     return weights
-
-
-class DelayWindow:
-    """The delay to expect [action steps]: the largest of the newest latencies.
-
-    A maximum without an end would keep one slow inference for ever (lerobot issue 4223).
-    """
-
-    def __init__(self, dt_ns: int, window: int = 20) -> None:
-        """Keep the newest `window` latencies; an action lasts `dt_ns`."""
-        self._dt_ns = dt_ns
-        self._latencies: deque[int] = deque(maxlen=window)
-
-    def add(self, latency_ns: int) -> None:
-        """Add the time from an observation to its chunk [ns]."""
-        self._latencies.append(latency_ns)
-
-    def clear(self) -> None:
-        """Drop all latencies."""
-        self._latencies.clear()
-
-    @property
-    def steps(self) -> int:
-        """The delay in action steps, rounded up; 0 before the first latency."""
-        if not self._latencies:
-            return 0
-        return -(-max(self._latencies) // self._dt_ns)
 
 
 def leftover(previous: Array, shift: float) -> Array:
