@@ -86,8 +86,9 @@ class Recorder:
         elements = len(pipeline.elements)
         self.layout = Layout(list(self._inputs), elements, self.tensors)
         built = sum(buffer.nbytes for buffer in self._buffers)
-        self._lane = policy if isinstance(policy, ChunkedPolicy) else None
-        events = self._lane.most_event_bytes if self._lane is not None else 0
+        chunked = policy if isinstance(policy, ChunkedPolicy) else None
+        self._lane = chunked.requests if chunked is not None else None
+        events = chunked.most_event_bytes if chunked is not None else 0
         self._usual_bytes = _TICK_SIZE + 16 * elements + built
         self._tick_bytes = TICK_STRUCT.size + 16 * elements + built + _RARE_BYTES + events
         # Four segments cover the time; the memory has more of them.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policy_runner.core.lane.interface import LaneEvent, LaneRequest, Tensors
+from policy_runner.core.lane.interface import NOT_HERE, LaneEvent, LaneRequest, Tensors
+from policy_runner.core.safety.decision import Fault
 
 
 class RecordedLane:
@@ -27,6 +28,10 @@ class RecordedLane:
 
     def start(self, request: LaneRequest) -> None:
         """Nothing: the result is recorded."""
+
+    def given(self, now_ns: int, built: bool) -> Fault | None:
+        """Nothing: this lane has its own inputs."""
+        return NOT_HERE
 
     def poll(self) -> LaneEvent | None:
         """Return the next recorded event of this tick."""

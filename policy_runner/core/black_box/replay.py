@@ -99,8 +99,8 @@ class Replay:
         policy = pipeline.policy
         self._lane = RecordedLane() if isinstance(policy, ChunkedPolicy) else None
         if self._lane is not None and isinstance(policy, ChunkedPolicy):
-            policy.lane = self._lane
-            policy.never_wait()
+            policy.requests.lane = self._lane
+            policy.requests.never_wait()
             partial = False
         pipeline.operator = self._operator
         pipeline.use_clock(self._clock)

@@ -8,11 +8,14 @@ from typing import Literal, NamedTuple, Protocol
 
 from policy_runner.core.model import Array, Buffer
 from policy_runner.core.observation.tensor_builder import TensorBuilder
-from policy_runner.core.safety.decision import Fault
+from policy_runner.core.safety.decision import Decision, Fault, Reason
 
 LANES = ("auto", "control", "thread", "process")
 STARTS = ("when_free", "every", "at_remaining")
 Tensors = Sequence[tuple[TensorBuilder, Buffer]]  # builders, and the model's inputs
+
+
+NOT_HERE = Fault(Decision.HOLD, Reason.NO_ACTION, "only the lane in this thread has the tensors")
 
 
 class LaneRequest(NamedTuple):
@@ -52,6 +55,9 @@ class Lane(Protocol):
 
     def start(self, request: LaneRequest) -> None:
         """Begin an inference on the inputs of now. Never waits."""
+
+    def given(self, now_ns: int, built: bool) -> Fault | None:
+        """Run one inference at once on given frames, or on `built` tensors; only offline."""
 
     def poll(self) -> LaneEvent | None:
         """Return the next event; None: none has arrived. Never waits."""

@@ -9,9 +9,11 @@ import numpy as np
 from policy_runner.core.lane.interface import Infers, LaneEvent, LaneRequest
 from policy_runner.core.lane.snapshot import Snapshot, SnapshotLayout
 from policy_runner.core.model import Array
+from policy_runner.core.safety.decision import Fault
 
+Begin = Callable[[LaneRequest], None]  # called before the models run
 # Returns the decoded action, float64 [rows, elements], or why it is not usable.
-Decode = Callable[[LaneRequest], "Array | str"]
+Decode = Callable[[], "Array | str"]
 
 
 class LaneWorker:
@@ -24,14 +26,19 @@ class LaneWorker:
     """
 
     def __init__(
-        self, policy: Infers, layout: SnapshotLayout, decode: Decode, shape: tuple[int, int]
+        self,
+        policy: Infers,
+        layout: SnapshotLayout,
+        begin: Begin,
+        decode: Decode,
+        shape: tuple[int, int],
     ) -> None:
         """Bind the parts; `build_pipeline` makes them from a spec."""
         self.layout = layout
         self.depth = depth_of(policy)
         self.shape = shape
         self._policy = policy
-        self._decode = decode
+        self._begin, self._decode = begin, decode
 
     def run(self, request: LaneRequest, frames: Sequence[Snapshot]) -> LaneEvent:
         """Run one inference.
@@ -60,13 +67,21 @@ class LaneWorker:
         fault = policy.observe() or policy.build()
         if fault is not None:
             return LaneEvent("result", request.sequence, None, fault.detail)
+        self._begin(request)
         fault = policy.run(request.observed_ns)
         if fault is not None:
             return LaneEvent("result", request.sequence, None, fault.detail, True)
-        rows = self._decode(request)
+        rows = self._decode()
         if isinstance(rows, str):
             return LaneEvent("result", request.sequence, None, rows, True)
         return LaneEvent("result", request.sequence, rows)
+
+    def given(self, now_ns: int, built: bool) -> Fault | None:
+        """Run one inference on frames that the caller filled, or on `built` tensors."""
+        policy = self._policy
+        fault = None if built else policy.build()
+        self._begin(LaneRequest(0, now_ns, 0, False))
+        return fault or policy.run(now_ns)
 
     def push(self) -> None:
         """Let the inputs as they are become a past frame of the histories."""

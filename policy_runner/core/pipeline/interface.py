@@ -77,6 +77,10 @@ class LanedPolicy(Protocol):
     def prepare(self, now_ns: int, armed: bool) -> Fault | None:
         """Take results, start an inference, and find the action of this tick."""
 
+    @property
+    def unfit(self) -> Fault | None:
+        """The fault of a lane that cannot infer now: it forbids arming."""
+
     def decided(self, command: Array | None, decision: Decision) -> None:
         """Learn the command of this tick; None: there is none."""
 

@@ -177,7 +177,8 @@ class Pipeline:
         # within its limits, the observation finite.
         fault = self._judge_inputs(now_ns, outer, due)
         if self.operator.asks:
-            self.operator.answer(self.safety, fault, self._robot_watch.pose_outside())
+            unfit = None if self.laned is None else self.laned.unfit
+            self.operator.answer(self.safety, fault or unfit, self._robot_watch.pose_outside())
         before = self.safety.decision
         if fault is None and before is Decision.STARTING and self.safety.armed:
             fault = self._start_pose.fault(settings)

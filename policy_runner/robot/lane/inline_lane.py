@@ -6,6 +6,7 @@ import time
 
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest, Tensors
 from policy_runner.core.lane.worker import LaneWorker
+from policy_runner.core.safety.decision import Fault
 
 
 class InlineLane:
@@ -40,6 +41,10 @@ class InlineLane:
         begun_ns = time.perf_counter_ns()
         event = self._worker.infer(request)
         self._events.append(event._replace(took_ns=time.perf_counter_ns() - begun_ns))
+
+    def given(self, now_ns: int, built: bool) -> Fault | None:
+        """See `Lane.given`."""
+        return self._worker.given(now_ns, built)
 
     def poll(self) -> LaneEvent | None:
         """Return the next event; None: there is none."""

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from policy_runner.core.errors import Refusal
-from policy_runner.core.lane.interface import LaneEvent, LaneRequest, Tensors
+from policy_runner.core.lane.interface import NOT_HERE, LaneEvent, LaneRequest, Tensors
 from policy_runner.core.lane.snapshot import SnapshotLayout
+from policy_runner.core.safety.decision import Fault
 from policy_runner.robot.lane.frames import FrameKeeper, RequestMemory
 from policy_runner.robot.lane.result import ResultMemory
 
@@ -225,6 +226,10 @@ class ProcessLane:
         with contextlib.suppress(BrokenPipeError):
             child.ask.write(b"r")
 
+    def given(self, now_ns: int, built: bool) -> Fault | None:
+        """Nothing: this lane has its own inputs."""
+        return NOT_HERE
+
     def poll(self) -> LaneEvent | None:
         """See `Lane.poll`."""
         if self._events:
@@ -275,7 +280,7 @@ class ProcessLane:
     # --- the keeper ---
 
     def _keep(self) -> None:
-        pause_s = _FIRST_PAUSE_S
+        pause_s = 0.0
         try:
             while not self._ended:
                 begun_s = time.monotonic()
@@ -286,13 +291,12 @@ class ProcessLane:
                     return
                 if self._ended:
                     return
-                self._events.append(LaneEvent("failed", why=why))
+                if why:  # a process that was given up has been reported
+                    self._events.append(LaneEvent("failed", why=why))
                 lived_s = time.monotonic() - begun_s
-                pause_s = (
-                    _FIRST_PAUSE_S
-                    if lived_s > _WELL_AFTER_S
-                    else min(2 * pause_s, _LONGEST_PAUSE_S)
-                )
+                if lived_s > _WELL_AFTER_S:
+                    pause_s = 0.0
+                pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
                 self._hear_word(pause_s)
         except Exception as error:  # noqa: BLE001 - reported in place of a result
             why = f"{type(error).__name__}: {error}"
@@ -302,7 +306,7 @@ class ProcessLane:
             self._loaded.set()
 
     def _run_one(self) -> str:
-        """Run one process until it ends; return why it ended, in words."""
+        """Run one process until it ends; return why in words, '' if it was given up."""
         self.starts += 1
         child = _Child(self._given)
         self.pid = child.process.pid
@@ -351,7 +355,7 @@ class ProcessLane:
         return None
 
     def _watch(self, child: _Child) -> str:
-        """Wait until the process ends or is given up."""
+        """Wait until the process ends or is given up; return as `_run_one`."""
         while True:
             ready = select.select([child.said_fd, self._told], [], [])[0]
             if self._told in ready:
@@ -359,7 +363,7 @@ class ProcessLane:
                 if word == _END:
                     return "ended"
                 if word == _AGAIN:
-                    return "was ended because it hung; it starts again"
+                    return ""
             if child.said_fd in ready and child.hear() is None:
                 return self._how_it_ended(child)
 

@@ -16,17 +16,13 @@ from policy_runner.robot.parameters.inference import INFERENCE_ROWS
 LOCKSTEP_WAITS_S = 60.0  # for a result; then lockstep continues without it
 
 
-def chunk_of(spec):
-    return getattr(spec, "chunk", None)
-
-
 def lane_kind(config: RobotConfig, spec: PolicySpec) -> str:
     """Return control, thread or process; "" if every inference runs in the tick, without a lane.
 
     `auto` is decided by the spec, never by a measurement: the same policy runs the same way on
     every start.
     """
-    lane, chunked = config.inference.lane, chunk_of(spec) is not None
+    lane, chunked = config.inference.lane, spec.chunk is not None
     if lane == "auto":
         lane = "process" if chunked else "control"
     return lane if chunked or lane != "control" else ""
@@ -50,7 +46,7 @@ def lane_problems(config: RobotConfig, spec: PolicySpec, kind: str) -> list[Prob
         if value is not None and given.start != start:
             expected = f"not set, since only inference.start: {start} reads it"
             problems.append(Problem("", f"parameter inference.{name}", expected, f"{value}"))
-    if given.start == "at_remaining" and chunk_of(spec) is None:
+    if given.start == "at_remaining" and spec.chunk is None:
         expected = "when_free or every, since this policy has no chunks"
         problems.append(Problem("", "parameter inference.start", expected, given.start))
     if given.simulated_latency_ns >= given.timeout_ns:
@@ -96,7 +92,7 @@ def lane_rules(config: RobotConfig, spec: PolicySpec, offline: bool) -> LaneRule
     given = config.inference
     control_dt_ns = round(spec.control_dt * 1e9)
     # A policy without chunks was trained with one inference per step.
-    every_ns = control_dt_ns if chunk_of(spec) is None else 0
+    every_ns = control_dt_ns if spec.chunk is None else 0
     if given.start == "every":
         every_ns = given.every_ns or control_dt_ns
     waits = offline or config.loop.lockstep
@@ -108,7 +104,7 @@ def lane_rules(config: RobotConfig, spec: PolicySpec, offline: bool) -> LaneRule
         timeout_ns=given.timeout_ns,
         tolerance_ns=given.tolerance_ns,
         reset_after_ns=config.safety.reset_after_ns,
-        frame_ns=control_dt_ns,
+        frame_ns=control_dt_ns if spec.chunk is None else round(spec.chunk.dt * 1e9),
         waits_s=LOCKSTEP_WAITS_S if waits else 0.0,
     )
 

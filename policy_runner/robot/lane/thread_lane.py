@@ -8,9 +8,10 @@ import time
 from collections import deque
 from queue import SimpleQueue
 
-from policy_runner.core.lane.interface import LaneEvent, LaneRequest, Tensors
+from policy_runner.core.lane.interface import NOT_HERE, LaneEvent, LaneRequest, Tensors
 from policy_runner.core.lane.snapshot import SnapshotLayout
 from policy_runner.core.lane.worker import LaneWorker
+from policy_runner.core.safety.decision import Fault
 from policy_runner.robot.lane.frames import FrameKeeper, RequestMemory
 
 _NICE = 5
@@ -69,6 +70,10 @@ class ThreadLane:
         """See `Lane.start`."""
         self._frames.write(request, self._request)
         self._asked.put(True)
+
+    def given(self, now_ns: int, built: bool) -> Fault | None:
+        """Nothing: this lane has its own inputs."""
+        return NOT_HERE
 
     def poll(self) -> LaneEvent | None:
         """See `Lane.poll`."""

@@ -25,15 +25,16 @@ class LaneReport:
             provider: what runs its model.
             now_ns: monotonic clock.
         """
-        player, lane = policy.report, policy.lane.kind
-        latencies, durations = policy.latencies.percentiles(), policy.durations.percentiles()
+        player, requests = policy.report, policy.requests
+        lane = requests.lane.kind
+        latencies, durations = requests.latencies.percentiles(), requests.durations.percentiles()
         counts = {
             "inferences": policy.inferences,
             "starved ticks": player.starved,
             "limited ticks": policy.limited,
             "refused results": player.refused,
             "unusable results": policy.unusable,
-            "lane failures": policy.failures,
+            "lane failures": requests.failures,
         }
         since = {name: count - self._before.get(name, count) for name, count in counts.items()}
         elapsed_s = (now_ns - self._before_ns) / 1e9
@@ -48,9 +49,9 @@ class LaneReport:
         ]
         if worse:
             message = f"{', '.join(worse)} since the last message; {message}"
-        works = policy.lane_state in ("infers", "free")
+        works = requests.state in ("infers", "free")
         if not works:
-            message = f"the inference {policy.lane_state}; {message}"
+            message = f"the inference {requests.state}; {message}"
         if player.slow_ensemble:
             message += "; the temporal ensemble needs an inference in every step of the chunk"
         bad = any(since[name] > 0 for name in _WARNED) or player.slow_ensemble or not works
@@ -61,8 +62,8 @@ class LaneReport:
             {
                 "provider": provider,
                 "lane": lane,
-                "lane state": policy.lane_state,
-                "lane process": getattr(policy.lane, "pid", None),
+                "lane state": requests.state,
+                "lane process": getattr(requests.lane, "pid", None),
                 "inference rate [Hz]": rate,
                 "latency p50 [ms]": latencies.p50 / 1e6 if latencies.count else None,
                 "latency p99 [ms]": latencies.p99 / 1e6 if latencies.count else None,
@@ -74,7 +75,7 @@ class LaneReport:
                 "chunk index": player.at_index if known else None,
                 "seam gap": player.gap,
                 "fading": player.fading,
-                "inputs too far apart": policy.apart,
+                "inputs too far apart": requests.apart,
                 **counts,
             },
         )
