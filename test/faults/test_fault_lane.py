@@ -50,7 +50,7 @@ def slow(graph: FaultGraph, share: float) -> None:
     graph.twist[2] = share
 
 
-def process_of(graph: FaultGraph) -> int:
+def inference_pid(graph: FaultGraph) -> int:
     """The process that infers, by its parent."""
     children = Path(f"/proc/{graph.child.pid}/task").glob("*/children")
     found = [int(one) for path in children for one in path.read_text().split()]
@@ -63,18 +63,18 @@ def test_inference_longer_than_its_chunk(lane: FaultGraph) -> None:
 
 
 def test_inference_hangs(lane: FaultGraph) -> None:
-    before = process_of(lane)
+    before = inference_pid(lane)
     lane.shows("inference hangs", lambda: slow(lane, HANGING), lambda: slow(lane, 0.0))
-    assert process_of(lane) != before
+    assert inference_pid(lane) != before
 
 
 def test_inference_process_is_killed(lane: FaultGraph) -> None:
-    before = process_of(lane)
+    before = inference_pid(lane)
     values = lane.shows(
         "inference process killed", lambda: os.kill(before, signal.SIGKILL), lambda: None
     )
     assert values["lane"] == "process"
-    assert process_of(lane) != before
+    assert inference_pid(lane) != before
 
 
 def test_inference_process_is_refused(lane: FaultGraph) -> None:
@@ -83,7 +83,7 @@ def test_inference_process_is_refused(lane: FaultGraph) -> None:
 
     def cause() -> None:
         spec.write_bytes(good + b"\n")
-        os.kill(process_of(lane), signal.SIGKILL)
+        os.kill(inference_pid(lane), signal.SIGKILL)
 
     def cure() -> None:
         answer = lane.peer.trigger("reload")
