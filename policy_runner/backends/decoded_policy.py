@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from policy_runner.backends.several import part_name
-from policy_runner.core.chunks.decoder import (
+from policy_runner.core.chunks.chunk_decoder import (
     first_rows,
     normalizers_of_step,
     statistics_steps,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from policy_runner.core.chunks.decoder import ChunkDecoder
+from policy_runner.core.chunks.chunk_decoder import ChunkDecoder
 from policy_runner.core.chunks.denoising import Guidance, Noise, Real, TrainedPrefix, denoise
 from policy_runner.core.chunks.prefix import leftover
 from policy_runner.core.errors import refuse

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.chunks.decoder import (
+from policy_runner.core.chunks.chunk_decoder import (
     ChunkDecoder,
     first_rows,
     joined_rows,

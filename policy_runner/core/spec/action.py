@@ -158,7 +158,7 @@ class Seam(Strict):
     share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="of cross_fade: duration, as a share of the time between two chunks"
     )
-    min_ticks: PositiveInt = Field(3, description="shortest fade, control periods; default 3")
+    min_ticks: PositiveInt = Field(4, description="shortest fade, control periods; default 4")
     catch_up_rate: NamedNumbers = Field(
         1.0,
         description="> 0, unit/s, per element of the action: no fade is faster; default 1",
