@@ -35,8 +35,8 @@ from policy_runner.core.spec.parts import model_files
 from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.feed import feed
-from policy_runner.robot.lane.opening import OpenLane, open_beside, open_inline
 from policy_runner.robot.lane.lane_rules import lane_kind, lane_problems, lane_rules
+from policy_runner.robot.lane.opening import OpenLane, open_beside, open_inline
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import (
     build_settings,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policy_runner.core.chunks.player import ChunkPlayer
-from policy_runner.core.chunks.rules import ChunkRules
+from policy_runner.core.chunks.rules import chunk_rules
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.lane.interface import Lane, LaneRequest, LaneRules
@@ -22,7 +22,6 @@ from policy_runner.core.pipeline.bind_policy import BoundChunk, BoundPolicy
 from policy_runner.core.pipeline.chunked import ChunkedPolicy, Player
 from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.settings import Settings
-from policy_runner.core.spec.named_numbers import by_name
 
 _STAGES = 3  # rows of a single action: raw, clipped, target
 # A single action is valid until the next one should have arrived, and for as long again.
@@ -116,19 +115,8 @@ def _chunks(bound: BoundPolicy, chunk: BoundChunk, settings: Settings) -> _Parts
     """The parts of a policy with chunks."""
     spec, file = bound.given.spec, bound.sources.file
     assert spec.chunk is not None
-    model, decoder, seam = chunk.model, chunk.decoder, spec.chunk.seam
-    names = [element.joint for element in decoder.elements]
-    rules = ChunkRules(
-        steps=decoder.count,
-        dt_ns=round(spec.chunk.dt * 1e9),
-        interpolation=spec.chunk.interpolation,
-        seam=seam.method,
-        fade_share=seam.share,
-        fade_ticks=seam.min_ticks,
-        catch_up_rate=by_name(seam.catch_up_rate, names, file, "chunk.seam.catch_up_rate"),
-        ensemble_coefficient=seam.coefficient,
-        start=spec.chunk.start,
-    )
+    model, decoder = chunk.model, chunk.decoder
+    rules = chunk_rules(spec.chunk, decoder.count, decoder.elements, file)
 
     def begin(request: LaneRequest) -> None:
         model.begin(request.observed_ns, request.latency_ns)
@@ -137,5 +125,5 @@ def _chunks(bound: BoundPolicy, chunk: BoundChunk, settings: Settings) -> _Parts
         rows = decoder.decode()
         return rows if isinstance(rows, str) else rows.copy()
 
-    player = ChunkPlayer(rules, len(names), settings.period_ns)
+    player = ChunkPlayer(rules, len(decoder.elements), settings.period_ns)
     return _Parts(begin, decode, player, decoder.count)

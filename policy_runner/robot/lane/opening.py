@@ -14,8 +14,8 @@ from policy_runner.core.spec import SpecFile
 from policy_runner.robot.config import RobotConfig
 from policy_runner.robot.lane.inline_lane import InlineLane
 from policy_runner.robot.lane.lane_model import LaneModel
-from policy_runner.robot.lane.process_lane import ProcessLane
 from policy_runner.robot.lane.lane_rules import lane_cores
+from policy_runner.robot.lane.process_lane import ProcessLane
 from policy_runner.robot.lane.thread_lane import ThreadLane
 
 OpenLane = Callable[[LaneWorker, Policy], Lane]  # from the worker of the control thread's pipeline
