@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from policy_runner.backends.interface import LoadedModel
@@ -16,7 +17,7 @@ from policy_runner.robot.lane.inline_lane import InlineLane
 from policy_runner.robot.lane.lane_model import LaneModel
 from policy_runner.robot.lane.lane_rules import lane_cores
 from policy_runner.robot.lane.process_lane import ProcessLane
-from policy_runner.robot.lane.thread_lane import ThreadLane
+from policy_runner.robot.lane.thread_lane import ThreadLane, leave_realtime
 
 OpenLane = Callable[[LaneWorker, Policy], Lane]  # from the worker of the control thread's pipeline
 
@@ -65,7 +66,10 @@ def open_beside(
             return process
 
         return LaneModel.of_process(process.facts, process.close), connect
-    worker, loaded = load_worker(given)
+    # The threads that ONNX Runtime starts inherit the priority of the thread that loads. With the
+    # node's real-time priority they would keep the middleware's threads from the cores.
+    with ThreadPoolExecutor(1, "load", initializer=leave_realtime) as loading:
+        worker, loaded = loading.submit(load_worker, given).result()
     closes = [loaded.close]
 
     def open_thread(outer: LaneWorker, _policy: Policy) -> Lane:

@@ -108,6 +108,13 @@ class ThreadLane:
         self._thread.join(0.2)
 
 
+def leave_realtime() -> None:
+    """Give the calling thread, and all threads that it will start, ordinary scheduling."""
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _nicer())
+
+
 def _lower_priority() -> None:
     """Let all other threads of the process come first.
 
@@ -117,4 +124,8 @@ def _lower_priority() -> None:
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     else:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _nicer())
+
+
+def _nicer() -> int:
+    return min(19, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + _NICE)
