@@ -6,20 +6,18 @@ import math
 from typing import Any
 
 import numpy as np
-from chunk_play.world import PERIOD, STEPS_PER_S, Array, World, nanoseconds
+from chunk_play.world import PERIOD, Array, World, nanoseconds
 
 from policy_runner.core.chunks.denoising import Guidance
 from policy_runner.core.chunks.player import ChunkPlayer
 from policy_runner.core.chunks.prefix import leftover
 from policy_runner.core.chunks.rules import ChunkRules
 
-MAX_RATE = 3.0  # rad/s, as in facts of the robot
+MAX_RATE = 3.0  # rad/s, the robot's rate limit
 
 
 class Ours:
     """Inference when the lane is free, the action of now from `ChunkPlayer`."""
-
-    name = "policy_runner"
 
     def __init__(
         self, world: World, max_rate: float | None = MAX_RATE, guided: bool = False, **rules: Any
@@ -86,8 +84,3 @@ class Oracle:
     def tick(self, step: int, q: Array) -> Array | None:
         """See `Ours.tick`."""
         return None if step % PERIOD else self.world.chunk(step, q)[0]
-
-
-def seconds(steps: int) -> float:
-    """Steps as seconds."""
-    return steps / STEPS_PER_S

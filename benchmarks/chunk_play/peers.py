@@ -1,4 +1,4 @@
-"""Players of other systems, as their source says (read 2026-11; facts and files in the docs page).
+"""Players of other systems, as their source says (read in November 2026).
 
 openpi: openpi_client/action_chunk_broker.py. LeRobot: async_inference/robot_client.py and
 policy_server.py; rollout/inference/rtc.py, policies/rtc/action_queue.py,

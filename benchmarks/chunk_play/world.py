@@ -6,6 +6,7 @@ Nothing depends on the machine: the same seed gives the same numbers.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +63,21 @@ class Case:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
+@functools.lru_cache(maxsize=8)
+def _wander(seed: int, count: int) -> Array:
+    """What no policy can foresee: a smooth random motion, [count, 2] [rad]."""
+    noise = np.random.default_rng([seed, 1]).normal(size=(count, 2)) * np.sqrt(STEPS_PER_S)
+    h = 1.0 / STEPS_PER_S
+    force, speed, away = np.zeros(2), np.zeros(2), np.zeros(2)
+    out = np.empty((count, 2))
+    for k in range(count):
+        force = force + (8.0 * noise[k] - force / 0.1) * h
+        speed = speed + (force - speed / 0.3 - away * 4.0) * h
+        away = away + speed * h
+        out[k] = away
+    return out
+
+
 class World:
     """The target, the policy, and the durations of its inferences."""
 
@@ -79,27 +95,12 @@ class World:
         ):
             self.position += amplitude * np.sin(2 * np.pi * hz * t + phase)
         if case.task != "P1":
-            self.position += self._wander(generator, count)
+            self.position = self.position + _wander(case.seed, count)
         self.speed = np.gradient(self.position, 1.0 / STEPS_PER_S, axis=0)
         self.start = self.position[0] + case.offset
         self._durations = np.random.default_rng(case.seed + 1000)
         self._spiked = False
         self._inferences = 0
-
-    @staticmethod
-    def _wander(generator: np.random.Generator, count: int) -> Array:
-        """What no policy can foresee: a smooth random motion, [count, 2] [rad]."""
-        noise = generator.normal(size=(count, 2))
-        speed, away = np.zeros(2), np.zeros(2)
-        force = np.zeros(2)
-        out = np.empty((count, 2))
-        h = 1.0 / STEPS_PER_S
-        for k in range(count):
-            force += -force * h / 0.1 + noise[k] * np.sqrt(h) * 8.0
-            speed += (force - speed / 0.3 - away * 4.0) * h
-            away += speed * h
-            out[k] = away
-        return out
 
     def duration(self, step: int) -> int:
         """Duration of an inference that starts now [steps]."""

@@ -84,3 +84,16 @@ class Fade:
         if rest > 0.0:
             np.multiply(self._fast, rest * rest * rest, out=self._work)
             np.subtract(out, self._work, out=out)
+
+    def add_rate(self, now_ns: int, out: Array) -> None:
+        """Add the rate of the difference at this time, per second, to `out` [A]."""
+        passed = now_ns - self._start_ns
+        if not self.active or passed >= self.duration_ns:
+            return
+        s = passed / self.duration_ns
+        duration_s = self.duration_ns * 1e-9
+        out -= self._far * (6.0 * s * (1.0 - s) / duration_s)
+        out += self._closing * ((1.0 - s) * (1.0 - 3.0 * s) / duration_s)
+        rest = 1.0 - passed / self._fast_ns
+        if rest > 0.0:
+            out += self._fast * (3.0 * rest * rest / (self._fast_ns * 1e-9))

@@ -133,6 +133,32 @@ def test_the_leftover_that_is_shorter_than_the_delay_limits_it(tmp_path: Path) -
     assert model.inputs["m"][0].tolist() == [1, 1, 0, 0, 0, 0]
 
 
+def test_the_second_chunk_without_a_known_delay_has_no_committed_actions(tmp_path: Path) -> None:
+    """strands-labs#780: guidance was called without a delay, and failed at the second chunk."""
+    model = FakeModel({"obs": (1, 2), "old": (1, H, 2), "d": (1,)}, {"act": (1, H, 2)})
+    older = {"tensor": "old", "delay": "d"}
+    found, _ = bound(tmp_path, content({"previous": older}), model)
+    model.outputs["act"][:] = 1.0
+    for _ in range(2):
+        found.model.run()
+        found.model.advance()
+    assert model.inputs["d"].item() == 0
+    assert model.inputs["old"].all()
+
+
+def test_another_policy_never_sees_the_older_chunk_of_the_one_before(tmp_path: Path) -> None:
+    """A reload binds a new model: a leftover in the old one's numbers would be wrong."""
+    model = FakeModel({"obs": (1, 2), "old": (1, H, 2)}, {"act": (1, H, 2)})
+    model.outputs["act"][:] = 1.0
+    given = content({"previous": {"tensor": "old"}})
+    before, _ = bound(tmp_path, given, model)
+    before.model.run()
+    before.model.advance()
+    after, _ = bound(tmp_path, given, model)
+    after.model.run()
+    assert not model.inputs["old"].any()
+
+
 def test_noise_inputs_are_filled_for_every_run(tmp_path: Path) -> None:
     model = FakeModel({"obs": (1, 2), "n": (1, H, 2)}, {"act": (1, H, 2)})
     found, _ = bound(tmp_path, content({"noise": [{"tensor": "n", "seed": 5}]}), model)
