@@ -33,6 +33,20 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class InferenceConfig:
+    """Where and when inferences run; fields are the parameters `inference.*`."""
+
+    lane: str  # auto | control | thread | process
+    start: str  # when_free | every | at_remaining
+    every_ns: int | None
+    remaining_ns: int | None
+    timeout_ns: int
+    tolerance_ns: int
+    simulated_latency_ns: int
+    cpu_affinity: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class InputConfig:
     """One input of the policy on this robot."""
 
@@ -126,6 +140,7 @@ class RobotConfig:
     backend: BackendChoice
     build_in_configure: bool
     loop: LoopConfig
+    inference: InferenceConfig
     command: CommandConfig
     stop: StopConfig
     start: StartConfig
@@ -171,6 +186,7 @@ def robot_config(
             window=values["diagnostics.window"],
             diagnostics_period_s=values["diagnostics.period"],
         ),
+        inference=_inference(values),
         command=_command(values),
         stop=StopConfig(
             values["stop.position"],
@@ -189,6 +205,20 @@ def robot_config(
         inputs=_inputs(values, spec) if spec is not None else {},
         joints=_joints(values, spec) if spec is not None else {},
         limits=_limits(values, elements),
+    )
+
+
+def _inference(values: Mapping[str, Any]) -> InferenceConfig:
+    every, remaining = values["inference.every"], values["inference.remaining"]
+    return InferenceConfig(
+        lane=values["inference.lane"],
+        start=values["inference.start"],
+        every_ns=None if every is None else _ns(every),
+        remaining_ns=None if remaining is None else _ns(remaining),
+        timeout_ns=_ns(values["inference.timeout"]),
+        tolerance_ns=_ns(values["inference.tolerance"]),
+        simulated_latency_ns=_ns(values["inference.simulated_latency"]),
+        cpu_affinity=tuple(values["inference.cpu_affinity"]),
     )
 
 

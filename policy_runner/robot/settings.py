@@ -81,7 +81,9 @@ def control_rate(config: RobotConfig, spec: PolicySpec) -> float:
     if not 1.0 <= rate <= 1000.0:
         got = f"{rate:g} (decimation {loop.decimation} / control_dt {spec.control_dt:g} s)"
         raise Refusal([Problem("", "parameter rate", "1 to 1000 Hz", got)])
-    if abs(rate - trained) > 1e-6 * trained and not loop.allow_rate_mismatch:
+    # Chunks are played by the clock, so any rate plays them at their speed.
+    free = loop.allow_rate_mismatch or spec.chunk is not None
+    if abs(rate - trained) > 1e-6 * trained and not free:
         raise Refusal(
             [
                 Problem(
@@ -133,9 +135,15 @@ def _too_short(config: RobotConfig, period_ns: int) -> list[Problem]:
 
 
 def build_settings(
-    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
+    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement], laned: bool = False
 ) -> Settings:
     """Build the frozen settings of a pipeline.
+
+    Args:
+        config: the parameters.
+        spec: the policy.
+        elements: of its command.
+        laned: its inferences run in a lane, which has its own times; every tick has an action.
 
     Raises:
         Refusal: names all values that contradict each other.
@@ -176,7 +184,7 @@ def build_settings(
         raise Refusal(problems)
     return Settings(
         period_ns=period_ns,
-        decimation=loop.decimation,
+        decimation=1 if laned else loop.decimation,
         inputs={
             name: InputRule(given.max_age_ns, given.on_stale, given.strict_stamp)
             for name, given in config.inputs.items()

@@ -16,6 +16,7 @@ from policy_runner.core.black_box.records import (
     COMMANDED,
     DECISIONS,
     INFERRED,
+    LANE,
     LARGE,
     LAST,
     MESSAGE,
@@ -29,11 +30,13 @@ from policy_runner.core.black_box.records import (
     Layout,
     Record,
     fault_to_plain,
+    plain_answer,
     tensor_names,
 )
 from policy_runner.core.black_box.ring import HEAD_BYTES, Memory
 from policy_runner.core.black_box.state import PipelineState
 from policy_runner.core.model import Array
+from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 
@@ -83,8 +86,11 @@ class Recorder:
         elements = len(pipeline.elements)
         self.layout = Layout(list(self._inputs), elements, self.tensors)
         built = sum(buffer.nbytes for buffer in self._buffers)
+        chunked = policy if isinstance(policy, ChunkedPolicy) else None
+        self._lane = chunked.requests if chunked is not None else None
+        events = chunked.most_event_bytes if chunked is not None else 0
         self._usual_bytes = _TICK_SIZE + 16 * elements + built
-        self._tick_bytes = TICK_STRUCT.size + 16 * elements + built + _RARE_BYTES
+        self._tick_bytes = TICK_STRUCT.size + 16 * elements + built + _RARE_BYTES + events
         # Four segments cover the time; the memory has more of them.
         self._segment_ns = round(seconds * 1e9 / 4)
         self._until_ns = self._newest_ns = 0
@@ -151,6 +157,9 @@ class Recorder:
             self._know()
         self._newest_ns = now_ns
         step = pipeline.step(now_ns, outer, look_again)
+        if self._lane is not None and self._lane.took:
+            for event in self._lane.took:  # before their tick, which took them
+                self._add(LANE, marshal.dumps(plain_answer(event)))
         decision, command, inferred, _, observed_ns, inferred_ns, _ = step
         self._decision, self._armed, reason = decision, safety.armed, safety.reason
         if decision is not self._coded or reason is not self._reason:

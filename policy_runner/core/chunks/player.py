@@ -64,7 +64,8 @@ class ChunkPlayer:
             Ensemble(curves, rules.ensemble_coefficient, rules.dt_ns) if ensemble else None
         )
         self._share_of_old = AGGREGATIONS.get(rules.seam, 0.0)
-        self._curve, self._spare = curves[0], curves[1]
+        # The newest one is found by its number: a saved state names objects by where they were.
+        self._curves, self._newest = curves, 0
         self._fade = Fade(size, rules.catch_up_rate)
         self._out = np.zeros(size)
         self._last = np.zeros(size)
@@ -97,19 +98,25 @@ class ChunkPlayer:
             return why
         self._now_ns = max(self._now_ns, now_ns)
         if self._ensemble is not None:
-            self._curve = self._ensemble.push(actions, observed_ns)
+            pushed = self._ensemble.push(actions, observed_ns)
+            self._newest = next(k for k, one in enumerate(self._curves) if one is pushed)
         else:
-            old, new = self._curve, self._spare
+            old, new = self._curve, self._curves[1 - self._newest]
             new.set(actions, observed_ns)
             if self._share_of_old and self._playing:
                 aggregate(old, new, self._share_of_old, self._rules.dt_ns, self._work)
-            self._curve, self._spare = new, old
+            self._newest = 1 - self._newest
         self._between_ns = now_ns - self._taken_ns if self._taken_ns != _NEVER else 0
         self._taken_ns = now_ns
         self._oldest_ns = observed_ns
         self._taken += 1
         self._seam = True
         return ""
+
+    @property
+    def _curve(self) -> Curve:
+        """The newest chunk."""
+        return self._curves[self._newest]
 
     def _unusable(self, actions: Array, observed_ns: int, now_ns: int) -> str:
         if actions.ndim != 2 or actions.shape[1] != self._size:
@@ -237,8 +244,8 @@ class ChunkPlayer:
         self._now_ns = self._oldest_ns if now_ns is None else now_ns
         if self._ensemble is not None:
             self._ensemble.clear()
-        self._curve.clear()
-        self._spare.clear()
+        for curve in self._curves:
+            curve.clear()
         self._fade.active = self._playing = self._seam = False
         self._taken_ns = self._last_ns = _NEVER
         self._between_ns = 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.core.black_box.records import (
+    Answered,
     Call,
     Last,
     NotKept,
@@ -75,6 +76,8 @@ def to_json(record: Record) -> tuple[str, dict[str, Any]]:
     content: dict[str, Any] = {"event": type(record).__name__, **record._asdict()}
     if isinstance(record, Refused):
         content["fault"] = fault_to_plain(record.fault)
+    if isinstance(record, Answered):
+        content["rows"] = None if record.rows is None else record.rows.tolist()
     if isinstance(record, (Refused, Last)):
         content["command"] = None if record.command is None else record.command.tolist()
     return "event", content
@@ -124,10 +127,12 @@ def _event(content: dict[str, Any]) -> Record:
         return Refused(content["now_ns"], fault, _numbers(content["command"]))
     if kind == "Last":
         return Last(_numbers(content["command"]))
+    if kind == "Answered":
+        return Answered(**{**content, "rows": _numbers(content["rows"])})
     return Call(**content) if kind == "Call" else NotKept(**content)
 
 
-def _numbers(given: list[float] | None) -> Array | None:
+def _numbers(given: list[Any] | None) -> Array | None:
     return None if given is None else np.array(given, dtype=np.float64)
 
 

@@ -163,7 +163,7 @@ class RunnerReports:
         statuses += [
             texts.loop(loop, now_ns, missed_warn),
             texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, further),
-            texts.inference(loop, connected.policy.model.provider),
+            texts.inference(loop, connected.policy.model.provider, now_ns),
         ]
         return statuses
 
