@@ -83,6 +83,12 @@ class CommandConfig:
     constants: tuple[str, ...]  # `path=value` each
     joint_names: tuple[str, ...]  # the receiver's order, robot names; empty: the policy's order
     stamp: str  # stamp of a trajectory: now | zero
+    trajectory_lead: float  # [s]; 0: one command per tick
+
+    @property
+    def trajectory_lead_ns(self) -> int:
+        """`trajectory_lead` [ns]."""
+        return _ns(self.trajectory_lead)
 
     @property
     def carries_gains(self) -> bool:
@@ -236,6 +242,7 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
         constants=tuple(values["command.constants"]),
         joint_names=tuple(values["command.joint_names"]),
         stamp=values["command.stamp"],
+        trajectory_lead=values["command.trajectory_lead"],
     )
 
 

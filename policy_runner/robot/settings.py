@@ -108,7 +108,7 @@ def unread_parameters(config: RobotConfig, elements: Sequence[ActionElement]) ->
         value = getattr(command, name.removeprefix("command."))
         if value != defaults[name] and command.type != message:
             expected = f"nothing, since only command.type {message} reads it"
-            shown = f"'{value}'" if isinstance(value, str) else str(list(value))
+            shown = str(list(value)) if isinstance(value, tuple) else f"'{value}'"
             remedy = f"leave it out, or set command.type, which is {command.type}"
             problems.append(Problem("", f"parameter {name}", expected, shown, remedy))
     usual, given = defaults["command.twist_type"], command.twist_type

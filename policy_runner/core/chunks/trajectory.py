@@ -63,6 +63,21 @@ class Trajectory:
         powers = interpolation(span, self.point(k), self.point(k + 1))
         return evaluated(powers, max(0.0, (passed - float(self.times_ns[k])) * 1e-9))
 
+    def rest(self, start_ns: int) -> Trajectory | None:
+        """The same motion from a later time on; None: it has ended by then."""
+        later = np.flatnonzero(self.times_ns > start_ns - self.stamp_ns)
+        if not later.size:
+            return None
+        first, bends = self.at(start_ns), self.accelerations
+        times = np.append(0, self.times_ns[later] - (start_ns - self.stamp_ns))
+        return Trajectory(
+            start_ns,
+            times,
+            np.vstack([first.position, self.positions[later]]),
+            np.vstack([first.velocity, self.velocities[later]]),
+            None if bends is None else np.vstack([first.acceleration, bends[later]]),
+        )
+
     def point(self, k: int) -> tuple[Array, Array, Array | None]:
         """Position, velocity and acceleration of a point, [A] each."""
         given = self.accelerations

@@ -116,6 +116,8 @@ class LaneRules:
             0: any.
         reset_after_ns: after a longer interruption the policy starts over [ns].
         frame_ns: time between two frames of the histories [ns]; 0: no history.
+        lead_ns: a chunk becomes a trajectory that begins so much later [ns]; 0: one command per
+            tick.
         waits_s: in lockstep, the longest wait for a result that counts now [s]; 0: never wait.
     """
 
@@ -128,3 +130,4 @@ class LaneRules:
     reset_after_ns: int = 500_000_000
     frame_ns: int = 0
     waits_s: float = 0.0
+    lead_ns: int = 0

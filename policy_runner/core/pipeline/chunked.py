@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from policy_runner.core.chunks.player import ChunkReport
+from policy_runner.core.chunks.trajectory_player import TrajectoryPlayer
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
@@ -205,6 +206,11 @@ class ChunkedPolicy:
         if not why:
             return None
         return Fault(Decision.HOLD, Reason.INFERENCE_FAILED, f"the inference {why}")
+
+    @property
+    def trajectories(self) -> TrajectoryPlayer | None:
+        """The player, if it plans trajectories."""
+        return self._player if isinstance(self._player, TrajectoryPlayer) else None
 
     @property
     def report(self) -> ChunkReport:

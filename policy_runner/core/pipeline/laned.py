@@ -10,6 +10,7 @@ import numpy as np
 
 from policy_runner.core.chunks.player import ChunkPlayer
 from policy_runner.core.chunks.rules import chunk_rules
+from policy_runner.core.chunks.trajectory_player import TrajectoryPlayer
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.lane.interface import Lane, LaneRequest, LaneRules
@@ -71,7 +72,7 @@ def laned_policy(
     if bound.chunk is None or spec.chunk is None:
         parts = _single(policy, size, control_dt_ns)
     else:
-        parts = _chunks(bound, bound.chunk, settings)
+        parts = _chunks(bound, bound.chunk, settings, rules.lead_ns)
         half_ns = parts.rows * round(spec.chunk.dt * 1e9) // 2
         rules = replace(rules, remaining_ns=rules.remaining_ns or half_ns)
     worker = LaneWorker(policy, layout, parts.begin, parts.decode, (parts.rows, size))
@@ -111,7 +112,7 @@ def _single(policy: Policy, size: int, control_dt_ns: int) -> _Parts:
     return _Parts(lambda _request: None, decode, player, _STAGES)
 
 
-def _chunks(bound: BoundPolicy, chunk: BoundChunk, settings: Settings) -> _Parts:
+def _chunks(bound: BoundPolicy, chunk: BoundChunk, settings: Settings, lead_ns: int) -> _Parts:
     """The parts of a policy with chunks."""
     spec, file = bound.given.spec, bound.sources.file
     assert spec.chunk is not None
@@ -125,5 +126,8 @@ def _chunks(bound: BoundPolicy, chunk: BoundChunk, settings: Settings) -> _Parts
         rows = decoder.decode()
         return rows if isinstance(rows, str) else rows.copy()
 
-    player = ChunkPlayer(rules, len(decoder.elements), settings.period_ns)
+    size, period_ns = len(decoder.elements), settings.period_ns
+    player: Player = ChunkPlayer(rules, size, period_ns)
+    if lead_ns:
+        player = TrajectoryPlayer(rules, size, period_ns, lead_ns)
     return _Parts(begin, decode, player, decoder.count)

@@ -30,11 +30,11 @@ def lane_kind(config: RobotConfig, spec: PolicySpec) -> str:
 
 def lane_problems(config: RobotConfig, spec: PolicySpec, kind: str) -> list[Problem | str]:
     """Return the problems of the parameters `inference.*` with this policy."""
-    given, problems = config.inference, list[Problem | str]()
+    given, problems = config.inference, _lead_problems(config, spec)
     if not kind:
         expected = "not set, since this policy infers in the tick"
         remedy = "set inference.lane to thread or process, or leave it out"
-        return [
+        return problems + [
             Problem("", f"parameter {name}", expected, f"{value}", remedy)
             for name, value in _set(given).items()
         ]
@@ -65,6 +65,25 @@ def lane_problems(config: RobotConfig, spec: PolicySpec, kind: str) -> list[Prob
         expected = f"false, since the tensors are in the {kind} of the lane"
         problems.append(Problem("", "parameter publish_vectors", expected, "true"))
     return problems
+
+
+def _lead_problems(config: RobotConfig, spec: PolicySpec) -> list[Problem | str]:
+    """Return why chunks cannot be sent as trajectories, if the parameters ask for it."""
+    lead_ns = config.command.trajectory_lead_ns
+    kinds = {group.kind for tensor in spec.action for group in tensor.groups}
+    why = ""
+    if spec.chunk is None:
+        why = "this policy has no chunks"
+    elif kinds != {"position"} or config.command.effort_from_pd or config.command.held_joints:
+        why = "only positions that the policy commands become trajectories"
+    elif config.loop.lockstep:
+        why = "lockstep needs an answer in every tick"
+    elif config.command.stamp == "zero":
+        why = "the stamp of a trajectory is ahead, and command.stamp is zero"
+    if not lead_ns or not why:
+        return []
+    key = "parameter command.trajectory_lead"
+    return [Problem("", key, f"0.0, since {why}", f"{lead_ns / 1e9:g}")]
 
 
 def _set(given: InferenceConfig) -> dict[str, Any]:
@@ -106,6 +125,7 @@ def lane_rules(config: RobotConfig, spec: PolicySpec, offline: bool) -> LaneRule
         reset_after_ns=config.safety.reset_after_ns,
         frame_ns=control_dt_ns if spec.chunk is None else round(spec.chunk.dt * 1e9),
         waits_s=LOCKSTEP_WAITS_S if waits else 0.0,
+        lead_ns=config.command.trajectory_lead_ns,
     )
 
 
