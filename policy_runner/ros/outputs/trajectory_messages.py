@@ -20,6 +20,8 @@ from policy_runner.ros.messages.types import describe_message
 _TYPE = "trajectory_msgs/msg/JointTrajectory"
 # A command that differs by less from the trajectory follows it: rounding only.
 _SAME = 1e-9
+# A larger change between the two clocks is a step of the node's clock, not a late tick.
+_STEPPED_NS = 50_000_000
 
 
 class TrajectoryMessages:
@@ -64,6 +66,10 @@ class TrajectoryMessages:
         places = read_layout(whole, _TYPE, describe_message).places
         self._end_at = places[f"points[{self._most - 1}].time_from_start.nanosec"].offset + 4
         self._count_at = _place_of_count(names)
+        # From the loop's clock to the node's. It stays while the robot follows: measured again at
+        # every message, the wake-up of a late tick would shift one trajectory against the other.
+        # `_least_ns` is the smallest one: that of the most punctual tick.
+        self._clocks_ns = self._least_ns = 0
         self._sent = 0  # number of the trajectory that the robot follows; 0: none
 
     def send(
@@ -82,12 +88,19 @@ class TrajectoryMessages:
         """
         player = self._player
         newest = player.newest
+        clocks_ns = stamp_ns - player.now_ns
+        if not 0 <= clocks_ns - self._least_ns <= _STEPPED_NS:
+            self._least_ns = clocks_ns
+        if abs(self._least_ns - self._clocks_ns) > _STEPPED_NS:
+            self._sent = 0
         if not running or newest is None or not self._is_followed(command):
             self._sent = 0
             return False
         if player.number == self._sent:
             return True
         given: Trajectory | None = newest
+        if self._sent == 0:
+            self._clocks_ns = self._least_ns
         begins_ns = player.now_ns + self._lead_ns
         if self._sent == 0 and begins_ns > newest.stamp_ns:
             given = newest.rest(begins_ns)
@@ -95,7 +108,7 @@ class TrajectoryMessages:
             self._sent = 0
             return False
         self._sent = player.number
-        self._publisher.publish(self.filled(given, stamp_ns))
+        self._publisher.publish(self.filled(given, self._clocks_ns))
         return True
 
     def interrupt(self) -> None:
@@ -113,12 +126,12 @@ class TrajectoryMessages:
         most = limits.max_step * (1e9 / self._player.period_ns) * (1.0 + 1e-6)
         return bool(inside.all() and (np.abs(given.velocities) <= most).all())
 
-    def filled(self, given: Trajectory, stamp_ns: int) -> bytes:
+    def filled(self, given: Trajectory, clocks_ns: int) -> bytes:
         """The bytes of the message.
 
         Args:
             given: in the policy's units.
-            stamp_ns: the node's clock at this tick [ns].
+            clocks_ns: the node's clock minus the loop's [ns].
         """
         count, joints = len(given.times_ns), len(self._order)
         values = self._values
@@ -126,8 +139,7 @@ class TrajectoryMessages:
         values[:count, joints:-2] = (given.velocities * self._sign)[:, self._order]
         values[:count, -2], values[:count, -1] = np.divmod(given.times_ns, 1_000_000_000)
         values[count:] = 0.0
-        stamp_ns += given.stamp_ns - self._player.now_ns  # the player's clock is the loop's
-        whole = self._serialized.filled(values.reshape(-1), stamp_ns)
+        whole = self._serialized.filled(values.reshape(-1), given.stamp_ns + clocks_ns)
         head = bytearray(whole[: self._end_at - (self._most - count) * self._point_bytes])
         struct.pack_into("<I", head, self._count_at, count)
         return bytes(head)

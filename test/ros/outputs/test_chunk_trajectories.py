@@ -41,6 +41,7 @@ class Play:
         self.limits = limits
         self.player.hold(np.zeros(2))
         self.now = 0
+        self.late_ns = 0  # of the node's clock, when it is read in a tick
         self._heard = 0
 
     def tick(self, command: Array | None = None, manner: Any = RUNNING) -> list[Any]:
@@ -50,7 +51,7 @@ class Play:
         assert given is not None
         if manner is not RUNNING:
             self.player.hold(given)
-        sent_at = STAMPS + self.now
+        sent_at = STAMPS + self.now + self.late_ns
         assert self.commands.publish(given, sent_at, manner, self.limits) == ""
         self.now += TICK
         heard = [message for _, message in self.topics.heard[self._heard :]]
@@ -83,6 +84,7 @@ def test_the_controllers_position_is_the_command_of_every_tick() -> None:
         if tick % 13 == 0:
             play.offer(tick)
         now = play.now
+        play.late_ns = tick % 7 * MS if tick else 0
         messages = play.tick()
         assert len(messages) == (1 if tick % 13 == 0 else 0)
         for message in messages:
@@ -114,6 +116,17 @@ def test_a_stop_sends_its_command_at_once_and_the_next_run_a_trajectory() -> Non
     again = trajectory_of(message)
     np.testing.assert_allclose(again.positions[0], hold)
     np.testing.assert_allclose(again.velocities[0], 0.0)
+
+
+def test_a_step_of_the_nodes_clock_sends_the_rest_again() -> None:
+    play = Play()
+    play.offer(1)
+    play.tick()
+    assert play.tick() == []
+    play.late_ns = 3_600_000 * MS
+    (message,) = play.tick()
+    stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    assert stamp - play.late_ns - STAMPS == play.now - TICK + LEAD
 
 
 def test_a_limit_sends_single_commands_until_the_trajectory_is_followed_again() -> None:
