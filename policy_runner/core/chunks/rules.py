@@ -43,7 +43,7 @@ class ChunkRules:
     interpolation: Literal["linear", "cubic"] = "linear"
     seam: Seam = "cross_fade"
     fade_share: float = 0.5
-    fade_ticks: int = 4  # 3 gives 2.6 times the jerk at L = 3 (benchmarks/chunks.py, P2)
+    fade_ticks: int = 4  # 3 gives 2.9 times the jerk at L = 3 (benchmarks/chunks.py, P2)
     catch_up_rate: float | Array = 1.0
     ensemble_coefficient: float = 0.01
     start: Literal["clock", "restart"] = "clock"
