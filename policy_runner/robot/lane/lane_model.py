@@ -40,6 +40,7 @@ class LaneModel(ModelAbilities):
         self.sha256 = str(about["sha256"])
         self.facts = {str(name): str(text) for name, text in about["facts"].items()}
         self._closes = closes
+        self._take_log: Callable[[], Sequence[str]] = tuple
         names = dict.fromkeys(name.rpartition("/")[0] for name in [*inputs, *outputs])
         several = bool(set(names) - {""})
         self._parts = {name: self._part(name) for name in names} if several else {}
@@ -79,7 +80,13 @@ class LaneModel(ModelAbilities):
             return {name: np.zeros_like(array) for name, array in tensors.items()}
 
         about = {"provider": model.provider, "sha256": model.sha256, "facts": model.facts}
-        return LaneModel(arrays(model.inputs), arrays(model.outputs), about, closes)
+        made = LaneModel(arrays(model.inputs), arrays(model.outputs), about, closes)
+        made._take_log = model.take_log
+        return made
+
+    def take_log(self) -> Sequence[str]:
+        """Log lines of the model in a thread; a process writes them to stderr itself."""
+        return self._take_log()
 
     def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
         """None: the lane carries the states."""
