@@ -245,3 +245,16 @@ def test_after_an_interruption_the_old_chunk_is_gone(tmp_path: Path) -> None:
     assert step.decision is Decision.HOLD
     assert rig.pipeline.safety.reason is Reason.NO_ACTION
     assert len(ramp(0.0)) == STEPS
+
+
+def test_the_move_to_the_start_pose_comes_once_and_then_the_first_chunk(tmp_path: Path) -> None:
+    rig = lane_rig(tmp_path, settings={"start_pose_ns": 50 * MS, "start_pose_tolerance": 0.1})
+    seen = []
+    for _ in range(20):
+        rig.step()
+        seen.append(rig.pipeline.safety.reason)
+        if len(rig.lane.requests) == 1 and seen.count(Reason.NO_ACTION) == 3:
+            rig.lane.answer(ramp(0.0))
+    moved = seen.count(Reason.MOVING)
+    assert moved >= 5
+    assert seen == [Reason.MOVING] * moved + [Reason.NO_ACTION] * 3 + [Reason.NONE] * (17 - moved)
