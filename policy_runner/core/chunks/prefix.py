@@ -40,7 +40,6 @@ def prefix_weights(schedule: Schedule, start: int, end: int, length: int) -> Arr
     if schedule == "exp":
         weights *= np.expm1(weights) / math.expm1(1.0)
     weights[at < start] = 1.0
-    weights[at >= end] = 0.0
     return weights
 
 

@@ -18,7 +18,7 @@ from policy_runner.core.spec.action import (
     Seam,
     TorqueLimit,
 )
-from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
+from policy_runner.core.spec.base import Limit, NamedNumbers, Names, SmallSignal, TermArithmetic
 from policy_runner.core.spec.command_terms import (
     FirstStepTerm,
     IntegratedCommandTerm,
@@ -47,6 +47,7 @@ from policy_runner.core.spec.relation_terms import (
 from policy_runner.core.spec.tensors import (
     FrameTerm,
     History,
+    HistoryBlock,
     ModelOutputTerm,
     Normalization,
     ObservationTensor,
@@ -86,6 +87,7 @@ __all__ = [
     "FrameTerm",
     "HeadingTerm",
     "History",
+    "HistoryBlock",
     "ImageTerm",
     "Input",
     "IntegratedCommandTerm",
@@ -121,6 +123,7 @@ __all__ = [
     "RotatedVectors",
     "Rotation6dTerm",
     "Seam",
+    "SmallSignal",
     "SpecFile",
     "State",
     "StepCounterTerm",

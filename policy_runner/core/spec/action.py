@@ -136,6 +136,10 @@ class ActionTensor(Strict):
     )
 
 
+Actions = Annotated[list[ActionTensor], Field(min_length=1)]  # outputs that command something
+LastAction = Literal["raw", "clipped", "target", "limited"]  # what last_action terms read
+
+
 MOST_STEPS = 10_000  # of a chunk; it is kept in memory completely
 SeamMethod = Literal[
     "cross_fade", "replace", "temporal_ensemble",

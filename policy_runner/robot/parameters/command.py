@@ -88,8 +88,9 @@ COMMAND_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "command.trajectory_lead",
         0.0,
-        "joint_trajectory of a policy with chunks, s: send every chunk as one trajectory whose"
-        " first point is this far ahead; 0: one command per tick",
+        "joint_trajectory of a policy with chunks: send every chunk as one trajectory whose first"
+        " point is this far ahead; 0: one command per tick",
+        "s",
         low=0.0,
         high=1.0,
     ),

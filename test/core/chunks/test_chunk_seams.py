@@ -99,17 +99,14 @@ def test_seams_are_continuous_in_value_and_rate(every: int) -> None:
     assert np.abs(np.diff(steps, axis=0)).max() < 0.009
 
 
-def test_a_seam_during_a_fade_does_not_slow_it() -> None:
-    alone, often = player(), player()
-    for one in (alone, often):
-        one.hold(np.zeros(1))
-    single = play(alone, range(60), {0: (flat(0.4), -1)})
-    many = play(often, range(60), {k: (flat(0.4), k - 1) for k in range(0, 60, 3)})
-
-    def arrived(played: Array) -> int:
-        return int(np.argmax(played[:, 0] > 0.39))
-
-    assert arrived(many) < 1.25 * arrived(single)
+@pytest.mark.parametrize("every", [3, 10])
+def test_a_seam_during_a_fade_does_not_slow_it(every: int) -> None:
+    one = player()
+    one.hold(np.zeros(1))
+    chunk = flat(0.4)
+    played = play(one, range(60), {k: (chunk, k - 1) for k in range(0, 60, every)})
+    # A gap of 0.4 rad closes in 0.6 s at 1 rad/s; alone it takes 54 ticks to 0.39.
+    assert played[55, 0] > 0.39
 
 
 def test_a_fade_takes_half_the_time_between_two_chunks() -> None:
