@@ -46,8 +46,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "~/arm": "arms a robot that waits for it, and releases a latched `SAFE_STOP`. The control"
         " thread answers, with the reason if it refuses",
         "~/disarm": "`SAFE_STOP` until `~/arm`",
-        "~/dump": "with `black_box.seconds`: writes the black box to a file; the answer is its"
-        " path",
+        "~/dump": "unless `black_box.seconds` is 0: writes the black box to a file; the answer is"
+        " its path",
         "~/reset": "resets histories, recurrent state and the last action",
         "~/reload": "reads the policy again and swaps it in between two ticks. The answer comes"
         " when it runs, or with every reason why the old policy continues:"
@@ -73,6 +73,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "/imu/data": "orientation, angular velocity, linear acceleration",
         "/joint_states": "position and velocity of both wheels",
         "/odom": "pose and velocity of the base",
+        "/robot_description": "latched: the URDF of the balancer, for viewers",
         "/cmd_vel": "random velocity commands; not with `commands: none`",
         "/clock": "in lockstep, and with `publish_clock`",
         "/diagnostics": "how well it balances: [diagnostics](diagnostics.md)",

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import compare_in_loop
 from policy_runner.cli.export.source_options import (
     add_source_options,
-    shown_progress,
     source_options,
 )
 from policy_runner.export.card import VERIFIED, table, with_section
@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print, write the card's section; 1 when a row failed."""
     loop: ClosedLoop | None = None
-    if arguments.closed_loop:
-        loop = partial(compare_in_loop, seeds=arguments.seeds)
     with shown_progress() as progress:
+        if arguments.closed_loop:
+            loop = partial(compare_in_loop, seeds=arguments.seeds, progress=progress)
         found = verify_policy(
             arguments.folder, arguments.against, options=source_options(arguments),
             recorded=arguments.recorded, closed_loop=loop, progress=progress,

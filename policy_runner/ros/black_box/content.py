@@ -32,6 +32,7 @@ from policy_runner.ros.black_box.mcap_file import McapMessage, mcap_library, rea
 
 LIBRARY = "policy_runner black box 1"
 NAMESPACE = "/policy_runner/black_box"
+_EXPECTED = "a black box as the node wrote it"
 KINDS = ("tick", "state", "event", "received")  # topics in the namespace, JSON
 
 
@@ -78,6 +79,8 @@ def to_json(record: Record) -> tuple[str, dict[str, Any]]:
         content["fault"] = fault_to_plain(record.fault)
     if isinstance(record, Answered):
         content["rows"] = None if record.rows is None else record.rows.tolist()
+    if isinstance(record, NotKept):
+        content["values"] = [_safe(one) for one in record.values]
     if isinstance(record, (Refused, Last)):
         content["command"] = None if record.command is None else record.command.tolist()
     return "event", content
@@ -129,7 +132,10 @@ def _event(content: dict[str, Any]) -> Record:
         return Last(_numbers(content["command"]))
     if kind == "Answered":
         return Answered(**{**content, "rows": _numbers(content["rows"])})
-    return Call(**content) if kind == "Call" else NotKept(**content)
+    if kind == "Call":
+        return Call(**content)
+    values = [_unsafe(one) for one in content.pop("values")]
+    return NotKept(values=values, **content)
 
 
 def _numbers(given: list[Any] | None) -> Array | None:
@@ -161,7 +167,11 @@ def read_facts(path: Path) -> Facts:
     """
     for one in read_mcap(path):
         if isinstance(one, dict):
-            return Facts.from_texts(one)
+            try:
+                return Facts.from_texts(one)
+            except (ValueError, TypeError) as error:
+                text = f"{type(error).__name__}: {error}"
+                raise refuse(str(path), "facts", _EXPECTED, text) from error
     raise refuse(str(path), "", "a whole black box", "a file without facts")
 
 
@@ -185,6 +195,6 @@ def read_records(path: Path, facts: Facts) -> Iterator[Record]:
                 announced = json.loads(one.data)
             else:
                 yield from_json(kind, json.loads(one.data), facts)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         text = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "a black box as the node wrote it", text) from error
+        raise refuse(str(path), "", _EXPECTED, text) from error

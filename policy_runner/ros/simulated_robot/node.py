@@ -24,16 +24,21 @@ from policy_runner.ros.simulated_robot.lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS
 from policy_runner.ros.simulated_robot.topics import NS_PER_S, RobotTopics
 from policy_runner.sim.balancer import Balancer
-from policy_runner.sim.scenario import Scenario
+from policy_runner.sim.scenario import Scenario, Score
 from policy_runner.sim.sensors import Noise, with_noise
 from policy_runner.sim.window import Window
 
 OK, WARN = 0, 1
 RECENT_FALL_S = 5.0
+# When a run is ended on purpose, the runner ends first: what happens in this time is no result.
+ENDING_S = 3.0
 
 
 class SimulatedRobot(RefusesUnknownNames, Node):
-    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands."""
+    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands.
+
+    For viewers it also publishes robot_description, and /tf where `tf2_msgs` is installed.
+    """
 
     def __init__(self, **node_options: Any) -> None:
         """Create the node; `node_options` are passed to `rclpy.node.Node`.
@@ -81,6 +86,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         self._next_diagnostics_s = 0.0
         self._answers = LockstepAnswers(self.topics, values["repeat_after"], self._stop)
         self._heartbeat = Heartbeat(values["heartbeat_timeout"])
+        self._scored: tuple[float, Score] | None = None  # at the runner's newest heartbeat
         self._late_ticks = 0
         self._held = values["hold"] and not self.lockstep
         self._held_ticks = 0
@@ -140,7 +146,10 @@ class SimulatedRobot(RefusesUnknownNames, Node):
                 deadline -= left
             commands = self.topics.take_commands()
             target = commands[-1][1] if commands else None
-            if self._heartbeat.silent_now(heard=bool(self.topics.take_statuses())):
+            heard = bool(self.topics.take_statuses())
+            if heard:
+                self._scored = (time.monotonic(), scenario.score())
+            if self._heartbeat.silent_now(heard=heard):
                 target = None  # the runner is silent: ignore commands, whichever node sends them
                 self.scenario.stop_wheels()
             if self._held and not (target and any(target)):
@@ -237,9 +246,12 @@ class SimulatedRobot(RefusesUnknownNames, Node):
 
     def report(self) -> dict[str, Any]:
         """Return the score and the settings of the run, ready for JSON."""
-        wheels = self.topics.wheel_commands
+        wheels, score = self.topics.wheel_commands, self.scenario.score()
+        if self._stop.is_set() and self._scored is not None:
+            heard_s, scored = self._scored
+            score = scored if time.monotonic() - heard_s < ENDING_S else score
         return {
-            **self.scenario.score().as_json(),
+            **score.as_json(),
             "mode": self._values["mode"],
             "seed": self._values["seed"],
             "rate_hz": self._values["rate"],

@@ -17,6 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from policy_runner.ros.inputs.polling import MessageWait, PolledSubscription
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
+from policy_runner.ros.simulated_robot.seen import RobotSeen
 from policy_runner.sim.balancer import JOINT_NAMES, Balancer
 from policy_runner.sim.sensors import Noise, Reading
 
@@ -100,6 +101,7 @@ class RobotTopics:
         self._clock_publisher = publisher(Clock, "/clock", _qos()) if clock else None
         self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
         kind = JointTrajectory if trajectory else JointState
+        self._seen = RobotSeen(node)
         self._command = PolledSubscription(node, kind, COMMAND_TOPIC, _qos(reliable=lockstep))
         self._status = PolledSubscription(node, DiagnosticArray, STATUS_TOPIC, _qos())
         self._messages = MessageWait(node.context, [self._command, self._status])
@@ -158,6 +160,7 @@ class RobotTopics:
         """Publish the messages that `set_state` filled; a second call repeats them."""
         self._joints_publisher.publish(self._joints)
         self._odom_publisher.publish(self._odom)
+        self._seen.publish(self._joints, self._odom)
         if self._cmd_vel_publisher is not None:
             self._cmd_vel_publisher.publish(self._twist)
         self._imu_publisher.publish(self._imu)
