@@ -57,10 +57,14 @@ class Arm:
         return np.array(self._renderer.render())
 
 
-def draw_ball(rng: np.random.Generator) -> np.ndarray:
-    """A place that the fingertip can reach (x, y) [m]."""
-    radius, angle = rng.uniform(0.16, 0.39), rng.uniform(-1.9, 1.9)
-    return radius * np.array([np.cos(angle), np.sin(angle)])
+def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A pose [rad], and a ball (x, y) [m] that is within reach without turning the elbow over."""
+    while True:
+        pose = rng.uniform(POSE[:, 0], POSE[:, 1])
+        radius, angle = rng.uniform(0.16, 0.39), rng.uniform(-1.9, 1.9)
+        ball = radius * np.array([np.cos(angle), np.sin(angle)])
+        if np.all(np.abs(goal(pose, ball)) <= POSE[:, 1] + 0.1):
+            return pose, ball
 
 
 def goal(pose: np.ndarray, ball: np.ndarray) -> np.ndarray:

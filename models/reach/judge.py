@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-from arm import DT, PIXELS, POSE, STEPS, Arm, draw_ball
+from arm import DT, PIXELS, STEPS, Arm, draw
 
 from policy_runner import LoadedPolicy, load_policy
 from policy_runner.core.lane.interface import LaneRequest
@@ -97,7 +97,7 @@ def play(way: Callable[[LoadedPolicy, Arm], Callable[[int], np.ndarray | None]],
          loaded: LoadedPolicy, arm: Arm, seed: int) -> Run:  # fmt: skip
     """Play one episode."""
     rng = np.random.default_rng(seed)
-    arm.place(rng.uniform(POSE[:, 0], POSE[:, 1]), draw_ball(rng))
+    arm.place(*draw(rng))
     command, commands, distances = way(loaded, arm), [arm.pose], []
     for tick in range(round(EPISODE_S / TICK_S)):
         given = command(tick)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from arm import DT, PIXELS, POSE, STEPS, Arm, draw_ball, goal, teach
+from arm import DT, PIXELS, STEPS, Arm, draw, goal, teach
 from torch import nn
 
 HERE = Path(__file__).parent
@@ -110,7 +110,7 @@ def collect(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng, arm = np.random.default_rng(seed), Arm()
     states, images, chunks = [], [], []
     for _ in range(count):
-        pose, ball = rng.uniform(POSE[:, 0], POSE[:, 1]), draw_ball(rng)
+        pose, ball = draw(rng)
         if rng.random() < 0.5:  # near the goal, where most of an episode takes place
             pose = goal(pose, ball) + rng.normal(0.0, 0.15, 2)
         arm.place(pose, ball)
@@ -172,8 +172,8 @@ def write(act: Act, folder: Path) -> None:
 def main() -> None:
     """Train and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=5000)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--count", type=int, default=8000)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
