@@ -251,3 +251,31 @@ def test_the_schema_names_every_field(toy: ServedPolicy) -> None:
     assert inputs["imu"]["properties"]["orientation"]["minItems"] == 4
     assert set(inputs["joints"]["properties"]) == {"name", "position"}
     assert toy.metadata["action_names"] == ["hip", "knee"]
+
+
+@pytest.mark.parametrize("latency_s", [0.0, 0.03])
+def test_a_policy_of_chunks_is_the_replays_to_the_bit(tmp_path: Path, latency_s: float) -> None:
+    import lane_policy
+
+    folder = lane_policy.write_policy(tmp_path / "chunks")
+    params = tmp_path / "robot.yaml"
+    text = f"inference: {{simulated_latency: {latency_s}}}"
+    params.write_text(f"policy_runner: {{ros__parameters: {{{text}}}}}\n")
+    random, count = np.random.default_rng(2), 25
+    arrays = {
+        "joints/position": random.normal(size=(count, 2)),
+        "scan/ranges": random.uniform(1.0, 2.0, (count, 5)),
+        "camera/data": random.integers(0, 256, (count, *lane_policy.PIXELS, 3), dtype=np.uint8),
+    }
+    loaded = load_policy(folder, params)
+    known = {"control_dt": np.array(0.02), "joints/name": np.array(["b", "a"]), **arrays}
+    events = iter(signal_events(known, loaded.spec.inputs, "signals.npz"))
+    wanted = replay_messages(loaded, events, 0.0, 0.0, lambda _count: None)
+    session = ServedPolicy(folder, params).session()
+    for k in range(count):
+        given = {"joints/name": ["b", "a"], **{key: rows[k] for key, rows in arrays.items()}}
+        fields, _ = session.answer(given)
+        assert fields["decision"] == wanted["decision"][k]
+        if len(fields["actions"]):
+            assert fields["actions"][0].tobytes() == wanted["limited"][k].tobytes()
+    assert fields["decision"] == "RUN"
