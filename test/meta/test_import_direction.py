@@ -28,13 +28,15 @@ core, package_files <- backends, formats, telemetry <- robot <- sim, export, ser
 # but the room's files and folders must not import each other in a circle.
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
-    " <- command <- pipeline <- black_box",
+    " <- command <- chunks <- lane <- pipeline <- black_box",
     "backends": "interface, host_arrays, private_folder, onnx_file"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
     "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"
     " <- policy_export <- verify <- optimize",
-    "robot": "parameters <- urdf, parameter_files <- limits, values <- settings <- load",
+    "serving": "protocols, tokens <- session, client <- server",
+    "robot": "parameters <- urdf, parameter_files <- limits, values <- settings, lane"
+    " <- load <- lane_process",
     "sim": "robot_file, variation <- plant <- loop",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- black_box <- runner, sidecar, simulated_robot <- bench",
@@ -51,7 +53,8 @@ PACKAGES: dict[str, set[str]] = {
     "robot": {"numpy", "yaml"},
     "sim": {"numpy", "pydantic", "yaml", "mujoco"},
     "export": {"numpy", "pydantic", "yaml", *INFERENCE},
-    "serving": {"numpy"},
+    # fastapi to msgpack: the extra [serve]. Only `cli/serve` and tests import what needs them.
+    "serving": {"numpy", "pydantic", "fastapi", "uvicorn", "msgpack", "websockets"},
     "ros": {"numpy", "yaml", "rclpy"},
     "cli": {"numpy", "yaml", "rich"},
 }
