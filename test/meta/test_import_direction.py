@@ -35,7 +35,7 @@ ORDERS = {
     "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"
     " <- policy_export <- verify <- optimize",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings <- load",
-    "sim": "robot_file, variation <- plant <- loop",
+    "sim": "robot_file, variation <- plant <- loop <- evaluate",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- black_box <- runner, sidecar, simulated_robot <- bench",
 }

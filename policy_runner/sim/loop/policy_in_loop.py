@@ -29,6 +29,7 @@ class PolicyInLoop:
         loaded: the policy; `loaded.pipeline` has decisions, limit hits and settings.
         plant: the robot.
         inputs: feeds the policy; set `inputs.command`, `inputs.change` and `inputs.skipped`.
+        output: sends the commands; set `output.change`.
         period_s: the control period [s].
         ticks: ticks since the last `begin`.
     """
@@ -56,10 +57,10 @@ class PolicyInLoop:
         """
         check_joints(loaded, plant)
         self.loaded, self.plant = loaded, plant
-        noise = SensorNoise(noise_seed) if noise_seed is not None else None
+        self._noise = SensorNoise(noise_seed) if noise_seed is not None else None
         # The order is the node's: an effort from a PD law asks the inputs for its joints.
-        self._output = RobotOutput(loaded, plant)
-        self.inputs = InputFeed(loaded, plant, noise, sources, images)
+        self.output = RobotOutput(loaded, plant)
+        self.inputs = InputFeed(loaded, plant, self._noise, sources, images)
         self._pipeline = loaded.pipeline
         self._pipeline.use_clock(_no_time)
         self._period_ns = self._pipeline.settings.period_ns
@@ -72,12 +73,14 @@ class PolicyInLoop:
         """Start an episode: reset the plant and the pipeline.
 
         Args:
-            seed: of the plant's start.
+            seed: of the plant's start, and with `noise_seed` of the noise.
             variation: factors on the nominal robot.
         """
         self.plant.reset(seed, variation)
         self._pipeline.activate()
         self.inputs.begin()
+        if self._noise is not None:
+            self._noise.restart(seed)
         self.ticks = 0
 
     def tick(self) -> Step:
@@ -100,12 +103,12 @@ class PolicyInLoop:
         step = pipeline.step(now_ns)
         if step.command is not None:
             limits = pipeline.settings.limits
-            why = self._output.send(step.command, pipeline.manner, limits)
+            why = self.output.send(step.command, pipeline.manner, limits)
             if why:
                 fault = Fault(Decision.SAFE_STOP, Reason.COMMAND_REFUSED, why)
                 instead = pipeline.refuse(now_ns, fault)
                 if instead is not None:
-                    self._output.send(instead, pipeline.manner, limits)
+                    self.output.send(instead, pipeline.manner, limits)
         return step
 
     def run(

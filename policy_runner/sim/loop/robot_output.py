@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -48,7 +48,12 @@ def policy_facts(spec: PolicySpec, joints: Mapping[str, RobotJoint], file: str) 
 
 
 class RobotOutput:
-    """Robot value = sign * policy value, plus the joint's offset for a position."""
+    """Robot value = sign * policy value, plus the joint's offset for a position.
+
+    Attributes:
+        change: changes commands before they are sent: (kind, joints or axes, float64 [names]) ->
+            the numbers to send; None: no change.
+    """
 
     def __init__(self, loaded: LoadedPolicy, plant: Plant) -> None:
         """Settle the order of the numbers.
@@ -61,6 +66,7 @@ class RobotOutput:
             Refusal: the policy commands values, or joints that the plant cannot drive.
         """
         self._plant = plant
+        self.change: Callable[[str, Sequence[str], Array], Array] | None = None
         pipeline, spec, file = loaded.pipeline, loaded.spec, str(loaded.spec_file.path)
         command = loaded.config.command
         problems: list[Problem | str] = []
@@ -144,7 +150,10 @@ class RobotOutput:
         if self._carries_gains:
             plant.soften(manner.damped)
         for kind, names, index in self._groups:
-            plant.command(kind, names, values[index])
+            sent = values[index]
+            plant.command(
+                kind, names, sent if self.change is None else self.change(kind, names, sent)
+            )
         if self._held:
             share = 1.0
             if self._held_kind != "position":

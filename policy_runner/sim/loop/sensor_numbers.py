@@ -105,7 +105,12 @@ class SensorNoise:
     """White noise on the numbers of all sensors of `robot.yaml`, from one seed."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._rng = np.random.default_rng(seed)
+
+    def restart(self, seed: int) -> None:
+        """Begin an episode: its noise depends on both seeds, not on the episodes before it."""
+        self._rng = np.random.default_rng((self._seed, seed))
 
     def on_imu(self, numbers: Array, sensor: ImuSensor) -> Array:
         """Return the ten numbers of an Imu with noise."""
