@@ -20,9 +20,13 @@ from policy_runner.cli.evaluate.options import (
     shown_episodes,
     subject_of,
 )
-from policy_runner.cli.evaluate.tables import print_report
 from policy_runner.core.errors import refuse
-from policy_runner.sim.evaluate.measured import Measured, comparisons, from_black_box
+from policy_runner.sim.evaluate.measured import (
+    Measured,
+    comparisons,
+    from_black_box,
+    from_diagnostics,
+)
 from policy_runner.sim.evaluate.requirement import read_requirements
 from policy_runner.sim.evaluate.summary import FIGURES
 from policy_runner.sim.evaluate.sweep import read_sweep
@@ -63,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print, write the outputs; return 1 if a requirement is not fulfilled."""
     need_mujoco()
+    from policy_runner.cli.evaluate.tables import print_report
     from policy_runner.sim.evaluate.evaluation import Evaluator
 
     requirements = read_requirements(arguments.require, list(FIGURES)) if arguments.require else []
@@ -111,8 +116,6 @@ def read_measured(path: Path) -> Measured:
     if is_black_box(path):
         found = from_black_box(read_records(path, read_facts(path)))
     else:
-        from policy_runner.sim.evaluate.measured import from_diagnostics
-
         try:
             found = from_diagnostics(read_recording(path))
         except Unrecordable as error:

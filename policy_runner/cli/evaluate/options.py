@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -22,7 +23,9 @@ from policy_runner.sim.evaluate.plan import (
     read_commands,
     read_conditions,
 )
-from policy_runner.sim.evaluate.subject import Subject
+
+if TYPE_CHECKING:  # importing a simulation needs MuJoCo, and --help does not
+    from policy_runner.sim.evaluate.subject import Subject
 
 SHIPPED = "balancer"  # the word for the robot of this package
 _EPISODES, _SECONDS = 20, 20.0
@@ -83,6 +86,8 @@ def need_mujoco() -> None:
 def subject_of(arguments: argparse.Namespace) -> Subject:
     """The policy and the robot of the command line."""
     robot = robot_path(arguments.robot)
+    from policy_runner.sim.evaluate.subject import Subject
+
     return Subject(
         arguments.spec, robot, arguments.params, node_of(arguments), not arguments.no_meshes
     )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from policy_runner.core.errors import Refusal
 from policy_runner.sim.evaluate.episode import Done, Job
 from policy_runner.sim.evaluate.episodes import no_progress, run_jobs
-from policy_runner.sim.evaluate.plan import Plan
+from policy_runner.sim.evaluate.plan import RATE, Plan
 from policy_runner.sim.evaluate.requirement import Requirement
 from policy_runner.sim.evaluate.scoring import Episode
-from policy_runner.sim.evaluate.subject import NO_CHANGE, Subject, bind, identity
+from policy_runner.sim.evaluate.subject import NO_CHANGE, Subject, Variant, bind, identity
 from policy_runner.sim.evaluate.summary import Figures, summarize
-from policy_runner.sim.evaluate.sweep import Margin, Sweep, margin_of, nominal_of, sweep_jobs
+from policy_runner.sim.evaluate.sweep import Margin, Sweep, margin_of, nominal_of
 from policy_runner.sim.evaluate.what_if import Mutant, WhatIf, judge, mutants, refused
 
 SCHEMA = "policy_runner_evaluation/1"
@@ -181,6 +181,24 @@ class Evaluator:
     def _next(self, rest: Any) -> Figures:
         taken: list[Done] = [next(rest) for _ in range(self._plan.episodes)]
         return summarize([one.episode for one in taken], self.mass)
+
+
+def sweep_jobs(sweep: Sweep, plan: Plan) -> list[list[Job]]:
+    """The episodes of every value.
+
+    The draws of all other conditions are the same for every value.
+    """
+    found = []
+    for value in sweep.values:
+        variant, own = NO_CHANGE, plan
+        if sweep.name == RATE:
+            settings = (("rate", value), ("allow_rate_mismatch", True))
+            variant = Variant(f"{RATE} {value:g} Hz", settings)
+        else:
+            span = (value, value)
+            own = replace(plan, conditions=plan.conditions.with_value(sweep.name, span))
+        found.append([Job(variant, own, k) for k in range(plan.episodes)])
+    return found
 
 
 def _versions() -> dict[str, str]:

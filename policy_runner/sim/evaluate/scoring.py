@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.core.safety.decision import Decision
 from policy_runner.sim.evaluate.plan import AXES, Plan
-from policy_runner.sim.loop.policy_in_loop import PolicyInLoop
-from policy_runner.sim.plant.plant import Plant
 from policy_runner.sim.robot_file.sensor_keys import ContactsSensor
+
+if TYPE_CHECKING:  # the names of the figures are known without MuJoCo
+    from policy_runner.sim.loop.policy_in_loop import PolicyInLoop
+    from policy_runner.sim.plant.plant import Plant
 
 TRACKED = ("vx", "vy", "wz")
 # A joint this close to the end of its range is at it [rad] or [m].
@@ -216,13 +218,14 @@ def base_motion(plant: Plant) -> tuple[float, float, float, float]:
     """
     x, y, z, w = (float(one) for one in plant.read.orientation(plant.base))
     linear, angular = plant.read.velocity(plant.base)
-    rotation = np.empty(9)
-    mujoco.mju_quat2Mat(rotation, np.array((w, x, y, z)))
-    r = rotation.reshape(3, 3)
-    world = r @ linear
+    a, b, c = (float(one) for one in linear)
+    # The rows of the rotation matrix, body to world.
+    east = (1 - 2 * (y * y + z * z)) * a + 2 * (x * y - w * z) * b + 2 * (x * z + w * y) * c
+    north = 2 * (x * y + w * z) * a + (1 - 2 * (x * x + z * z)) * b + 2 * (y * z - w * x) * c
+    cos_tilt = 1 - 2 * (x * x + y * y)
+    p, q, r = (float(one) for one in angular)
+    turning = 2 * (x * z - w * y) * p + 2 * (y * z + w * x) * q + cos_tilt * r
     yaw = math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
     cos, sin = math.cos(yaw), math.sin(yaw)
-    tilt = math.acos(max(-1.0, min(1.0, 1 - 2 * (x * x + y * y))))
-    along = cos * float(world[0]) + sin * float(world[1])
-    left = -sin * float(world[0]) + cos * float(world[1])
-    return tilt, along, left, float(r[2] @ angular)
+    tilt = math.acos(max(-1.0, min(1.0, cos_tilt)))
+    return tilt, cos * east + sin * north, cos * north - sin * east, turning

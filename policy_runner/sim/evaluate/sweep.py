@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from policy_runner.core.errors import refuse
-from policy_runner.sim.evaluate.episode import Job
 from policy_runner.sim.evaluate.plan import (
     CONDITIONS,
     RATE,
-    Plan,
     check_condition,
     check_value,
     number,
 )
-from policy_runner.sim.evaluate.subject import NO_CHANGE, Variant
 from policy_runner.sim.evaluate.summary import Figures
 
 MOST_VALUES = 200
@@ -83,24 +80,6 @@ def read_sweep(text: str) -> Sweep:
     for value in values:
         check_value("--sweep", name, value)
     return Sweep(name, values)
-
-
-def sweep_jobs(sweep: Sweep, plan: Plan) -> list[list[Job]]:
-    """The episodes of every value.
-
-    The draws of all other conditions are the same for every value.
-    """
-    found = []
-    for value in sweep.values:
-        variant, own = NO_CHANGE, plan
-        if sweep.name == RATE:
-            settings = (("rate", value), ("allow_rate_mismatch", True))
-            variant = Variant(f"{RATE} {value:g} Hz", settings)
-        else:
-            span = (value, value)
-            own = replace(plan, conditions=plan.conditions.with_value(sweep.name, span))
-        found.append([Job(variant, own, k) for k in range(plan.episodes)])
-    return found
 
 
 def nominal_of(name: str, rate_hz: float) -> float:
