@@ -71,7 +71,13 @@ class EpisodeRunner:
             self._loop = None
 
 
-def run_episode(loop: PolicyInLoop, plan: Plan, number: int, after: After | None = None) -> Episode:
+def run_episode(
+    loop: PolicyInLoop,
+    plan: Plan,
+    number: int,
+    after: After | None = None,
+    begun: Callable[[], None] | None = None,
+) -> Episode:
     """Run one episode until its end or a fall.
 
     After a SAFE_STOP it continues: the stop may be too late for the robot.
@@ -81,10 +87,13 @@ def run_episode(loop: PolicyInLoop, plan: Plan, number: int, after: After | None
         plan: what is drawn and how long it lasts.
         number: of the episode.
         after: see `After`.
+        begun: called once, after the loop was reset.
     """
     disturbances, scorer = Disturbances(loop, plan), Scorer(loop, plan)
     disturbances.begin(number)
     scorer.begin(number)
+    if begun is not None:
+        begun()
     for _ in range(round(plan.seconds / loop.period_s)):
         disturbances.before_tick()
         try:

@@ -99,7 +99,7 @@ def comparisons(margins: Sequence[Margin], measured: Measured) -> list[tuple[str
 
 def _sentence(name: str, margin: str, measured: float, small: bool) -> str:
     unit = "Hz" if name == RATE else CONDITIONS[name].unit
-    verdict = "smaller than" if small else "covers"
+    verdict = "is smaller than" if small else "covers"
     return f"{name}: the margin ({margin}) {verdict} the measured {measured:.4g} {unit}"
 
 
