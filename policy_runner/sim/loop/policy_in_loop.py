@@ -10,16 +10,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 from policy_runner.robot.load import LoadedPolicy, load_policy
+from policy_runner.sim.camera import Cameras
 from policy_runner.sim.loop.input_feed import InputFeed, Source
-from policy_runner.sim.loop.robot_output import RobotOutput, check_joints, policy_facts
+from policy_runner.sim.loop.policy_facts import policy_facts
+from policy_runner.sim.loop.robot_output import RobotOutput, check_joints
 from policy_runner.sim.loop.sensor_numbers import SensorNoise
 from policy_runner.sim.plant.plant import Plant
 from policy_runner.sim.robot_file.robot_reader import RobotFile
 from policy_runner.sim.robot_file.sensor_keys import CameraSensor
 from policy_runner.sim.variation import NOMINAL, Variation
+
+IMAGE = "sensor_msgs/msg/Image"
 
 
 class PolicyInLoop:
@@ -56,6 +62,7 @@ class PolicyInLoop:
             Refusal: joints, inputs or commands do not match.
         """
         check_joints(loaded, plant)
+        self.cameras: Cameras | None = None  # `put_in_loop` sets them, `close` releases them
         self.loaded, self.plant = loaded, plant
         self._noise = SensorNoise(noise_seed) if noise_seed is not None else None
         # The order is the node's: an effort from a PD law asks the inputs for its joints.
@@ -98,6 +105,10 @@ class PolicyInLoop:
         # The first stamp is one period: a stamp of 0 means "not set".
         now_ns = (self.ticks + 1) * self._period_ns
         self.ticks += 1
+        with np.errstate(all="ignore"):  # the pipeline checks for NaN itself, as in the node
+            return self._decide(now_ns)
+
+    def _decide(self, now_ns: int) -> Step:
         self.inputs.feed(now_ns)
         pipeline = self._pipeline
         step = pipeline.step(now_ns)
@@ -129,8 +140,10 @@ class PolicyInLoop:
                 return
 
     def close(self) -> None:
-        """Release the model; do not tick afterwards."""
+        """Release the model and the cameras; do not tick afterwards."""
         self.loaded.close()
+        if self.cameras is not None:
+            self.cameras.close()
 
 
 def plant_for(robot: RobotFile, loaded: LoadedPolicy) -> Plant:
@@ -158,10 +171,19 @@ def put_in_loop(
         Refusal: one of them has problems, or they do not match.
     """
     loaded = load_policy(spec, params)
+    cameras: Cameras | None = None
     try:
-        return PolicyInLoop(loaded, plant_for(robot, loaded), **how)
+        plant = plant_for(robot, loaded)
+        if any(given.type == IMAGE for given in loaded.spec.inputs.values()):
+            cameras = Cameras(plant)
+            how.setdefault("images", cameras.image)
+        loop = PolicyInLoop(loaded, plant, **how)
+        loop.cameras = cameras
+        return loop
     except BaseException:
         loaded.close()
+        if cameras is not None:
+            cameras.close()
         raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,40 +11,9 @@ from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.model import Array
 from policy_runner.core.settings import CommandLimits, Manner
-from policy_runner.core.spec import PolicySpec
-from policy_runner.core.spec.elements import KINDS, absent_joints, default_pose
-from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.core.spec.elements import KINDS, absent_joints
 from policy_runner.robot.load import LoadedPolicy
-from policy_runner.sim.plant.plant import Plant, PolicyFacts
-
-
-def policy_facts(spec: PolicySpec, joints: Mapping[str, RobotJoint], file: str) -> PolicyFacts:
-    """Default pose and gains of a policy, by robot joint name and with the robot's signs.
-
-    Args:
-        spec: the policy's spec.
-        joints: policy joint -> joint of the robot.
-        file: the spec file, for errors.
-
-    Raises:
-        Refusal: gains or pose do not fit the joints.
-    """
-    names = [name for name in spec.joint_names if name not in absent_joints(spec, file)]
-    pose: dict[str, float] = {}
-    if spec.default_joint_pos is not None:
-        for name, value in zip(names, default_pose(spec, names, file).tolist()):
-            joint = joints[name]
-            pose[joint.name] = joint.sign * value + joint.offset
-    gains: dict[str, tuple[float, float]] = {}
-    if spec.stiffness is not None or spec.damping is not None:
-        there = [spec.joint_names.index(name) for name in names]
-        columns = [
-            by_name(given if given is not None else 0.0, spec.joint_names, file, key)[there]
-            for key, given in (("stiffness", spec.stiffness), ("damping", spec.damping))
-        ]
-        for name, kp, kd in zip(names, columns[0].tolist(), columns[1].tolist()):
-            gains[joints[name].name] = (kp, kd)
-    return PolicyFacts(pose, gains)
+from policy_runner.sim.plant.plant import Plant
 
 
 class RobotOutput:

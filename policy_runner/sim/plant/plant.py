@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -233,9 +234,10 @@ class Plant:
             else:
                 until = min(until, self._push_ends)
             if base_twist and self._twist is not None:
-                self._twist.move(data)
+                self._twist.step(model, data)
                 until = self._steps + 1
-            mujoco.mj_step(model, data, until - self._steps)
+            else:
+                mujoco.mj_step(model, data, until - self._steps)
             self._steps = until
         self.read.moved()
         for kind in _UNSTABLE:
@@ -244,11 +246,17 @@ class Plant:
 
     def _diverged(self, kind: mujoco.mjtWarning) -> Exception:
         number = int(self.data.warning[kind].lastinfo)
+        if kind == mujoco.mjtWarning.mjWARN_BADCTRL:
+            name = self.model.actuator(number).name or f"number {number}"
+            expected = "commands below 1e10, which MuJoCo takes"
+            remedy = "set limits in the runner's parameters: joints.<joint>.lower and upper"
+            got = f"a larger one for actuator {name} within {self.time_s:.3f} s"
+            return refuse(self.file, "commands", expected, got, remedy)
         what = {
             mujoco.mjtWarning.mjWARN_BADQPOS: "position",
             mujoco.mjtWarning.mjWARN_BADQVEL: "velocity",
             mujoco.mjtWarning.mjWARN_BADQACC: "acceleration",
-        }.get(kind, "control")
+        }[kind]
         where = f"number {number}"
         if kind in (mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC):
             joint = int(self.model.dof_jntid[number])
@@ -288,6 +296,13 @@ class Plant:
         """Heading of the base in the world [rad]."""
         x, y, z, w = self.read.orientation(self.base)
         return float(np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)))
+
+    @property
+    def state_hash(self) -> str:
+        """A hash of all positions and velocities: equal for runs with identical floats."""
+        state = hashlib.sha256(self.data.qpos.tobytes())
+        state.update(self.data.qvel.tobytes())
+        return state.hexdigest()[:16]
 
     def steps_of(self, period_s: float) -> int:
         """The number of physics steps in a period.

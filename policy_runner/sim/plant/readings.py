@@ -130,6 +130,16 @@ class Readings:
         mujoco.mj_objectVelocity(self._model, self._data, kind, number, self._velocity, 1)
         return self._velocity[3:].copy(), self._velocity[:3].copy()
 
+    def relative_pose(self, body: str, parent: str) -> tuple[Array, Array]:
+        """Position (3,) [m] and orientation x, y, z, w (4,) of a body in another body's frame."""
+        self.refresh()
+        data, k, p = self._data, self._model.body(body).id, self._model.body(parent).id
+        inverse, turn, place = np.zeros(4), np.zeros(4), np.zeros(3)
+        mujoco.mju_negQuat(inverse, data.xquat[p])
+        mujoco.mju_mulQuat(turn, inverse, data.xquat[k])
+        mujoco.mju_rotVecQuat(place, data.xpos[k] - data.xpos[p], inverse)
+        return place, turn[[1, 2, 3, 0]]
+
     def imu(
         self,
         body: str,

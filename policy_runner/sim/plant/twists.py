@@ -71,17 +71,35 @@ class TwistDrive:
         """Leave the base to the physics, until the next command."""
         self._base_twist = None
 
-    def move(self, data: mujoco.MjData) -> None:
-        """Set the base's horizontal velocity and its yaw rate; roll, pitch and height are free."""
+    def step(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        """Do one physics step in which the base moves as commanded.
+
+        Its horizontal velocity and its yaw rate are set before the step. Contacts change them
+        within the step, so place and heading are set after it. Roll, pitch and height are free.
+        """
         if self._base_twist is None:
+            mujoco.mj_step(model, data)
             return
         vx, vy, wz = self._base_twist.tolist()
+        at, dof = self._qpos, self._dof
+        yaw, place = self._yaw(data), data.qpos[at : at + 2].copy()
+        velocity = np.array(
+            [np.cos(yaw) * vx - np.sin(yaw) * vy, np.sin(yaw) * vx + np.cos(yaw) * vy]
+        )
+        data.qvel[dof : dof + 2] = velocity
+        data.qvel[dof + 5] = wz
+        mujoco.mj_step(model, data)
+        dt = float(model.opt.timestep)
+        data.qpos[at : at + 2] = place + velocity * dt
+        half = (yaw + wz * dt - self._yaw(data)) / 2
+        turn, turned = np.array([np.cos(half), 0.0, 0.0, np.sin(half)]), np.zeros(4)
+        mujoco.mju_mulQuat(turned, turn, data.qpos[at + 3 : at + 7])
+        data.qpos[at + 3 : at + 7] = turned
+        data.qvel[dof : dof + 2] = velocity
+
+    def _yaw(self, data: mujoco.MjData) -> float:
         w, x, y, z = data.qpos[self._qpos + 3 : self._qpos + 7].tolist()
-        yaw = np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
-        c, s = np.cos(yaw), np.sin(yaw)
-        data.qvel[self._dof] = c * vx - s * vy
-        data.qvel[self._dof + 1] = s * vx + c * vy
-        data.qvel[self._dof + 5] = wz
+        return float(np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)))
 
 
 def twist_drive(
