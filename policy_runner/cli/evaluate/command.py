@@ -60,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--record", type=Path, metavar="FILE.mcap",
                        help="inputs and commands of one episode, for `replay` and"
                        " Foxglove")  # fmt: skip
+    group.add_argument("--card", action="store_true",
+                       help="write verdict and picture into the policy's README.md")  # fmt: skip
     group.add_argument("--shown-episode", type=int, default=0, metavar="K",
                        help="which episode --frames and --record show; default 0")  # fmt: skip
 
@@ -98,6 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
         from policy_runner.cli.evaluate.picture import draw
 
         draw(found, arguments.picture, measured)
+    if arguments.card:
+        from policy_runner.cli.evaluate.card_section import write_section
+
+        write_section(found, arguments.spec, measured)
     if arguments.frames is not None or arguments.record is not None:
         from policy_runner.cli.evaluate.shown_episode import show_episode
 
@@ -139,6 +145,8 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     for option in ("picture", "frames"):
         if getattr(arguments, option) is not None and find_spec("matplotlib") is None:
             raise refuse("", f"--{option}", "matplotlib", "none", "pip install matplotlib")
+    if arguments.card and find_spec("matplotlib") is None:
+        raise refuse("", "--card", "matplotlib", "none", "pip install matplotlib")
     if arguments.record is not None and arguments.record.exists():
         raise refuse(str(arguments.record), "--record", "no such file yet", "a file")
     if not 0 <= arguments.shown_episode < max(1, arguments.episodes):

@@ -32,12 +32,14 @@ _EPISODES, _SECONDS = 20, 20.0
 
 
 def add_robot(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add --robot and --no-meshes."""
+    """Add --robot, --no-meshes and --noise."""
     parser.add_argument("--robot", required=required, metavar="FILE",
                         help="robot.yaml, its folder, an MJCF or a URDF; or the word"
                         f" {SHIPPED}: the robot of this package")  # fmt: skip
     parser.add_argument("--no-meshes", action="store_true",
                         help="without the meshes of the model")  # fmt: skip
+    parser.add_argument("--noise", action="store_true",
+                        help="the sensors have the noise of robot.yaml")  # fmt: skip
 
 
 def add_episodes(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +91,9 @@ def subject_of(arguments: argparse.Namespace) -> Subject:
     from policy_runner.sim.evaluate.subject import Subject
 
     return Subject(
-        arguments.spec, robot, arguments.params, node_of(arguments), not arguments.no_meshes
-    )
+        arguments.spec, robot, arguments.params, node_of(arguments), not arguments.no_meshes,
+        arguments.noise,
+    )  # fmt: skip
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.cli.command_parser import table_width
-from policy_runner.cli.export.closed_loop import compare_in_loop
+from policy_runner.cli.export.closed_loop import SECONDS, compare_in_loop
+from policy_runner.cli.export.robot_loop import RobotLoop, add_robot_loop
 from policy_runner.cli.export.source_options import (
     add_source_options,
     shown_progress,
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--closed-loop", choices=["balancer"],
                         help="drive the simulated robot with both, and compare falls and"
                         " errors")  # fmt: skip
+    add_robot_loop(parser)
     parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--no-card", action="store_true", help="leave DIR/README.md as it is")
@@ -49,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     loop: ClosedLoop | None = None
     if arguments.closed_loop:
         loop = partial(compare_in_loop, seeds=arguments.seeds)
+    elif arguments.robot:
+        loop = RobotLoop.of(arguments, SECONDS).rows
     with shown_progress() as progress:
         found = verify_policy(
             arguments.folder, arguments.against, options=source_options(arguments),

@@ -31,6 +31,7 @@ class Subject:
         params: the node's parameter file; None: every parameter has its default.
         node: fully qualified node name, which selects the sections of the file.
         meshes: False: without the meshes of the model.
+        noise: whether the sensors have the noise of the robot file.
     """
 
     spec: Path
@@ -38,6 +39,7 @@ class Subject:
     params: Path | None = None
     node: str = NODE
     meshes: bool = True
+    noise: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def bind(subject: Subject, variant: Variant = NO_CHANGE) -> PolicyInLoop:
     try:
         robot = read_robot(subject.robot, subject.meshes)
         plant = plant_for(robot, loaded)
-        return PolicyInLoop(loaded, plant, images=_images(loaded, plant), noise_seed=0)
+        noise_seed = 0 if subject.noise else None
+        return PolicyInLoop(loaded, plant, images=_images(loaded, plant), noise_seed=noise_seed)
     except BaseException:
         loaded.close()
         raise
@@ -128,6 +131,7 @@ def identity(subject: Subject, loop: PolicyInLoop) -> dict[str, Any]:
             "name": loop.plant.robot.spec.name,
             "sha256": _checksum(loop.plant.robot),
         },
+        "noise": subject.noise,
         "parameters_sha256": _of_file(subject.params),
     }
 
