@@ -66,8 +66,9 @@ def exported(folder: Path) -> tuple[Path, Any]:
 
 def test_the_folder_drives_and_the_source_agrees(tmp_path: Path, capsys: Any) -> None:
     folder, source = exported(tmp_path)
-    words = ["verify", str(folder), "--against", str(source), "--robot", "balancer", "--seeds", "1",
-             "--input", "obs=1x12", "--output", "actions", "--normalized-inside", "obs"]  # fmt: skip
+    words = ["verify", str(folder), "--against", str(source), "--robot", "balancer",
+             "--seeds", "1", "--input", "obs=1x12", "--output", "actions",
+             "--normalized-inside", "obs"]  # fmt: skip
     assert main(words) == 0
     out = capsys.readouterr().out
     assert re.search(r"recorded \(closed loop, 2000\).*passed.*0 falls of 1, vx_rmse 0\.0", out)
