@@ -58,13 +58,14 @@ def draw(found: Evaluation, path: Path, measured: Measured | None = None) -> Non
 
 def _tracking(axes: Any, found: Evaluation) -> None:
     """The velocity error of every episode, and where it fell."""
-    numbers = [one.number for one in found.episodes]
+    numbers, most = [one.number for one in found.episodes], 0.0
     for axis in found.episodes[0].squares:
         errors = [
             math.sqrt(one.squares[axis] / one.counted) if one.counted else math.nan
             for one in found.episodes
         ]
         unit = "rad/s" if axis == "wz" else "m/s"
+        most = max(most, *(error for error in errors if math.isfinite(error)), 0.0)
         axes.plot(numbers, errors, ".", markersize=8, label=f"{axis} [{unit}]")
     for one in found.episodes:
         if one.fell_s is not None:
@@ -72,7 +73,7 @@ def _tracking(axes: Any, found: Evaluation) -> None:
     axes.set_title("velocity error of every episode, RMSE; a bar marks a fall")
     axes.set_xlabel("episode")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, 1.15 * most or 1.0)
     if found.episodes[0].squares:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
