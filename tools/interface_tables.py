@@ -46,8 +46,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "~/arm": "arms a robot that waits for it, and releases a latched `SAFE_STOP`. The control"
         " thread answers, with the reason if it refuses",
         "~/disarm": "`SAFE_STOP` until `~/arm`",
-        "~/dump": "with `black_box.seconds`: writes the black box to a file; the answer is its"
-        " path",
+        "~/dump": "unless `black_box.seconds` is 0: writes the black box to a file; the answer is"
+        " its path",
         "~/reset": "resets histories, recurrent state and the last action",
         "~/reload": "reads the policy again and swaps it in between two ticks. The answer comes"
         " when it runs, or with every reason why the old policy continues:"
@@ -74,6 +74,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         " balancer's; another robot has those of its [robot.yaml](robot_file.md#sensors)",
         "/joint_states": "position, velocity and effort of the joints",
         "/odom": "pose and velocity of the base",
+        "/robot_description": "latched: the URDF of the balancer, or of a robot that is a URDF; for"
+        " viewers and `limits.urdf: topic`",
         "/cmd_vel": "random velocity commands, or `twist` with `robot`; not with `commands: none`",
         "/clock": "in lockstep, and with `publish_clock`",
         "/diagnostics": "how well it balances: [diagnostics](diagnostics.md)",

@@ -157,7 +157,7 @@ def monitor(path: Path) -> None:
     """What `policy-runner monitor` shows of the running demo."""
     from rich.console import CONSOLE_SVG_FORMAT, Console
 
-    from policy_runner.cli.monitor import chosen, view
+    from policy_runner.cli.monitor.screen import chosen, view
 
     with _running(*_first(), *COMMAND, "demo", "--headless"):
         from policy_runner.ros.diagnostics.listener import DiagnosticsListener

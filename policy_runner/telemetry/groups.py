@@ -65,7 +65,7 @@ def _host_groups(files: HostFiles, parameters: Mapping[str, Any]) -> dict[str, G
     return {
         "cpu": Group(
             CpuReader(files).read,
-            lambda r, p: cpu.judge(r, p["cpu.warn_load"], p["cpu.clear"]),
+            lambda r, p: cpu.judge(r, p["cpu.warn_load"], p["cpu.clear"], p["cpu.warn_core"]),
         ),
         "memory": Group(
             MemoryReader(files).read,

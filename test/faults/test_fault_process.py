@@ -106,6 +106,14 @@ def test_control_thread_fails(fault_graphs: GraphMaker) -> None:
     assert graph.child.wait(5.0) == 1
 
 
+def test_black_box_fails(fault_graphs: GraphMaker) -> None:
+    graph = fault_graphs(program=[str(PROGRAMS / "fault_runner.py")])
+    values = graph.shows("black box fails", lambda: graph.ask("fault/recorder"))
+    assert values["black box"] == "ended"
+    wanted = "the black box ended: RuntimeError: odd recorder; a reload begins a new record"
+    assert graph.child.stderr.count(wanted) == 1
+
+
 def test_no_rtprio_permission(fault_graphs: GraphMaker) -> None:
     graph = fault_graphs(program=[CHILD, "no_rtprio"], realtime__priority=80)
     values = graph.shows("no rtprio permission", lambda: None)

@@ -194,6 +194,17 @@ def test_every_requirement_has_one_pin(setup: dict[str, Any], python: str) -> No
 
 
 @pytest.mark.parametrize("python", PYTHONS)
+def test_both_distributions_have_the_same_wheels(python: str) -> None:
+    """`make test DISTRO=kilted` replaces the name of the distribution in ros-wheels.txt."""
+    jazzy, kilted = _pins(python, "pins-wheels.txt"), _pins(python, "pins-kilted.txt")
+    wanted = [_canonical(line) for line in _requirements("ros-wheels.txt")]
+    assert {one.replace("ros-jazzy-", "ros-kilted-") for one in wanted} <= set(kilted)
+    others = {name: version for name, version in jazzy.items() if not name.startswith("ros-")}
+    assert others == {n: version for n, version in kilted.items() if not n.startswith("ros-")}
+    assert not [name for name in kilted if name.startswith("ros-jazzy-")]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
 def test_the_documentation_has_pins_of_its_own(setup: dict[str, Any], python: str) -> None:
     requirements = pytest.importorskip("packaging.requirements", reason="packaging is missing")
     pins = _pins(python, "pins-docs.txt")

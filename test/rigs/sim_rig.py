@@ -8,7 +8,10 @@ from typing import Any
 
 import yaml
 
-ROBOTS = Path(__file__).with_name("robots")
+MODELS = {
+    "arm.xml": Path(__file__).with_name("robots") / "arm.xml",
+    "toy.xml": Path(__file__).resolve().parents[2] / "models" / "toy" / "toy.xml",
+}
 LEGS = ("FL", "FR", "RL", "RR")
 TOY_JOINTS = [f"{leg}_{joint}" for leg in LEGS for joint in ("hip", "knee")]
 
@@ -18,15 +21,15 @@ def robot_file(folder: Path, file: str, text: str | None = None, /, **keys: Any)
 
     Args:
         folder: gets `robot.yaml` and the model.
-        file: name of a file in `robots`, or of the file to write.
-        text: content of the model; None: the file in `robots`.
+        file: a key of `MODELS`, or of the file to write.
+        text: content of the model; None: the file of `MODELS`.
         keys: keys of robot.yaml; `model` is merged.
     """
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
     folder.mkdir(parents=True, exist_ok=True)
     if text is None:
-        shutil.copy(ROBOTS / file, folder / file)
+        shutil.copy(MODELS[file], folder / file)
     else:
         (folder / file).write_text(text, "utf-8")
     content = {"schema": "policy_runner_robot/1", **keys}

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from sim_rig import ROBOTS
+from sim_rig import MODELS
 
 pytestmark = pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed")
 
@@ -22,7 +22,7 @@ def test_a_draft_is_a_robot(tmp_path: Path, name: str) -> None:
     from policy_runner.sim.robot_draft import draft_robot
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
-    shutil.copy(ROBOTS / name, tmp_path / name)
+    shutil.copy(MODELS[name], tmp_path / name)
     text, warnings = draft_robot(tmp_path / name)
     (tmp_path / "robot.yaml").write_text(text, "utf-8")
     robot = read_robot(tmp_path)

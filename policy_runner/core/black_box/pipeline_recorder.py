@@ -24,6 +24,7 @@ from policy_runner.core.black_box.records import (
     REASONS,
     REFUSED,
     STATE,
+    STATE_STRUCT,
     TICK,
     TICK_STRUCT,
     Layout,
@@ -32,7 +33,7 @@ from policy_runner.core.black_box.records import (
     tensor_names,
 )
 from policy_runner.core.black_box.ring import HEAD_BYTES, Memory
-from policy_runner.core.black_box.state import PipelineState
+from policy_runner.core.black_box.state import PipelineState, slot_states
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
@@ -41,6 +42,8 @@ LARGEST_MESSAGE = 65_536  # larger inputs are kept as built tensors
 _RARE_BYTES = 16_384  # room for the rare facts of a tick
 _PACK = TICK_STRUCT.pack
 _USUAL = COMMANDED | INFERRED
+_PACK_MESSAGE = MESSAGE_STRUCT.pack
+_MESSAGE_SIZE = MESSAGE_STRUCT.size - HEAD_BYTES
 _TICK_SIZE = TICK_STRUCT.size - HEAD_BYTES
 _ARRIVAL = {one: k for k, one in enumerate(ARRIVALS)}
 _Look = Callable[[bool], int]
@@ -49,9 +52,11 @@ _Look = Callable[[bool], int]
 class Recorder:
     """Keeps the last seconds of one pipeline: a `PipelineRecorder`, called by the control thread.
 
-    Exceptions: another thread reads `stops` and calls `read`.
+    Exceptions: another thread reads `stops` and `error`, and calls `read`. An error in the recorder
+    ends the record and nothing else: the pipeline steps as without a recorder.
 
     Attributes:
+        error: why the record ended; None: it goes on.
         stops: number of SAFE_STOPs so far; another thread compares it.
         lost: number of records that were lost because a file was being written.
         partial: some messages were too large to be kept, so the built tensors matter.
@@ -67,6 +72,7 @@ class Recorder:
             memory: gets the records; only one recorder may use it at a time.
             seconds: the time that must be kept, if the memory is large enough.
         """
+        self.error: Exception | None = None
         self.stops = 0
         self.lost = 0
         self.state = PipelineState(pipeline)
@@ -91,6 +97,7 @@ class Recorder:
         self._changed = True  # the state changed outside a step, so it must be saved
         self._begun = False
         self._large: list[tuple[str, int, int | None, int]] = []
+        self._slots = slot_states(pipeline)
         self._observed: Fault | None = None
         self.partial = False
         self._codes = 0, 0
@@ -103,19 +110,28 @@ class Recorder:
         """Record a message before its input reads it."""
         if not self._begun:
             return
-        if len(raw) > LARGEST_MESSAGE:
-            self._large.append((name, arrived_ns, clock, self._pipeline.slots[name].faults))
-            if not self.partial:
-                self._keep_observed()
-            return
-        head = MESSAGE_STRUCT.pack(
-            self._inputs[name], _ARRIVAL[arrival], clock is not None, arrived_ns, clock or 0
-        )
-        self._add(MESSAGE, head + raw)
+        try:
+            if len(raw) > LARGEST_MESSAGE:
+                self._large.append((name, arrived_ns, clock, self._pipeline.slots[name].faults))
+                if not self.partial:
+                    self._keep_observed()
+                return
+            size, memory = len(raw) + _MESSAGE_SIZE, self._memory
+            if memory.at + HEAD_BYTES + size > memory.end:
+                self._lose()
+                return
+            head = _PACK_MESSAGE(
+                MESSAGE, size, self._inputs[name], _ARRIVAL[arrival], clock is not None,
+                arrived_ns, clock or 0,
+            )  # fmt: skip
+            memory.put(head + raw)
+        except Exception as error:  # noqa: BLE001 - the control thread must go on
+            self._fail(error)
 
     def _keep_observed(self) -> None:
         """Some messages are not kept, so record also what the policy said about its frames."""
         self.partial = True
+        self.state.leave_out_tensors()
         policy: Any = self._pipeline.policy
         observe = policy.observe
 
@@ -125,10 +141,17 @@ class Recorder:
 
         policy.observe = observed
 
+    def _fail(self, error: Exception) -> None:
+        """End the record. What was recorded before can still be read."""
+        self.error = error
+        self._begun = False
+        if self._pipeline.recorder is self:
+            self._pipeline.recorder = None
+
     def read(self) -> Iterator[Record]:
         """Return the records, oldest first; for one other thread, see `Memory.read`."""
-        for kind, data in self._memory.read():
-            yield self.layout.read(kind, data)
+        for kind, data, objects in self._memory.read():
+            yield self.layout.read(kind, data, objects)
 
     # --- the interface of `PipelineRecorder` ---
 
@@ -138,20 +161,33 @@ class Recorder:
         """Step the pipeline and record it; see `Pipeline.step`."""
         pipeline, memory = self._pipeline, self._memory
         safety = pipeline.safety
-        if (
-            self._changed
-            or not self._newest_ns <= now_ns < self._until_ns
-            or memory.at + self._tick_bytes > memory.end
-            or safety.decision is not self._decision
-            or safety.armed is not self._armed
-            or self._large
-        ):
-            self._add_large()
-            self._save(now_ns)
-            self._know()
-        self._newest_ns = now_ns
+        try:
+            if self._large:
+                self._add_large()
+            if (
+                self._changed
+                or not self._newest_ns <= now_ns < self._until_ns
+                or memory.at + self._tick_bytes > memory.end
+                or safety.decision is not self._decision
+                or safety.armed is not self._armed
+            ):
+                self._save(now_ns)
+                self._know()
+            self._newest_ns = now_ns
+        except Exception as error:  # noqa: BLE001 - the control thread must go on
+            self._fail(error)
         step = pipeline.step(now_ns, outer, look_again)
+        if self.error is None:
+            try:
+                self._record(now_ns, outer, step)
+            except Exception as error:  # noqa: BLE001 - the step's command must be sent
+                self._fail(error)
+        return step
+
+    def _record(self, now_ns: int, outer: Fault | None, step: Step) -> None:
+        pipeline, memory = self._pipeline, self._memory
         decision, command, inferred, _, observed_ns, inferred_ns, _ = step
+        safety = pipeline.safety
         self._decision, self._armed, reason = decision, safety.armed, safety.reason
         if decision is not self._coded or reason is not self._reason:
             self._code(decision, reason)
@@ -172,7 +208,7 @@ class Recorder:
             head = _PACK(TICK, self._usual_bytes, now_ns, took_ns, code, why, _USUAL)
             numbers = command.tobytes() + self._policy.decoder.raw.tobytes()
             memory.put(head + numbers + b"".join([one.tobytes() for one in self._buffers]))
-            return step
+            return
         more = self._rare_facts(outer)
         parts = [command.tobytes()] if command is not None else []
         if inferred:
@@ -182,9 +218,8 @@ class Recorder:
         size = _TICK_SIZE + len(data)
         if memory.at + HEAD_BYTES + size > memory.end:
             self._lose()
-            return step
+            return
         memory.put(_PACK(TICK, size, now_ns, took_ns, code, why, flags) + data)
-        return step
 
     def _code(self, decision: Decision, reason: Reason) -> None:
         """Look up the numbers of decision and reason, only when they change: it is slow."""
@@ -209,20 +244,31 @@ class Recorder:
     def called(self, method: str) -> None:
         """Record a call that the replay repeats; any other call changes the whole state."""
         if method in CALLS:
-            self._add(CALL, marshal.dumps(method))
+            self._try(lambda: self._add(CALL, marshal.dumps(method)))
         else:
             self._changed = True
 
     def refused(self, now_ns: int, fault: Fault, command: Array | None) -> None:
         """Record the command in place of that of the newest tick."""
-        data = None if command is None else command.tobytes()
-        self._add(REFUSED, marshal.dumps((now_ns, fault_to_plain(fault), data)))
-        self._know()
-        self._code(self._pipeline.safety.decision, self._pipeline.safety.reason)
+
+        def add() -> None:
+            data = None if command is None else command.tobytes()
+            self._add(REFUSED, marshal.dumps((now_ns, fault_to_plain(fault), data)))
+            self._know()
+            self._code(self._pipeline.safety.decision, self._pipeline.safety.reason)
+
+        self._try(add)
 
     def ended(self, command: Array | None) -> None:
         """Record the last command."""
-        self._add(LAST, marshal.dumps(None if command is None else command.tobytes()))
+        data = None if command is None else command.tobytes()
+        self._try(lambda: self._add(LAST, marshal.dumps(data)))
+
+    def _try(self, add: Callable[[], None]) -> None:
+        try:
+            add()
+        except Exception as error:  # noqa: BLE001 - the control thread must go on
+            self._fail(error)
 
     def _know(self) -> None:
         safety = self._pipeline.safety
@@ -245,32 +291,38 @@ class Recorder:
         for name, arrived_ns, clock_ns, faults in self._large:
             slot = self._pipeline.slots[name]
             fault = slot.fault or "unusable" if slot.faults > faults else ""
-            entry = (self._inputs[name], arrived_ns, clock_ns, slot.stamp_ns, fault)
+            copied, parts = self._slots[name].take()
+            values = copied.encode(b"".join(parts))
+            entry = (self._inputs[name], arrived_ns, clock_ns, slot.stamp_ns, fault, values)
             self._add(LARGE, marshal.dumps(entry))
         self._large.clear()
 
     def _save(self, now_ns: int) -> None:
         """Save the whole state, in a segment of its own unless this one is young enough."""
+        memory = self._memory
         if not self._begun:  # from here on the memory is this recorder's
-            self._memory.clear()
+            memory.clear()
             self._begun = True
-        data = marshal.dumps((now_ns, self.state.save()))
-        fits = self._memory.has_room(len(data) + self._tick_bytes)
+        copied, parts = self.state.take()
+        size = STATE_STRUCT.size + copied.form.size
+        fits = memory.has_room(size + self._tick_bytes)
         if not fits or not self._newest_ns <= now_ns < self._until_ns:
-            if not self._memory.begin():
+            if not memory.begin():
                 self.lost += 1
                 return
             self._until_ns = now_ns + self._segment_ns
-            fits = self._memory.has_room(len(data) + self._tick_bytes)
+            fits = memory.has_room(size + self._tick_bytes)
         self._newest_ns = now_ns
         self._changed = not fits
         if fits:
-            self._memory.add(STATE, data)
+            head = STATE_STRUCT.pack(now_ns, memory.keep(copied))
+            memory.add(STATE, b"".join([head, *parts]))
 
     @property
     def fits(self) -> bool:
         """Whether a state and some ticks fit into a segment, as far as it can be known."""
-        need = len(marshal.dumps((0, self.state.save()))) + 4 * self._tick_bytes
+        copied, _ = self.state.take()
+        need = STATE_STRUCT.size + copied.form.size + 4 * self._tick_bytes
         return need <= self._memory.segment_bytes
 
 

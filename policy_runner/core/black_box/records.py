@@ -1,7 +1,8 @@
 """The records of the black box: their kinds, and the bytes of the two frequent ones.
 
 A tick is `_TICK`, the command, and if the policy ran: the raw action and the built tensors; then
-rare facts as JSON. A message is `_MESSAGE` and the bytes as received. Other records are `marshal`.
+rare facts as JSON. A message is `_MESSAGE` and the bytes as received. A state is `_STATE` and the
+bytes of the arrays; its other values are an object of the segment. Other records are `marshal`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ CALLS = ("reset", "stopped_by_guard")  # methods that a replay calls, too
 ARRIVALS = ("waited", "now", "stamp")  # as in `ros/inputs/polling.py`
 # The head (see `memory`); now, duration of the inference [ns]; decision, reason, flags
 TICK_STRUCT = struct.Struct("<BIqq3B")
-MESSAGE_STRUCT = struct.Struct("<HBBqq")  # input, arrival, has a clock; arrived, clock [ns]
+# The head; input, arrival, has a clock; arrived, clock [ns]
+MESSAGE_STRUCT = struct.Struct("<BIHBBqq")
+STATE_STRUCT = struct.Struct("<qI")  # now [ns], number of the object
 COMMANDED, INFERRED, MORE = 1, 2, 4  # flags of a tick
+_HEAD = bytes(HEAD_BYTES)  # the memory takes it off
 DECISIONS, REASONS = tuple(Decision), tuple(Reason)
 
 
@@ -48,6 +52,7 @@ class NotKept(NamedTuple):
     clock_ns: int | None
     stamp_ns: int
     fault: str  # why it was unusable; '' if it was used
+    values: Sequence[Any] = ()  # of the input afterwards, encoded, without the message itself
 
 
 @dataclass(frozen=True)
@@ -137,17 +142,21 @@ class Layout:
         self._elements = elements
         self._tensors = [(name, np.dtype(kind), size) for name, kind, size in tensors]
 
-    def read(self, kind: int, data: bytes) -> Record:
-        """Return one record."""
+    def read(self, kind: int, data: bytes, objects: Sequence[Any]) -> Record:
+        """Return one record, of a segment with these objects."""
         if kind == TICK:
             return self._tick(data)
         if kind == MESSAGE:
-            index, arrival, has_clock, arrived_ns, clock_ns = MESSAGE_STRUCT.unpack_from(data)
-            raw, clock = data[MESSAGE_STRUCT.size :], clock_ns if has_clock else None
+            _, _, index, arrival, has_clock, arrived_ns, clock_ns = MESSAGE_STRUCT.unpack_from(
+                _HEAD + data[: MESSAGE_STRUCT.size]
+            )
+            raw = data[MESSAGE_STRUCT.size - HEAD_BYTES :]
+            clock = clock_ns if has_clock else None
             return Received(self._inputs[index], raw, arrived_ns, clock, ARRIVALS[arrival])
-        content = marshal.loads(data)
         if kind == STATE:
-            return State(*content)
+            now_ns, number = STATE_STRUCT.unpack_from(data)
+            return State(now_ns, objects[number].encode(data[STATE_STRUCT.size :]))
+        content = marshal.loads(data)
         if kind == LARGE:
             return NotKept(self._inputs[content[0]], *content[1:])
         if kind == REFUSED:
@@ -157,9 +166,8 @@ class Layout:
         return Call(content) if kind == CALL else Last(_numbers(content))
 
     def _tick(self, data: bytes) -> Tick:
-        head = bytes(HEAD_BYTES)  # the memory has taken it off
         _, _, now_ns, took_ns, decision, reason, flags = TICK_STRUCT.unpack_from(
-            head + data[: TICK_STRUCT.size]
+            _HEAD + data[: TICK_STRUCT.size]
         )
         at = TICK_STRUCT.size - HEAD_BYTES
         command = raw = None

@@ -19,7 +19,8 @@ from policy_runner.core.black_box.records import (
     Tick,
     tensor_names,
 )
-from policy_runner.core.black_box.state import PipelineState
+from policy_runner.core.black_box.state import PipelineState, slot_states
+from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Fault, Safety
@@ -85,6 +86,7 @@ class Replay:
             file: the file of the records, for errors.
         """
         self._state = PipelineState(pipeline)
+        self._slots = slot_states(pipeline)
         self._pipeline = pipeline
         self._hear = hear
         self._paths = paths
@@ -98,14 +100,26 @@ class Replay:
             self._use_tensors()
 
     def run(self, records: Iterable[Record]) -> Iterator[Replayed]:
-        """Replay; records before the first state are skipped."""
+        """Replay; records before the first state are skipped.
+
+        Raises:
+            Refusal: the records do not fit the pipeline: of another version, or edited.
+        """
         for record in records:
             if isinstance(record, State):
                 values = dict(zip(self._paths, record.values, strict=True))
                 self._state.restore(values, self._file)
                 self._safe = True
             elif self._safe:
-                yield from self._replay(record)
+                yield from self._checked(record)
+
+    def _checked(self, record: Record) -> list[Replayed]:
+        try:
+            return list(self._replay(record))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            what = "a tick" if isinstance(record, Tick) else type(record).__name__
+            text = f"{type(error).__name__}: {error}"
+            raise refuse(self._file, what, "a record as the node wrote it", text) from error
 
     def _replay(self, record: Record) -> Iterator[Replayed]:
         pipeline = self._pipeline
@@ -119,6 +133,8 @@ class Replay:
                 slot.refused(record.fault)
             else:
                 slot.received(record.arrived_ns, record.stamp_ns, record.clock_ns)
+            state = self._slots[record.input]
+            state.restore(dict(zip(state.paths, record.values, strict=True)), self._file)
         elif isinstance(record, Refused):
             command = pipeline.refuse(record.now_ns, record.fault)
             yield Replayed(record.now_ns, None, record.command, command, True)

@@ -7,7 +7,8 @@ after it. So another thread can read them without a lock.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Memory:
         self._number = 0
         self.at = self.end = 0
         self._kept: frozenset[int] = frozenset()
+        self._objects: list[list[Any]] = [[] for _ in range(SEGMENTS)]
 
     @property
     def segment_bytes(self) -> int:
@@ -45,6 +47,7 @@ class Memory:
     def clear(self) -> None:
         """Forget all records. Only for the thread that adds."""
         self._numbers = [0] * SEGMENTS
+        self._objects = [[] for _ in range(SEGMENTS)]
         self.at = self.end = 0
 
     def begin(self) -> bool:
@@ -57,6 +60,7 @@ class Memory:
         # The number changes first: a reader of the old records sees that they are gone.
         self._numbers[following] = self._number
         self._ends[following] = following * self._length
+        self._objects[following] = []
         self._now = following
         self.at = following * self._length
         self.end = self.at + self._length
@@ -65,6 +69,12 @@ class Memory:
     def has_room(self, size: int) -> bool:
         """Whether a record with `size` bytes fits into the present segment."""
         return self.at + HEAD_BYTES + size <= self.end
+
+    def keep(self, given: Any) -> int:
+        """Keep an object as long as the present segment; return its number in the segment."""
+        objects = self._objects[self._now]
+        objects.append(given)
+        return len(objects) - 1
 
     def put(self, record: bytes) -> None:
         """Add a record that begins with its head, for which there is room until `end`."""
@@ -82,8 +92,10 @@ class Memory:
         self._view[at:end] = data
         self.at = self._ends[self._now] = end
 
-    def read(self) -> Iterator[tuple[int, bytes]]:
-        """Return the records, oldest first; for one other thread.
+    def read(self) -> Iterator[tuple[int, bytes, Sequence[Any]]]:
+        """Return the records, oldest first, with the objects of their segment.
+
+        It is for one other thread.
 
         Meanwhile the segments that exist now stay as they are. The adding thread may have to
         pause.
@@ -95,10 +107,11 @@ class Memory:
                     continue  # used again just before it was kept
                 index = self._numbers.index(number)
                 at, end = index * self._length, self._ends[index]
+                objects = self._objects[index]
                 while at < end and self._numbers[index] == number:
                     kind, size = _HEAD.unpack_from(self._view, at)
                     at += HEAD_BYTES
-                    yield kind, bytes(self._view[at : at + size])
+                    yield kind, bytes(self._view[at : at + size]), objects
                     at += size
         finally:
             self._kept = frozenset()

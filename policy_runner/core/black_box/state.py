@@ -1,89 +1,198 @@
-"""The whole state of a pipeline as plain values: found once, saved and restored by path.
+"""The whole state of a pipeline: copied by the control thread, encoded later, restored by path.
 
-`PipelineState` walks from the pipeline to every object that it can reach. It keeps the places that
-may change: attributes with numbers, texts and arrays, arrays in containers, cells of functions.
-So the state of a new kind of policy is included without any code of its own.
+A copy has two parts: the bytes of the arrays, which go into the memory of the black box, and the
+other values. These never change, or were copied, so another thread can encode them.
 """
 
 from __future__ import annotations
 
 import enum
-import functools
-import math
-import sys
-import types
-from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from policy_runner.core.black_box.encoding import OURS, PLAIN_TYPES, attributes, decode, encode
+from policy_runner.core.black_box.places import Found, Place
 from policy_runner.core.errors import refuse
 from policy_runner.core.pipeline.pipeline import Pipeline
-from policy_runner.core.safety.freshness import Freshness
-from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.core.settings import MOVING, RUNNING, STOPPED, Settings
-from policy_runner.core.timing import Window
 
-_PLAIN = (type(None), bool, int, float, str)
-_PLAIN_TYPES = frozenset(_PLAIN)
-_OURS = "policy_runner.core."
-# Their objects are rules, figures for reports, or are judged from records of their own.
-_LEFT_OUT = (Freshness, Operator, Window, deque, Settings, types.BuiltinFunctionType)
-_NOT_STATE = (f"{_OURS}spec", f"{_OURS}settings")
-_FOREIGN = frozenset({"numpy", "pydantic", "pydantic_core", "onnxruntime", "yaml", "policy_runner"})
+LARGE_ARRAY = 65_536  # [bytes]
 _CONSTANTS = {"running": RUNNING, "moving": MOVING, "stopped": STOPPED}
-_Place = tuple[str, Any, str]  # path, owner, attribute; no attribute: the owner is an array
+# Not state: the recorder, and what the settings of a restored state make again. The last three
+# refer to the inputs' own objects.
+_DERIVED = (
+    "pipeline.recorder",
+    "pipeline._robot_watch._bounds",
+    "pipeline._robot_watch._watched_bounds",
+    "pipeline._robot_watch._speeds",
+)
+_EDITED = "a state as the node wrote it"
+_ALIAS, _LEFT_OUT = "@", "-"
 
 
-class PipelineState:
-    """The places of one pipeline's state.
+@dataclass(frozen=True)
+class Form:
+    """The arrays of a copy: what other copies with the same arrays share.
 
     Attributes:
-        outside: paths of state that is not in this process's memory, such as a recurrent state
-            that stays on a GPU. It cannot be saved.
+        arrays: place of each array, and its type, shape and bytes; or what is saved in its place.
+        size: of all arrays together [bytes].
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        """Find the places. Call this before any method of the pipeline is replaced."""
-        self.outside: list[str] = []
-        self._pipeline = pipeline
-        self._places: list[_Place] = []
-        self._seen: dict[int, Any] = {}
-        self._walk(pipeline, "pipeline")
-        self._seen.clear()
-        self._settings: tuple[Any, Any] = (None, None)
-        self._before: dict[int, tuple[Any, Any]] = {}  # place -> its last value, encoded
+    arrays: Sequence[tuple[int, tuple[Any, ...]]]
+    size: int
 
-    def save(self) -> list[Any]:
-        """Return the values of all places, as plain values and bytes."""
-        settings = self._pipeline.settings
-        known = {
-            id(settings): "settings", id(settings.limits): "limits", id(settings.stops): "stops",
-            **{id(one): name for name, one in _CONSTANTS.items()},
-        }  # fmt: skip
-        if self._settings[0] is not settings:
-            self._settings = (settings, encode(settings, {}))
-            self._before.clear()  # what was named after the old settings has another name now
-        saved: list[Any] = [self._settings[1]]
-        for k, (_, owner, name) in enumerate(self._places):
-            value = getattr(owner, name) if name else owner
-            kind = type(value)
-            if kind in _PLAIN_TYPES:
-                saved.append(value)
-            elif kind is np.ndarray:
-                saved.append(("a", value.dtype.str, value.shape, value.tobytes()))
-            else:
-                before = self._before.get(k)
-                # A tuple of texts is encoded once; lists, dicts and sets may change inside.
-                if before is None or before[0] is not value or kind in (list, dict, set):
-                    before = self._before[k] = (value, encode(value, known))
-                saved.append(before[1])
-        return saved
+
+@dataclass(frozen=True)
+class Copy:
+    """The values of all places at one time; the bytes of the arrays are not in it."""
+
+    form: Form
+    values: list[Any]
+    settings: Settings | None  # None: the state of a part
+
+    def encode(self, numbers: bytes) -> list[Any]:
+        """Return the settings, if there are any, and every value, in the order of the paths.
+
+        Args:
+            numbers: the bytes of the arrays.
+        """
+        known = _known(self.settings)
+        found = [one.value if type(one) is _Encoded else encode(one, known) for one in self.values]
+        at = 0
+        for place, form in self.form.arrays:
+            if form[0] in (_ALIAS, _LEFT_OUT):
+                found[place] = form
+                continue
+            dtype, shape, size = form
+            found[place] = ("a", dtype, shape, numbers[at : at + size])
+            at += size
+        return found if self.settings is None else [encode(self.settings, {}), *found]
+
+
+class _Encoded:
+    """A value that can change, so the control thread had to encode it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class State:
+    """The state of a part of a pipeline.
+
+    Attributes:
+        outside: see `Found`.
+        form: of the newest copy.
+    """
+
+    def __init__(self, root: Any, path: str, skip: Collection[str] = ()) -> None:
+        """Find the places; see `Found`."""
+        found = Found(root, path, skip)
+        self.outside = found.outside
+        self.form = Form((), 0)
+        self._arrange(found.places)
+        self._unneeded: set[int] = set()
+        self._kinds: list[type] = []
+        self._held: list[int] = []  # places whose values may change inside
+        self._array_at: list[int] = []
+        self._arrays: list[Any] = []
+        self._ids: list[int] = []  # of the arrays, which `_arrays` keeps alive
+        self._parts: list[Any] = []
+        self._strided: list[tuple[int, Any]] = []
+
+    def _arrange(self, places: Sequence[Place]) -> None:
+        """Order the places so that few calls read all of them: by owner, arrays first."""
+        by_owner: dict[int, list[Place]] = {}
+        for place in places:
+            if place[2]:
+                by_owner.setdefault(id(place[1]), []).append(place)
+        several = [of for of in by_owner.values() if len(of) > 1]
+        single = [of[0] for of in by_owner.values() if len(of) == 1]
+        fixed = [place for place in places if not place[2]]
+        self._places = [*fixed, *chain.from_iterable(several), *single]
+        self._fixed = [owner for _, owner, _ in fixed]
+        self._several = [(attrgetter(*[name for _, _, name in of]), of[0][1]) for of in several]
+        self._single = [(attrgetter(name), owner) for _, owner, name in single]
 
     @property
     def paths(self) -> list[str]:
-        """The path of every value of `save`; the first one is the settings."""
-        return ["settings", *(path for path, _, _ in self._places)]
+        """The path of every value of a copy."""
+        return [path for path, _, _ in self._places]
+
+    def exchange(self, before: Any, now: Any) -> None:
+        """The object `now` has taken the place of another of its class."""
+        self._arrange([(p, now if one is before else one, name) for p, one, name in self._places])
+
+    def leave_out(self, arrays: Collection[Any]) -> None:
+        """Leave out these arrays if they are large: a replay does not need them."""
+        self._unneeded = {id(one) for one in arrays}
+        self._kinds = []
+
+    def take(self) -> tuple[Copy, list[Any]]:
+        """Copy the values; return the copy, and the arrays, to be joined to bytes at once."""
+        values = [*self._fixed, *chain.from_iterable([get(one) for get, one in self._several])]
+        values += [get(one) for get, one in self._single]
+        kinds = list(map(type, values))
+        if kinds != self._kinds:
+            self._kinds, self._ids = kinds, []
+            self._array_at = [k for k, kind in enumerate(kinds) if kind is np.ndarray]
+            self._held = [k for k, kind in enumerate(kinds) if not _stays(kind)]
+        arrays = [values[k] for k in self._array_at]
+        ids = list(map(id, arrays))
+        if ids != self._ids:
+            self._look_at(arrays)
+            self._ids = ids
+        for k in self._array_at:
+            values[k] = None
+        for k in self._held:
+            values[k] = self._hold(values[k])
+        for k, array in self._strided:
+            self._parts[k] = array.tobytes()
+        return Copy(self.form, values, self._settings()), self._parts
+
+    def _look_at(self, arrays: list[Any]) -> None:
+        """Find the form and the parts of a copy with these arrays."""
+        forms: list[tuple[int, tuple[Any, ...]]] = []
+        first: dict[int, str] = {}
+        self._arrays, self._parts, self._strided = arrays, [], []
+        size = 0
+        for k, array in zip(self._array_at, arrays, strict=True):
+            alias = first.setdefault(id(array), self._places[k][0])
+            if alias is not self._places[k][0]:
+                forms.append((k, (_ALIAS, alias)))
+                continue
+            if id(array) in self._unneeded and array.nbytes > LARGE_ARRAY:
+                forms.append((k, (_LEFT_OUT, None)))
+                continue
+            if array.dtype.hasobject:
+                raise TypeError(f"{self._places[k][0]} is an array of objects")
+            if not array.flags.c_contiguous:
+                self._strided.append((len(self._parts), array))
+            self._parts.append(array)
+            forms.append((k, (array.dtype.str, array.shape, array.nbytes)))
+            size += array.nbytes
+        self.form = Form(forms, size)
+
+    def _hold(self, value: Any) -> Any:
+        """Return a value that does not change when this one does."""
+        kind = type(value)
+        if kind is dict:
+            if all(map(_is_constant, value.values())):
+                return value.copy()
+        elif kind is list or kind is set:
+            if PLAIN_TYPES.issuperset(map(type, value)) or all(map(_is_constant, value)):
+                return value.copy()
+        elif isinstance(value, (tuple, frozenset)) and all(map(_is_constant, value)):
+            return value
+        return _Encoded(encode(value, _known(self._settings())))
+
+    def _settings(self) -> Settings | None:
+        return None
 
     def restore(self, saved: dict[str, Any], file: str) -> None:
         """Set the state.
@@ -93,229 +202,139 @@ class PipelineState:
             file: the file that it is from, for errors.
 
         Raises:
-            Refusal: the values belong to another pipeline or version.
+            Refusal: the values belong to another pipeline or version, or were edited.
         """
-        missing = [path for path in self.paths if path not in saved]
-        if missing or len(saved) != len(self._places) + 1:
+        paths = self.paths
+        missing = [path for path in paths if path not in saved]
+        if missing or len(saved) != len(paths):
             got = f"no value for {missing[0]}" if missing else "values of other places"
             raise refuse(file, "state", "the state of this policy and this version", got)
-        settings = decode(saved["settings"], {})
-        self._pipeline.settings = settings
-        known = {
-            "settings": settings, "limits": settings.limits, "stops": settings.stops, **_CONSTANTS
-        }  # fmt: skip
+        try:
+            self._restore(saved)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            text = f"{type(error).__name__}: {error}"
+            raise refuse(file, "state", _EDITED, text) from error
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        known = {**_CONSTANTS, **self._restore_settings(saved)}
+        now: dict[str, Any] = {}  # array by path
+        used: set[int] = set()
         for path, owner, name in self._places:
-            value = decode(saved[path], known)
+            given = saved[path]
+            letter = given[0] if isinstance(given, (list, tuple)) else ""
             present = getattr(owner, name) if name else owner
-            if isinstance(present, np.ndarray) and isinstance(value, np.ndarray):
-                if present.shape == value.shape and present.dtype == value.dtype:
-                    np.copyto(present, value)
-                    continue
-                if not name:
-                    got = f"{value.dtype} {value.shape}"
-                    raise refuse(file, path, f"{present.dtype} {present.shape}", got)
-            if isinstance(present, dict) and isinstance(value, dict):
-                present.clear()
-                present.update(value)
-            elif isinstance(present, list) and isinstance(value, list):
-                present[:] = value
+            if letter == _LEFT_OUT:
+                value = present
+            elif letter == _ALIAS:
+                value = now[given[1]]
             else:
+                value = _into(present, decode(given, known), used)
+            if isinstance(value, np.ndarray):
+                now[path] = value
+                used.add(id(value))
+            if not name:
+                if value is not present:
+                    raise ValueError(f"{path}: {_form(value)} in place of {_form(present)}")
+            elif value is not present:
                 setattr(owner, name, value)
 
-    def _walk(self, value: Any, path: str) -> None:
-        if id(value) in self._seen or isinstance(value, (*_PLAIN, enum.Enum, *_LEFT_OUT)):
-            return
-        self._seen[id(value)] = value  # kept: the id of a freed object may come again
-        if isinstance(value, np.ndarray):
-            if value.flags.writeable:
-                self._places.append((path, value, ""))
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                self._walk(item, f"{path}[{key}]")
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            for k, item in enumerate(value):
-                self._walk(item, f"{path}[{k}]")
-        elif isinstance(value, functools.partial):
-            self._walk((value.func, value.args, value.keywords), path)
-        elif isinstance(value, types.MethodType):
-            self._walk(value.__self__, f"{path}.self")
-        elif isinstance(value, types.FunctionType):
-            self._walk_cells(value, path)
-        elif _is_frozen(value):
-            for name in attributes(value):
-                self._walk(getattr(value, name), f"{path}.{name}")
-        elif _has_state(value):
-            for name in attributes(value):
-                self._look_at(value, name, f"{path}.{name}")
-
-    def _walk_cells(self, function: types.FunctionType, path: str) -> None:
-        names = function.__code__.co_freevars
-        for name, cell in zip(names, function.__closure__ or (), strict=True):
-            try:
-                cell.cell_contents  # noqa: B018 - an empty cell raises
-            except ValueError:
-                continue
-            if id(cell) not in self._seen:
-                self._seen[id(cell)] = cell
-                self._look_at(cell, "cell_contents", f"{path}({name})")
-
-    def _look_at(self, owner: Any, name: str, path: str) -> None:
-        """Keep a place, or walk on from its value."""
-        value = getattr(owner, name)
-        if path == "pipeline.recorder":
-            return
-        if callable(value) and str(getattr(value, "__module__", "")).startswith(_BACKENDS):
-            self.outside.append(path)
-        elif isinstance(value, np.ndarray):
-            if value.flags.writeable and id(value) not in self._seen:
-                self._seen[id(value)] = value
-                self._places.append((path, owner, name))
-        elif _is_value(value):
-            self._places.append((path, owner, name))
-        else:
-            self._walk(value, path)
+    def _restore_settings(self, saved: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
 
-_BACKENDS = "policy_runner.backends"
+class PipelineState(State):
+    """The state of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Find the places; see `Found`."""
+        self._pipeline = pipeline
+        self._safety = pipeline.safety
+        super().__init__(pipeline, "pipeline", _DERIVED)
+
+    @property
+    def paths(self) -> list[str]:
+        """The path of every value of a copy; the first one is the settings."""
+        return ["settings", *super().paths]
+
+    def take(self) -> tuple[Copy, list[Any]]:
+        """See `State.take`."""
+        safety = self._pipeline.safety
+        if safety is not self._safety:  # this pipeline continues from another one
+            self.exchange(self._safety, safety)
+            self._safety = safety
+        return super().take()
+
+    def leave_out_tensors(self) -> None:
+        """Leave out the built tensors and their histories, which are recorded with each tick."""
+        found: list[Any] = []
+        for builder, buffer in self._pipeline.policy.every_tensor:
+            found.append(buffer)
+            for name in attributes(builder):
+                value = getattr(builder, name)
+                inside = attributes(value) if type(value).__module__.startswith(OURS) else ()
+                found += [value, *(getattr(value, one) for one in inside)]
+        self.leave_out([one for one in found if isinstance(one, np.ndarray)])
+
+    def _settings(self) -> Settings | None:
+        return self._pipeline.settings
+
+    def _restore_settings(self, saved: dict[str, Any]) -> dict[str, Any]:
+        settings = decode(saved["settings"], {})
+        if not isinstance(settings, Settings):
+            raise TypeError(f"settings are {type(settings).__name__}")
+        self._pipeline.settings = settings
+        return {"settings": settings, "limits": settings.limits, "stops": settings.stops}
 
 
-def attributes(value: Any) -> list[str]:
-    """Return the names of an object's own attributes, without a look at its `__dict__`.
-
-    Python 3.11 and 3.12 keep attributes in the object itself until something asks for its
-    `__dict__`. From then on every access is slower: the step of the balancer took 5 us longer.
-    """
-    kind = type(value)
-    found = []
-    for name in _mentioned(kind):  # type: ignore[arg-type,unused-ignore]
-        if not hasattr(kind, name) or name in getattr(kind, "__dataclass_fields__", ()):
-            try:
-                getattr(value, name)
-            except AttributeError:
-                continue
-            found.append(name)
-    return found
+def slot_states(pipeline: Pipeline) -> dict[str, State]:
+    """Return the state of each input by name, without its newest message, which may be large."""
+    return {
+        name: State(slot, f"inputs[{name}]", (f"inputs[{name}].keepers",))
+        for name, slot in pipeline.slots.items()
+    }
 
 
-@functools.cache
-def _mentioned(kind: type) -> tuple[str, ...]:
-    """The names in the code of a class, which include every attribute that a method sets."""
-    found = dict.fromkeys(getattr(kind, "__dataclass_fields__", ()))
-    codes = []
-    for one in kind.__mro__:
-        for member in vars(one).values():
-            functions = (member, *(getattr(member, part, None) for part in _PROPERTY))
-            codes += [f.__code__ for f in functions if isinstance(f, types.FunctionType)]
-    while codes:
-        code = codes.pop(0)
-        found.update(dict.fromkeys(code.co_names))
-        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
-    return tuple(found)
+def _known(settings: Settings | None) -> dict[int, str]:
+    """The names of the objects that a pipeline compares by identity."""
+    known = {id(one): name for name, one in _CONSTANTS.items()}
+    if settings is not None:
+        known.update({
+            id(settings): "settings", id(settings.limits): "limits", id(settings.stops): "stops"
+        })  # fmt: skip
+    return known
 
 
-_PROPERTY = ("fget", "fset", "__func__")
-
-
-def _is_frozen(value: Any) -> bool:
-    parameters = getattr(type(value), "__dataclass_params__", None)
-    return _has_state(value) and parameters is not None and bool(parameters.frozen)
-
-
-def _has_state(value: Any) -> bool:
-    module = type(value).__module__
-    if not type(value).__dictoffset__ or isinstance(value, (type, types.ModuleType)):
-        return False
-    if module.startswith(_OURS):
-        return not module.startswith(_NOT_STATE)
-    top = module.partition(".")[0]  # otherwise: objects of custom terms
-    return top not in _FOREIGN and top not in sys.stdlib_module_names
-
-
-def _is_value(value: Any) -> bool:
-    """Whether a value is replaced as a whole, and has no arrays or objects inside."""
-    if isinstance(value, (*_PLAIN, enum.Enum, np.generic)):
+def _stays(kind: type) -> bool:
+    """Whether values of a type never change; arrays are copied separately."""
+    if kind in PLAIN_TYPES or issubclass(kind, (enum.Enum, np.generic, np.ndarray)):
         return True
-    if isinstance(value, dict):
-        return all(_is_value(one) for one in value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return all(_is_value(one) for one in value)
-    return type(value).__module__ == f"{_OURS}settings" and not isinstance(value, type)
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return kind.__module__ == f"{OURS}settings" and parameters is not None and parameters.frozen
 
 
-def encode(value: Any, known: dict[int, str]) -> Any:
-    """Return a value as plain values, bytes, and tuples that begin with a letter.
-
-    Args:
-        value: of a type that `decode` can build.
-        known: names of objects that are compared by identity.
-    """
-    kind = type(value)
-    if kind in _PLAIN_TYPES:
-        return value
-    if id(value) in known:
-        return ("=", known[id(value)])
-    if isinstance(value, (np.ndarray, np.generic)):
-        return ("a", value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, enum.Enum):
-        return ("e", _name(kind), value.name)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return ("n", _name(kind), tuple(encode(one, known) for one in value))
-    if isinstance(value, (tuple, list, set, frozenset)):
-        letter = next(letter for letter, sort in _SORTS.items() if isinstance(value, sort))
-        return (letter, tuple(encode(one, known) for one in value))
-    if isinstance(value, dict):
-        pairs = tuple((encode(k, known), encode(v, known)) for k, v in value.items())
-        return ("d", pairs)
-    if kind.__module__.startswith(_OURS) and kind.__dictoffset__:
-        pairs = tuple((k, encode(getattr(value, k), known)) for k in attributes(value))
-        return ("o", _name(kind), pairs)
-    return ("?", _name(kind))  # a message of an image; its tensors are recorded
+def _is_constant(value: Any) -> bool:
+    if type(value) in PLAIN_TYPES or isinstance(value, (enum.Enum, np.generic)):
+        return True
+    return isinstance(value, tuple) and all(map(_is_constant, value))
 
 
-def decode(value: Any, known: dict[str, Any]) -> Any:
-    """Return the value of `encode`.
-
-    Only types of this package's core are built, without calling them.
-
-    Raises:
-        ValueError: a type that is not allowed.
-    """
-    if not isinstance(value, (list, tuple)):
-        return value
-    letter, given = value[0], value[1]
-    if letter == "=":
-        return known[given]
-    if letter == "a":
-        shape = tuple(value[2])
-        array = np.frombuffer(value[3], np.dtype(given), math.prod(shape)).reshape(shape)
-        return array.copy() if shape else array[()]
-    if letter == "e":
-        return _class(given, enum.Enum)[value[2]]
-    if letter == "n":
-        return tuple.__new__(_class(given, tuple), [decode(one, known) for one in value[2]])
-    if letter == "d":
-        return {decode(k, known): decode(v, known) for k, v in given}
-    if letter == "o":
-        made = object.__new__(_class(given, object))
-        vars(made).update({str(k): decode(v, known) for k, v in value[2]})
-        return made
-    if letter == "?":
-        return None
-    return _SORTS[letter](decode(one, known) for one in given)
+def _into(present: Any, value: Any, used: set[int]) -> Any:
+    """Put a value into the present container if both fit; return what the place has then."""
+    if isinstance(present, np.ndarray) and isinstance(value, np.ndarray):
+        alike = present.shape == value.shape and present.dtype == value.dtype
+        # An array with two names now may have been two arrays then.
+        if alike and present.flags.writeable and id(present) not in used:
+            np.copyto(present, value)
+            return present
+    elif isinstance(present, dict) and isinstance(value, dict):
+        present.clear()
+        present.update(value)
+        return present
+    elif isinstance(present, list) and isinstance(value, list):
+        present[:] = value
+        return present
+    return value
 
 
-_SORTS: dict[str, type] = {
-    "t": tuple, "l": list, "s": set, "f": frozenset
-}  # fmt: skip
-
-
-def _name(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _class(name: str, base: type) -> Any:
-    module, _, attribute = str(name).partition(":")
-    found = getattr(sys.modules.get(module), attribute, None)
-    if not module.startswith(_OURS) or not isinstance(found, type) or not issubclass(found, base):
-        raise ValueError(f"'{name}' is no type of a pipeline's state")
-    return found
+def _form(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)

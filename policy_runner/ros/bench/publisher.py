@@ -18,6 +18,8 @@ from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.process.lifetime import end_on_signal
 from policy_runner.ros.process.realtime import Granted, prepare_control_thread
 
+_JOY_ELEMENTS = 64  # axes and buttons: more than a joystick has
+
 
 def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
     """Return topic and a plausible message per input: upright, default pose, standing still."""
@@ -40,6 +42,9 @@ def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
         elif given.type == "sensor_msgs/msg/Imu":
             message.orientation.w = 1.0
             message.linear_acceleration.z = 9.81
+        elif given.type == "sensor_msgs/msg/Joy":
+            message.axes = array.array("f", [0.0] * _JOY_ELEMENTS)
+            message.buttons = array.array("i", [0] * _JOY_ELEMENTS)
         messages.append((given.topic, message))
     return messages
 

@@ -6,10 +6,13 @@ import json
 import os
 import resource
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from policy_runner.core.inputs.slot import InputSlot
 
 
 def resident_kib() -> int:
@@ -21,6 +24,19 @@ def resident_kib() -> int:
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def oldest_age_ns(slots: Iterable[InputSlot], now_ns: int) -> int:
+    """Return the age of the oldest input [ns].
+
+    It counts from the header's stamp, which `publisher` sets on the monotonic clock. A message
+    without a header has only its arrival, which includes the wait in the middleware.
+
+    Args:
+        slots: of the inputs.
+        now_ns: monotonic clock.
+    """
+    return max([now_ns - (one.stamp_ns if one.stamped else one.oldest_ns) for one in slots])
 
 
 class Recorder:

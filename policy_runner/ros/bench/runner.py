@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.core.pipeline.pipeline import Step
-from policy_runner.ros.bench.recorder import Recorder
+from policy_runner.ros.bench.recorder import Recorder, oldest_age_ns
 from policy_runner.ros.process.realtime import prepare_process
 
 
@@ -64,8 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def record(_step: Step, now_ns: int) -> None:
         # Read the loop's pipeline at each tick, because a reload replaces it.
-        slots = loop.pipeline.slots.values()
-        recorder.tick(now_ns, max([now_ns - slot.stamp_ns for slot in slots]))
+        recorder.tick(now_ns, oldest_age_ns(loop.pipeline.slots.values(), now_ns))
 
     loop.observe(record)
     executor.start()

@@ -69,7 +69,15 @@ class BlackBox:
         self._ending = threading.Event()
         if not self._seconds:
             return
-        self._memory = Memory(int(value("black_box.memory")) * MEBIBYTE)
+        size = int(value("black_box.memory"))
+        try:
+            self._memory = Memory(size * MEBIBYTE)
+        except MemoryError:  # for example: above the limit of locked memory
+            node.get_logger().error(
+                f"black_box.memory: expected {size} MiB of memory, got none: lower it or raise the "
+                "process's limit (memlock with realtime.lock_memory); nothing is recorded"
+            )
+            return
         node.create_service(Trigger, "~/dump", self._serve)
         self._thread = threading.Thread(target=self._run, name="black box", daemon=True)
         self._thread.start()
@@ -78,8 +86,15 @@ class BlackBox:
         """Return a recorder of a policy's pipeline, which the next steps use; None: none."""
         if self._memory is None:
             return None
-        recorder = Recorder(loaded.pipeline, self._memory, self._seconds)
-        if not recorder.fits:
+        try:
+            recorder = Recorder(loaded.pipeline, self._memory, self._seconds)
+            fits = recorder.fits
+        except Exception as error:  # noqa: BLE001 - the policy runs without a record
+            loaded.warnings.append(
+                f"black box: nothing is recorded: {type(error).__name__}: {error}; please report it"
+            )
+            return None
+        if not fits:
             loaded.warnings.append(
                 "black box: expected memory for the state of this policy, got a state that is too "
                 "large: raise black_box.memory; nothing is recorded"

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -22,6 +22,9 @@ from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.ros.diagnostics.status import level_name, level_number
 from policy_runner.ros.messages.raw_reader import CheckedDeserializer
 from policy_runner.ros.process.executor import ExecutorThread
+
+if TYPE_CHECKING:
+    from policy_runner.ros.diagnostics.robots import Add
 
 _MOST_VALUES = 65_536  # statuses and values of one message
 
@@ -57,12 +60,15 @@ class Row:
 class DiagnosticsListener:
     """Keeps the newest status of each name; uses its own rclpy context and its own thread."""
 
-    def __init__(self, on_raw: Callable[[bytes, int], None] | None = None) -> None:
+    def __init__(
+        self, on_raw: Callable[[bytes, int], None] | None = None, on_robot: Add | None = None
+    ) -> None:
         """Subscribe and start the listener's thread.
 
         Args:
             on_raw: called as `on_raw(data, wall_ns)` in the listener's thread, with the CDR bytes
                 of every message and its time of arrival [ns, wall clock].
+            on_robot: the same for descriptions and transforms of robots, also with topic and type.
         """
         self._on_raw = on_raw
         self._rows: dict[str, Row] = {}
@@ -78,6 +84,11 @@ class DiagnosticsListener:
             QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT),
             raw=True,
         )
+        if on_robot is not None:
+            # Here, because the sidecar uses this file, too, and does not need those messages.
+            from policy_runner.ros.diagnostics.robots import RobotsListener
+
+            self._robots = RobotsListener(self._node, on_robot)
         self._executor = ExecutorThread(self._node)
         self._executor.start()
 

@@ -6,12 +6,15 @@ The source is the ROS graph.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
-from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+if TYPE_CHECKING:  # newer versions have this module as rclpy.endpoint_info
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"  # the endpoint is discovered, its node's name is not yet
 

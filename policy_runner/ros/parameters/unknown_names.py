@@ -27,7 +27,8 @@ class RefusesUnknownNames(_Base):
 
         for parameter in parameters:
             if not self.has_parameter(parameter.name):
-                known = self.list_parameters([], 0).names
+                # Not list_parameters, which Humble does not have.
+                known = list(self.get_parameters_by_prefix(""))
                 reason = unknown_name(parameter.name, known)
                 return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(parameters)

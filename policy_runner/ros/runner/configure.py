@@ -10,6 +10,7 @@ from typing import Any
 
 from rclpy.node import Node
 
+from policy_runner.core.black_box.pipeline_recorder import Recorder
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -57,6 +58,7 @@ class ConnectedPolicy:
     vectors: VectorPublisher | None = None
     estop: EstopInput | None = None  # the node's; it exists from the node's start: no press is lost
     guard: GuardLink | None = None  # the node's
+    recorder: Recorder | None = None  # of the black box
     tell_gains: Callable[[], Any] = lambda: None
     command_topic: str = ""
     _ticker: Ticker | None = None
@@ -184,6 +186,7 @@ class ConnectedPolicy:
         self.policy.model.close()
         # The two refer to each other, and the garbage collector skips what configure froze.
         self.pipeline.recorder = None
+        self.recorder = None
         self.inputs, self.clock, self.estop, self.guard = [], None, None, None
         self.commands = self.status = self.vectors = None
 
@@ -254,7 +257,7 @@ def connect(
     made = ConnectedPolicy(node, topics, loaded, estop=estop, guard=guard)
     try:
         _connect(made, before)
-        recorder = black_box.recorder_for(loaded) if black_box is not None else None
+        made.recorder = recorder = black_box.recorder_for(loaded) if black_box is not None else None
         for one in made.inputs if recorder is not None else ():
             one.tap = recorder.hear if recorder is not None else None
     except BaseException:

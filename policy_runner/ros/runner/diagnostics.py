@@ -59,13 +59,16 @@ class RunnerDiagnostics:
         self._last[key] = (count, now_ns)
         return (count - before) / ((now_ns - at) / 1e9) if now_ns > at else 0.0
 
-    def loop(self, loop: ControlLoop, now_ns: int, missed_warn: float) -> Any:
+    def loop(
+        self, loop: ControlLoop, now_ns: int, missed_warn: float, black_box: str = "off"
+    ) -> Any:
         """Build the status `loop`: how punctual the control loop is.
 
         Args:
             loop: the loop.
             now_ns: monotonic clock.
             missed_warn: share of missed deadlines above which the status is a warning, 0 to 1.
+            black_box: what it does.
         """
         period_ns = loop.pipeline.settings.period_ns
         windows = {
@@ -73,6 +76,11 @@ class RunnerDiagnostics:
             for name, window in loop.windows.items()
             if name != "inference"  # has a status of its own
         }
+        known = self._last.get("ticks")
+        if known is not None and loop.ticks < known[0]:  # another loop, after a deactivation
+            known = None
+            for name in ("ticks", "missed"):
+                del self._last[name]
         missed_before = self._last.get("missed", (loop.missed, 0))[0]
         ticks_before = self._last.get("ticks", (loop.ticks, 0))[0]
         rate = self._per_second("ticks", loop.ticks, now_ns)
@@ -80,16 +88,21 @@ class RunnerDiagnostics:
         missed, ticks = loop.missed - missed_before, loop.ticks - ticks_before
         share = missed / (missed + ticks) if missed + ticks else 0.0
         level, message = LEVEL_OK, f"{rate:.1f} Hz"
+        if loop.ticks == 0:
+            message = "no tick yet"
+        elif known is None:  # a rate needs two counts
+            message = f"{loop.ticks} ticks so far"
         if loop.error is not None:
             level = LEVEL_ERROR
             message = f"the control thread ended: {type(loop.error).__name__}: {loop.error}"
-        elif ticks == 0 and loop.ticks > 0:
-            level, message = LEVEL_WARN, "no tick since the last message"
+        elif known is not None and ticks == 0:
+            level = LEVEL_WARN
+            message = "no tick since the last message" if loop.ticks else message
         elif share > missed_warn:
             level = LEVEL_WARN
-            message = f"{rate:.1f} Hz, {missed} deadlines missed in the last period"
+            message = f"{message}, {missed} deadlines missed in the last period"
         elif self._granted.refusals:
-            level, message = LEVEL_WARN, f"{rate:.1f} Hz; {'; '.join(self._granted.refusals)}"
+            level, message = LEVEL_WARN, f"{message}; {'; '.join(self._granted.refusals)}"
         return self.status(
             "loop",
             level,
@@ -108,6 +121,7 @@ class RunnerDiagnostics:
                 "priority": self._granted.priority,
                 "cpu affinity": self._granted.cpu_affinity,
                 "locked memory": self._granted.lock_memory,
+                "black box": black_box,
             },
         )
 

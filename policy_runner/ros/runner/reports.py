@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
+from policy_runner.core.black_box.pipeline_recorder import Recorder
 from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.safety.operator_requests import Operator
@@ -55,6 +56,7 @@ class RunnerReports:
         self._estop_says: list[str] = []
         self._looks = 0
         self._ticks_before = -1
+        self._box_ended_in: ConnectedPolicy | None = None  # its end was logged
         self.log_refusals()
 
     def begin(self, connected: ConnectedPolicy) -> None:
@@ -159,12 +161,14 @@ class RunnerReports:
         self.explain_silence(connected)
         further = [*self._estop_says, *self._participants.of_inputs]
         further += self._lockstep_waits(connected, loop)
+        ended = _black_box_ended(connected)
         missed_warn = self._parameters.value("diagnostics.missed_warn")
         statuses += [
-            texts.loop(loop, now_ns, missed_warn),
+            texts.loop(loop, now_ns, missed_warn, black_box_state(connected.recorder)),
             texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, further),
             texts.inference(loop, connected.policy.model.provider),
         ]
+        _warn(statuses[2], ended)
         return statuses
 
     def _lockstep_waits(self, connected: ConnectedPolicy, loop: ControlLoop) -> list[str]:
@@ -194,6 +198,10 @@ class RunnerReports:
             logger.warning(line)
         for line in connected.guard.news() if connected.guard is not None else ():
             logger.warning(line)
+        ended = _black_box_ended(connected)
+        if ended and connected is not self._box_ended_in:
+            self._box_ended_in = connected
+            logger.error(ended)
         if loop.error is not None:
             logger.error(
                 f"the control thread ended: {type(loop.error).__name__}: {loop.error}",
@@ -215,6 +223,24 @@ def _warn(status: DiagnosticStatus, sentence: str) -> None:
     if sentence:
         status.level = max(status.level, bytes([LEVEL_WARN]))
         status.message = f"{status.message}; {sentence}"
+
+
+def black_box_state(recorder: Recorder | None) -> str:
+    """Return one word for the status: what the black box does."""
+    if recorder is None:
+        return "off"
+    return "records" if recorder.error is None else "ended"
+
+
+def _black_box_ended(connected: ConnectedPolicy) -> str:
+    """A sentence if an error has ended the record of this policy, or ''."""
+    error = connected.recorder.error if connected.recorder is not None else None
+    if error is None:
+        return ""
+    return (
+        f"the black box ended: {type(error).__name__}: {error}; a reload begins a new record, "
+        "and ~/dump still writes what came before"
+    )
 
 
 def _guard_values(connected: ConnectedPolicy) -> dict[str, object]:

@@ -25,6 +25,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         101.0,
         live=True,
     ),
+    Parameter(
+        "cpu.warn_core",
+        98.0,
+        "CPU is WARN while one core has at least this load in 5 readings in a row; 101: never",
+        "%",
+        1.0,
+        101.0,
+        live=True,
+    ),
     Parameter("cpu.clear", 10.0, "CPU is OK again this far below", "%", 0.0, 50.0, live=True),
     Parameter("memory.warn_used", 90.0, "Memory is WARN from here", "%", 1.0, 101.0, live=True),
     Parameter(
@@ -131,7 +140,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "policy.runner",
         "policy_runner",
         "Beginning of the node name of the runner whose statuses are joined: in the same namespace,"
-        " or for a sidecar without one in any; with a /, of its full name",
+        " or for a sidecar without one in any; with a / first, its full name",
     ),
     Parameter(
         "policy.command_topic",

@@ -34,10 +34,16 @@ from policy_runner.sim.robot_file.sensor_keys import JointStatesSensor
 from policy_runner.sim.window import Window
 
 OK, WARN = 0, 1
+# When a run is ended on purpose, the runner ends first: what happens in this time is no result.
+ENDING_S = 3.0
 
 
 class SimulatedRobot(RefusesUnknownNames, Node):
-    """Publishes the sensors of robot.yaml and cmd_vel; drives the joints by joint_commands."""
+    """Publishes the sensors of robot.yaml and cmd_vel; drives the joints by joint_commands.
+
+    For viewers it also publishes /tf where `tf2_msgs` is installed, and robot_description of the
+    balancer and of URDFs.
+    """
 
     def __init__(self, **node_options: Any) -> None:
         """Create the node; `node_options` are passed to `rclpy.node.Node`.
@@ -64,17 +70,19 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             listed = ", ".join((*KINDS, "twist"))
             raise ValueError(f"command_kinds: expected some of {listed}, got {', '.join(kinds)}")
         try:
-            self._world = _world(values)
-            self.topics = RobotTopics(self, self._world, values)
+            self.world = _world(values)
+            self.topics = RobotTopics(self, self.world, values)
         except Refusal as refusal:
             raise ValueError(str(refusal)) from refusal
-        plant = self._world.plant
+        plant = self.world.plant
         period_s = values["period"] if values["robot"] else 0.0
         self._tick_ns = round(period_s * NS_PER_S) or NS_PER_S // values["rate"]
         duration_s = values["duration"]
         self._last_tick = round(duration_s * NS_PER_S / self._tick_ns) if duration_s else None
         self._window = Window(plant) if values["viewer"] else None
         self._stop = threading.Event()
+        # At the runner's newest heartbeat, in real time.
+        self._scored: tuple[float, dict[str, Any]] | None = None
         self._next_diagnostics_s = 0.0
         self._answers = LockstepAnswers(self.topics, values["repeat_after"], self._stop)
         self._heartbeat = Heartbeat(values["heartbeat_timeout"])
@@ -95,7 +103,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         Simulated time starts with one tick, because a stamp of 0 means "not set".
         """
         if self._simulated_time:
-            return (self._world.ticks + self._held_ticks + 1) * self._tick_ns
+            return (self.world.ticks + self._held_ticks + 1) * self._tick_ns
         return time.time_ns()
 
     def run(self) -> None:
@@ -121,14 +129,14 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             self._publish_diagnostics()
 
     def _over(self) -> bool:
-        done = self._last_tick is not None and self._world.ticks >= self._last_tick
+        done = self._last_tick is not None and self.world.ticks >= self._last_tick
         return done or self._stop.is_set()
 
     # -- real time ---------------------------------------------------------------------------
 
     def _run_realtime(self) -> None:
         deadline = time.monotonic_ns()
-        world = self._world
+        world = self.world
         while not self._over():
             self._publish_state(self.stamp_ns)
             deadline += self._tick_ns
@@ -139,7 +147,10 @@ class SimulatedRobot(RefusesUnknownNames, Node):
                 self._late_ticks += -left // self._tick_ns
                 deadline -= left
             commands: list[SentCommand] | None = _newest(self.topics.take_commands())
-            if self._heartbeat.silent_now(heard=bool(self.topics.take_statuses())):
+            heard = bool(self.topics.take_statuses())
+            if heard:
+                self._scored = (time.monotonic(), world.score())
+            if self._heartbeat.silent_now(heard=heard):
                 commands = None  # the runner is silent: ignore commands, whichever node sends them
                 world.stop()
             if self._held and not world.releases(commands):
@@ -178,12 +189,12 @@ class SimulatedRobot(RefusesUnknownNames, Node):
     def _publish_state(self, stamp_ns: int) -> None:
         gains = self.topics.take_gains()
         if gains:
-            self._world.plant.set_gains(gains)
+            self.world.plant.set_gains(gains)
         self.topics.set_state(stamp_ns)
         self.topics.publish_state()
 
     def _tick(self, commands: list[SentCommand] | None) -> None:
-        self._world.tick(commands)
+        self.world.tick(commands)
         self._tell()
 
     def _tell(self) -> None:
@@ -196,7 +207,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
 
     def _publish_diagnostics(self) -> None:
         commands = self.topics.commands
-        message, warn, figures = self._world.state()
+        message, warn, figures = self.world.state()
         if self._heartbeat.silent:
             message = "the runner's heartbeat is silent: motors stopped"
         elif self._held:
@@ -218,9 +229,12 @@ class SimulatedRobot(RefusesUnknownNames, Node):
 
     def report(self) -> dict[str, Any]:
         """Return the score and the settings of the run, ready for JSON."""
-        commands = self.topics.commands
+        commands, score = self.topics.commands, self.world.score()
+        if self._stop.is_set() and self._scored is not None:
+            heard_s, scored = self._scored
+            score = scored if time.monotonic() - heard_s < ENDING_S else score
         return {
-            **self._world.score(),
+            **score,
             "mode": self._values["mode"],
             "seed": self._values["seed"],
             "rate_hz": NS_PER_S / self._tick_ns,
@@ -244,7 +258,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
 
     @property
     def _other_than(self) -> str:
-        return " other than zero" if isinstance(self._world, ScenarioWorld) else ""
+        return " other than zero" if isinstance(self.world, ScenarioWorld) else ""
 
 
 def _world(values: dict[str, Any]) -> World:

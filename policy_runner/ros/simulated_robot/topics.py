@@ -10,9 +10,11 @@ from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 
+from policy_runner.ros.diagnostics.robots import tf_message
 from policy_runner.ros.inputs.polling import MessageWait, PolledSubscription
+from policy_runner.ros.inputs.robot_description import TOPIC as DESCRIPTION_TOPIC
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.simulated_robot.command_reader import (
     MESSAGES,
@@ -20,12 +22,13 @@ from policy_runner.ros.simulated_robot.command_reader import (
     CommandReader,
     SentCommand,
 )
+from policy_runner.ros.simulated_robot.seen import RobotSeen
 from policy_runner.ros.simulated_robot.sensor_messages import (
     PlantFrames,
     SensorTopics,
     set_stamp,
 )
-from policy_runner.ros.simulated_robot.worlds import World
+from policy_runner.ros.simulated_robot.worlds import ScenarioWorld, World
 from policy_runner.sim.loop.sensor_numbers import SensorNoise
 
 STATUS_TOPIC = "policy_runner/status"
@@ -75,10 +78,14 @@ class RobotTopics:
         self._clock_publisher = publisher(Clock, "/clock", _qos()) if clock else None
         self._clock = Clock()
         self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
+        self._seen: RobotSeen | None = None
         self._frames: PlantFrames | None = None
-        kind = _tf_message()
-        if kind is not None:
-            self._frames = PlantFrames(node, world.plant, kind)
+        kind = tf_message()
+        if isinstance(world, ScenarioWorld):
+            self._seen = RobotSeen(node)  # the URDF of the balancer, and the frames of its links
+        elif kind is not None:
+            self._frames = PlantFrames(node, world.plant, kind, self.sensors.odometry)
+        self._description = _describe(node, world)
         self.commands = CommandReader(world.plant.joint_names, world.expected)
         self._inputs = _command_inputs(node, world, values, _qos(reliable=lockstep))
         self.kinds = len({kind for _, kind, _ in self._inputs})
@@ -114,6 +121,9 @@ class RobotTopics:
             self._twist_publisher.publish(self._twist)
         if self._frames is not None:
             self._frames.publish(self._stamp_ns)
+        joints, odometry = self.sensors.joints, self.sensors.odometry
+        if self._seen is not None and joints is not None and odometry is not None:
+            self._seen.publish(joints, odometry)
         if self._clock_publisher is not None:
             self._clock_publisher.publish(self._clock)
 
@@ -182,13 +192,15 @@ def _command_inputs(
     return found
 
 
-def _tf_message() -> Any:
-    """The class TFMessage, or None where `tf2_msgs` is not installed."""
-    try:
-        from tf2_msgs.msg import TFMessage
-    except ImportError:
+def _describe(node: Node, world: World) -> Any:
+    """Publish robot_description, latched, if the model is a URDF; `limits.urdf: topic` reads it."""
+    path = world.plant.robot.model_path
+    if path.suffix.lower() != ".urdf":
         return None
-    return TFMessage
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = node.create_publisher(String, DESCRIPTION_TOPIC, latched)
+    publisher.publish(String(data=path.read_text("utf-8")))
+    return publisher
 
 
 def _take_all(polled: PolledSubscription) -> list[Any]:

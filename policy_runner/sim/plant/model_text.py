@@ -14,6 +14,7 @@ from policy_runner.sim.robot_file.robot_reader import RobotFile
 
 MOST_MODEL = 16 * MIB
 _MISSING_FILE = re.compile(r"[Ee]rror opening file '([^']*)'|could not open .*'([^']*)'")
+_DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
 NO_MESHES = "correct the path, or use --no-meshes (model.meshes: false)"
 
 
@@ -59,12 +60,17 @@ def model_refusal(path: Path, error: Exception) -> Refusal:
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    text = read_bounded(path, MOST_MODEL, "an MJCF or a URDF")
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+    content = read_bounded(path, MOST_MODEL, "an MJCF or a URDF")
+    try:
+        # Another encoding would hide a document type from the check below.
+        text = _DECLARATION.sub("", content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise refuse(str(path), "", "an MJCF or a URDF in UTF-8", str(error)) from error
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         # The XML library would expand entities and read the files that they name.
         raise refuse(str(path), "", "a model without a document type or entities", "one with them")
     try:
-        return ElementTree.fromstring(text)
+        return ElementTree.fromstring(text.encode())
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise refuse(str(path), "", "an MJCF or a URDF", f"no XML ({error})") from error
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from policy_runner.telemetry.host_files import HostFiles, Reading, Unreadable, missing
-from policy_runner.telemetry.verdict import OK, Hysteresis, Verdict
+from policy_runner.telemetry.verdict import OK, WARN, Hysteresis, Verdict
 
 _CPU = "sys/devices/system/cpu"
 _KHZ_TO_MHZ = 1e-3
@@ -184,19 +184,29 @@ def _policies(files: HostFiles, names: tuple[str, ...]) -> dict[str, tuple[str, 
     return policies
 
 
+_FULL_READINGS = 5  # in a row: a burst of work, such as a garbage collection, is no fault
+
+
 class CpuVerdict:
-    """WARN while the load of all cores together reaches the limit."""
+    """WARN while the load of all cores together reaches the limit, or one core stays at its own.
+
+    A loop that needs more than its core is late, although the others idle.
+    """
 
     def __init__(self) -> None:
         self._all = Hysteresis()
+        self._cores: dict[str, int] = {}  # number of readings in a row at the limit
 
-    def judge(self, reading: CpuReading, warn_load: float, clear: float) -> Verdict:
+    def judge(
+        self, reading: CpuReading, warn_load: float, clear: float, warn_core: float = math.inf
+    ) -> Verdict:
         """Return the verdict for a sample.
 
         Args:
             reading: the sample.
             warn_load: WARN from this load of all cores [%].
             clear: OK again at this much less [%].
+            warn_core: WARN if one core has at least this load in several readings in a row [%].
         """
         values: dict[str, object] = {
             "load [%]": reading.load.shown,
@@ -216,4 +226,15 @@ class CpuVerdict:
             return Verdict(OK, f"no load yet: {reading.load.reason}", values)
         level = self._all.update(load, warn_load, math.inf, clear)
         message = f"{load:.0f} % of {reading.online} cores, busiest {reading.busiest.value:.0f} %"
-        return Verdict(level, f"saturated: {message}" if level else message, values)
+        message = f"saturated: {message}" if level else message
+        full = [core.name for core in reading.cores if self._is_full(core, warn_core, clear)]
+        if full and not level:
+            return Verdict(WARN, f"{message}; at its limit: {', '.join(full)}", values)
+        return Verdict(level, message, values)
+
+    def _is_full(self, core: Core, warn_core: float, clear: float) -> bool:
+        """Count the readings of a core at the limit; whether there are enough."""
+        count, load = self._cores.get(core.name, 0), core.load.value
+        limit = warn_core - (clear if count >= _FULL_READINGS else 0.0)
+        self._cores[core.name] = count + 1 if load is not None and load >= limit else 0
+        return self._cores[core.name] >= _FULL_READINGS

@@ -136,7 +136,7 @@ def judge_gpu(reading: GpuReading) -> Verdict:
         if figure.value is not None:
             words.append(pattern.format(figure.value))
     if not words:
-        return Verdict(OK, f"GPU n/a: {reading.load.reason}", values)
+        return Verdict(OK, f"n/a: {reading.load.reason}", values)
     if reading.slowdown:
         words.append(f"held down: {reading.slowdown}")
     return Verdict(WARN if reading.slowdown else OK, " ".join(words), values)

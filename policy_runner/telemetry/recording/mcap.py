@@ -1,6 +1,7 @@
 """Writes `/diagnostics` to an MCAP file that rosbag2 and Foxglove read, and reads it back.
 
-It needs the optional library `mcap`, and no ROS: messages are serialized bytes.
+A recording also has what shows the robots: their descriptions and transforms. It needs the optional
+library `mcap`, and no ROS: messages are serialized bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.telemetry.recording.diagnostics_cdr import Status, read_diagnostics
+from policy_runner.telemetry.recording.transforms_cdr import (
+    STRING_SCHEMA,
+    STRING_TYPE,
+    TF_SCHEMA,
+    TF_TYPE,
+)
 
 _TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 _LINE = "=" * 80
@@ -47,6 +54,9 @@ string value
 """
 
 
+SCHEMAS = {_TYPE: _SCHEMA, TF_TYPE: TF_SCHEMA, STRING_TYPE: STRING_SCHEMA}
+
+
 class Unrecordable(OSError):
     """A file cannot be recorded or read; the text is a sentence for the user."""
 
@@ -76,24 +86,36 @@ class Recorder:
             self._stream, chunk_size=_CHUNK, compression=CompressionType.NONE
         )
         self._writer.start(profile="ros2", library="policy_runner")
-        schema = self._writer.register_schema(_TYPE, "ros2msg", _SCHEMA.encode())
-        self._channel = self._writer.register_channel("/diagnostics", "cdr", schema)
+        self._channels: dict[str, int] = {}  # by topic
+        self._add_channel("/diagnostics", _TYPE)
         self._lock = threading.Lock()
         self._sequence = 0
         self._closed = False
 
-    def add(self, data: bytes, wall_ns: int) -> None:
+    def _add_channel(self, topic: str, kind: str) -> None:
+        schema = self._writer.register_schema(kind, "ros2msg", SCHEMAS[kind].encode())
+        self._channels[topic] = self._writer.register_channel(topic, "cdr", schema)
+
+    def add(
+        self, data: bytes, wall_ns: int, topic: str = "/diagnostics", kind: str = _TYPE
+    ) -> None:
         """Write one message; ignored after `close`.
 
         Args:
             data: the serialized message.
             wall_ns: its time [ns since 1970].
+            topic: its topic.
+            kind: its type, a key of `SCHEMAS`.
         """
         with self._lock:
             if self._closed:
                 return
+            if topic not in self._channels:
+                self._add_channel(topic, kind)
             self._sequence += 1
-            self._writer.add_message(self._channel, wall_ns, bytes(data), wall_ns, self._sequence)
+            self._writer.add_message(
+                self._channels[topic], wall_ns, bytes(data), wall_ns, self._sequence
+            )
             self._stream.flush()
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class RunnerStatuses:
         """Collect nothing yet.
 
         Args:
-            prefix: beginning of the runners' node names; of their full names if it has a "/".
+            prefix: beginning of the runners' node names; with a "/" first, one full name.
             namespace: of the runners, such as "/robot1"; then names without a namespace do not
                 count, since they are another robot's. "" or "/": any.
         """
@@ -110,7 +110,7 @@ class RunnerStatuses:
 
     def _is_ours(self, node: str) -> bool:
         if self.prefix.startswith("/"):
-            return f"/{node.lstrip('/')}".startswith(self.prefix)
+            return f"/{node.lstrip('/')}" == self.prefix
         space, _, name = node.rpartition("/")
         if self._namespace and space != self._namespace:
             return False

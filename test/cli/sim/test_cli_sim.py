@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sim_rig import ROBOTS, robot_file
+from sim_rig import MODELS, robot_file
 
 from policy_runner.cli.main import main
 from policy_runner.package_files import share_path
@@ -84,7 +84,7 @@ def test_without_a_robot_it_says_what_it_needs(capsys: pytest.CaptureFixture[str
 
 
 def test_a_draft_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(ROBOTS / "arm.xml", tmp_path / "arm.xml")
+    shutil.copy(MODELS["arm.xml"], tmp_path / "arm.xml")
     assert main(["sim", "--draft", str(tmp_path / "arm.xml")]) == 0
     said = capsys.readouterr()
     assert "warning: no effort limit at turn, lift, bend" in said.err

@@ -4,85 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from core_rig import MS, Rig, make_rig, spec_content, term
+from black_box_rig import Recorded
+from core_rig import MS
 
-from policy_runner.core.black_box.pipeline_recorder import Recorder, same
-from policy_runner.core.black_box.records import Record, State, Tick
-from policy_runner.core.black_box.replay import Replay, Replayed
-from policy_runner.core.black_box.ring import Memory
+from policy_runner.core.black_box.pipeline_recorder import same
+from policy_runner.core.black_box.records import State, Tick
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 
 GUARD = Fault(Decision.HOLD, Reason.GUARD_ACTED, "as asked")
-
-
-def recurrent(inputs: Any) -> dict[str, Any]:
-    """A model whose output depends on everything so far."""
-    state = np.tanh(inputs["state"] * 0.9 + inputs["obs"].sum())
-    return {"act": inputs["obs"][:, :2] + state, "next": state}
-
-
-def rig_of(folder: Path) -> Rig:
-    from core_rig import FakeModel
-
-    history = {"length": 3, "stack": "frame", "order": "oldest_first", "fill": "repeat"}
-    observation = [
-        {
-            "tensor": "obs",
-            "terms": [term("joint_velocity", input="joints")],
-            "normalization": "none",
-            "history": history,
-        }
-    ]
-    content = spec_content(
-        observation=observation,
-        state=[{"input": "state", "output": "next"}],
-    )
-    model = FakeModel({"obs": (1, 6), "state": (1, 2)}, {"act": (1, 2), "next": (1, 2)}, recurrent)
-    folder.mkdir(exist_ok=True)
-    return make_rig(folder, content, model, recover="auto", late_inferences=2)
-
-
-def feed(rig: Rig, values: np.ndarray, now_ns: int) -> None:
-    rig.joints("joints", now_ns, ["b", "a"], velocity=values)
-
-
-class Recorded:
-    """A rig with a recorder, and what was fed to it."""
-
-    def __init__(self, folder: Path, memory: int = 1 << 20, seconds: float = 10.0) -> None:
-        self.folder = folder
-        self.rig = rig_of(folder / "first")
-        self.recorder = Recorder(self.rig.pipeline, Memory(memory), seconds)
-        self.rig.pipeline.recorder = self.recorder
-        self.fed: dict[int, np.ndarray] = {}
-        self.commands: list[Any] = []
-
-    def run(self, ticks: int, begin: int = 1, seed: int = 0, **also: Any) -> None:
-        random = np.random.default_rng(seed)
-        for k in range(begin, begin + ticks):
-            now_ns = k * 10 * MS
-            if k % 7 or k < 5:  # some messages are missing
-                values = random.normal(size=2)
-                self.recorder.hear("joints", values.tobytes(), now_ns, None, "waited")
-                feed(self.rig, values, now_ns)
-            step = self.rig.pipeline.stepper(now_ns, also.get("outer"), lambda late: 0)
-            self.commands.append(None if step.command is None else step.command.copy())
-
-    def replay(self, records: list[Record] | None = None) -> list[Replayed]:
-        again = rig_of(self.folder / "again")
-
-        def hear(one: Any) -> None:
-            feed(again, np.frombuffer(one.raw), one.arrived_ns)
-
-        replay = Replay(again.pipeline, hear, self.recorder.state.paths, False, "memory")
-        found = []
-        for one in replay.run(records if records is not None else self.recorder.read()):
-            found.append(one._replace(command=None if one.command is None else one.command.copy()))
-        return found
 
 
 def test_the_replay_gives_every_command_to_the_bit(tmp_path: Path) -> None:

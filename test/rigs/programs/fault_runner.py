@@ -1,9 +1,10 @@
 """The runner's process with callbacks that fail when a test requests it.
 
 Services of type Trigger: ~/fault/service raises, ~/fault/timer lets a timer raise, ~/fault/block
-blocks the executor for 2.5 s, ~/fault/loop raises in the control thread, ~/fault/threads returns
-the threads' ids, ~/fault/wall_2040 sets the wall clock of the stamps (not the clock of Fast DDS,
-which sends nothing by then). Setting safety.hold_recover to 1.23 raises in a parameter callback.
+blocks the executor for 2.5 s, ~/fault/loop raises in the control thread, ~/fault/recorder in the
+black box. ~/fault/threads returns the threads' ids. ~/fault/wall_2040 sets the wall clock of the
+stamps (not the clock of Fast DDS, which sends nothing by then). Setting safety.hold_recover to
+1.23 raises in a parameter callback.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def add_faults(node: Any) -> None:
         node.loop.call(lambda: odd("loop"))
         return response
 
+    def recorder(_request: Any, response: Any) -> Any:
+        node.configured.recorder._record = lambda *given: odd("recorder")
+        return response
+
     def threads(_request: Any, response: Any) -> Any:
         found = {thread.name: thread.native_id for thread in threading.enumerate()}
         response.message = json.dumps(found)
@@ -60,7 +65,7 @@ def add_faults(node: Any) -> None:
             odd("parameter")
         return SetParametersResult(successful=True)
 
-    for one in (service, timer, block, loop, threads, wall_2040):
+    for one in (service, timer, block, loop, recorder, threads, wall_2040):
         node.create_service(Trigger, f"~/fault/{one.__name__}", one)
     node.add_on_set_parameters_callback(check)
 

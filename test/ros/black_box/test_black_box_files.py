@@ -175,6 +175,76 @@ def test_a_full_disk_leaves_the_older_files(policy: Path, tmp_path: Path, monkey
     box.box.end()
 
 
+_SMALL = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[3:]
+from test_black_box_files import Box
+box = Box(Path(sys.argv[1]), Path(sys.argv[2]))
+box.run(10)
+print(*box.node.dump(), flush=True)
+box.run(4000)
+print(*box.node.dump(), flush=True)
+print(len(list(box.folder.iterdir())), flush=True)
+box.box.end(5.0)
+"""
+_TMPFS = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+
+
+def _mounts_tmpfs() -> bool:
+    try:
+        return not subprocess.run([*_TMPFS, "mount -t tmpfs none /mnt"], capture_output=True,
+                                  timeout=10, check=False).returncode  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@pytest.mark.skipif(not _mounts_tmpfs(), reason="may not mount a tmpfs of its own")
+def test_a_tmpfs_that_fills_up(policy: Path, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    script = f'mount -t tmpfs -o size=256k none {files} && exec "$@"'
+    child = [sys.executable, "-c", _SMALL, str(policy), str(files), *sys.path]
+    done = subprocess.run([*_TMPFS, script, "sh", *child], capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    first, second, count = done.stdout.splitlines()
+    assert first.startswith("True ")
+    assert second.startswith("False black box: ")
+    assert "No space left on device" in second
+    assert count == "1"  # the first file, and no unfinished one
+
+
+def test_memory_that_is_not_granted_is_reported(
+    policy: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from policy_runner.ros.black_box import keeper
+
+    def refuse(_size: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(keeper, "Memory", refuse)
+    box = Box(policy, tmp_path / "files")
+    assert box.recorder is None
+    assert "black_box.memory: expected 8 MiB of memory, got none" in box.node.said[0]
+    box.box.end()
+
+
+def test_a_recorder_that_cannot_begin_leaves_the_policy(
+    policy: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from policy_runner.core.black_box import pipeline_recorder
+
+    def fail(*_given: Any) -> None:
+        raise TypeError("as asked")
+
+    monkeypatch.setattr(pipeline_recorder, "PipelineState", fail)
+    box = Box(policy, tmp_path / "files")
+    assert box.recorder is None
+    assert box.loaded.pipeline.recorder is None
+    assert "black box: nothing is recorded: TypeError: as asked" in box.loaded.warnings[-1]
+    box.box.end()
+
+
 def test_a_folder_that_cannot_be_made_is_reported(policy: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("")

@@ -61,6 +61,24 @@ def test_before_the_first_tick_the_loop_has_no_figures(tmp_path: Path) -> None:
     assert told.values("loop")["step p50 [us]"] == "0.0"
 
 
+def test_the_loop_is_not_well_before_its_first_tick(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+
+    def say(now_s: int, ticks: int) -> tuple[int, str]:
+        told.loop.ticks = ticks
+        status = told.texts.loop(told.loop, now_s * 10**9, 0.01)
+        return status.level[0], status.message
+
+    assert say(1, 0) == (0, "no tick yet")  # it has just been activated
+    assert say(2, 0) == (1, "no tick yet")
+    assert say(3, 50) == (0, "50.0 Hz")
+    assert say(4, 50) == (1, "no tick since the last message")
+    assert say(5, 20) == (0, "20 ticks so far")  # another loop, after a deactivation
+    assert say(6, 70) == (0, "50.0 Hz")
+    told = Told(tmp_path)
+    assert say(1, 20) == (0, "20 ticks so far")  # no rate without an earlier count
+
+
 def test_before_the_first_message_an_input_has_no_age(tmp_path: Path) -> None:
     told = Told(tmp_path)
     before = told.values("inputs")

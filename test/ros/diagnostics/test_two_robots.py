@@ -30,7 +30,7 @@ def safety_shown(namespace: str, names: Any) -> list[str]:
 def test_one_of_two_robots_stops(graphs: GraphMaker) -> None:
     from std_msgs.msg import Bool
 
-    from policy_runner.cli.monitor import by_robot
+    from policy_runner.cli.monitor.screen import by_robot
     from policy_runner.ros.diagnostics.listener import DiagnosticsListener
     from policy_runner.telemetry.runner.joined_status import join
     from policy_runner.telemetry.runner.runner_statuses import RunnerStatuses

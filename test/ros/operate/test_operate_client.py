@@ -170,10 +170,17 @@ def test_another_topic_of_the_emergency_stop(graphs: GraphMaker, ctl: Ctl) -> No
 
 
 def test_a_runner_without_a_black_box_says_so(graphs: GraphMaker, ctl: Ctl) -> None:
-    graphs({}, require_arming=True)
+    graphs({}, require_arming=True, black_box__seconds=0.0)
     code, _, err = ctl("dump")
     assert code == 1
     assert "expected the service ~/dump, got a node without it" in err
+
+
+def test_a_black_box_is_on_by_default(graphs: GraphMaker, ctl: Ctl) -> None:
+    graphs({}, require_arming=True)
+    code, _, err = ctl("dump")
+    assert code == 1
+    assert "the black box is empty: no policy is recorded" in err
 
 
 def test_a_node_that_is_not_there(graphs: GraphMaker, ctl: Ctl) -> None:

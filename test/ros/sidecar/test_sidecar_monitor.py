@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not
 
 MONITOR = """
 import argparse, sys
-from policy_runner.cli import monitor
+from policy_runner.cli.monitor import command as monitor
 parser = argparse.ArgumentParser()
 monitor.add_arguments(parser)
 sys.exit(monitor.run(parser.parse_args(sys.argv[1:])))
@@ -66,7 +66,7 @@ def test_record_until_ctrl_c_and_read_it_back(sidecar, spawn, tmp_path, wait_unt
 def test_view_shows_silent_publishers_and_the_sentence_first():
     from rich.console import Console
 
-    from policy_runner.cli.monitor import chosen, view
+    from policy_runner.cli.monitor.screen import chosen, view
     from policy_runner.ros.diagnostics.listener import Row
 
     rows = {
@@ -85,7 +85,7 @@ def test_view_shows_silent_publishers_and_the_sentence_first():
 def robots_shown(width):
     from rich.console import Console
 
-    from policy_runner.cli.monitor import chosen, view
+    from policy_runner.cli.monitor.screen import chosen, view
     from policy_runner.ros.diagnostics.listener import Row
 
     rows = {

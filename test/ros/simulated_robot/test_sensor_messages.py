@@ -23,6 +23,9 @@ class Published:
     def __init__(self) -> None:
         self.messages: dict[str, list[Any]] = {}
 
+    def get_namespace(self) -> str:
+        return "/"
+
     def create_publisher(self, _kind: Any, topic: str, _qos: Any) -> Any:
         self.messages[topic] = []
 
@@ -117,6 +120,11 @@ def test_frames_are_the_bodies_in_their_parents(tmp_path: Path) -> None:
         ("upper", "shoulder"),
         ("fore", "upper"),
     ]
+    sensors, _ = topics(robot)
+    named = PlantFrames(node, robot, Frames, sensors.odometry)  # type: ignore[arg-type]
+    named.publish(1)
+    first = node.messages["/tf"][0].transforms[0]
+    assert (first.header.frame_id, first.child_frame_id) == ("odom", "base_link")
     fore = found["fore"].transform
     assert (fore.translation.x, fore.translation.z) == pytest.approx((0.25, 0.0))
     assert (fore.rotation.y, fore.rotation.w) == pytest.approx((-np.sin(0.25), np.cos(0.25)))

@@ -71,6 +71,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ("r.xml", "<sdf/>", r"an MJCF \(<mujoco>\) or a URDF \(<robot>\), got <sdf>"),
         ("r.xml", "<mujoco><wheel/></mujoco>", "a model that MuJoCo loads, got .*wheel"),
         ("r.xml", "<!DOCTYPE a><mujoco/>", "without a document type or entities"),
+        ("r.xml", "\ufeff<?xml version='1.0' encoding='UTF-7'?><mujoco/>", "at least one body"),
         ("r.xml", "<mujoco/>", "at least one body, got none"),
         ("r.xml", '<mujoco><include file="../o.xml"/></mujoco>', r"include: .*got \.\./o.xml"),
         ("r.xml", '<mujoco><include file="o.xml"/></mujoco>', "the file 'o.xml', got no such"),

@@ -25,7 +25,7 @@ S = 1_000_000_000
 
 def test_gpu_found_after_the_service_started(tmp_path):
     reader = GpuReader(HostFiles(str(tmp_path)))
-    assert judge_gpu(reader.read(0)).message == "GPU n/a: no GPU found"
+    assert judge_gpu(reader.read(0)).message == "n/a: no GPU found"
     base = "sys/class/devfreq/17000000.ga10b"
     files = {f"{base}/cur_freq": 612000000, f"{base}/device/of_node/name": "ga10b"}
     write_board(tmp_path, files | {f"{base}/device/load": 373})

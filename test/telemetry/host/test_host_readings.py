@@ -94,6 +94,19 @@ def test_saturation_does_not_flap(tmp_path):
     assert levels == [OK, WARN, WARN, WARN, WARN, WARN, OK, OK, OK]
 
 
+def test_one_core_that_stays_at_its_limit_is_a_warning(tmp_path):
+    """The others idle, so the load of all cores shows nothing."""
+    verdict, verdicts = CpuVerdict(), []
+    for percent in (100, 50, *[100] * 6, 97, 85):
+        reader = CpuReader(board(tmp_path, 0, 0, 0, 0, 0))
+        reader.read(0)
+        board(tmp_path, percent, 200 - percent, percent, 100 - percent, 100)
+        verdicts.append(verdict.judge(reader.read(1), 90.0, 10.0, 98.0))
+    assert [one.level for one in verdicts] == [OK] * 6 + [WARN, WARN, WARN, OK]
+    assert verdicts[6].message == "50 % of 2 cores, busiest 100 %; at its limit: cpu0"
+    assert verdicts[8].level == WARN  # 97: within `clear`
+
+
 def test_the_message_does_not_repeat_the_name_of_its_status(tmp_path):
     reader = CpuReader(board(tmp_path, 0, 0, 0, 0, 0))
     reader.read(0)

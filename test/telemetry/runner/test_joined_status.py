@@ -213,7 +213,8 @@ def test_commands_that_stop_while_the_runner_says_run_are_an_error():
         ("policy_runner", "/r1", ["/r1/policy_runner"]),
         ("policy_runner", "/r2", ["/r2/policy_runner_b"]),
         ("policy_runner", "/r", []),
-        ("/r2/policy_runner", "/r1", ["/r2/policy_runner_b"]),
+        ("/r2/policy_runner", "/r1", []),
+        ("/r2/policy_runner_b", "/r1", ["/r2/policy_runner_b"]),
         ("/policy_runner", "/r1", ["policy_runner"]),
     ],
 )
@@ -222,3 +223,11 @@ def test_a_sidecar_in_a_namespace_joins_its_own_robot(prefix, namespace, joined)
     for node in ("policy_runner", "/r1/policy_runner", "/r2/policy_runner_b", "/r1/other"):
         speak(book, 0, node=node)
     assert sorted(book.runners) == joined
+
+
+def test_two_runners_are_told_apart_by_their_full_names():
+    """`/robot/policy_runner` is also the beginning of `/robot/policy_runner_arm`."""
+    book = RunnerStatuses("/robot/policy_runner")
+    for name in ("policy_runner", "policy_runner_arm"):
+        book.take(f"/robot/{name}: loop", 0, "50.0 Hz", {}, 1)
+    assert list(book.runners) == ["/robot/policy_runner"]

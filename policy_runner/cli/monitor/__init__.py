@@ -1,0 +1,4 @@
+"""`policy-runner monitor`.
+
+Base: `screen`. Entry point: `command`.
+"""

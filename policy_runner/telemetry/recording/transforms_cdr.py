@@ -1,0 +1,82 @@
+"""Serializes a tf2_msgs/TFMessage (CDR) without ROS, for recordings without that package.
+
+No wheel on PyPI has tf2_msgs, so the types are written here. `rosbags` and every ROS reads them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+TF_TYPE = "tf2_msgs/msg/TFMessage"
+_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
+_LINE = "=" * 80
+TF_SCHEMA = f"""\
+geometry_msgs/TransformStamped[] transforms
+{_LINE}
+MSG: geometry_msgs/TransformStamped
+std_msgs/Header header
+string child_frame_id
+geometry_msgs/Transform transform
+{_LINE}
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+{_LINE}
+MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
+{_LINE}
+MSG: geometry_msgs/Transform
+geometry_msgs/Vector3 translation
+geometry_msgs/Quaternion rotation
+{_LINE}
+MSG: geometry_msgs/Vector3
+float64 x
+float64 y
+float64 z
+{_LINE}
+MSG: geometry_msgs/Quaternion
+float64 x 0
+float64 y 0
+float64 z 0
+float64 w 1
+"""
+STRING_TYPE, STRING_SCHEMA = "std_msgs/msg/String", "string data\n"
+Pose = tuple[str, str, Sequence[float], Sequence[float]]
+
+
+def write_transforms(stamp_ns: int, poses: Sequence[Pose]) -> bytes:
+    """Return a serialized TFMessage.
+
+    Args:
+        stamp_ns: of every transform [ns].
+        poses: parent, child, translation x, y, z [m], rotation x, y, z, w.
+    """
+    body = bytearray(struct.pack("<I", len(poses)))
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    for parent, child, translation, rotation in poses:
+        _align(body, 4)
+        body += struct.pack("<iI", sec, nanosec)
+        _text(body, parent)
+        _text(body, child)
+        _align(body, 8)
+        body += struct.pack("<7d", *translation, *rotation)
+    return _LITTLE_ENDIAN + bytes(body)
+
+
+def write_string(text: str) -> bytes:
+    """Return a serialized std_msgs/String."""
+    body = bytearray()
+    _text(body, text)
+    return _LITTLE_ENDIAN + bytes(body)
+
+
+def _align(body: bytearray, size: int) -> None:
+    body += bytes(-len(body) % size)
+
+
+def _text(body: bytearray, text: str) -> None:
+    _align(body, 4)
+    data = text.encode() + b"\x00"
+    body += struct.pack("<I", len(data)) + data
