@@ -15,11 +15,7 @@ from policy_runner.ros.black_box.mcap_file import McapWriter
 from policy_runner.sim.camera import Cameras, Pixels
 from policy_runner.sim.evaluate.episode import run_episode
 from policy_runner.sim.evaluate.plan import Plan
-from policy_runner.sim.evaluate.subject import Subject, bind
-from policy_runner.sim.loop.policy_in_loop import PolicyInLoop
-from policy_runner.sim.loop.sensor_numbers import JointOrder
-from policy_runner.sim.robot_file.sensor_keys import ImuSensor, JointStatesSensor, OdometrySensor
-from policy_runner.telemetry.recording.sensor_cdr import (
+from policy_runner.sim.evaluate.sensor_cdr import (
     array_bytes,
     definition,
     imu_bytes,
@@ -27,6 +23,10 @@ from policy_runner.telemetry.recording.sensor_cdr import (
     odometry_bytes,
     twist_bytes,
 )
+from policy_runner.sim.evaluate.subject import Subject, bind
+from policy_runner.sim.loop.policy_in_loop import PolicyInLoop
+from policy_runner.sim.loop.sensor_numbers import JointOrder
+from policy_runner.sim.robot_file.sensor_keys import ImuSensor, JointStatesSensor, OdometrySensor
 
 LIBRARY = "policy_runner simulation 1"
 COMMANDS, BASE = "commands", "simulation/base"
