@@ -129,7 +129,7 @@ def overview() -> Drawing:
 
 def order_of_operations() -> Drawing:
     """Each observation term, each input tensor, the model, each action group."""
-    to = Drawing(520, 632, "policy spec: order of operations")
+    to = Drawing(520, 696, "policy spec: order of operations")
     to.frame(10, 8, 500, 150, "each observation term")
     to.row(
         24,
@@ -155,19 +155,23 @@ def order_of_operations() -> Drawing:
     to.arrow((366, 308), (366, 335), (260, 335), (260, 346))
     to.box(188, 348, 144, "model", GREEN)
     to.arrow((260, 388), (260, 399), (76, 399), (76, 432))
-    to.frame(10, 406, 500, 150, "each action group")
+    to.frame(10, 406, 500, 214, "each action group")
     to.row(
         24, 434, (104, 104, 104, 104),
-        ("output, or\nargmax's row", "squash", "clip_raw", "denormalize"),
+        ("output, or\nargmax's row", "squash", "clip_raw", "round\nof: raw"),
     )  # fmt: skip
     to.arrow((436, 474), (436, 484), (76, 484), (76, 496))
     to.row(
-        24, 498, (148, 84, 64, 120),
-        ("× scale + offset\n+ relative_to", "clip", "ema", "the robot's\nlimits"),
+        24, 498, (104, 104, 148, 60),
+        ("limit_torque", "denormalize", "× scale + offset\n+ relative_to", "rotate"),
     )  # fmt: skip
-    to.label(260, 580, "last_action feeds one of these back to the terms:", "middle")
-    to.label(260, 600, "raw (the output), clipped (after clip_raw),", "middle")
-    to.label(260, 620, "target (after ema), limited (after the limits)", "middle")
+    to.arrow((458, 538), (458, 548), (76, 548), (76, 560))
+    to.row(
+        24, 562, (104, 104, 104, 104), ("clip", "ema", "round\nof: target", "the robot's\nlimits")
+    )
+    to.label(260, 644, "last_action feeds one of these back to the terms:", "middle")
+    to.label(260, 664, "raw (the output), clipped (after limit_torque),", "middle")
+    to.label(260, 684, "target (after round), limited (after the limits)", "middle")
     return to
 
 

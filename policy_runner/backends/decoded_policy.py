@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,10 +25,19 @@ from policy_runner.core.pipeline.bind_tensors import (
     tensor_name,
     uncovered,
 )
-from policy_runner.core.spec import ConstantTerm, ModelOutputTerm, ObservationTensor, SpecFile
+from policy_runner.core.spec import (
+    ConstantTerm,
+    History,
+    HistoryBlock,
+    ModelOutputTerm,
+    ObservationTensor,
+    SpecFile,
+)
+from policy_runner.core.spec.named_numbers import match_names
 from policy_runner.core.spec.parts import ModelFile, OnePolicy, is_linked, models_of
 
 Sample = Mapping[str, Buffer]
+_History = TypeVar("_History", History, HistoryBlock)
 
 
 class LinkedElements:
@@ -45,15 +55,17 @@ class LinkedElements:
             file: the spec; its folder holds the statistics files.
             key: the tensor's key in the spec, for error messages.
         """
-        terms = tensor.every_term
-        sizes = [term.size for term in TensorBuilder(tensor, sources, key).terms]
+        terms, compiled = tensor.every_term, TensorBuilder(tensor, sources, key).terms
+        sizes = [term.size for term in compiled]
         links = [isinstance(term, ModelOutputTerm) for term in terms]
-        names = [term.name for term in TensorBuilder(tensor, sources, key).terms]
         own = [
-            term if link else ConstantTerm(term="constant", name=name, value=[0.0] * size)
-            for term, link, name, size in zip(terms, links, names, sizes, strict=True)
+            term if link else ConstantTerm(term="constant", name=one.name, value=[0.0] * one.size)
+            for term, link, one in zip(terms, links, compiled, strict=True)
         ]
-        which = {"terms": own} if tensor.whole is None else {"whole": own[0]}
+        which: dict[str, object] = {"terms": own} if tensor.whole is None else {"whole": own[0]}
+        if tensor.history is not None:
+            elements = {one.name: one.elements for one in compiled}
+            which["history"] = _by_index(tensor.history, elements, str(file.path), key)
         self._builder = TensorBuilder(tensor.model_copy(update=which), sources, key)
         problems = set_normalizer(self._builder, tensor.normalization, file, key)
         if problems:
@@ -78,6 +90,27 @@ class LinkedElements:
         self._builder.read_outputs()
         self._builder.advance(self._values)
         self._into[self._index] = self._values[self._index]
+
+
+def _by_index(
+    history: _History, elements: Mapping[str, Sequence[str]], file: str, key: str
+) -> _History:
+    """The history with lengths and lags by the names that constants have: [0], [1], ..."""
+    blocks = getattr(history, "blocks", None)
+    if blocks is not None:
+        changed_blocks = [_by_index(one, elements, file, key) for one in blocks]
+        return history.model_copy(update={"blocks": changed_blocks})
+    which = "length" if history.length is not None else "lags"
+    given = history.length if history.length is not None else history.lags
+    if not isinstance(given, Mapping):
+        return history
+    changed: dict[str, object] = {}
+    for name, one in given.items():
+        changed[name] = one
+        if isinstance(one, Mapping):
+            found = match_names(one, elements[name], file, f"{key}.history.{which}.{name}")
+            changed[name] = {f"[{k}]": value for k, value in enumerate(found)}
+    return history.model_copy(update={which: changed})
 
 
 class DecodedPart:

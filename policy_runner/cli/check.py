@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.state_wiring import state_problems
 from policy_runner.cli.suspicions import all_suspicions, read_all_facts
-from policy_runner.core.errors import Problem, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.spec.parts import model_files
 from policy_runner.robot.load import LoadedPolicy, load_policy
 from policy_runner.robot.values import sections_of
@@ -47,6 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.params is not None:
         loaded.warnings += _unbounded(loaded)
     facts = read_all_facts(loaded.spec_file)
+    problems = state_problems(loaded.spec_file, facts)
+    if problems:
+        raise Refusal(problems)
     warnings = [*loaded.warnings, *all_suspicions(loaded.spec_file, facts)]
     said = [f"{len(loaded.pipeline.elements)} commands", f"{_observed(loaded)} observed numbers"]
     models = model_files(loaded.spec)

@@ -15,7 +15,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.files.bounded import next_to
 from policy_runner.core.model import ModelFacts
 from policy_runner.formats.conflicts import mark_conflicts
-from policy_runner.formats.detect import FORMATS, find_reader, model_in, neighbours
+from policy_runner.formats.detect import FORMATS, find_reader, model_in, neighbours, unread
 from policy_runner.formats.draft import Draft, remarks, spec_text
 
 
@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         for other in others:
             mark_conflicts(draft, other)
         draft.notes += [*failed, *remarks(model)]
+        if draft.sources == [model.path]:
+            draft.notes += unread(model.path)
     if arguments.name:
         draft.spec["name"] = arguments.name
     write(draft, model, arguments.output)

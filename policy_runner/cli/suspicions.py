@@ -9,6 +9,7 @@ import numpy as np
 
 from policy_runner.backends.onnx_file.runtime_nodes import runtime_nodes
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
+from policy_runner.cli.state_wiring import doubtful_states
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.model import ModelFacts
@@ -91,7 +92,8 @@ def placed_text(part: ModelFile, text: str) -> str:
 
 def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """Return one sentence for each suspicious number that the user should check."""
-    found = [*_twice_or_never(spec_file, model), *_states(spec_file, model), *model.suspicious]
+    states = [f"{one.key}: {one.text}" for one in doubtful_states(spec_file, model)]
+    found = [*_twice_or_never(spec_file, model), *states, *model.suspicious]
     nodes = runtime_nodes(model.path)
     if nodes:
         found.append(
@@ -189,34 +191,6 @@ def _bounds(ranges: Any) -> list[float]:
         ranges = list(ranges.values())
     pairs = ranges if ranges and isinstance(ranges[0], (list, tuple)) else [ranges or []]
     return [float(end) for pair in pairs for end in pair if end is not None]
-
-
-def _states(spec_file: SpecFile, model: ModelFacts) -> list[str]:
-    """Return contradictions between the spec and the graph about recurrent states."""
-    spec = spec_file.spec
-    inputs, outputs = ([one.name for one in tensors] for tensors in (model.inputs, model.outputs))
-
-    def named(tensor: str | int, names: list[str]) -> str:
-        return names[tensor] if isinstance(tensor, int) and tensor < len(names) else str(tensor)
-
-    carried = {named(one.input, inputs): named(one.output, outputs) for one in spec.state}
-    key_of = {named(one.input, inputs): f"state[{k}]" for k, one in enumerate(spec.state)}
-    built = {named(one.tensor, inputs): (k, one) for k, one in enumerate(spec.observation)}
-    found = []
-    for given, output in model.recurrent:
-        if given in carried and carried[given] != output:
-            found.append(
-                f"{key_of[given]}: '{given}' takes '{carried[given]}', and the graph computes "
-                f"'{output}' from it: states exchanged?"
-            )
-        elif given in built:
-            k, tensor = built[given]
-            what = "a constant" if tensor.constant is not None else "terms"
-            found.append(
-                f"observation[{k}]: '{given}' is a recurrent state whose next value is "
-                f"'{output}', and it is fed by {what}: a state that is never carried?"
-            )
-    return found
 
 
 def _numbers(value: Any) -> list[float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,28 @@ def cast_range(dtype: npt.DTypeLike) -> tuple[float, float]:
         high = float(whole.max)  # for 64 bits the float is one larger than the integer
         return float(whole.min), high if high <= whole.max else float(np.nextafter(high, 0.0))
     return 0.0, 1.0
+
+
+def batch_remedy(shape: Sequence[int], size: int) -> str:
+    """What to do about a tensor that a fixed batch makes too large, or ''.
+
+    Args:
+        shape: of the tensor.
+        size: number of elements that the spec gives it.
+    """
+    batch = shape[0] if len(shape) > 1 else 1
+    if batch == 1 or size * batch != math.prod(shape):
+        return ""
+    return f"the model has a fixed batch of {batch}: export it with a batch of 1 or an open one"
+
+
+class StatePath(NamedTuple):
+    """The shortest way from an input of a graph to an output of the same shape."""
+
+    weights: int  # nodes on it that have weights, or are no arithmetic by element
+    nodes: int
+    gated: bool  # it has no weights, and there is another way with weights
+    through: tuple[str, ...] = ()  # the outputs of the graph that it passes before its end
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,7 @@ class ModelFacts:
     `arithmetic`: per input, its first operations if they use stored vectors (mostly a normalizer).
     `stateless`: recurrent operations whose state no input feeds. They forget it at every run.
     `recurrent`: (input, output) of each state that the graph itself carries through LSTM, GRU, RNN.
+    `paths`: (input, output) -> the shortest way between tensors of one shape, for states.
     `untouched`: inputs whose first weights come before any other arithmetic.
     `suspicious`: one sentence for each part of the graph that is often a fault of the exporter.
     """
@@ -73,6 +96,7 @@ class ModelFacts:
     arithmetic: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stateless: tuple[str, ...] = ()
     recurrent: tuple[tuple[str, str], ...] = ()
+    paths: Mapping[tuple[str, str], StatePath] = field(default_factory=dict)
     untouched: tuple[str, ...] = ()
     suspicious: tuple[str, ...] = ()
     data_sha256: Mapping[str, str] = field(default_factory=dict)

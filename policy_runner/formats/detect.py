@@ -12,6 +12,7 @@ from policy_runner.core.model import ModelFacts
 from policy_runner.formats.deployment.leapp import draft_leapp, is_leapp
 from policy_runner.formats.deployment.legged_ros2 import draft_legged_ros2, is_legged_ros2
 from policy_runner.formats.deployment.limx import draft_limx, is_limx
+from policy_runner.formats.deployment.limx_tron2 import draft_tron2, is_tron2
 from policy_runner.formats.deployment.python_deploy import (
     draft_berkeley,
     draft_legged_gym,
@@ -133,6 +134,21 @@ def neighbours(source: Path, model: ModelFacts) -> tuple[list[Draft], list[str]]
     return drafts, failed
 
 
+def unread(model: Path) -> list[str]:
+    """Return one sentence for each YAML file next to the model whose format is not known here."""
+    found = []
+    for path in sorted(model.parent.glob("*.y*ml")):
+        try:
+            known = _of_yaml(path) is not None
+        except Refusal:  # a file that is no plain YAML
+            known = False
+        if not known and path.name != "policy.yaml":
+            found.append(
+                f"{path.name} is in no format that is known here: what it says is not in this file"
+            )
+    return found
+
+
 Recognized = tuple[Callable[[Mapping[str, Any]], bool], Callable[[Path, ModelFacts], Draft]]
 YAML_FORMATS: tuple[Recognized, ...] = (
     (is_io_descriptors, draft_io_descriptors),
@@ -141,6 +157,7 @@ YAML_FORMATS: tuple[Recognized, ...] = (
     (is_legged_ros2, draft_legged_ros2),
     (is_berkeley, draft_berkeley),
     (is_sim2real, draft_sim2real),
+    (is_tron2, draft_tron2),
     (is_limx, draft_limx),
     (is_leapp, draft_leapp),
     (is_legged_gym, draft_legged_gym),

@@ -15,6 +15,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.model import ModelFacts
 from policy_runner.core.spec import SCHEMA
 from policy_runner.core.spec.reader import TODO, todo_problems
+from policy_runner.formats.trainer_yaml import WrongValue
 
 INPUTS: dict[str, dict[str, str]] = {
     "imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu/data"},
@@ -43,6 +44,10 @@ def well_formed(file: str, key: str, expected: str) -> Iterator[None]:
     """
     try:
         yield
+    except WrongValue as error:
+        raise refuse(
+            file, ".".join(filter(None, (key, error.key))), error.expected, error.got
+        ) from error
     except MALFORMED as error:
         raise refuse(file, key, expected, f"{type(error).__name__}: {error}") from error
 

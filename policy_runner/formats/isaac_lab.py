@@ -8,6 +8,7 @@ first and filled with the first value. The control period is `scene.dt`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,14 @@ from policy_runner.formats.draft import (
 from policy_runner.formats.modifiers import with_modifiers
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.trainer_terms import SAYS, history_of, open_range, short, term_for
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import (
+    WrongValue,
+    frames,
+    number,
+    numbers,
+    read_yaml,
+    whole_numbers,
+)
 
 # Every key that is read, or that says nothing about the numbers of the policy.
 TERM_KEYS = frozenset({
@@ -37,6 +45,15 @@ OVERLOADS = frozenset(
 ACTION_KEYS = frozenset({
     *("name", "full_path", "action_type", "mdp_type", "dtype", "shape", "joint_names", "extras"),
     *("scale", "offset", "clip", "alpha", "units", "description"),
+})  # fmt: skip
+
+
+# Classes of isaaclab.envs.mdp.actions whose kind their name says. An IK action, for example, may be
+# called arm_position and commands no joint positions by itself.
+ACTIONS = frozenset({
+    *("JointPositionAction", "RelativeJointPositionAction", "JointVelocityAction"),
+    *("JointEffortAction", "JointPositionToLimitsAction", "EMAJointPositionToLimitsAction"),
+    *("BinaryJointPositionAction", "BinaryJointVelocityAction"),
 })  # fmt: skip
 
 
@@ -59,20 +76,25 @@ def draft_io_descriptors(path: Path, model: ModelFacts) -> Draft:
 
 
 def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
-    articulations = content["articulations"]
-    robot = articulations.get("robot") or next(iter(articulations.values()))
+    robot = _robot(content["articulations"])
     joints = [str(name) for name in robot["joint_names"]]
     scene = content["scene"]
     spec = draft.spec
     spec.update(model_keys(model, model.path.parent.name))
-    spec["control_dt"] = round(float(scene["dt"]), 9)
-    product = float(scene["physics_dt"]) * int(scene["decimation"])
-    if abs(product - float(scene["dt"])) > 1e-9:
+    period = number(scene["dt"], "scene.dt")
+    spec["control_dt"] = round(period, 9)
+    product = number(scene["physics_dt"], "scene.physics_dt")
+    product *= number(scene["decimation"], "scene.decimation")
+    if abs(product - period) > 1e-9:
         draft.notes.append(f"scene.dt {scene['dt']} is not physics_dt * decimation ({product:g})")
     spec["joint_names"] = joints
-    spec["default_joint_pos"] = [float(q) for q in robot["default_joint_pos"]]
+    pose = numbers(robot["default_joint_pos"], "default_joint_pos")
+    if len(pose) != len(joints):
+        expected = f"{len(joints)} numbers, one per joint"
+        raise WrongValue("default_joint_pos", expected, f"{len(pose)}")
+    spec["default_joint_pos"] = pose
     for key in ("stiffness", "damping"):
-        values = [float(one) for one in robot.get(f"default_joint_{key}") or []]
+        values = numbers(robot.get(f"default_joint_{key}") or [], f"default_joint_{key}")
         if values:
             spec[key] = values
             if not any(values):
@@ -102,6 +124,16 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     draft.assumed += [SAYS, "last_action is the network's raw output, zero after a reset"]
 
 
+def _robot(articulations: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = articulations.get("robot")
+    if found is None and len(articulations) == 1:
+        found = next(iter(articulations.values()))
+    if not isinstance(found, Mapping):
+        expected = "one articulation, or one with the name robot"
+        raise WrongValue("articulations", expected, ", ".join(map(str, articulations)) or "none")
+    return found
+
+
 def _tensor(
     draft: Draft,
     facts: TensorFacts,
@@ -123,12 +155,14 @@ def _tensor(
             _joints(term, given, spec)
             term = _not_dropped(term, given, overloads, label)
         drafted.append(with_modifiers(term, given))
-        lengths[label] = max(1, int(overloads.get("history_length") or 1))
-        count = 1
-        for d in given["shape"] if isinstance(given["shape"], list) else [given["shape"]]:
-            count *= int(d)
-        total += count * lengths[label]
-    if size is not None and total != size:
+        lengths[label] = frames(overloads.get("history_length"), f"{label}.history_length")
+        shape = given["shape"] if isinstance(given["shape"], list) else [given["shape"]]
+        total += prod(whole_numbers(shape, f"{label}.shape")) * lengths[label]
+    if size is not None and total > size:
+        drafted.append(
+            todo(f"{total - size} numbers less: '{tensor}' has {size}, and the terms give {total}")
+        )
+    elif size is not None and total != size:
         drafted.append(
             todo(
                 f"{size - total} more numbers, for the {size} of '{tensor}', and their place among "
@@ -188,7 +222,8 @@ def _joints(term: dict[str, Any], given: Mapping[str, Any], spec: Mapping[str, A
 
 
 def _numbers(given: Any, count: int) -> list[float]:
-    return [float(q) for q in given] if isinstance(given, list) else [float(given)] * count
+    key = "offsets"
+    return numbers(given, key) if isinstance(given, list) else [number(given, key)] * count
 
 
 def _group(draft: Draft, given: Mapping[str, Any], robot: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +231,11 @@ def _group(draft: Draft, given: Mapping[str, Any], robot: Mapping[str, Any]) -> 
     path = str(given.get("full_path", "")).rsplit(".", 1)[-1]
     name = f"{path} {given.get('action_type', '')} {given['name']}".lower()
     kind = next((kind for kind in ("position", "velocity", "effort") if kind in name), "")
+    if path and path not in ACTIONS:  # its own name may say position, such as that of an IK action
+        kind = ""
     joints = [str(one) for one in given.get("joint_names") or []]
     asked = f"position, velocity or effort: what action '{given['name']}' is"
+    asked += f", of the class {path} that is not known here" if path and not kind else ""
     found = unread(given, ACTION_KEYS)
     shape = given.get("shape")
     size = int(shape[-1]) if isinstance(shape, list) and shape else len(joints)
@@ -211,18 +249,18 @@ def _group(draft: Draft, given: Mapping[str, Any], robot: Mapping[str, Any]) -> 
     group: dict[str, Any] = {
         "kind": kind if kind and not found else todo(asked),
         "joints": joints or todo(f"the joints of action '{given['name']}'"),
-        "scale": short(given.get("scale", 1.0)),
+        "scale": short(1.0 if given.get("scale") is None else given["scale"]),
     }
     if "tolimits" in name or "to_limits" in name:
         _to_limits(draft, group, given, robot)
         return group
     offset = given.get("offset")
-    values = [float(q) for q in offset] if isinstance(offset, list) else None
+    values = numbers(offset, "offset") if isinstance(offset, list) else None
     default = dict(zip(spec["joint_names"], spec["default_joint_pos"], strict=True))
     if kind == "position" and values == [default.get(joint) for joint in joints]:
         group["relative_to"] = "default_joint_pos"
     elif offset:
-        group["offset"] = short(offset)
+        group["offset"] = short(offset, "offset")
     if "relative" in name:
         group["relative_to"] = "measured"
     limits = open_range(given.get("clip"))
@@ -234,7 +272,7 @@ def _group(draft: Draft, given: Mapping[str, Any], robot: Mapping[str, Any]) -> 
 
 
 def _filter(draft: Draft, group: dict[str, Any], given: Mapping[str, Any]) -> None:
-    alpha = short(given["alpha"])
+    alpha = short(given["alpha"], "alpha")
     if isinstance(alpha, list):
         group["ema"] = todo(f"one group per weight: the source says alpha {alpha}")
         return
@@ -277,9 +315,9 @@ def _to_limits(
         if factor
         else "the bounds of the raw action"
     )
-    numbers, centers = (short([round(one, 9) for one in values]) for values in (half, middle))
+    spans, centers = (short([round(one, 9) for one in values]) for values in (half, middle))
     group["scale"] = todo(
-        f"{numbers} times soft_joint_pos_limit_factor, half the range of the joints' limits; "
+        f"{spans} times soft_joint_pos_limit_factor, half the range of the joints' limits; "
         f"without rescale_to_limits: {factor:g}"
     )
     group["offset"] = todo(

@@ -96,7 +96,7 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
             )
             observation.append({"tensor": one.name, "terms": asked, "normalization": normalization})
     spec["inputs"] = used_inputs(observation)
-    _motion_file(draft, observation)
+    _motion_file(draft, observation, model)
     spec["observation"] = observation
     if pairs:
         spec["state"] = [{"input": one, "output": other} for one, other in pairs]
@@ -116,11 +116,14 @@ def _fill(draft: Draft, model: ModelFacts) -> None:
         draft.notes.append("numbers in the metadata are rounded to 3 decimals")
 
 
-def _motion_file(draft: Draft, observation: list[dict[str, Any]]) -> None:
+def _motion_file(draft: Draft, observation: list[dict[str, Any]], model: ModelFacts) -> None:
     terms = [one for tensor in observation if isinstance(tensor.get("terms"), list)
              for one in tensor["terms"] if isinstance(one, dict)]  # fmt: skip
     if any("motion" in one for one in terms):
-        asked = todo("the .npz or .csv of the reference motion, next to this file")
+        text = "the .npz or .csv of the reference motion, next to this file"
+        if model.output("joint_pos") is not None:
+            text += f"; `policy-runner convert motion` makes it from {model.path.name}"
+        asked = todo(text)
         end = todo("hold, loop or stop: what the policy does after the last row")
         draft.spec["motions"] = {MOTION: {"file": asked, "end": end}}
     if any(one["term"] == "motion_orientation" for one in terms):

@@ -90,7 +90,11 @@ def with_modifiers(term: Term | str, given: Mapping[str, Any]) -> Term | str:
         return f"{term}; the source says {text}" if text else term
     function = Affine()
     for modifier in modifiers_of(given):
-        if not _append(function, modifier):
+        try:
+            known = _append(function, modifier)
+        except (TypeError, ValueError, IndexError):  # a value that is no number
+            known = False
+        if not known:
             return todo(
                 f"how the policy's own code computes '{given['name']}': the spec has no rule for "
                 f"the modifier {_name(modifier) or modifier}; the source says {text}"

@@ -6,6 +6,7 @@ exports: `h_in`, `c_in` -> `h_out`, `c_out`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from policy_runner.core.model import ModelFacts, TensorFacts
@@ -59,6 +60,11 @@ def draft_plain(model: ModelFacts) -> Draft:
         spec["state"] = [{"input": one, "output": other} for one, other in pairs]
         named = ", ".join(f"{one} takes {other}" for one, other in pairs)
         draft.assumed.append(f"recurrent state: {named}, zero after a reset")
+    for one, other in _gated(model, fed, given):
+        draft.notes.append(
+            f"'{one}' and '{other}' may be a recurrent state: the graph carries one to the other "
+            "through a cell of plain nodes; if so, name them in `state`"
+        )
     if len(given) == 1:
         spec["action"] = [action(given[0], names)]
     else:
@@ -69,6 +75,22 @@ def draft_plain(model: ModelFacts) -> Draft:
     spec["last_action"] = todo(LAST_ACTION)
     draft.notes.append("stiffness, damping and default_joint_pos: add them where you know them")
     return draft
+
+
+def _gated(
+    model: ModelFacts, fed: Sequence[TensorFacts], given: Sequence[TensorFacts]
+) -> list[tuple[str, str]]:
+    """(input, output) of one shape between which there is a way without weights and one with.
+
+    A GRU of plain nodes has both, and so has a network that adds its input to its output. So this
+    is a remark, and no state.
+    """
+    inputs, outputs = {one.name for one in fed}, {one.name for one in given}
+    return [
+        pair
+        for pair, way in model.paths.items()
+        if way.gated and pair[0] in inputs and pair[1] in outputs
+    ]
 
 
 def observation(tensor: TensorFacts, model: ModelFacts) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policy_runner.formats.draft import todo
+from policy_runner.formats.trainer_yaml import WrongValue, number, numbers
 
 Term = dict[str, Any]
 
@@ -90,36 +91,52 @@ def with_arithmetic(
     return result
 
 
-def open_range(clip: Any) -> Any:
+def open_range(clip: Any, key: str = "clip") -> Any:
     """Return [low, high] or a list of pairs, with None for infinity; None if unbounded.
 
     Args:
         clip: one number (both signs), [low, high], or a list of pairs.
+        key: its key in the file, for errors.
+
+    Raises:
+        WrongValue: anything else.
     """
     if clip is None:
         return None
+    if isinstance(clip, (str, Mapping)):
+        raise WrongValue(key, "one number, [low, high] or a list of pairs", repr(clip)[:80])
     if isinstance(clip, (int, float)):
         clip = [-abs(clip), abs(clip)]
     if clip and isinstance(clip[0], (list, tuple)):
-        each = [_side(pair) for pair in clip]
+        each = [_side(pair, key) for pair in clip]
         if all(pair == [None, None] for pair in each):
             return None
         return each[0] if all(pair == each[0] for pair in each) else each
-    pair = _side(clip)
+    pair = _side(clip, key)
     return None if pair == [None, None] else pair
 
 
-def _side(pair: Sequence[float]) -> list[float | None]:
+def _side(pair: Sequence[float], key: str) -> list[float | None]:
+    if len(pair) != 2:
+        raise WrongValue(key, "[low, high]", repr(pair)[:80])
     infinite = (float("inf"), float("-inf"), None)
-    return [None if end in infinite else float(end) for end in pair]
+    return [None if end in infinite else number(end, key) for end in pair]
 
 
-def short(value: Any) -> Any:
-    """Return one float if all elements of a list are equal, else a list of floats."""
+def short(value: Any, key: str = "scale") -> Any:
+    """Return one float if all elements of a list are equal, else a list of floats.
+
+    Args:
+        value: one number, a list, or None.
+        key: its key in the file, for errors.
+
+    Raises:
+        WrongValue: anything else.
+    """
     if isinstance(value, (list, tuple)):
-        numbers = [float(one) for one in value]
-        return numbers[0] if numbers and all(n == numbers[0] for n in numbers) else numbers
-    return None if value is None else float(value)
+        found = numbers(value, key)
+        return found[0] if found and all(n == found[0] for n in found) else found
+    return None if value is None else number(value, key)
 
 
 def ranges_of(commands: Mapping[str, Any]) -> list[list[float]] | None:

@@ -53,7 +53,30 @@ def spec_of(folder: Path, content: dict[str, Any]) -> SpecFile:
     return read_spec(several_rig.write(folder, content))
 
 
-CASES = {"chain": chain, "switch": switch, "two_inputs": two_inputs}
+def by_element() -> dict[str, Any]:
+    """Return the spec of walk with history lengths per element next to the latent."""
+    content = chain()
+    (tensor,) = content["observation"]
+    tensor["terms"] = [one for one in tensor["terms"] if one["term"] != "joint_velocity"]
+    lengths = {"velocity_command": {"linear.*": 2, "angular.z": 1}, "joint_position": [1, 1]}
+    tensor["history"] = {"stack": "term", "order": "oldest_first", "length": lengths,
+                         "fill": "zeros"}  # fmt: skip
+    tensor["normalization"]["on"] = "stacked"
+    return content
+
+
+def by_block() -> dict[str, Any]:
+    """Return the spec of walk with blocks next to the latent."""
+    content = by_element()
+    (tensor,) = content["observation"]
+    hip = {"terms": ["joint_position"], "stack": "element", "length": {"joint_position": {".*": 2}}}
+    rest = {"terms": ["velocity_command", "encoder", "last_action"]}
+    tensor["history"] = {"blocks": [hip, rest], "fill": "zeros"}
+    return content
+
+
+CASES = {"chain": chain, "switch": switch, "two_inputs": two_inputs, "by_element": by_element,
+         "by_block": by_block}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(CASES))

@@ -74,9 +74,12 @@ def test_states_that_are_right_are_not_suspicious(tmp_path: Path, capsys: Any) -
 
 def test_exchanged_states_are_named(tmp_path: Path, capsys: Any) -> None:
     states = [{"input": "h", "output": "c2"}, {"input": "c", "output": "h2"}]
-    _, said = _check(_recurrent(tmp_path, state=states), capsys)
-    assert "state[0]: 'h' takes 'c2', and the graph computes 'h2' from it" in said
-    assert "state[1]: 'c' takes 'h2'" in said
+    status, said = _check(_recurrent(tmp_path, state=states), capsys)
+    assert status == 1
+    assert "state[0]: expected that 'h2' is the next value of 'h', got 'h' takes 'c2'" in said
+    assert "state[1]: expected that 'c2' is the next value of 'c'" in said
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "look at state[0]: 'h' takes 'c2', and the graph shows" in capsys.readouterr().out
 
 
 def test_a_state_that_is_fed_by_a_constant_is_named(tmp_path: Path, capsys: Any) -> None:
@@ -87,8 +90,9 @@ def test_a_state_that_is_fed_by_a_constant_is_named(tmp_path: Path, capsys: Any)
     ]  # fmt: skip
     changes = {"observation": observation, "state": [{"input": "h", "output": "h2"}],
                "ignored_outputs": ["c2"]}  # fmt: skip
-    _, said = _check(_recurrent(tmp_path, **changes), capsys)
-    assert "observation[1]: 'c' is a recurrent state" in said
+    status, said = _check(_recurrent(tmp_path, **changes), capsys)
+    assert status == 1
+    assert "observation[1]: expected a recurrent state whose next value is 'c2'" in said
     assert "fed by a constant" in said
 
 
@@ -160,6 +164,7 @@ def test_models_are_refused_in_our_words(
     assert status == 1
     assert sentence in said
     assert "onnxruntime_src" not in said
+    assert said.count("the model has a fixed batch of 32") == (2 if change == "batch" else 0)
 
 
 def test_weights_that_are_a_pointer_are_refused(tmp_path: Path, capsys: Any) -> None:

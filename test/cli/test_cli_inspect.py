@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cli_rig
@@ -13,6 +14,7 @@ import pytest
 from cli_rig import params, write_policy
 
 from policy_runner.cli.main import main
+from policy_runner.core.errors import Refusal
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx makes the model")
 
@@ -208,3 +210,25 @@ def test_output_that_is_no_terminal_is_not_wrapped(
     assert main(["inspect", str(policy)]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert max(map(len, rows)) <= 80
+
+
+def test_an_unknown_joint_is_named() -> None:
+    from policy_runner.cli.inspect.contract import permutation
+
+    spec: Any = SimpleNamespace(joint_names=["hip", "knee"])
+    assert permutation(spec, ["hip", "knee"]) is None
+    assert permutation(spec, ["knee"]) == [1]
+    with pytest.raises(Refusal, match=r"joints: expected joints of joint_names .* got 'kne', 'x'"):
+        permutation(spec, ["hip", "kne", "x"])
+
+
+def test_blocks_of_a_history_are_shown_apart(tmp_path: Path, capsys: Any) -> None:
+    tensor = cli_rig.spec()["observation"][0]
+    terms = ["rates", "projected_gravity", "joint_position", "velocity_command", "last_action"]
+    tensor["history"] = {"fill": "zeros", "blocks": [{"terms": terms[:1], "lags": [1]},
+                                                     {"terms": terms[1:]}]}  # fmt: skip
+    folder = write_policy(tmp_path, observation=[tensor])
+    assert main(["inspect", str(folder)]) == 0
+    assert "history: blocks [(terms [rates], lags [1]), (terms [projected_gravity," in (
+        capsys.readouterr().out
+    )

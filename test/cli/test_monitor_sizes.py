@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
+from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from policy_runner.cli.monitor.screen import fitted
 
-pytest.importorskip("rclpy")
-from policy_runner.ros.diagnostics.listener import Row
-
+pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 PARTS = {
     "policy_runner": ("inference", "inputs", "loop", "model", "safety"),
     "jetson_diagnostics": ("board", "cpu", "disk", "engines", "fan", "gpu", "memory", "policy",
@@ -21,7 +21,9 @@ PARTS = {
 LONG = "the sentence of a status that explains what to do in as many words as it takes, " * 2
 
 
-def rows(**levels: int) -> dict[str, Row]:
+def rows(**levels: int) -> dict[str, Any]:
+    from policy_runner.ros.diagnostics.listener import Row
+
     return {
         f"{node}: {part}": Row(levels.get(part, 0), f"{part} says {LONG}", {"load [%]": "7.0"},
                                "host", 0)
@@ -30,7 +32,7 @@ def rows(**levels: int) -> dict[str, Row]:
     }  # fmt: skip
 
 
-def screen(width: int, height: int, given: dict[str, Row], values: bool = False) -> list[str]:
+def screen(width: int, height: int, given: dict[str, Any], values: bool = False) -> list[str]:
     out = io.StringIO()
     console = Console(file=out, width=width, height=height, force_terminal=False)
     console.print(fitted(given, values, console, now_ns=0))

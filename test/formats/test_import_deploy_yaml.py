@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +108,39 @@ def test_deploy_yaml_with_an_unknown_term_or_a_clock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        lambda c: c.pop("step_dt"),
-        lambda c: c.update(joint_ids_map=["left", "right"]),
-        lambda c: c.update(step_dt="fast"),
-        lambda c: c.update(observations=[1]),
+        ({"joint_ids_map": ["left", "right"]}, "joint_ids_map[0]: expected a whole number"),
+        ({"joint_ids_map": [0, 1.5]}, "joint_ids_map[1]: expected a whole number, got 1.5"),
+        ({"joint_ids_map": [0, True]}, "joint_ids_map[1]: expected a whole number, got true"),
+        ({"joint_ids_map": [0, None]}, "joint_ids_map[1]: expected a whole number, got null"),
+        ({"joint_ids_map": 2}, "joint_ids_map: expected a list of whole numbers, got 2"),
+        ({"step_dt": "fast"}, "step_dt: expected a finite number, got 'fast'"),
+        ({"stiffness": [1.0, "a"]}, "stiffness[1]: expected a finite number, got 'a'"),
+        ({"damping": {"a": 1}}, "damping: expected a list of numbers"),
+        ({"default_joint_pos": [0.1, float("nan")]}, "default_joint_pos[1]: expected a finite"),
+        ({"observations": [1]}, "expected the keys of a unitree deploy"),
     ],
 )
-def test_a_broken_deploy_yaml_is_refused_by_name(change: Any, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"deploy\.yaml: expected the keys of a unitree deploy"):
+def test_a_broken_deploy_yaml_is_refused_by_key(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match=rf"deploy\.yaml: {re.escape(said)}"):
+        _deploy(tmp_path, lambda c: c.update(change))
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, "5", True])
+def test_a_history_of_no_whole_length_is_refused(length: Any, tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        content["observations"]["joint_pos_rel"]["history_length"] = length
+
+    with pytest.raises(Refusal, match=r"joint_pos_rel.history_length: expected a number of frames"):
         _deploy(tmp_path, change)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"expected the keys of a unitree deploy.*'step_dt'"):
+        _deploy(tmp_path, lambda c: c.pop("step_dt"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cli_rig
 import pytest
 import yaml
 from deployment_files import DEPLOYMENTS
@@ -179,6 +180,77 @@ def test_limx_asks_for_its_encoder_and_its_gait(tmp_path: Path) -> None:
     draft = _draft("limx", tmp_path, wheels, model)
     places = ("damping", "action[0].groups[0].kind", "action[0].groups[0].limit_torque.limit")
     assert set(places) <= set(unknown(draft))
+
+
+def test_limx_with_gains_by_kind_of_joint_asks_for_them(tmp_path: Path) -> None:
+    """The files of tron1-rl-deploy-arm: gains and limits by kind, joints in init_state."""
+
+    def arm(content: Any) -> None:
+        given = content["PointfootCfg"]
+        for key in ("stiffness", "damping"):
+            given["control"][f"leg_joint_{key}"] = given["control"].pop(key)
+        given["control"]["leg_joint_torque_limit"] = given["control"].pop("user_torque_limit")
+        names = given.pop("joint_names_gym")
+        given.pop("joint_names_lab")
+        given["init_state"]["joint_names"] = names
+
+    draft = _draft("limx", tmp_path, arm)
+    assert draft.spec["joint_names"] == ["a_L", "b_L", "a_R", "b_R"]
+    assert {"stiffness", "damping", "action[0].groups[0].limit_torque"} <= set(unknown(draft))
+    assert "'leg_joint_stiffness': 42.0" in draft.spec["stiffness"]
+    with pytest.raises(Refusal, match=r"control.stiffness: expected a number, got nothing"):
+        _draft("limx", tmp_path, lambda c: c["PointfootCfg"]["control"].pop("stiffness"))
+
+
+def test_limx_tron2_is_complete_except_for_its_period(tmp_path: Path) -> None:
+    draft = _draft("limx_tron2", tmp_path)
+    assert unknown(draft) == ["control_dt", "models.encoder.file"]
+    (tmp_path / "encoder.onnx").write_bytes(b"")
+    draft = _draft("limx_tron2", tmp_path)
+    assert unknown(draft) == ["control_dt"]
+    draft.spec["control_dt"] = 0.02
+    spec = filled(draft, tmp_path)
+    assert (spec.stiffness, spec.damping) == ([160.0, 53.0, 0.0], [10.0, 3.0, 0.6])
+    assert spec.effort_limit == [140.0, 40.0, 22.0]
+    terms: Any = spec.observation[0].terms
+    names = ["ang_vel", "projected_gravity", "dof_pos", "dof_vel", "last_action", "gait"]
+    assert [one.name for one in terms] == [None, *names, "gait_command", "commands"]
+    assert (terms[1].scale, terms[4].scale, terms[1].order) == (0.25, 0.05, "scale_clip")
+    assert (terms[3].joints, terms[4].joints) == (["yaw_L", "hip"], ["yaw_L", "hip", "wheel_L"])
+    assert terms[6].period == 1.25
+    assert terms[7].value == [0.8, 0.5, 0.5, 0.2]
+    assert terms[8].range == [[-0.7, 0.7], [0.0, 0.0], [-1.0, 1.0]]
+    encoder: Any = spec.models["encoder"].observation[0]
+    assert [one.name for one in encoder.terms] == [*names, "gait_command"]
+    assert (encoder.history.length, encoder.history.fill) == (10, "repeat")
+    legs, wheel = spec.action[0].groups
+    assert (legs.kind, legs.joints, legs.relative_to) == (
+        "position", ["hip", "yaw_L"], "default_joint_pos"
+    )  # fmt: skip
+    assert (wheel.kind, wheel.joints, wheel.scale) == ("velocity", ["wheel_L"], 2.0)
+
+    def standing(content: Any) -> None:
+        content["Tron2Cfg"]["gait"]["enabled"] = False
+
+    assert len(_draft("limx_tron2", tmp_path, standing).spec["observation"][0]["terms"]) == 7
+    with pytest.raises(Refusal, match=r"Tron2Cfg.control.joint_control_modes: expected 3 modes"):
+        _draft("limx_tron2", tmp_path, lambda c: c["Tron2Cfg"]["control"].update(
+            joint_control_modes=["position"]))  # fmt: skip
+
+
+def test_a_yaml_of_an_unknown_format_next_to_the_model_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from policy_runner.cli.main import main
+
+    cli_rig.write_policy(tmp_path / "given")
+    (tmp_path / "given" / "policy.yaml").unlink()
+    (tmp_path / "given" / "config.yaml").write_text("policy: {stiffness: [1, 2]}\n")
+    (tmp_path / "given" / "tags.yaml").write_text("a: !!python/object:x.Y {}\n")
+    assert main(["import", str(tmp_path / "given"), "-o", str(tmp_path / "new")]) == 0
+    said = capsys.readouterr().out
+    assert "config.yaml is in no format that is known here: what it says is not in this" in said
+    assert "tags.yaml is in no format" in said
 
 
 def test_a_leapp_bundle_is_complete(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from foreign_files import IO
 from import_rig import facts, unknown
 
+from policy_runner.core.errors import Refusal
 from policy_runner.formats.draft import Draft
 from policy_runner.formats.isaac_lab import draft_io_descriptors
 from policy_runner.formats.modifiers import with_modifiers
@@ -163,3 +165,53 @@ def test_keys_that_are_not_read_are_not_dropped(tmp_path: Path) -> None:
     terms = draft.spec["observation"][0]["terms"]
     assert "delay 2" in terms[0]
     assert "flatten_history_dim false" in terms[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c["actions"][0].update(scale={"a": 1.0}), "scale: expected a finite number"),
+        (lambda c: c["actions"][0].update(clip="(-1, 1)"), "clip: expected one number"),
+        (lambda c: c["actions"][0].update(clip=[0.5]), "clip: expected [low, high], got [0.5]"),
+        (lambda c: c["scene"].update(dt="x"), "scene.dt: expected a finite number, got 'x'"),
+        (lambda c: c.update(articulations={}), "or one with the name robot, got none"),
+        (lambda c: c["articulations"].update(robot=None), "or one with the name robot, got"),
+        (lambda c: next(iter(c["articulations"].values())).update(default_joint_pos=[0.1]),
+         "default_joint_pos: expected 2 numbers, one per joint, got 1"),
+        (lambda c: c["observations"]["policy"][0].update(shape=None), "shape[0]: expected a"),
+        (lambda c: c["observations"]["policy"][0]["overloads"].update(history_length=-2),
+         "history_length: expected a number of frames, 0 or more, got -2"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_refused_by_key(change: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=re.escape(said)):
+        _io(tmp_path, change)
+
+
+@pytest.mark.parametrize("name", ["DifferentialInverseKinematicsAction", "Foo"])
+def test_an_action_of_an_unknown_class_is_asked_for(name: str, tmp_path: Path) -> None:
+    """Its own name says position, and its numbers may be poses."""
+
+    def change(content: Any) -> None:
+        content["actions"][0].update(name="joint_position", full_path=f"my.actions.{name}")
+
+    draft = _io(tmp_path, change)
+    assert f"of the class {name}" in draft.spec["action"][0]["groups"][0]["kind"]
+
+
+def test_a_modifier_with_no_numbers_is_asked_for(tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        content["observations"]["policy"][0]["extras"] = {"modifiers": [_modifier("bias", "x")]}
+
+    assert "the spec has no rule for the modifier bias" in str(
+        _io(tmp_path, change).spec["observation"][0]["terms"][0]
+    )
+
+
+def test_terms_with_too_many_numbers_are_asked_for(tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        terms = content["observations"]["policy"]
+        terms.append(copy.deepcopy(terms[0]))
+
+    said = _io(tmp_path, change).spec["observation"][0]["terms"][-1]
+    assert "numbers less: 'obs' has 9, and the terms give" in said

@@ -114,6 +114,23 @@ def test_rl_sar_is_complete(tmp_path: Path) -> None:
     assert spec.last_action == "clipped"
 
 
+def test_rl_sar_motions_are_imported_as_such(tmp_path: Path) -> None:
+    names = [f"whole_body_tracking/{one}" for one in ("motion_command", "motion_anchor_ori_b")]
+    changes: dict[str, Any] = {"observations": [*names, "dof_pos"], "wheel_indices": [],
+                               "joint_mapping": [2, 0, 1], "motion_file": "dance.csv"}  # fmt: skip
+    draft = _rl_sar(tmp_path, waist_joint_indices=[1, 0, 2], **changes)
+    assert unknown(draft) == ["motions.reference.file"]
+    assert "convert motion dance.csv" in draft.spec["motions"]["reference"]["file"]
+    draft.spec["motions"]["reference"]["file"] = "dance.npz"
+    motion, anchor, _ = filled(draft, tmp_path).observation[0].terms or []
+    assert getattr(motion, "values", None) == ["joint_position", "joint_velocity"]
+    assert (anchor.term, anchor.align, anchor.layout) == ("motion_orientation", "yaw", "rows")
+    assert [(one.joint, one.axis) for one in anchor.chain] == [("b", "z"), ("a", "x"), ("w", "y")]
+    for wrong in ([1, 0], [1, 0, 3], [1, 0, 0]):
+        with pytest.raises(Refusal, match="waist_joint_indices: expected three indices of joint"):
+            _rl_sar(tmp_path, waist_joint_indices=wrong, **changes)
+
+
 @pytest.mark.parametrize(
     ("lags", "priority", "history"),
     [

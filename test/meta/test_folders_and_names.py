@@ -19,7 +19,6 @@ SHORT: dict[str, str] = {
     "policy_runner/cli/old_names.py": "main and bench use it, until the old names go",
     "policy_runner/cli/schema.py": "one command, one file",
     "policy_runner/robot/parameters/naming.py": "the rows of every node; the others are of one",
-    "policy_runner/ros/messages/types.py": "serves both ways of reading messages",
     "policy_runner/ros/parameters/unknown_names.py": "a base class of nodes, not of their rows",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",
     "policy_runner/sim/variation.py": "serves the balancer and its trainer",

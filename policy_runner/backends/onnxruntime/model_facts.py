@@ -16,6 +16,7 @@ from policy_runner.backends.onnx_file.graph import (
     read_graph,
     stateless_recurrence,
 )
+from policy_runner.backends.onnx_file.state_paths import state_paths
 from policy_runner.backends.onnx_file.wiring import (
     recurrent_pairs,
     suspicious_nodes,
@@ -54,17 +55,19 @@ def read_model_facts(path: Path, named_by: Path | None = None) -> ModelFacts:
     graph = read_graph(path)
     inputs = tuple(_tensor(one) for one in session.get_inputs())
     outputs = tuple(_tensor(one) for one in session.get_outputs())
+    outputs = _with_sizes_of_a_run(path, session, inputs, outputs)
     return ModelFacts(
         path=path,
         sha256=sha256,
         inputs=inputs,
-        outputs=_with_sizes_of_a_run(path, session, inputs, outputs),
+        outputs=outputs,
         metadata=dict(session.get_modelmeta().custom_metadata_map),
         data_files=files,
         data_sha256=dict(data_digests(path, files)),
         arithmetic=first_arithmetic(graph),
         stateless=tuple(stateless_recurrence(graph)),
         recurrent=tuple(recurrent_pairs(graph)),
+        paths=state_paths(graph, inputs, outputs),
         untouched=tuple(untouched_inputs(graph)),
         suspicious=(
             *suspicious_nodes(graph),

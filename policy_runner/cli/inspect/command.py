@@ -202,7 +202,8 @@ def _words(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
         return _repeated([f"{v:g}" for v in value])
     if isinstance(value, list):
-        return "[" + ", ".join(_words(one) for one in value) + "]"
+        parts = [f"({_words(one)})" if isinstance(one, dict) else _words(one) for one in value]
+        return "[" + ", ".join(parts) + "]"
     if value is None:
         return "open"
     return f"{value:g}" if isinstance(value, float) else str(value)

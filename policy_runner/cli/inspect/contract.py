@@ -19,6 +19,7 @@ from policy_runner.cli.suspicions import (
     read_all_facts,
     statistics_of,
 )
+from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.core.observation.normalization import resolve_formula
 from policy_runner.core.spec import ObservationTensor, PolicySpec, SpecFile, Switch
@@ -264,12 +265,16 @@ def _finite(value: float) -> float | None:
 def permutation(spec: PolicySpec, names: list[str]) -> list[int] | None:
     """Return the indices of joints in `joint_names`; None if `names` is that list itself.
 
-    Also None if a name is not in `joint_names`.
+    Raises:
+        Refusal: a name is not in `joint_names`.
     """
     known = list(spec.joint_names)
-    if names == known or not set(names) <= set(known):
-        return None
-    return [known.index(name) for name in names]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        expected = f"joints of joint_names ({', '.join(known)})"
+        hint = did_you_mean(unknown[0], known)
+        raise refuse("", "joints", expected, ", ".join(f"'{name}'" for name in unknown), hint)
+    return None if names == known else [known.index(name) for name in names]
 
 
 def limits_in_force(loaded: LoadedPolicy) -> list[dict[str, Any]]:

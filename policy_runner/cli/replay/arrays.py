@@ -23,6 +23,7 @@ from policy_runner.core.spec.parts import ModelFile, is_linked, model_files
 from policy_runner.robot.load import LoadedPolicy
 
 Arrays = Mapping[str, np.ndarray]
+_NUMBERS = "biuf"  # kinds of numpy's types
 SWITCH = "switch/value"  # per sample, the number that selects the policy of a switch
 
 
@@ -39,6 +40,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: stored[name] for name in stored.files}
     except Exception as error:  # zipfile, zlib and numpy raise exceptions of many types
         text = " ".join(str(error).split())
+        if "pickle" in text:  # numpy says so for every file that is no archive, and advises it
+            text = "something else, or pickled objects"
         raise refuse(str(path), "", "an .npz of plain arrays", text) from error
 
 
@@ -64,9 +67,11 @@ def frames_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.n
     ]
     for name, array in found.items():
         size = builders[name].frame.size
-        if array.ndim < 2 or array[0].size != size:
-            expected = f"[N, {size}] ({', '.join(builders[name].elements[:3])}, ...)"
-            problems.append(Problem(file, f"frame/{name}", expected, f"shape {array.shape}"))
+        fits = array.ndim >= 2 and len(array) > 0 and array[0].size == size
+        if not fits or array.dtype.kind not in _NUMBERS:
+            expected = f"numbers [N, {size}] ({', '.join(builders[name].elements[:3])}, ...)"
+            got = f"{array.dtype.name} of shape {array.shape}"
+            problems.append(Problem(file, f"frame/{name}", expected, got))
     _with_selection(found, arrays, loaded, file, problems)
     _same_length(found, file, problems)
     return found
@@ -87,9 +92,11 @@ def tensors_of(arrays: Arrays, loaded: LoadedPolicy, file: str) -> dict[str, np.
             array = arrays[key]
             if array.shape == tensor.shape:
                 array = array[np.newaxis]
-            if array.ndim < 1 or not len(array) or array[0].size != tensor.size:
-                expected = f"[N, ...] of {tensor.shape}"
-                problems.append(Problem(file, key, expected, f"shape {array.shape}"))
+            fits = array.ndim >= 1 and len(array) > 0 and array[0].size == tensor.size
+            if not fits or array.dtype.kind not in _NUMBERS:
+                expected = f"numbers [N, ...] of {tensor.shape}"
+                got = f"{array.dtype.name} of shape {array.shape}"
+                problems.append(Problem(file, key, expected, got))
             found[name] = array
             break
     missing = sorted(_tensors(loaded, linked=False) - set(found))

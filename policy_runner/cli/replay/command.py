@@ -22,7 +22,7 @@ from policy_runner.cli.replay.recorded_pipeline import is_black_box, replay_blac
 from policy_runner.cli.replay.recordings import is_recording, open_recording
 from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
 from policy_runner.cli.replay.run import Progress as Done
-from policy_runner.cli.replay.signals import is_signals, signal_events
+from policy_runner.cli.replay.signals import MOST_TIME_S, is_signals, signal_events
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import Input, read_spec
 from policy_runner.robot.load import LoadedPolicy, load_policy
@@ -58,6 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay, print a summary, compare; return 1 if the result differs from the reference."""
     if arguments.plot:
         check_plot(arguments.plot)
+    for option in ("start", "duration"):
+        value = getattr(arguments, option)
+        if not 0.0 <= value < MOST_TIME_S:
+            raise refuse("", f"--{option}", "a time of 0 s or more", f"{value:g}")
+    for option in ("output", "plot"):
+        path = getattr(arguments, option)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise refuse(
+                str(path), f"--{option}", "a file in a folder that exists", "no such folder"
+            )
     reference = read_arrays(arguments.reference) if arguments.reference else None
     empty = [key for key, array in (reference or {}).items() if array.ndim and not len(array)]
     if empty:

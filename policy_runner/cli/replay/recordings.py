@@ -83,7 +83,9 @@ def open_recording(
 
 def _text(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text if type(error).__name__ == "AnyReaderError" else f"{type(error).__name__}: {text}"
+    if type(error).__name__ == "AnyReaderError":
+        return text
+    return f"a file that ends early or is damaged ({text})"
 
 
 def _choose(

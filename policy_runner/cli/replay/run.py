@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.replay.arrays import SWITCH, observed_tensors, output_tensors
-from policy_runner.cli.replay.signals import Event
+from policy_runner.cli.replay.signals import MOST_GAP_S, Event
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.pipeline.interface import AnyPolicy
@@ -108,7 +108,8 @@ def replay_messages(
         done: called with the number of messages that each tick took.
 
     Raises:
-        Refusal: there are no messages, or a message lacks a field that the policy reads.
+        Refusal: there are no messages, two are more than a day apart, or a message lacks a field
+            that the policy reads.
     """
     pipeline = loaded.pipeline
     # Nothing moves in a replay, so the move to the start pose would never end.
@@ -128,6 +129,10 @@ def replay_messages(
             _receive(pipeline.slots[following.input], following, readers)
             following = next(events, None)
             taken += 1
+        if following is not None and following.t_ns - tick_ns > MOST_GAP_S * 1e9:
+            hours = (following.t_ns - tick_ns) / 3.6e12
+            expected = f"messages at most {MOST_GAP_S / 3600:.0f} h apart"
+            raise refuse("", "the recording", expected, f"{hours:g} h before '{following.input}'")
         # The pipeline judges inf and NaN itself, as in the node's control thread.
         with np.errstate(all="ignore"):
             step = pipeline.step(tick_ns)

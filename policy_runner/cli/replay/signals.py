@@ -21,7 +21,7 @@ A second layout uses message types instead of input names: `joint_state_names`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -38,6 +38,8 @@ ENCODINGS = {("uint8", 1): "mono8", ("uint8", 3): "rgb8", ("uint8", 4): "rgba8",
 JOINT_STATE, IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"
 ODOMETRY = "nav_msgs/msg/Odometry"
 Arrays = Mapping[str, np.ndarray]
+MOST_TIME_S = 9e9  # int64 holds 9.2e18 ns
+MOST_GAP_S = 86400.0  # between two messages: every tick in between is replayed
 # Second layout: key -> (message type, field path) in the order of preference.
 BY_TYPE: dict[str, tuple[tuple[str, str], ...]] = {
     "joint_state_names": ((JOINT_STATE, "name"),),
@@ -117,7 +119,9 @@ def _events(
     name: str, fields: dict[str, np.ndarray], arrays: Arrays, given: Input, file: str
 ) -> list[Event]:
     times = fields.pop("t", arrays.get("t"))
-    names = [str(one) for one in fields.pop("name", [])]
+    names = _names(fields.pop("name", None), file, name)
+    if given.type == JOINT_STATE:
+        _check_joints(fields, names, file, name)
     fixed: dict[str, Any] = {}  # fields that are equal in every message
     if given.type in (IMAGE, COMPRESSED):
         fixed = {path: array.item() for path, array in fields.items() if array.ndim == 0}
@@ -138,9 +142,9 @@ def _events(
         if "control_dt" not in arrays:
             raise refuse(file, f"{name}/t", "a time per sample, or control_dt", "neither")
         # Round to ns before the multiplication, like the loop's deadlines.
-        times_ns = np.arange(count) * round(float(arrays["control_dt"]) * 1e9)
+        times_ns = np.arange(count) * round(_period(arrays["control_dt"], file) * 1e9)
     else:
-        times_ns = np.round(np.asarray(times, dtype=np.float64) * 1e9).astype(np.int64)
+        times_ns = _times_ns(times, file, f"{name}/t" if "t" not in arrays else "t")
     writers = [_writer(path, array, given, file, name) for path, array in fields.items()]
     events = []
     for k, t_ns in enumerate(times_ns.tolist()):
@@ -149,6 +153,53 @@ def _events(
             write(message, k)
         events.append(Event(t_ns, name, message))
     return events
+
+
+def _names(given: np.ndarray | None, file: str, name: str) -> list[str]:
+    if given is None:
+        return []
+    if given.ndim != 1 or given.dtype.kind not in "US":
+        expected = "the joints' names [J], which are the same in every sample"
+        raise refuse(file, f"{name}/name", expected, f"{given.dtype.name} {list(given.shape)}")
+    return [str(one) for one in given.astype(np.str_)]
+
+
+def _check_joints(
+    fields: Mapping[str, np.ndarray], names: Sequence[str], file: str, name: str
+) -> None:
+    for path, array in fields.items():
+        if path == "t" or array.ndim == 0:
+            continue
+        if array.dtype.kind not in "biuf" or array.shape[1:] != (len(names),):
+            expected = f"numbers [N, {len(names)}], one per name of {name}/name"
+            got = f"{array.dtype.name} {list(array.shape)}"
+            raise refuse(file, f"{name}/{path}", expected, got)
+
+
+def _period(given: np.ndarray, file: str) -> float:
+    """The time between two samples [s]."""
+    single = given.size == 1 and given.dtype.kind in "iuf"
+    if not single or not 1e-6 <= float(given.reshape(-1)[0]) <= MOST_GAP_S:
+        got = f"{given.reshape(-1)[0]}" if given.size == 1 else f"{list(given.shape)}"
+        raise refuse(file, "control_dt", "one number, the time between two samples [s]", got)
+    return float(given.reshape(-1)[0])
+
+
+def _times_ns(given: np.ndarray, file: str, key: str) -> np.ndarray:
+    """The times of reception, int64 [N] [ns]."""
+    if given.ndim != 1 or given.dtype.kind not in "iuf":
+        got = f"{given.dtype.name} {list(given.shape)}"
+        raise refuse(file, key, "a time per sample [N], in seconds", got)
+    seconds = given.astype(np.float64)
+    wrong = np.flatnonzero(~(np.abs(seconds) < MOST_TIME_S))
+    if wrong.size:
+        raise refuse(file, f"{key}[{wrong[0]}]", "a time in seconds", f"{seconds[wrong[0]]:g}")
+    falls = np.flatnonzero(np.diff(seconds) < 0.0)
+    if falls.size:
+        at = int(falls[0]) + 1
+        expected = f"times that do not fall, so at least {seconds[at - 1]:g}"
+        raise refuse(file, f"{key}[{at}]", expected, f"{seconds[at]:g}")
+    return np.round(seconds * 1e9).astype(np.int64)
 
 
 def _pixels(

@@ -19,7 +19,7 @@ from policy_runner.core.black_box.records import (
     Tick,
     tensor_names,
 )
-from policy_runner.core.black_box.state import PipelineState, slot_states
+from policy_runner.core.black_box.state import EDITED, PipelineState, slot_states
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
@@ -107,6 +107,9 @@ class Replay:
         """
         for record in records:
             if isinstance(record, State):
+                if len(record.values) != len(self._paths):
+                    got = f"{len(record.values)} values for {len(self._paths)} places"
+                    raise refuse(self._file, "state", EDITED, got)
                 values = dict(zip(self._paths, record.values, strict=True))
                 self._state.restore(values, self._file)
                 self._safe = True

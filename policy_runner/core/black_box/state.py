@@ -31,7 +31,7 @@ _DERIVED = (
     "pipeline._robot_watch._watched_bounds",
     "pipeline._robot_watch._speeds",
 )
-_EDITED = "a state as the node wrote it"
+EDITED = "a state as the node wrote it"
 _ALIAS, _LEFT_OUT = "@", "-"
 
 
@@ -213,7 +213,7 @@ class State:
             self._restore(saved)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             text = f"{type(error).__name__}: {error}"
-            raise refuse(file, "state", _EDITED, text) from error
+            raise refuse(file, "state", EDITED, text) from error
 
     def _restore(self, saved: dict[str, Any]) -> None:
         known = {**_CONSTANTS, **self._restore_settings(saved)}

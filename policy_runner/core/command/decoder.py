@@ -22,7 +22,7 @@ from policy_runner.core.command.action_stages import (
 )
 from policy_runner.core.command.action_state import action_state
 from policy_runner.core.errors import refuse
-from policy_runner.core.model import Array
+from policy_runner.core.model import Array, batch_remedy
 from policy_runner.core.observation.arithmetic import Stage, clip_stage
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.observation.terms.sources import Sources
@@ -164,7 +164,8 @@ class ActionDecoder:
             at += taken
         if not sliced and at != flat.size:
             expected = f"groups that add up to the {flat.size} elements of '{tensor.tensor}'"
-            raise refuse(file, f"{key}.groups", expected, f"{at}", "name a slice to leave some out")
+            remedy = batch_remedy(output.shape, at) or "name a slice to leave some out"
+            raise refuse(file, f"{key}.groups", expected, f"{at}", remedy)
 
     @staticmethod
     def _group_columns(

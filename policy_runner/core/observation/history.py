@@ -8,14 +8,15 @@ import numpy as np
 
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.model import Array
-from policy_runner.core.spec import History
+from policy_runner.core.spec import History, HistoryBlock
 from policy_runner.core.spec.named_numbers import match_names
 
 Lags = list[int]  # 0 is the newest frame; in the tensor's order
+_Term = tuple[str, int, int, Sequence[str]]  # name, first column, numbers, names of elements
 
 
 def term_lags(
-    spec: History,
+    spec: History | HistoryBlock,
     names: Sequence[str],
     elements: Sequence[Sequence[str]],
     file: str,
@@ -68,7 +69,7 @@ def term_lags(
     return found
 
 
-def _lags(given: object, spec: History, file: str, key: str) -> Lags:
+def _lags(given: object, spec: History | HistoryBlock, file: str, key: str) -> Lags:
     if isinstance(given, int):
         wanted = list(range(given))
     else:
@@ -106,26 +107,20 @@ class FrameHistory:
             elements: per term, the names of its elements; None: [0], [1], ...
 
         Raises:
-            Refusal: see `term_lags`.
+            Refusal: see `term_lags`; keys next to `blocks`, or a block with an unknown term.
         """
         names = names if names is not None else [str(k) for k in range(len(term_sizes))]
         if elements is None:
             elements = [[f"[{k}]" for k in range(size)] for size in term_sizes]
-        lags = term_lags(spec, names, elements, file, key)
         frame = sum(term_sizes)
-        depth = 1 + max(lag for term in lags for one in term for lag in one)
+        starts = [sum(term_sizes[:k]) for k in range(len(term_sizes))]
+        terms = list(zip(names, starts, term_sizes, elements, strict=True))
+        parts = _parts(spec, terms, file, key)
+        depth = 1 + max(lag for part in parts for lag, _ in part)
         self.depth = depth  # frames that are kept
         self._frames = np.zeros((depth, frame))  # oldest first
         self._fill = spec.fill
         self._pushed = 0  # frames since the reset, at most `depth`
-        starts = [sum(term_sizes[:k]) for k in range(len(term_sizes))]
-        if spec.stack == "frame":
-            parts = [[(lag, column) for lag in lags[0][0] for column in range(frame)]]
-        else:
-            parts = [
-                _cells(spec, start, size, own)
-                for start, size, own in zip(starts, term_sizes, lags, strict=True)
-            ]
         # Numbers per term in the tensor, or of all if whole frames are stacked.
         self.term_counts = [len(part) for part in parts]
         index = [(depth - 1 - lag) * frame + column for part in parts for lag, column in part]
@@ -152,7 +147,54 @@ class FrameHistory:
         return self.stacked
 
 
-def _cells(spec: History, start: int, size: int, lags: Sequence[Lags]) -> list[tuple[int, int]]:
+def _parts(
+    spec: History, terms: Sequence[_Term], file: str, key: str
+) -> list[list[tuple[int, int]]]:
+    """(lag, column of the frame) of the tensor's numbers, per term or for whole frames."""
+    if spec.blocks is None:
+        for name in ("stack", "order"):
+            if getattr(spec, name) is None:
+                raise refuse(file, f"{key}.{name}", "a value, since there are no `blocks`", "none")
+        return _stacked(spec, terms, file, key)
+    for name in ("stack", "order", "length", "lags"):
+        if getattr(spec, name) is not None:
+            raise refuse(file, f"{key}.{name}", "no such key next to `blocks`", "one")
+    by_name = {term[0]: term for term in terms}
+    if len(by_name) != len(terms):
+        names = [term[0] for term in terms]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise refuse(file, f"{key}.blocks", "terms with different names", f"'{twice}' twice")
+    cells: list[tuple[int, int]] = []
+    for k, block in enumerate(spec.blocks):
+        where = f"{key}.blocks[{k}]"
+        for n, name in enumerate(block.terms or []):
+            if name not in by_name or name in (block.terms or [])[:n]:
+                expected = f"each term of the tensor ({', '.join(by_name)}) at most once"
+                hint = did_you_mean(name, list(by_name))
+                raise refuse(file, f"{where}.terms[{n}]", expected, f"'{name}'", hint)
+        chosen = [by_name[name] for name in block.terms] if block.terms else terms
+        if block.length is None and block.lags is None:
+            block = block.model_copy(update={"length": 1})
+        cells += [cell for part in _stacked(block, chosen, file, where) for cell in part]
+    return [cells]
+
+
+def _stacked(
+    spec: History | HistoryBlock, terms: Sequence[_Term], file: str, key: str
+) -> list[list[tuple[int, int]]]:
+    names, elements = [term[0] for term in terms], [term[3] for term in terms]
+    lags = term_lags(spec, names, elements, file, key)
+    if spec.stack == "frame":
+        columns = [start + k for _, start, size, _ in terms for k in range(size)]
+        return [[(lag, column) for lag in lags[0][0] for column in columns]]
+    return [
+        _cells(spec, start, size, own) for (_, start, size, _), own in zip(terms, lags, strict=True)
+    ]
+
+
+def _cells(
+    spec: History | HistoryBlock, start: int, size: int, lags: Sequence[Lags]
+) -> list[tuple[int, int]]:
     """(lag, column of the frame) of a term's numbers, in the order of the tensor."""
     of_each = list(lags) * size if len(lags) == 1 else list(lags)
     if spec.stack == "element":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.model import Model
+from policy_runner.core.model import Model, batch_remedy
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.rotation import Quaternion
 from policy_runner.core.observation.terms.sources import Sources
@@ -209,20 +208,13 @@ def _tensor_builders(
                 expected = f"terms that add up to the {into.size} elements of '{tensor.tensor}'"
                 got = f"{builder.size} ({_sizes(builder)})"
                 which = "whole" if tensor.whole is not None else "terms"
-                remedy = _batch_remedy(into.shape, builder.size)
+                remedy = batch_remedy(into.shape, builder.size)
                 problems.append(Problem(sources.file, f"{key}.{which}", expected, got, remedy))
             elif into is not None:
                 builders.append((builder, into.reshape(-1)))
         except Refusal as refusal:
             problems += refusal.problems
     return builders
-
-
-def _batch_remedy(shape: tuple[int, ...], size: int) -> str:
-    batch = shape[0] if len(shape) > 1 else 1
-    if batch == 1 or size * batch != math.prod(shape):
-        return ""
-    return f"the model has a fixed batch of {batch}: export it with a batch of 1 or an open one"
 
 
 def _fill_constants(spec_file: SpecFile, model: Model) -> None:

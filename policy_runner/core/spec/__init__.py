@@ -15,7 +15,7 @@ from policy_runner.core.spec.action import (
     RotatedVectors,
     TorqueLimit,
 )
-from policy_runner.core.spec.base import Limit, NamedNumbers, Names, TermArithmetic
+from policy_runner.core.spec.base import Limit, NamedNumbers, Names, SmallSignal, TermArithmetic
 from policy_runner.core.spec.command_terms import (
     FirstStepTerm,
     IntegratedCommandTerm,
@@ -44,6 +44,7 @@ from policy_runner.core.spec.relation_terms import (
 from policy_runner.core.spec.tensors import (
     FrameTerm,
     History,
+    HistoryBlock,
     ModelOutputTerm,
     Normalization,
     ObservationTensor,
@@ -82,6 +83,7 @@ __all__ = [
     "FrameTerm",
     "HeadingTerm",
     "History",
+    "HistoryBlock",
     "ImageTerm",
     "Input",
     "IntegratedCommandTerm",
@@ -115,6 +117,7 @@ __all__ = [
     "RelativeRotationTerm",
     "RotatedVectors",
     "Rotation6dTerm",
+    "SmallSignal",
     "SpecFile",
     "State",
     "StepCounterTerm",

@@ -134,3 +134,7 @@ class ActionTensor(Strict):
     denormalization: Normalization | None = Field(
         None, description="raw * spread + mean, after clip_raw and before scale"
     )
+
+
+Actions = Annotated[list[ActionTensor], Field(min_length=1)]  # outputs that command something
+LastAction = Literal["raw", "clipped", "target", "limited"]  # what last_action terms read

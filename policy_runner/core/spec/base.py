@@ -48,6 +48,23 @@ class TermArithmetic(Strict):
     )
 
 
+class SmallSignal(Strict):
+    """A condition: the Euclidean norm of some numbers of a message is small."""
+
+    input: Name | None = Field(None, description="a name of `inputs`; default: the term's input")
+    axes: Axes | None = Field(None, description="axes of a Twist or TwistStamped; default: none")
+    groups: Annotated[list[Names], Field(min_length=1)] | None = Field(
+        None, description="axes or paths in groups, each with its own norm; default: none"
+    )
+    fields: Names | None = Field(
+        None, description="paths in a message, such as angular_velocity.z; default: none"
+    )
+    below: PositiveFloat | list[PositiveFloat] = Field(
+        description="the norm is small below this, or one number per group"
+    )
+    inclusive: bool = Field(False, description="also small at exactly `below`; default false")
+
+
 class Limit(Strict):
     """The limits of a command, in the command's unit and with the policy's sign."""
 

@@ -13,6 +13,7 @@ from policy_runner.core.spec.base import (
     Names,
     Range,
     Ranges,
+    SmallSignal,
     Strict,
     TermArithmetic,
 )
@@ -142,23 +143,6 @@ class FirstStepTerm(TermArithmetic):
     term: Literal["first_step"]
 
 
-class SmallSignal(Strict):
-    """A condition: the Euclidean norm of some numbers of a message is small."""
-
-    input: Name | None = Field(None, description="a name of `inputs`; default: the term's input")
-    axes: Axes | None = Field(None, description="axes of a Twist or TwistStamped; default: none")
-    groups: Annotated[list[Names], Field(min_length=1)] | None = Field(
-        None, description="axes or paths in groups, each with its own norm; default: none"
-    )
-    fields: Names | None = Field(
-        None, description="paths in a message, such as angular_velocity.z; default: none"
-    )
-    below: PositiveFloat | list[PositiveFloat] = Field(
-        description="the norm is small below this, or one number per group"
-    )
-    inclusive: bool = Field(False, description="also small at exactly `below`; default false")
-
-
 class ZeroRule(Strict):
     """Axes of a command that are 0 while all of its conditions hold."""
 
@@ -211,6 +195,20 @@ class IntegratedCommandTerm(TermArithmetic):
     )
 
 
+class JoyMove(Strict):
+    """Makes a number of a joystick a value that its buttons or its axis move."""
+
+    start: FiniteFloat = Field(description="value at reset")
+    step: PositiveFloat = Field(
+        description="change per press, or per inference; times the number of the buttons or axis"
+    )
+    by: Literal["press", "hold"] = Field(
+        description="press: at each inference that finds a button newly pressed; hold: at every"
+        " inference while it is pressed, or while the axis is out of its dead zone"
+    )
+    bounds: Range | None = Field(None, description="the value stays within them; default: none")
+
+
 class JoyElement(Strict):
     """One number of a joystick: an axis, two buttons, or a button that toggles."""
 
@@ -237,6 +235,11 @@ class JoyElement(Strict):
     negative: FiniteFloat | None = Field(
         None, description="factor of a negative number; default: as positive"
     )
+    move: JoyMove | None = Field(
+        None,
+        description="the number is a value that the axis or the buttons move, before each"
+        " inference; default: it is the axis or the buttons themselves",
+    )
 
 
 class JoyCommandTerm(TermArithmetic):
@@ -247,8 +250,8 @@ class JoyCommandTerm(TermArithmetic):
     elements: Annotated[list[JoyElement], Field(min_length=1)] = Field(
         description="numbers of the term, in this order"
     )
-    enable: NonNegativeInt | None = Field(
+    enable: NonNegativeInt | Name | None = Field(
         None,
-        description="index in `buttons`: while it is not pressed, all numbers except toggles are"
-        " 0; default: always on",
+        description="index in `buttons`, or name of a toggle of this term: while it is not pressed,"
+        " or 0, all numbers except toggles and moved values are 0; default: always on",
     )

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, PositiveInt
 
-from policy_runner.core.spec.action import ActionTensor
+from policy_runner.core.spec.action import Actions, LastAction
 from policy_runner.core.spec.base import Name, Names, Sha256, Strict, TensorName
-from policy_runner.core.spec.tensors import ObservationTensor, State
+from policy_runner.core.spec.tensors import Observation, State
 
 # A part's name becomes the first half of its tensors' names, as in `encoder/obs`.
 PartName = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
@@ -39,7 +39,7 @@ class EarlierModel(Model):
         description="inferences per run: 1 is every inference; the first inference after a reset"
         " always runs it, between two runs its outputs stay; default 1",
     )
-    observation: Annotated[list[ObservationTensor], Field(min_length=1)] = Field(
+    observation: Observation = Field(
         description="every input of this model that is no recurrent state"
     )
     state: list[State] = Field([], description="recurrent state of this model; default: none")
@@ -60,17 +60,15 @@ class OtherPolicy(Strict):
 
     model: Model = Field(description="the network")
     models: Models = Field({}, description="models that run before `model`; default: none")
-    observation: Annotated[list[ObservationTensor], Field(min_length=1)] = Field(
+    observation: Observation = Field(
         description="every input of the model that is no recurrent state"
     )
     state: list[State] = Field([], description="recurrent state; default: none")
-    action: Annotated[list[ActionTensor], Field(min_length=1)] = Field(
-        description="outputs of the model that command something"
-    )
+    action: Actions = Field(description="outputs of the model that command something")
     ignored_outputs: list[TensorName] = Field(
         [], description="outputs of the model that command nothing; default: none"
     )
-    last_action: Literal["raw", "clipped", "target", "limited"] = Field(
+    last_action: LastAction = Field(
         description="value that last_action terms read, as at the top level"
     )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat
 
-from policy_runner.core.spec.action import ActionTensor
+from policy_runner.core.spec.action import Actions, LastAction
 from policy_runner.core.spec.base import (
     Limit,
     Name,
@@ -22,7 +22,7 @@ from policy_runner.core.spec.base import (
 from policy_runner.core.spec.models import Model, Models, Switch
 from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.tensors import (
-    ObservationTensor,
+    Observation,
     State,
 )
 
@@ -96,17 +96,15 @@ class PolicySpec(Strict):
     )
     inputs: Mapping[str, Input] = Field(description="messages by a name of your choice")
     motions: Mapping[str, Motion] = Field({}, description="reference motions by name")
-    observation: Annotated[list[ObservationTensor], Field(min_length=1)] = Field(
+    observation: Observation = Field(
         description="every input of the model that is no recurrent state"
     )
     state: list[State] = Field([], description="recurrent state; default: none")
-    action: Annotated[list[ActionTensor], Field(min_length=1)] = Field(
-        description="outputs of the model that command something"
-    )
+    action: Actions = Field(description="outputs of the model that command something")
     ignored_outputs: list[TensorName] = Field(
         [], description="outputs of the model that command nothing; default: none"
     )
-    last_action: Literal["raw", "clipped", "target", "limited"] = Field(
+    last_action: LastAction = Field(
         description="value that last_action terms read: the output, the value after clip_raw, the"
         " target, or the target after the robot's limits"
     )

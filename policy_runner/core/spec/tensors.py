@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 
-from policy_runner.core.spec.base import Name, Range, Sha256, Strict, TensorName, TermArithmetic
+from policy_runner.core.spec.base import (
+    Name,
+    Names,
+    Range,
+    Sha256,
+    Strict,
+    TensorName,
+    TermArithmetic,
+)
 from policy_runner.core.spec.terms import Term
 
 MOST_FRAMES = 10_000  # of a history; it is kept in memory completely
@@ -21,6 +29,24 @@ Preset = Literal[
 Statistic = Literal["mean", "std", "var", "min", "max", "q01", "q10", "q90", "q99"]
 
 
+Length = Frames | dict[str, Frames | list[Frames] | dict[str, Frames]]
+LagsOf = Lags | dict[str, Lags | dict[str, Lags]]
+Stack = Literal["term", "frame", "element"]
+Order = Literal["oldest_first", "newest_first"]
+
+
+class HistoryBlock(Strict):
+    """One block of a tensor: some terms, stacked in one way."""
+
+    terms: Names | None = Field(
+        None, description="names of terms of the tensor, in this order; default: all of them"
+    )
+    stack: Stack = Field("frame", description="as in a history; default frame")
+    order: Order = Field("newest_first", description="order of the frames; default newest_first")
+    length: Length | None = Field(None, description="as in a history; default: the newest frame")
+    lags: LagsOf | None = Field(None, description="as in a history, instead of `length`")
+
+
 class History(Strict):
     """Past frames: by element, by term, or one whole frame after another.
 
@@ -28,20 +54,28 @@ class History(Strict):
     that is not in the mapping has only the newest frame.
     """
 
-    stack: Literal["term", "frame", "element"] = Field(
-        description="term: all frames of the first term, then the next; frame: frame by frame;"
-        " element: all frames of the first element, then of the next"
+    stack: Stack | None = Field(
+        None,
+        description="needed, except with `blocks`. term: all frames of the first term, then the"
+        " next; frame: frame by frame; element: all frames of the first element, then of the next",
     )
-    order: Literal["oldest_first", "newest_first"] = Field(description="order of the frames")
-    length: Frames | dict[str, Frames | list[Frames] | dict[str, Frames]] | None = Field(
+    order: Order | None = Field(
+        None, description="order of the frames; needed, except with `blocks`"
+    )
+    length: Length | None = Field(
         None,
         description="newest frames kept, or {term: frames}; frames of a term also by element, as"
         " a list or {element: frames}",
     )
-    lags: Lags | dict[str, Lags | dict[str, Lags]] | None = Field(
+    lags: LagsOf | None = Field(
         None,
         description="which frames, 0 is the newest, or {term: lags}; lags of a term also by"
         " {element: lags}",
+    )
+    blocks: Annotated[list[HistoryBlock], Field(min_length=1)] | None = Field(
+        None,
+        description="instead of the keys above: blocks of the tensor, one after the other, each"
+        " with its own rule; a term may be in several",
     )
     fill: Literal["repeat", "zeros", "newest"] = Field(
         description="frames before the first one; repeat: equal to the first; zeros: 0; newest:"
@@ -145,6 +179,11 @@ class ObservationTensor(Strict):
     constant: FiniteFloat | list[FiniteFloat] | StoredTensor | None = Field(
         None, description="numbers that never change: one for all, or all in C order"
     )
+    deliberate: bool = Field(
+        False,
+        description="true: `constant` is meant, although the graph shows a recurrent state here;"
+        " without it `check` refuses; default false",
+    )
     history: History | None = Field(None, description="default: the newest frame only")
     clip: Range | None = Field(None, description="before normalization; default: none")
     normalization: Normalization | PerTermNormalization | Literal["none", "in_model"] | None = (
@@ -168,3 +207,11 @@ class State(Strict):
     initial: Literal["zeros"] | StoredTensor = Field(
         "zeros", description="value at every reset; default zeros"
     )
+    deliberate: bool = Field(
+        False,
+        description="true: this pair is meant, although the graph shows another one; without it"
+        " `check` refuses; default false",
+    )
+
+
+Observation = Annotated[list[ObservationTensor], Field(min_length=1)]  # every input of a model

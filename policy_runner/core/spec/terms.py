@@ -11,6 +11,7 @@ from policy_runner.core.spec.base import (
     NamedNumbers,
     Names,
     Range,
+    SmallSignal,
     Strict,
     TermArithmetic,
 )
@@ -37,6 +38,15 @@ class Pool(Strict):
     by: Literal["min", "max", "mean"] = Field("min", description="default min")
 
 
+class ZeroNumbers(Strict):
+    """Numbers of a field that are 0 while all of its conditions hold."""
+
+    elements: Names = Field(description="numbers of the term that become 0, by path")
+    when: Annotated[list[SmallSignal], Field(min_length=1)] = Field(
+        description="conditions; all of them must hold"
+    )
+
+
 class FieldTerm(TermArithmetic):
     """Numbers of a message by path: `angular_velocity`, `data[3:7]`, `motor_cmd[3].q`."""
 
@@ -55,6 +65,9 @@ class FieldTerm(TermArithmetic):
         None,
         description="number that replaces exactly 0, of a range finder that got nothing back;"
         " before pooling; default: 0 stays",
+    )
+    zero: list[ZeroNumbers] = Field(
+        [], description="numbers that are 0 while other signals are small; default: none"
     )
     pool: Pool | None = Field(
         None, description="for a sequence such as `ranges`: `nonfinite` is applied before pooling"

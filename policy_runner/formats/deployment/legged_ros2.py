@@ -33,7 +33,7 @@ from policy_runner.formats.trainer_terms import (
     term_for,
     with_arithmetic,
 )
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import frames, read_yaml
 
 KEYS = {"obs_names", "obs_cfg", "joint_names", "action_cfg"}
 RANGES = ("range_lin_vel_x", "range_lin_vel_y", "range_ang_vel_z")
@@ -129,7 +129,7 @@ def _tensor(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> dict[s
             else:
                 term["range"] = todo("[low, high] of vx, vy, wz: the code's default is 0 for all")
         terms.append(with_arithmetic(term, _pair(said.get("clip")), said.get("scale", 1.0)))
-        lengths[name] = max(1, int(said.get("history_length") or 1))
+        lengths[name] = frames(said.get("history_length"), f"{name}.history_length")
     tensor: dict[str, Any] = {"tensor": model.inputs[0].name, "terms": terms}
     history = history_of(lengths, "term")
     if history:

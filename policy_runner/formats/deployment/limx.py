@@ -28,7 +28,7 @@ from policy_runner.formats.draft import (
     well_formed,
 )
 from policy_runner.formats.trainer_terms import term_for, wrong_ids
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import WrongValue, number, read_yaml, whole_numbers
 
 GAIT = 6  # sin, cos, and four constants: frequency, offset, duration, swing height
 SIDES = ("gym", "lab")
@@ -70,9 +70,14 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
     control, sizes = given["control"], given["size"]
     side = _side(given, model)
     lists = {one: [str(name) for name in given.get(f"joint_names_{one}") or []] for one in SIDES}
-    joints: Any = lists.get(side) or todo(
-        f"joint_names_gym {lists['gym']} for a policy from Isaac Gym, joint_names_lab "
-        f"{lists['lab']} for one from Isaac Lab"
+    named = [str(name) for name in given["init_state"].get("joint_names") or []]
+    joints: Any = (
+        lists.get(side)
+        or named
+        or todo(
+            f"joint_names_gym {lists['gym']} for a policy from Isaac Gym, joint_names_lab "
+            f"{lists['lab']} for one from Isaac Lab"
+        )
     )
     count = int(sizes["actions_size"])
     if isinstance(joints, list) and len(joints) != count:
@@ -89,7 +94,12 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
     for key in ("stiffness", "damping"):
         others = {name: value for name, value in control.items()
                   if name.endswith(f"_{key}")}  # fmt: skip
-        value = float(control[key])
+        if key not in control:
+            if not others:
+                raise WrongValue(f"control.{key}", "a number", "nothing")
+            spec[key] = todo(f"one number per joint: the source names {others}")
+            continue
+        value = number(control[key], f"control.{key}")
         spec[key] = (
             todo(f"{value:g} for all joints, except those that the source names: {others}")
             if others
@@ -120,6 +130,11 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
         # At every tick: |kp (q* - q) - kd dq| <= limit, and the bounded action is the last action.
         of = todo(f"{float(limit):g}, except those that the source names: {others}")
         group["limit_torque"] = {"limit": of if others else float(limit), "every": "tick"}
+    elif others:
+        # tron1-rl-deploy-arm has a limit per kind of joint, and no user_torque_limit.
+        group["limit_torque"] = todo(
+            f"limit and every, or no such key: the source names {others}; its code has the rule"
+        )
     draft.assumed += [
         "the terms and their order, from the deployment code",
         "nothing is normalized outside the model",
@@ -154,7 +169,7 @@ def _tensor(
         if factor is not None and float(factor) != 1.0:
             term["scale"] = float(factor)
     seen = sizes.get(f"jointpos_idxs_{side}") if side else sizes.get("jointpos_idxs_gym")
-    ids = [int(k) for k in seen] if seen is not None else list(range(count))
+    ids = whole_numbers(seen, "jointpos_idxs") if seen is not None else list(range(count))
     if wrong := wrong_ids("jointpos_idxs", ids, count):
         raise ValueError(wrong)
     if len(ids) != count:

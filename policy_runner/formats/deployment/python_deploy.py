@@ -33,7 +33,7 @@ from policy_runner.formats.draft import (
 )
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.trainer_terms import short, term_for, with_arithmetic, wrong_ids
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import read_yaml, whole_numbers
 
 LEGGED_GYM = {"kps", "kds", "default_angles", "action_scale", "num_actions", "num_obs"}
 BERKELEY = {"joints", "joint_kp", "joint_kd", "default_joint_positions", "policy_dt", "num_actions"}
@@ -120,7 +120,9 @@ def _size_note(terms: list[Any], said: int, size: int) -> None:
 
 def _legged_gym(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
     spec, count = draft.spec, int(given["num_actions"])
-    motors = [int(k) for k in given.get("leg_joint2motor_idx") or range(count)]
+    motors = whole_numbers(
+        given.get("leg_joint2motor_idx") or [*range(count)], "leg_joint2motor_idx"
+    )
     wrong = wrong_ids("leg_joint2motor_idx", motors, None)
     names = todo(
         f"the {count} joint names in the policy's order, in which joint i is the robot's motor "
@@ -176,7 +178,7 @@ def _berkeley(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None
     everything = [str(name) for name in given["joints"]]
     total = len(everything)
     first = 0 if count == int(given.get("num_joints", total)) else total - count
-    ids = [int(k) for k in given.get("action_indices") or range(first, total)]
+    ids = whole_numbers(given.get("action_indices") or [*range(first, total)], "action_indices")
     if wrong := wrong_ids("action_indices", ids, total):
         raise ValueError(wrong)
     if len(ids) != count:

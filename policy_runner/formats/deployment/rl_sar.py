@@ -27,7 +27,7 @@ from policy_runner.formats.draft import (
     well_formed,
 )
 from policy_runner.formats.trainer_terms import open_range, short, term_for, wrong_ids
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import WrongValue, numbers, read_yaml, whole_numbers
 
 SCALES = {
     "lin_vel": "lin_vel_scale",
@@ -43,6 +43,8 @@ LISTS = (
     *("default_dof_pos", "rl_kp", "rl_kd", "torque_limits", "action_scale"),
     *("clip_actions_lower", "clip_actions_upper"),
 )
+MOTION = "reference"
+WAIST = ("z", "x", "y")  # axes of the waist's joints: yaw, roll, pitch (ComputeTorsoQuat)
 NEEDED = ("dt", "decimation", "joint_names", "joint_mapping", "observations")
 
 
@@ -127,9 +129,11 @@ def _check_lists(draft: Draft, given: Mapping[str, Any]) -> None:
         if isinstance(given.get(key), list) and len(given[key]) != count
     ]
     names = len(given["joint_names"])
-    if wrong := wrong_ids("joint_mapping", [int(k) for k in given["joint_mapping"]], names):
+    if wrong := wrong_ids(
+        "joint_mapping", whole_numbers(given["joint_mapping"], "joint_mapping"), names
+    ):
         problems.append(Problem(file, "joint_mapping", f"indices of {names} joint_names", wrong))
-    wheels = [int(k) for k in given.get("wheel_indices") or []]
+    wheels = whole_numbers(given.get("wheel_indices") or [], "wheel_indices")
     if wrong := wrong_ids("wheel_indices", wheels, count):
         problems.append(Problem(file, "wheel_indices", f"indices of {count} joints", wrong))
     if problems:
@@ -137,20 +141,21 @@ def _check_lists(draft: Draft, given: Mapping[str, Any]) -> None:
 
 
 def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
-    mapping = [int(k) for k in given["joint_mapping"]]
+    mapping = whole_numbers(given["joint_mapping"], "joint_mapping")
     names = [str(given["joint_names"][motor]) for motor in mapping]
-    wheels = {int(k) for k in given.get("wheel_indices") or []}
+    wheels = set(whole_numbers(given.get("wheel_indices") or [], "wheel_indices"))
     spec = draft.spec
     spec.update(model_keys(model, model.path.parent.name))
     spec["control_dt"] = round(float(given["dt"]) * int(given["decimation"]), 9)
     spec["joint_names"] = names
-    spec["default_joint_pos"] = [float(q) for q in given["default_dof_pos"]]
+    spec["default_joint_pos"] = numbers(given["default_dof_pos"], "default_dof_pos")
     for key, theirs in (
         ("stiffness", "rl_kp"), ("damping", "rl_kd"), ("effort_limit", "torque_limits")
     ):  # fmt: skip
         if theirs in given:
-            spec[key] = [float(one) for one in given[theirs]]
+            spec[key] = numbers(given[theirs], theirs)
     terms = [_term(name, given, names, wheels) for name in given["observations"]]
+    _motions(draft, given, terms)
     tensor: dict[str, Any] = {"tensor": model.inputs[0].name, "terms": terms}
     history = _history(given)
     if history:
@@ -192,6 +197,9 @@ def _term(
     term = term_for(name)
     if name == "ang_vel_world":
         return todo("the angular velocity in the body frame (the source has it in the world's)")
+    motion = _motion_term(name, given)
+    if motion is not None:
+        return motion
     if isinstance(term, str):
         return term
     scale = short(given[SCALES[name]]) if name in SCALES else 1.0
@@ -202,8 +210,45 @@ def _term(
     return term
 
 
+def _motion_term(name: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The term of a reference motion; None for another name."""
+    if name == "whole_body_tracking/motion_command":
+        values = ["joint_position", "joint_velocity"]
+        return {"term": "motion", "name": "motion_command", "motion": MOTION, "values": values}
+    if name != "whole_body_tracking/motion_anchor_ori_b":
+        return None
+    waist = whole_numbers(given["waist_joint_indices"], "waist_joint_indices")
+    count = len(given["joint_names"])
+    wrong = wrong_ids("waist_joint_indices", waist, count)
+    if wrong or len(waist) != len(WAIST):
+        raise WrongValue("waist_joint_indices", "three indices of joint_names", wrong or f"{waist}")
+    chain = [
+        {"joint": str(given["joint_names"][motor]), "axis": axis}
+        for motor, axis in zip(waist, WAIST, strict=True)
+    ]
+    return {
+        "term": "motion_orientation", "name": "motion_anchor_ori_b", "motion": MOTION,
+        "body": "torso_link", "input": "imu", "align": "yaw", "layout": "rows",
+        "joints_input": "joint_states", "chain": chain,
+    }  # fmt: skip
+
+
+def _motions(draft: Draft, given: Mapping[str, Any], terms: Sequence[Any]) -> None:
+    """Name the motion that the terms read; its file has the joints in motor order."""
+    if not any(isinstance(one, dict) and "motion" in one for one in terms):
+        return
+    source = given.get("motion_file") or "the motion's file"
+    text = f"the .npz that `policy-runner convert motion {source}` makes with --joints"
+    text += " (joint_names of the source, in its order) and --chains (torso_link by the waist)"
+    draft.spec["motions"] = {MOTION: {"file": todo(text), "end": "hold"}}
+    draft.assumed.append(
+        "the reference motion: turned to the robot's yaw at the start, held at its end, its anchor "
+        "is the torso, velocities are forward differences of its own rows (motion_loader.cpp)"
+    )
+
+
 def _history(given: Mapping[str, Any]) -> dict[str, Any]:
-    lags = [int(k) for k in given.get("observations_history") or []]
+    lags = whole_numbers(given.get("observations_history") or [], "observations_history")
     if not lags or lags == [0]:
         return {}
     stacks = {"time": "frame", "term": "term"}
@@ -221,7 +266,7 @@ def _history(given: Mapping[str, Any]) -> dict[str, Any]:
 def _groups(
     given: Mapping[str, Any], names: Sequence[str], wheels: set[int]
 ) -> list[dict[str, Any]]:
-    scale = [float(one) for one in given["action_scale"]]
+    scale = numbers(given["action_scale"], "action_scale")
     lower, upper = given.get("clip_actions_lower"), given.get("clip_actions_upper")
     runs: list[list[int]] = []
     for k in range(len(names)):

@@ -30,7 +30,7 @@ from policy_runner.formats.draft import (
 from policy_runner.formats.lerobot import read_json
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.trainer_terms import short
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import read_yaml, whole_numbers
 
 KEYS = {"isaac_joint_names", "policy_joint_names", "observation", "action_scale"}
 RATE_HZ = 50  # rl_rate of its BasePolicy; the files do not have it
@@ -171,7 +171,9 @@ def _tensor(tensor: TensorFacts, given: Any, model: ModelFacts) -> dict[str, Any
         said = {key: value for key, value in (settings or {}).items() if key != "noise_std"}
         steps = said.pop("history_steps", None)
         count = said.pop("steps", None)
-        frames = [int(k) for k in steps] if steps is not None else list(range(int(count or 1)))
+        frames = (
+            whole_numbers(steps, "steps") if steps is not None else list(range(int(count or 1)))
+        )
         if (
             name not in TERMS
             or said

@@ -36,7 +36,7 @@ from policy_runner.formats.trainer_terms import (
     with_arithmetic,
     wrong_ids,
 )
-from policy_runner.formats.trainer_yaml import read_yaml
+from policy_runner.formats.trainer_yaml import frames, number, numbers, read_yaml, whole_numbers
 
 KINDS = {"position": "position", "velocity": "velocity", "effort": "effort"}
 
@@ -60,7 +60,7 @@ def draft_deploy_yaml(path: Path, model: ModelFacts) -> Draft:
 
 
 def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
-    motors = [int(k) for k in content["joint_ids_map"]]
+    motors = whole_numbers(content["joint_ids_map"], "joint_ids_map")
     count = len(motors)
     wrong = _wrong_motors(motors, content)
     names = todo(
@@ -69,12 +69,12 @@ def _fill(draft: Draft, content: Mapping[str, Any], model: ModelFacts) -> None:
     )
     spec = draft.spec
     spec.update(model_keys(model, model.path.parent.name))
-    spec["control_dt"] = float(content["step_dt"])
+    spec["control_dt"] = number(content["step_dt"], "step_dt")
     spec["joint_names"] = names
-    spec["default_joint_pos"] = [float(q) for q in content["default_joint_pos"]]
+    spec["default_joint_pos"] = numbers(content["default_joint_pos"], "default_joint_pos")
     for key in ("stiffness", "damping"):
         if key in content:  # in motor order; all other keys are in policy order
-            listed = [float(one) for one in content[key]]
+            listed = numbers(content[key], key)
             spec[key] = (
                 todo(
                     f"the {count} numbers in the policy's order: the source lists {listed} in "
@@ -171,7 +171,7 @@ def _tensor(
                 "gait_phase is (sin, cos) of a clock that advances before the read"
             )
         if isinstance(term, dict) and isinstance(subset, list):
-            wrong = wrong_ids("joint_ids", [int(k) for k in subset], count)
+            wrong = wrong_ids("joint_ids", whole_numbers(subset, f"{name}.joint_ids"), count)
             asked = f"the names of the joints with policy index {subset}"
             term["joints"] = todo(f"{asked}; but {wrong}" if wrong else asked)
         drafted.append(
@@ -179,7 +179,7 @@ def _tensor(
                 term, given.get("clip"), given.get("scale"), bool(group.get("scale_first"))
             )
         )
-        lengths[name] = max(1, int(given.get("history_length") or 1))
+        lengths[name] = frames(given.get("history_length"), f"{name}.history_length")
     result: dict[str, Any] = {"tensor": tensor, "terms": drafted}
     history = history_of(lengths, "frame" if group.get("use_gym_history") else "term")
     if history:
@@ -199,7 +199,7 @@ def _action(
         chosen = list(range(count))[slice(*ids["slice"])]
         ids = None if len(chosen) == count else chosen
     if ids is not None and list(ids) != list(range(count)):
-        wrong = wrong_ids("joint_ids", [int(k) for k in ids], count)
+        wrong = wrong_ids("joint_ids", whole_numbers(ids, f"{name}.joint_ids"), count)
         asked = f"the names of the joints with policy index {list(ids)}"
         joints = todo(f"{asked}; but {wrong}" if wrong else asked)
     group: dict[str, Any] = {

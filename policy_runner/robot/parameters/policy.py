@@ -9,6 +9,13 @@ from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 from policy_runner.robot.parameters.parameter import Parameter
 
 PREFIXES = ("inputs.", "joints.", "twist.", "values.")
+# The spec does not say which joints are prismatic. A URDF is read after these rows are declared.
+_SLIDING = {"rad": "m", "rad/s": "m/s", "rad/s/s": "m/s/s", "N m": "N", "N m/s": "N/s"}
+
+
+def joint_unit(unit: str) -> str:
+    """Return the unit of a joint's number: of a revolute one, and of a prismatic one."""
+    return f"{unit}; {_SLIDING[unit]} if prismatic" if unit in _SLIDING else unit
 
 
 def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
@@ -72,20 +79,24 @@ def limit_prefix(name: str, kind: str) -> str:
     return KINDS[kind].limits + name
 
 
-def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
+def limit_rows(prefix: str, name: str, kind: str) -> tuple[Parameter, ...]:
     """Return the rows of the limits of one element.
 
     Args:
         prefix: of the parameters, see `limit_prefix`.
         name: the element, for the descriptions.
-        unit: unit of its command.
+        kind: kind of its command.
     """
+    unit = KINDS[kind].unit
+    shown, rate = unit, f"{unit}/s"
+    if KINDS[kind].of_joints:
+        shown, rate = joint_unit(shown), joint_unit(rate)
     return (
         Parameter(
             f"{prefix}.lower",
             None,
             f"smallest command of {name}, with the policy's sign; not set: the policy spec's",
-            unit=unit,
+            unit=shown,
             kind="float",
             live=True,
         ),
@@ -93,7 +104,7 @@ def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
             f"{prefix}.upper",
             None,
             f"largest command of {name}, with the policy's sign; not set: the policy spec's",
-            unit=unit,
+            unit=shown,
             kind="float",
             live=True,
         ),
@@ -101,7 +112,7 @@ def limit_rows(prefix: str, name: str, unit: str) -> tuple[Parameter, ...]:
             f"{prefix}.max_rate",
             None,
             f"largest change of the command of {name} per second; not set: the policy spec's",
-            unit=f"{unit}/s",
+            unit=rate,
             low=1e-6,
             kind="float",
             live=True,
@@ -130,13 +141,13 @@ def joint_rows(name: str, kind: str, limited: bool = True) -> tuple[Parameter, .
             low=-1.0,
             high=1.0,
         ),
-        Parameter(f"joints.{name}.offset", 0.0, f"see joints.{name}.sign", unit="rad"),
-        *(limit_rows(f"joints.{name}", name, KINDS[kind].unit) if limited else ()),
+        Parameter(f"joints.{name}.offset", 0.0, f"see joints.{name}.sign", unit=joint_unit("rad")),
+        *(limit_rows(f"joints.{name}", name, kind) if limited else ()),
         Parameter(
             f"joints.{name}.max_velocity",
             None,
             f"measured speed of {name} that causes SAFE_STOP; not set: not checked",
-            unit="rad/s",
+            unit=joint_unit("rad/s"),
             low=1e-6,
             kind="float",
         ),
@@ -148,5 +159,5 @@ def limit_rows_of(elements: Sequence[ActionElement]) -> tuple[Parameter, ...]:
     rows: list[Parameter] = []
     for name, element in zip(limit_names(elements), elements, strict=True):
         if not KINDS[element.kind].of_joints or name != element.joint:
-            rows += limit_rows(limit_prefix(name, element.kind), name, KINDS[element.kind].unit)
+            rows += limit_rows(limit_prefix(name, element.kind), name, element.kind)
     return tuple(rows)

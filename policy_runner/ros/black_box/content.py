@@ -31,6 +31,7 @@ from policy_runner.ros.black_box.mcap_file import McapMessage, mcap_library, rea
 
 LIBRARY = "policy_runner black box 1"
 NAMESPACE = "/policy_runner/black_box"
+_EXPECTED = "a black box as the node wrote it"
 KINDS = ("tick", "state", "event", "received")  # topics in the namespace, JSON
 
 
@@ -75,6 +76,8 @@ def to_json(record: Record) -> tuple[str, dict[str, Any]]:
     content: dict[str, Any] = {"event": type(record).__name__, **record._asdict()}
     if isinstance(record, Refused):
         content["fault"] = fault_to_plain(record.fault)
+    if isinstance(record, NotKept):
+        content["values"] = [_safe(one) for one in record.values]
     if isinstance(record, (Refused, Last)):
         content["command"] = None if record.command is None else record.command.tolist()
     return "event", content
@@ -124,7 +127,10 @@ def _event(content: dict[str, Any]) -> Record:
         return Refused(content["now_ns"], fault, _numbers(content["command"]))
     if kind == "Last":
         return Last(_numbers(content["command"]))
-    return Call(**content) if kind == "Call" else NotKept(**content)
+    if kind == "Call":
+        return Call(**content)
+    values = [_unsafe(one) for one in content.pop("values")]
+    return NotKept(values=values, **content)
 
 
 def _numbers(given: list[float] | None) -> Array | None:
@@ -156,7 +162,11 @@ def read_facts(path: Path) -> Facts:
     """
     for one in read_mcap(path):
         if isinstance(one, dict):
-            return Facts.from_texts(one)
+            try:
+                return Facts.from_texts(one)
+            except (ValueError, TypeError) as error:
+                text = f"{type(error).__name__}: {error}"
+                raise refuse(str(path), "facts", _EXPECTED, text) from error
     raise refuse(str(path), "", "a whole black box", "a file without facts")
 
 
@@ -180,6 +190,6 @@ def read_records(path: Path, facts: Facts) -> Iterator[Record]:
                 announced = json.loads(one.data)
             else:
                 yield from_json(kind, json.loads(one.data), facts)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         text = f"{type(error).__name__}: {error}"
-        raise refuse(str(path), "", "a black box as the node wrote it", text) from error
+        raise refuse(str(path), "", _EXPECTED, text) from error

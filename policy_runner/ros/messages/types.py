@@ -15,6 +15,9 @@ def message_class(type_name: str, key: str) -> Any:
         Refusal: the package is not installed or has no such message.
     """
     package, _, name = type_name.partition("/msg/")
+    if not (package.isidentifier() and name.isidentifier()):
+        expected = "package/msg/Name, such as sensor_msgs/msg/Imu"
+        raise refuse("", key, expected, f"'{type_name}'")
     try:
         module = __import__(f"{package}.msg", fromlist=[name])
         return getattr(module, name)

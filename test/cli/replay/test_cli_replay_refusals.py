@@ -36,8 +36,27 @@ def replay(policy: Path, given: Path, *options: str) -> int:
         (lambda g: g.pop("control_dt"), "expected a time per sample, or control_dt"),
         (lambda g: g.update({"imu/orientation": np.zeros((20, 3))}), "4 numbers per sample"),
         (lambda g: g.clear(), "expected signals of imu, joints, cmd, observations or tensors"),
-        (lambda g: g.update(frame=np.zeros((3, 12))), "frame/obs: expected [N, 13]"),
-        (lambda g: g.update(in__obs=np.zeros((3, 12))), "in__obs: expected [N, ...] of (1, 13)"),
+        (lambda g: g.update(frame=np.zeros((3, 12))), "frame/obs: expected numbers [N, 13]"),
+        (lambda g: g.update(frame=np.full((3, 13), "a")), "frame/obs: expected numbers [N, 13]"),
+        (lambda g: g.update(frame=np.zeros((0, 13))), "got float64 of shape (0, 13)"),
+        (lambda g: g.update(in__obs=np.full((3, 1, 13), "a")), "in__obs: expected numbers"),
+        (lambda g: g.update(joint_position=np.full((20, 3), "x")), "joints/position: expected n"),
+        (lambda g: g.update(joint_position=np.zeros((20, 3, 1))), "got float64 [20, 3, 1]"),
+        (lambda g: g.update(joint_position=np.zeros(20)), "numbers [N, 3], one per name"),
+        (lambda g: g.update(joint_state_names=np.arange(3)), "joints/name: expected the joints'"),
+        (lambda g: g.update(joint_state_names=np.full((20, 3), "a")), "got str32 [20, 3]"),
+        (lambda g: g.update(control_dt=np.array(np.nan)), "control_dt: expected one number"),
+        (lambda g: g.update(control_dt=np.array(-0.02)), "got -0.02"),
+        (lambda g: g.update(control_dt=np.array([0.02, 0.02])), "got [2]"),
+        (lambda g: g.update(t=np.full(20, np.nan)), "t[0]: expected a time in seconds, got nan"),
+        (lambda g: g.update(t=np.arange(20) * 1e18), "t[1]: expected a time in seconds"),
+        (lambda g: g.update(t=np.arange(20)[::-1] * 0.02), "t[1]: expected times that do not"),
+        (lambda g: g.update(t=np.arange(20) * 1e6), "messages at most 24 h apart, got 277.778 h"),
+        (lambda g: g.update(t=np.full(20, "a")), "t: expected a time per sample [N]"),
+        (
+            lambda g: g.update(in__obs=np.zeros((3, 12))),
+            "numbers [N, ...] of (1, 13)",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
@@ -86,3 +105,28 @@ def test_no_command_here_needs_ros(policy: Path, tmp_path: Path) -> None:
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--start", "nan"], "--start: expected a time of 0 s or more, got nan"),
+        (["--duration", "-1"], "--duration: expected a time of 0 s or more"),
+        (["-o", "/no/such/folder/x.npz"], "--output: expected a file in a folder that exists"),
+    ],
+)
+def test_options_that_do_not_fit(
+    policy: Path, tmp_path: Path, options: list[str], sentence: str, capsys: Any
+) -> None:
+    assert replay(policy, save(tmp_path / "s.npz", signals()), *options) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_text_file_is_no_archive_and_nothing_is_advised(
+    policy: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "s.npz").write_text("hello")
+    assert replay(policy, tmp_path / "s.npz") == 1
+    said = capsys.readouterr().err
+    assert "expected an .npz of plain arrays, got something else" in said
+    assert "unsafe" not in said

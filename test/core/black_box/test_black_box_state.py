@@ -280,6 +280,16 @@ def test_an_edited_state_that_only_the_step_notices_is_refused(tmp_path: Path) -
     assert "memory: a tick: expected a record as the node wrote it, got TypeError" in problem
 
 
+def test_a_state_with_too_few_values_is_refused(tmp_path: Path) -> None:
+    box = Recorded(tmp_path)
+    box.run(20)
+    records = list(box.recorder.read())
+    assert isinstance(records[0], Saved)
+    records[0] = records[0]._replace(values=list(records[0].values)[:-1])
+    (problem,) = refused(box.replay, records)
+    assert "memory: state: expected a state as the node wrote it" in problem
+
+
 def edited(box: Recorded, path: str, value: Any) -> list[Any]:
     records = list(box.recorder.read())
     assert isinstance(records[0], Saved)

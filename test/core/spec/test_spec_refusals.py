@@ -65,12 +65,12 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
     "a key of another place": (
         lambda c: _group(c).update(order="clip_scale"),
         "action[0].groups[0].order: expected a known key, got 'order'; "
-        "`order` is a key of a term or observation[].history",
+        "`order` is a key of a term or observation[].history or observation[].history.blocks[]",
     ),
     "a key of another place at the top level": (
         lambda c: c.update(order="clip_scale"),
         "order: expected a known key, got 'order'; "
-        "`order` is a key of a term or observation[].history",
+        "`order` is a key of a term or observation[].history or observation[].history.blocks[]",
     ),
     "a key of the top level in an input": (
         lambda c: c["inputs"]["joints"].update(joint_names=["a"]),

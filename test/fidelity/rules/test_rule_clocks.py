@@ -60,6 +60,27 @@ def _shown_at_half_while_it_runs_on() -> list[list[float]]:
     return rows
 
 
+def _shown_per_clock() -> list[list[float]]:
+    rows, frozen = [], 0
+    for k in range(TICKS):
+        x, y, _ = COMMANDS[k]
+        stands = math.hypot(x, y) < 0.2
+        phases = [0.25, 0.75, 0.0] if stands else [frozen * STEP + o for o in (0.0, 0.5, 0.3)]
+        rows.append(_sin_cos(phases))
+        frozen += not stands
+    return rows
+
+
+def _at_zero_while_it_stands() -> list[list[float]]:
+    # tron2_rl_deploy_ros (SolefootController.cpp): 0 while the norm is below 0.02, else advance.
+    rows, index = [], 0.0
+    for k in range(TICKS):
+        stands = np.linalg.norm(COMMANDS[k]) < 0.02
+        index = 0.0 if stands else math.fmod(index + STEP, 1.0)
+        rows.append([math.sin(2 * math.pi * index), math.cos(2 * math.pi * index)])
+    return rows
+
+
 def _restarts_with_the_command() -> list[list[float]]:
     # holosoma (its inference): advance, then show; pi while standing; start again after that.
     rows, phase, standing = [], [0.0, math.pi], False
@@ -157,6 +178,9 @@ def _frequency_from_an_input() -> list[list[float]]:
 
 TWO = {"period": 0.7, "offsets": [0.0, 0.5]}
 APART = {"input": "cmd", "groups": [["linear.x", "linear.y"], ["angular.z"]]}
+THREE = {"period": 0.7, "offsets": [0.0, 0.5, 0.3]}
+TRON2 = {"input": "cmd", "below": 0.02}
+LINEAR = {"input": "cmd", "axes": ["linear.x", "linear.y"], "below": 0.2}
 GAIT = {"input": "gait", "fields": ["data[2]"], "clip": [None, 1.6]}
 SPEED = {"input": "cmd", "axes": ["linear.x", "linear.y"], "points": [[0, 1.25], [1.5, 1.75]]}
 RESTART_AT = {**APART, "below": 0.01, "clock": "restart", "at": 0.5}
@@ -168,6 +192,17 @@ CASES: dict[str, tuple[dict[str, Any], Reference, dict[str, Any]]] = {
         {**TWO, "hold": {**APART, "below": 0.1, "clock": "run", "at": 0.5}},
         _shown_at_half_while_it_runs_on,
         {**TWO, "hold": {**APART, "below": 0.1, "clock": "freeze", "at": 0.5}},
+    ),
+    "shown per clock": (
+        {**THREE, "hold": {**LINEAR, "at": [0.25, 0.75, 0.0]}},
+        _shown_per_clock,
+        {**THREE, "hold": {**LINEAR, "at": [0.25, 0.25, 0.0]}},
+    ),
+    "at zero while it stands": (
+        {"period": 0.7, "first": "start_plus_step",
+         "hold": {**TRON2, "clock": "restart", "first": "start_plus_step"}},
+        _at_zero_while_it_stands,
+        {"period": 0.7, "first": "start_plus_step", "hold": {**TRON2, "clock": "restart"}},
     ),
     "groups apart and not together": (
         {**TWO, "hold": {**APART, "below": [0.1, 0.1], "clock": "run", "at": [0.5, 0.5]}},

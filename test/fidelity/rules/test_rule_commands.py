@@ -19,6 +19,7 @@ JOY = "sensor_msgs/msg/Joy"
 RANDOM = np.random.default_rng(33)
 COMMANDS = commands(11)
 OMEGA = RANDOM.uniform(-0.8, 0.8, size=TICKS)
+RATES = np.column_stack([0.5 * OMEGA, -OMEGA[::-1], OMEGA])
 AXES = RANDOM.uniform(-1.0, 1.0, size=(TICKS, 4))
 BUTTONS = np.array([[(k // 5) % 2, (k // 7) % 3 == 1, (k // 4) % 5 == 2] for k in range(TICKS)])
 RESET = np.array([(k // 23) % 4 == 2 for k in range(TICKS)])
@@ -33,6 +34,7 @@ def _run(folder: Path, one: dict[str, Any], size: int) -> np.ndarray:
         x, y, w = COMMANDS[k]
         numbers = {"linear.x": x, "linear.y": y, "angular.z": w, "linear.z": w}
         numbers |= {"angular_velocity.z": OMEGA[k], "data": float(RESET[k])}
+        numbers |= {"angular_velocity": RATES[k]}
         numbers |= {f"axes[{a}]": AXES[k, a] for a in range(4)}
         for name in used:
             slot = rig.pipeline.slots[name]
@@ -54,6 +56,17 @@ def _yaw_rate_is_zero_while_both_are_small() -> list[list[float]]:
     return rows
 
 
+def _measured_yaw_rate_is_zero_while_both_are_small() -> list[list[float]]:
+    # tron1-rl-deploy-arm (SolefootController.cpp): the measured rate, and the command times 0.5.
+    rows = []
+    for k in range(TICKS):
+        roll, pitch, yaw = RATES[k]
+        if abs(0.5 * COMMANDS[k, 2]) < 0.1 and abs(yaw) <= 0.4:
+            yaw = 0.0
+        rows.append([0.25 * roll, 0.25 * pitch, 0.25 * yaw])
+    return rows
+
+
 def _linear_only_above_a_norm() -> list[list[float]]:
     # legged_gym (LeggedRobot._resample_commands): commands[:, :2] *= norm(commands[:, :2]) > 0.2.
     rows = []
@@ -72,6 +85,28 @@ def _height(before: bool) -> list[list[float]]:
             moved = height = 0.75
         rows.append([moved if before else height])
         height = moved
+    return rows
+
+
+def _moved_height(by_press: bool) -> list[list[float]]:
+    # By press: stepit (cmd_posture_source.cpp), RoboJuDo (asap_policy.py). While a button is held:
+    # GR00T-WholeBodyControl (joycon_streamer.py, height_increment).
+    rows, height, plus, minus = [], 0.7, True, True
+    for k in range(TICKS):
+        a, b = bool(BUTTONS[k, 0]), bool(BUTTONS[k, 1])
+        up, down = (a and not plus, b and not minus) if by_press else (a, b)
+        plus, minus = a, b
+        height = min(max(height + 0.02 * (int(up) - int(down)), 0.62), 0.76)
+        rows.append([height])
+    return rows
+
+
+def _joystick_by_a_toggle() -> list[list[float]]:
+    rows, on, before = [], False, True
+    for k in range(TICKS):
+        c = bool(BUTTONS[k, 2])
+        on, before = on != (c and not before), c
+        rows.append([0.5 * AXES[k, 1] if on else 0.0, float(on)])
     return rows
 
 
@@ -108,6 +143,24 @@ STICK: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def _moved(**keys: Any) -> dict[str, Any]:
+    move = {"start": 0.7, "step": 0.02, "bounds": [0.62, 0.76], "by": "press", **keys}
+    element = {"name": "height", "plus": 0, "minus": 1, "move": move}
+    return term("joy_command", input="joy", elements=[element])
+
+
+def _turns(when: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
+    zero = [{"elements": ["angular_velocity.z"], "when": when}]
+    return term("field", input="imu", field="angular_velocity", scale=0.25, zero=zero, **keys)
+
+
+TURNS_STILL = [
+    {"input": "cmd", "axes": ["angular.z"], "below": 0.2},
+    {"fields": ["angular_velocity.z"], "below": 0.4, "inclusive": True},
+]
+BY_TOGGLE = [{"name": "forward", "axis": 1, "positive": 0.5}, {"name": "walk", "toggle": 2}]
+
+
 def _command(zero: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
     return term("velocity_command", input="cmd", zero=zero, **keys)
 
@@ -117,6 +170,20 @@ CASES: dict[str, tuple[dict[str, Any], list[list[float]], dict[str, Any]]] = {
         _command([{"axes": ["angular.z"], "when": STILL}], scale=2.0),
         _yaw_rate_is_zero_while_both_are_small(),
         _command([{"axes": ["angular.z"], "when": STILL[:1]}], scale=2.0),
+    ),
+    "a measured rate that two signals make 0": (
+        _turns(TURNS_STILL),
+        _measured_yaw_rate_is_zero_while_both_are_small(),
+        _turns(TURNS_STILL[1:]),
+    ),
+    "a height that presses move": (_moved(), _moved_height(True), _moved(by="hold")),
+    "a height that held buttons move": (
+        _moved(by="hold"), _moved_height(False), _moved(by="hold", bounds=None)
+    ),
+    "a joystick that a toggle enables": (
+        term("joy_command", input="joy", elements=BY_TOGGLE, enable="walk"),
+        _joystick_by_a_toggle(),
+        term("joy_command", input="joy", elements=BY_TOGGLE),
     ),
     "a dead band of a norm": (
         _command([{"axes": ["linear.x", "linear.y"], "when": [BY_NORM]}]),
@@ -164,6 +231,18 @@ def test_a_command_by_hand(tmp_path: Path, case: str) -> None:
         (term("joy_command", input="joy", elements=[STICK[0], STICK[0]]), "each of them once"),
         (term("joy_command", input="joy", elements=[{**STICK[2], "dead_zone": 0.5}]),
          "a dead zone only with `axis`"),
+        (term("joy_command", input="joy", elements=BY_TOGGLE, enable="wlk"),
+         "enable: expected an index in `buttons`, or a toggle of this term (walk), got 'wlk'"),
+        (_moved(start=0.8), "move.start: expected a value within [0.62, 0.76], got 0.8"),
+        (term("joy_command", input="joy", elements=[
+            {"name": "x", "axis": 0, "move": {"start": 0, "step": 1, "by": "press"}}]),
+         "hold, since an axis has no presses"),
+        (term("joy_command", input="joy", elements=[
+            {"name": "x", "toggle": 0, "move": {"start": 0, "step": 1, "by": "press"}}]),
+         "an axis or buttons for `move`"),
+        (term("field", input="imu", field="angular_velocity",
+              zero=[{"elements": ["angular_velocity.w"], "when": TURNS_STILL}]),
+         "zero[0].elements[0]: expected a number of the term (angular_velocity.x"),
     ],
 )  # fmt: skip
 def test_commands_that_do_not_fit(tmp_path: Path, one: dict[str, Any], expected: str) -> None:

@@ -55,6 +55,32 @@ def _by_element() -> list[list[float]]:
             for k in range(TICKS)]  # fmt: skip
 
 
+def _current_then_past_frames() -> list[list[float]]:
+    # legged_rl_deploy, policies/g1/mimic/TWIST2 (layout.blocks): the current frame, past frames
+    # without it, oldest first, and one term of the current frame once more.
+    return [
+        [*(_past(k, e, 0, "zeros") for e in range(5)),
+         *(_past(k, e, lag, "zeros") for lag in (3, 2, 1) for e in range(5)),
+         *(_past(k, e, 0, "zeros") for e in (2, 3, 4))]
+        for k in range(TICKS)
+    ]  # fmt: skip
+
+
+def _past_terms_between_current_ones() -> list[list[float]]:
+    # RoboJuDo, asap_policy.py (AsapLocoPolicy.get_observation): the past of every term, newest
+    # first and without the current frame, stands between two current terms.
+    return [
+        [*(_past(k, e, 0, "zeros") for e in (0, 1)),
+         *(_past(k, e, lag, "zeros") for term in ((0, 1), (2, 3, 4)) for lag in (1, 2, 3, 4)
+           for e in term),
+         *(_past(k, e, 0, "zeros") for e in (2, 3, 4))]
+        for k in range(TICKS)
+    ]  # fmt: skip
+
+
+PAST: dict[str, Any] = {"stack": "frame", "order": "oldest_first", "lags": [3, 2, 1]}
+MIDDLE: dict[str, Any] = {"stack": "term", "order": "newest_first", "lags": [1, 2, 3, 4]}
+JOINT, COMMAND = "joint_position", "velocity_command"
 LENGTHS = (5, 2, 1, 4, 3)
 
 
@@ -86,6 +112,16 @@ CASES: dict[str, tuple[dict[str, Any], list[list[float]], dict[str, Any]]] = {
         {"stack": "term", "order": "newest_first", "length": 4, "fill": "newest"},
         _newest_first_by_term("newest"),
         {"stack": "term", "order": "newest_first", "length": 4, "fill": "repeat"},
+    ),
+    "a current frame, then past frames": (
+        {"fill": "zeros", "blocks": [{}, PAST, {"terms": [COMMAND]}]},
+        _current_then_past_frames(),
+        {"fill": "zeros", "blocks": [{}, {**PAST, "order": "newest_first"}, {"terms": [COMMAND]}]},
+    ),
+    "the past between current terms": (
+        {"fill": "zeros", "blocks": [{"terms": [JOINT]}, MIDDLE, {"terms": [COMMAND]}]},
+        _past_terms_between_current_ones(),
+        {"fill": "repeat", "blocks": [{"terms": [JOINT]}, MIDDLE, {"terms": [COMMAND]}]},
     ),
     "by element": (
         {"stack": "element", "order": "oldest_first", "length": 3, "fill": "repeat"},
@@ -134,3 +170,20 @@ def test_lengths_that_do_not_fit(tmp_path: Path, length: Any, expected: str) -> 
     (sentence,) = refused(_run, tmp_path, 5, keys)
     assert expected in sentence
     assert "observation[0].history.length.joint_position" in sentence
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"order": "oldest_first", "length": 2}, "stack: expected a value, since there are no"),
+        ({"stack": "term", "blocks": [{}]}, "stack: expected no such key next to `blocks`"),
+        ({"length": 2, "blocks": [{}]}, "length: expected no such key next to `blocks`"),
+        ({"blocks": [{"terms": ["x"]}]}, "blocks[0].terms[0]: expected each term of the tensor"),
+        ({"blocks": [{}, {"terms": [JOINT, JOINT]}]}, "blocks[1].terms[1]: expected each term"),
+        ({"blocks": [{"length": 2, "lags": [1]}]}, "blocks[0]: expected one of `length` and"),
+        ({"blocks": [{"length": {JOINT: 2}}]}, "blocks[0].length: expected one for all terms"),
+    ],
+)
+def test_blocks_that_do_not_fit(tmp_path: Path, keys: Any, expected: str) -> None:
+    (sentence,) = refused(_run, tmp_path, 5, {"fill": "zeros", **keys})
+    assert f"observation[0].history.{expected}" in sentence

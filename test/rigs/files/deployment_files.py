@@ -63,6 +63,26 @@ LIMX: dict[str, Any] = {
         "user_cmd_scales": {"lin_vel_x": 1.5, "lin_vel_y": 1.0, "ang_vel_yaw": 0.5},
     },
 }  # fmt: skip
+TRON2: dict[str, Any] = {
+    "Tron2Cfg": {
+        "robot_variant": "WF_TRON2A",
+        "init_state": {"joint_names": ["hip", "yaw_L", "wheel_L"],
+                       "sensor_joint_names": ["yaw_L", "hip", "wheel_L"],
+                       "default_joint_angle": {"hip": 0.1, "yaw_L": -0.2, "wheel_L": 0.0}},
+        "control": {"joint_control_modes": ["position", "position", "velocity"],
+                    "leg_joint_stiffness": 160.0, "leg_joint_damping": 10.0,
+                    "light_joint_stiffness": 53.0, "light_joint_damping": 3.0,
+                    "wheel_joint_damping": 0.6, "leg_joint_torque_limit": 140.0,
+                    "light_joint_torque_limit": 40.0, "wheel_joint_torque_limit": 22.0,
+                    "action_scale_pos": 0.25, "action_scale_vel": 2.0, "decimation": 10},
+        "normalization": {"clip_scales": {"clip_observations": 100.0, "clip_actions": 50.0}},
+        "size": {"actions_size": 3, "policy_obs_size": 14, "encoder_output_size": 3,
+                 "obs_history_length": 10},
+        "commands": {"max": {"lin_vel_x": 0.7, "lin_vel_y": 0.0, "ang_vel_yaw": 1.0}},
+        "gait": {"enabled": True, "frequency": 0.8, "offset": 0.5, "duration": 0.5,
+                 "swing_height": 0.2},
+    },
+}  # fmt: skip
 LEAPP: dict[str, Any] = {
     "models": {"walk": {
         "inputs": [
@@ -89,5 +109,6 @@ LEAPP: dict[str, Any] = {
 }  # fmt: skip
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "legged_ros2": LEGGED_ROS2, "legged_gym": LEGGED_GYM, "berkeley": BERKELEY,
-    "sim2real": SIM2REAL, "limx": LIMX, "leapp": LEAPP,
+    "sim2real": SIM2REAL, "limx": LIMX, "limx_tron2": TRON2,
+    "leapp": LEAPP,
 }  # fmt: skip

@@ -17,7 +17,8 @@ import pytest
 from children import wait_until
 from runner_rig import write_policy
 
-from policy_runner.core.black_box.records import Received, Tick
+from policy_runner.core.black_box.records import NotKept, Received, Tick
+from policy_runner.core.black_box.state import slot_states
 from policy_runner.robot.load import load_policy
 from policy_runner.ros.black_box.content import (
     is_black_box,
@@ -111,6 +112,27 @@ def test_a_dump_has_what_was_recorded(policy: Path, tmp_path: Path) -> None:
     records = list(read_records(Path(path), facts))
     assert sum(isinstance(one, Tick) for one in records) == 50
     assert sum(isinstance(one, Received) and len(one.raw) == 200 for one in records) == 50
+    box.box.end()
+
+
+def test_a_large_message_is_replaced_by_what_it_did(policy: Path, tmp_path: Path) -> None:
+    box = Box(policy, tmp_path / "files")
+    box.run(10, size=70_000)
+    success, path = box.node.dump()
+    assert success, path
+    facts = read_facts(Path(path))
+    assert facts.partial
+    found = [one for one in read_records(Path(path), facts) if isinstance(one, NotKept)]
+    assert len(found) == 9  # the newest one belongs to the next tick
+    assert box.recorder is not None
+    wanted = [one for one in box.recorder.read() if isinstance(one, NotKept)]
+    name = next(iter(box.loaded.pipeline.slots))
+    for one, other in zip(found, wanted, strict=True):
+        assert one._replace(values=()) == other._replace(values=())
+        slot_states(box.loaded.pipeline)[name].restore(
+            dict(zip(slot_states(box.loaded.pipeline)[name].paths, one.values, strict=True)), "it"
+        )
+    assert Path(path).stat().st_size < 200_000
     box.box.end()
 
 
@@ -298,6 +320,20 @@ def test_a_damaged_file_is_refused_with_its_name(policy: Path, tmp_path: Path) -
         path.write_bytes(whole[:cut])
         with pytest.raises(Refusal, match="files"):
             list(read_records(path, read_facts(path)))
+
+
+def test_edited_facts_are_refused(policy: Path, tmp_path: Path) -> None:
+    from policy_runner.core.errors import Refusal
+
+    box = Box(policy, tmp_path / "files")
+    box.run(10)
+    path = Path(box.node.dump()[1])
+    whole = path.read_bytes()
+    box.box.end()
+    for old, new in ((b"partial", b"Partial"), (b"false", b"fals!"), (b'"~/dump"', b'"~/dump!')):
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(Refusal, match="expected a black box as the node wrote it"):
+            read_facts(path)
 
 
 def test_a_message_definition_is_complete() -> None:

@@ -178,3 +178,11 @@ def test_a_trajectorys_stamp_may_be_zero() -> None:
             one.serialized.filled(np.array([0.5]), 12_000_000_000), one.message_class
         )
         assert (message.header.stamp.sec, message.points[0].positions[0]) == (sec, 0.5)
+
+
+@pytest.mark.parametrize(
+    "kind", ["std_msgs/Float64", "Float64", "std_msgs.msg.Float64", "a b/msg/C"]
+)
+def test_a_type_of_another_form_shows_the_form(kind: str) -> None:
+    with pytest.raises(Refusal, match="package/msg/Name, such as sensor_msgs/msg/Imu, got"):
+        made(kind, "data")

@@ -189,8 +189,8 @@ def test_all_problems_at_once(
         "did you mean 'inputs.joints.max_age'?",
         "parameter joints.left_joint.sign: expected 1.0 or -1.0, got 0.5",
         "parameter joints.left_joint.lower: expected at most upper (1), got 2",
-        "parameter joints.right_joint.lower: expected a float (rad/s), got the integer 1 "
-        "(write 1.0)",
+        "parameter joints.right_joint.lower: expected a float (rad/s; m/s if prismatic), got the "
+        "integer 1 (write 1.0)",
         "parameter lockstep: expected use_sim_time to be true as well, got false",
         f"{folder / 'toy.onnx'}: expected an ONNX model, got a Git LFS pointer to a file of 12345 "
         "bytes; run `git lfs pull` in the repository that it is from",

@@ -43,20 +43,20 @@ def test_process_ends_cleanly_even_while_a_read_hangs(tmp_path, spawn, number):
 
 
 @pytest.mark.parametrize("discovery", ["SUBNET", "LOCALHOST"])
-def test_it_shares_no_memory_with_the_runner(tmp_path, spawn, discovery):
+def test_it_shares_no_memory_with_the_runner(tmp_path, spawn, wait_until, discovery):
     """A killed subscriber's shared-memory port made the runner's publishing thread wait 0.32 s."""
     write_board(tmp_path, BOARD)
     command = ["python", "-m", "policy_runner.ros.sidecar.main"]
     command += ["--ros-args", "-p", f"root:={tmp_path}"]
     child = spawn(command, env={**NOT_CHOSEN, "ROS_AUTOMATIC_DISCOVERY_RANGE": discovery})
-    time.sleep(3.0)
+    wait_until(lambda: bound_addresses(child.pid), 30.0)
+    time.sleep(1.0)  # it has opened every port by then
     assert child.poll() is None
     with open(f"/proc/{child.pid}/maps", encoding="utf-8") as stream:
         maps = stream.read()
     assert "rclpy" in maps
     assert "/dev/shm/fastrtps" not in maps
     addresses = bound_addresses(child.pid)
-    assert addresses
     # 0100007F is 127.0.0.1 in /proc/net/udp.
     assert (addresses <= {"0100007F"}) == (discovery == "LOCALHOST"), addresses
 

@@ -1,4 +1,4 @@
-"""Terms of commands: twists, integrated rates, a joystick's axes and buttons."""
+"""Terms of commands: twists and integrated rates."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from policy_runner.core.errors import refuse
-from policy_runner.core.inputs.slot import Read, SequenceKeeper
+from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.fields import each_once
 from policy_runner.core.observation.terms.gait.conditions import (
     TWISTS,
+    all_small,
     bool_of,
     single_numbers,
-    small,
 )
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
 from policy_runner.core.spec import (
     IntegratedCommandTerm,
-    JoyCommandTerm,
-    JoyElement,
     VelocityCommandTerm,
     ZeroRule,
 )
 from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
-
-JOY = "sensor_msgs/msg/Joy"
 
 
 @compiles(VelocityCommandTerm)
@@ -50,8 +46,8 @@ def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> C
             np.concatenate(arrays, out=out)
             if has_dead_band:
                 out[np.abs(out) < dead_band] = 0.0
-            for where, conditions in rules:
-                if all(holds() for holds in conditions):
+            for where, holds in rules:
+                if holds():
                     out[where] = 0.0
             return ""
 
@@ -70,17 +66,14 @@ def _dead_band(given: object, names: Sequence[str], sources: Sources, key: str) 
 
 def _zero_rule(
     rule: ZeroRule, term: VelocityCommandTerm, sources: Sources, key: str
-) -> tuple[list[int], list[Callable[[], bool]]]:
-    """(indices of the axes, conditions on the messages as they arrive)."""
+) -> tuple[list[int], Callable[[], bool]]:
+    """(indices of the axes, whether the rule holds for the messages as they arrive)."""
     for k, axis in enumerate(rule.axes):
         if axis not in term.axes:
             expected = f"an axis of the term ({', '.join(term.axes)})"
             raise refuse(sources.file, f"{key}.axes[{k}]", expected, axis)
-    conditions = [
-        small(one, one.input or term.input, sources, f"{key}.when[{k}]")
-        for k, one in enumerate(rule.when)
-    ]
-    return [term.axes.index(axis) for axis in rule.axes], conditions
+    holds = all_small(rule.when, term.input, sources, f"{key}.when")
+    return [term.axes.index(axis) for axis in rule.axes], holds
 
 
 class Integrator:
@@ -177,106 +170,3 @@ def integrated_command(term: IntegratedCommandTerm, sources: Sources, key: str) 
         return read
 
     return absolute(term.name or "integrated_command", tuple(names), bind)
-
-
-class Toggles:
-    """Numbers that change between 0 and 1 at each inference that finds a button newly pressed."""
-
-    def __init__(self, pressed: Callable[[], list[bool]], count: int) -> None:
-        self._pressed, self._count = pressed, count
-        self._on = [False] * count
-        self._before = [False] * count
-
-    def now(self) -> list[bool]:
-        """The numbers of the present inference."""
-        pairs = zip(self._on, self._before, self._pressed(), strict=True)
-        return [on != (pressed and not before) for on, before, pressed in pairs]
-
-    def advance(self) -> None:
-        """Count one inference."""
-        self._on, self._before = self.now(), self._pressed()
-
-    def reset(self) -> None:
-        """All numbers are 0; a button that is held then does not count as newly pressed."""
-        self._on, self._before = [False] * self._count, [True] * self._count
-
-
-@compiles(JoyCommandTerm)
-def joy_command(term: JoyCommandTerm, sources: Sources, key: str) -> CompiledTerm:
-    """Numbers of a joystick's axes and buttons."""
-    slot = sources.slot(term.input, key)
-    if slot.spec.type != JOY:
-        raise refuse(sources.file, f"{key}.input", f"an input of type {JOY}", slot.spec.type)
-    names = [element.name for element in term.elements]
-    each_once(names, sources, f"{key}.elements")
-    for k, element in enumerate(term.elements):
-        _check_element(element, sources, f"{key}.elements[{k}]")
-    toggled = [element.toggle for element in term.elements if element.toggle is not None]
-    of_buttons = [*toggled, *([term.enable] if term.enable is not None else [])]
-    of_buttons += [k for e in term.elements for k in (e.plus, e.minus) if k is not None]
-    most_axis = max((e.axis for e in term.elements if e.axis is not None), default=-1)
-    most_button = max(of_buttons, default=-1)
-    # A Joy without buttons is usable where no button is read.
-    axes = slot.sequence("axes") if most_axis >= 0 else SequenceKeeper()
-    buttons = slot.sequence("buttons") if most_button >= 0 else SequenceKeeper()
-    needed = ((axes, most_axis, "axes"), (buttons, most_button, "buttons"))
-    toggles = Toggles(lambda: [_button(buttons, k) for k in toggled], len(toggled))
-    if toggled:
-        toggles.reset()
-        sources.clocks.append(toggles)
-
-    def bind(out: Array) -> Read:
-        def read() -> str:
-            for keeper, most, what in needed:
-                if most >= 0 and keeper.values is None:
-                    out.fill(np.nan)
-                    return ""
-                if keeper.values is not None and most >= keeper.values.size:
-                    return f"{keeper.values.size} {what} of the Joy, {most + 1} needed"
-            on = iter(toggles.now() if toggled else ())
-            enabled = term.enable is None or _button(buttons, term.enable)
-            for k, element in enumerate(term.elements):
-                if element.toggle is not None:
-                    out[k] = _scaled(float(next(on)), element)
-                else:
-                    out[k] = _scaled(_number(element, axes, buttons), element) if enabled else 0.0
-            return ""
-
-        return read
-
-    return absolute(term.name or "joy_command", tuple(names), bind)
-
-
-def _check_element(element: JoyElement, sources: Sources, key: str) -> None:
-    by_buttons = element.plus is not None or element.minus is not None
-    given = [element.axis is not None, by_buttons, element.toggle is not None]
-    if sum(given) != 1:
-        expected = "one of `axis`, `plus` with `minus`, and `toggle`"
-        raise refuse(sources.file, key, expected, "none" if not any(given) else "several")
-    if element.axis is None and (element.dead_zone or element.rescaled):
-        raise refuse(sources.file, key, "a dead zone only with `axis`", "one of buttons")
-
-
-def _button(buttons: SequenceKeeper, index: int) -> bool:
-    values = buttons.values
-    return values is not None and index < values.size and bool(values[index] > 0.5)
-
-
-def _number(element: JoyElement, axes: SequenceKeeper, buttons: SequenceKeeper) -> float:
-    if element.axis is None:
-        plus = element.plus is not None and _button(buttons, element.plus)
-        minus = element.minus is not None and _button(buttons, element.minus)
-        return float(plus) - float(minus)
-    assert axes.values is not None
-    x = float(axes.values[element.axis])
-    if abs(x) < element.dead_zone:
-        return 0.0
-    if element.rescaled:
-        return float(np.sign(x)) * (abs(x) - element.dead_zone) / (1.0 - element.dead_zone)
-    return x
-
-
-def _scaled(x: float, element: JoyElement) -> float:
-    if x < 0.0 and element.negative is not None:
-        return x * element.negative
-    return x * element.positive

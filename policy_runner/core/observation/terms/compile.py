@@ -16,6 +16,7 @@ from policy_runner.core.observation.terms import (
     fields,
     image,
     joints,
+    joystick,
     model_outputs,
     motion,
     orientation,
@@ -26,8 +27,8 @@ from policy_runner.core.spec import FrameTerm
 
 # Importing a family registers its terms.
 FAMILIES = (
-    *(clocks, commands, custom, fields, image, joints, model_outputs, motion, orientation),
-    relations,
+    *(clocks, commands, custom, fields, image, joints, joystick, model_outputs, motion),
+    *(orientation, relations),
 )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from policy_runner.core.errors import refuse
+from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.message_fields import field_kind
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
+from policy_runner.core.observation.terms.gait.conditions import all_small
 from policy_runner.core.observation.terms.rotation import matrix
 from policy_runner.core.observation.terms.sources import (
     IMU,
@@ -93,10 +94,40 @@ def _replaced(values: Array, rules: dict[str, float]) -> Array:
 @compiles(FieldTerm)
 def field(term: FieldTerm, sources: Sources, key: str) -> CompiledTerm:
     """A field of a message, several of them, or a pooled sequence."""
-    if term.pool:
-        return _pooled(term, sources, key)
-    compiled = _plain(term, sources, key)
-    return compiled if term.no_return is None else _without_zeros(compiled, term.no_return)
+    compiled = _pooled(term, sources, key) if term.pool else _plain(term, sources, key)
+    if term.no_return is not None and not term.pool:
+        compiled = _without_zeros(compiled, term.no_return)
+    return _with_rules(compiled, term, sources, key) if term.zero else compiled
+
+
+def _with_rules(
+    compiled: CompiledTerm, term: FieldTerm, sources: Sources, key: str
+) -> CompiledTerm:
+    """The same term with the numbers that are 0 while other signals are small."""
+    names, rules = list(compiled.elements), []
+    for k, rule in enumerate(term.zero):
+        where = f"{key}.zero[{k}]"
+        for n, name in enumerate(rule.elements):
+            if name not in names:
+                expected = f"a number of the term ({', '.join(names)})"
+                hint = did_you_mean(name, names)
+                raise refuse(sources.file, f"{where}.elements[{n}]", expected, f"'{name}'", hint)
+        index = np.array([names.index(name) for name in rule.elements], dtype=np.intp)
+        rules.append((index, all_small(rule.when, term.input, sources, f"{where}.when")))
+
+    def bind(out: Array) -> Read:
+        inner = compiled.bind(out)
+
+        def read() -> str:
+            fault = inner()
+            for index, holds in rules:
+                if holds():
+                    out[index] = 0.0
+            return fault
+
+        return read
+
+    return absolute(compiled.name, compiled.elements, bind)
 
 
 def _without_zeros(compiled: CompiledTerm, no_return: float) -> CompiledTerm:

@@ -9,6 +9,7 @@ from typing import Protocol
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.sources import Sources
+from policy_runner.core.spec import SmallSignal
 
 TWISTS = {"geometry_msgs/msg/Twist": "", "geometry_msgs/msg/TwistStamped": "twist."}
 AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
@@ -123,6 +124,27 @@ def small(spec: SmallCommand, input_name: str, sources: Sources, key: str) -> Ca
     if spec.inclusive:
         return lambda: all(norm() <= limit for norm, limit in pairs)
     return lambda: all(norm() < limit for norm, limit in pairs)
+
+
+def all_small(
+    conditions: Sequence[SmallSignal], input_name: str, sources: Sources, key: str
+) -> Callable[[], bool]:
+    """Make a function that says whether all of these signals are small, as they arrive.
+
+    Args:
+        conditions: the signals.
+        input_name: the input of a condition that names none.
+        sources: the data that terms read.
+        key: the key in the spec that has the conditions, for error messages.
+
+    Raises:
+        Refusal: see `small`.
+    """
+    each = [
+        small(one, one.input or input_name, sources, f"{key}[{k}]")
+        for k, one in enumerate(conditions)
+    ]
+    return lambda: all(holds() for holds in each)
 
 
 def _norm(arrays: Sequence[Array]) -> Callable[[], float]:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-LAYOUT = Path(__file__).resolve().parents[2] / "config" / "foxglove_layout.json"
+LAYOUT = Path(__file__).resolve().parents[3] / "config" / "foxglove_layout.json"
 _PART = re.compile(r'\.(\w+)|\[(\d+|:)\]|\{(\w+)=="([^"]*)"\}')
 
 
