@@ -62,7 +62,7 @@ setup(
             "tensorrt-cu13>=10.13.2,<11; platform_machine == 'x86_64'",
             "cuda-bindings>=13,<14",
         ],
-        "sim": ["mujoco>=3.3.2"],
+        "sim": ["mujoco>=3.4"],
         "images": ["Pillow>=9"],
         "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize
         "recording": ["mcap>=1"],

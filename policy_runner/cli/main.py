@@ -31,8 +31,8 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("report", "report", "draw power, heat, clocks and latency of a recording"),
     ),
     "Simulation": (
-        ("sim", "sim.command", "run a policy on a robot from an MJCF or URDF, in MuJoCo"),
         ("demo", "demo.command", "balance the simulated robot with the shipped policy"),
+        ("sim", "sim.command", "run a policy on a robot from an MJCF or URDF, in MuJoCo"),
         ("evaluate", "evaluate.command", "judge a policy on a simulated robot: falls, margins"),
     ),
     "Machine": (

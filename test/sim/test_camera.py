@@ -86,7 +86,7 @@ def test_without_opengl_there_is_one_sentence(tmp_path: Path) -> None:
         "from policy_runner.sim.camera import Cameras\n"
         f"Cameras(Plant(read_robot({str(tmp_path)!r})))\n"
     )
-    environment = {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "osmesa", "PATH": ""}
+    environment = {"PYOPENGL_PLATFORM": "osmesa", "PATH": ""}
     ran = subprocess.run(
         [sys.executable, "-c", code],
         env=environment,

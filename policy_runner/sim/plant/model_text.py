@@ -35,7 +35,12 @@ def read_model(robot: RobotFile) -> mujoco.MjSpec:
     elif root.tag != "mujoco":
         raise refuse(str(path), "", "an MJCF (<mujoco>) or a URDF (<robot>)", f"<{root.tag}>")
     try:
-        spec = mujoco.MjSpec.from_file(str(path))
+        if root.tag == "robot":
+            # MuJoCo 3.4 does not read a .urdf from a file.
+            spec = mujoco.MjSpec.from_string(_urdf_text(root, robot.spec.model.meshes))
+            spec.modelfiledir = str(path.resolve().parent)
+        else:
+            spec = mujoco.MjSpec.from_file(str(path))
     except Exception as error:  # the bindings raise ValueError, and others by mistake
         raise model_refusal(path, error) from error
     if root.tag == "robot":
@@ -126,6 +131,13 @@ def _check_inertias(root: ElementTree.Element, path: Path) -> None:
             f"none in {', '.join(light)}",
         )
         raise Refusal([problem])
+
+
+def _urdf_text(root: ElementTree.Element, meshes: bool) -> str:
+    for link in root.iter("link") if not meshes else ():
+        for part in [one for one in link if one.find("geometry/mesh") is not None]:
+            link.remove(part)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _drop_meshes(spec: mujoco.MjSpec) -> None:

@@ -136,3 +136,18 @@ def test_a_simulation_that_diverges_ends_with_a_sentence(
     with pytest.raises(Refusal, match=r"finite, bounded numbers, got an invalid .* of joint \w+"):
         robot.advance(1000)
     assert not list(tmp_path.glob("MUJOCO_LOG*"))
+
+
+def test_a_mesh_lies_relative_to_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], dtype="<f4")
+    faces = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
+    triangles = [
+        bytes(12) + b"".join(corners[k].tobytes() for k in face) + bytes(2) for face in faces
+    ]
+    stl = bytes(80) + len(faces).to_bytes(4, "little") + b"".join(triangles)
+    monkeypatch.chdir("/")
+    for name, text in (("r.xml", MESH), ("r.urdf", URDF % (INERTIAL, INERTIAL))):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "hand.stl").write_bytes(stl)
+        assert plant(folder, name, text).model.nmesh == 1

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 MODELS = {
-    "arm.xml": Path(__file__).with_name("robots") / "arm.xml",
-    "toy.xml": Path(__file__).resolve().parents[2] / "models" / "toy" / "toy.xml",
+    "arm.xml": Path(__file__).with_name("arm.xml"),
+    "toy.xml": Path(__file__).resolve().parents[3] / "models" / "toy" / "toy.xml",
 }
 LEGS = ("FL", "FR", "RL", "RR")
 TOY_JOINTS = [f"{leg}_{joint}" for leg in LEGS for joint in ("hip", "knee")]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 POLICIES = ROOT.parent / "shared" / "data" / "policies"
 SPECS = ROOT / "test" / "formats" / "specs"
 
