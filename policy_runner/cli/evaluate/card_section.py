@@ -34,7 +34,8 @@ def write_section(found: Evaluation, spec: Path, measured: Measured | None = Non
         raise refuse(str(card), "--card", "the policy's card", "no such file")
     draw(found, folder / PICTURE, measured)
     text = card.read_text(encoding="utf-8")
-    card.write_text(with_section(text, TITLE, section(found)), encoding="utf-8")
+    written = with_section(text, TITLE, section(found)).rstrip("\n")
+    card.write_text(f"{written}\n", encoding="utf-8")
 
 
 def section(found: Evaluation) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,8 @@ from policy_runner.sim.evaluate.requirement import read_requirements
 from policy_runner.sim.evaluate.summary import FIGURES
 from policy_runner.sim.evaluate.sweep import read_sweep
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
+
+INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,8 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
     evaluator = Evaluator(subject, plan, sweeps, arguments.mutate)
     began = time.monotonic()
     processes = processes_of(arguments)
-    with shown_episodes(len(evaluator.jobs)) as progress:
-        found = evaluator.run(processes, progress)
+    try:
+        with shown_episodes(len(evaluator.jobs)) as progress:
+            found = evaluator.run(processes, progress)
+    except KeyboardInterrupt:
+        print(f"{arguments.called}: interrupted, nothing is written", file=sys.stderr)
+        return INTERRUPTED
     took_s = time.monotonic() - began
     found.requirements = [(one, one.fulfilled(found.figures)) for one in requirements]
     if measured is not None:

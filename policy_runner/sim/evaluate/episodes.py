@@ -1,7 +1,8 @@
 """Runs many episodes, in this process or in several; the results do not depend on their number.
 
 The processes are spawned: a forked one would inherit the threads and locks of ONNX Runtime. Each
-has one numpy thread, since two processes with two threads each would wait for each other's.
+has one numpy thread, since two processes with two threads each would wait for each other's. A
+process ends by itself when its pipe closes, so none is left when this process is killed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
-from policy_runner.core.errors import refuse
+from policy_runner.core.errors import Refusal, refuse
 from policy_runner.sim.evaluate.episode import Done, EpisodeRunner, Job, cpu_time_s
 from policy_runner.sim.evaluate.subject import Subject
 
@@ -35,7 +37,7 @@ def run_jobs(
         subject: policy and robot.
         jobs: the episodes.
         processes: 1: this process.
-        progress: called after every episode, in the order of the jobs.
+        progress: called after every episode.
 
     Returns:
         Their results, in the order of the jobs.
@@ -43,32 +45,75 @@ def run_jobs(
     Raises:
         Refusal: policy and robot do not match, or a process ended.
     """
+    if processes > 1 and len(jobs) > 1:
+        return _run_in_processes(subject, jobs, min(processes, len(jobs)), progress)
     found: list[Done] = []
-    if processes <= 1 or len(jobs) <= 1:
-        runner = EpisodeRunner(subject)
-        try:
-            for job in jobs:
-                found.append(runner.run(job))
-                progress()
-        finally:
-            runner.close()
-        return found
-    processes = min(processes, len(jobs))
-    # Neighbours have the same variant: a process that keeps some of them loads it once.
-    chunk = max(1, min(8, len(jobs) // (4 * processes)))
-    context = multiprocessing.get_context("spawn")
-    with _one_thread(), ProcessPoolExecutor(processes, context, _prepare, (subject,)) as pool:
-        try:
-            for done in pool.map(_run, jobs, chunksize=chunk):
-                found.append(done)
-                progress()
-        except BrokenProcessPool as error:
-            remedy = "use fewer --jobs if the memory is short"
-            raise refuse("", "evaluate", "running processes", str(error), remedy) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    runner = EpisodeRunner(subject)
+    try:
+        for job in jobs:
+            found.append(runner.run(job))
+            progress()
+    finally:
+        runner.close()
     return found
+
+
+def _run_in_processes(
+    subject: Subject, jobs: Sequence[Job], processes: int, progress: Progress
+) -> list[Done]:
+    context = multiprocessing.get_context("spawn")
+    found: list[Done | None] = [None] * len(jobs)
+    waiting = iter(range(len(jobs)))
+    workers: dict[Connection, Any] = {}
+    try:
+        with _one_thread():
+            for _ in range(processes):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(subject, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                workers[ours] = process
+        left = len(jobs)
+        for pipe in workers:
+            _give(pipe, jobs, waiting)
+        while left:
+            for ready in wait(list(workers)):
+                assert isinstance(ready, Connection)
+                number, done = _result(ready)
+                found[number] = done
+                left -= 1
+                progress()
+                _give(ready, jobs, waiting)
+    finally:
+        for pipe, process in workers.items():
+            pipe.close()
+            process.terminate()
+            process.join()
+    return [done for done in found if done is not None]
+
+
+def _give(pipe: Connection, jobs: Sequence[Job], waiting: Iterator[int]) -> None:
+    """Send the next job, if one is left."""
+    number = next(waiting, None)
+    if number is not None:
+        pipe.send((number, jobs[number]))
+
+
+def _result(pipe: Connection) -> tuple[int, Done]:
+    """Receive one result.
+
+    Raises:
+        Refusal: the job was refused, or its process ended.
+    """
+    try:
+        number, done, problems = pipe.recv()
+    except (EOFError, OSError) as error:
+        remedy = "use fewer --jobs if the memory is short"
+        got = f"one that ended ({type(error).__name__})"
+        raise refuse("", "evaluate", "running processes", got, remedy) from error
+    if problems:
+        raise Refusal(problems)
+    return int(number), done
 
 
 @contextlib.contextmanager
@@ -86,24 +131,27 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_runner: EpisodeRunner | None = None  # of this process
-
-
-def _prepare(subject: Subject) -> None:
-    global _runner
+def _serve(subject: Subject, pipe: Connection) -> None:
+    """Run jobs until the pipe closes. The main function of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
-    _runner = EpisodeRunner(subject)
-
-
-_counted_s = 0.0  # processor time that earlier results contain
-
-
-def _run(job: Job) -> Done:
-    global _counted_s
-    assert _runner is not None
-    episode = _runner.run(job).episode
-    # The first result also contains the start of the process.
-    now_s = cpu_time_s()
-    done = Done(episode, now_s - _counted_s)
-    _counted_s = now_s
-    return done
+    runner, counted_s = EpisodeRunner(subject), 0.0
+    while True:
+        try:
+            number, job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        done: Done | None = None
+        problems: Sequence[Any] = ()
+        try:
+            episode = runner.run(job).episode
+            # The first result also contains the start of the process.
+            now_s = cpu_time_s()
+            done, counted_s = Done(episode, now_s - counted_s), now_s
+        except Refusal as refusal:
+            problems = refusal.problems
+        except Exception:  # noqa: BLE001 - it must reach the parent, whatever it is
+            problems = (traceback.format_exc(),)
+        try:
+            pipe.send((number, done, problems))
+        except OSError:
+            return

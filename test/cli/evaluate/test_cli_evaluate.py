@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -121,6 +125,29 @@ def test_the_frames_show_the_episode(tmp_path: Path, capsys: Any) -> None:
     assert pixels.std() > 0.05
 
 
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib is not installed")
+def test_the_card_gets_the_verdict_once(tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(POLICY, folder, ignore=shutil.ignore_patterns("*.png", "*.py"))
+    card = folder / "README.md"
+    card.write_text("# Mine\n\n## Checksums\n\nnone\n", "utf-8")
+    words = ["evaluate", str(folder), "--robot", "balancer", "--episodes", "1", "--seconds", "0.5",
+             "--with", "mass=1.1", "--jobs", "1", "--card"]  # fmt: skip
+    assert main(words) == 0
+    once = card.read_text("utf-8")
+    assert main(words) == 0
+    assert card.read_text("utf-8") == once
+    assert once.startswith("# Mine\n\n## Closed loop\n\n`policy-runner evaluate`")
+    assert once.endswith("\n## Checksums\n\nnone\n")
+    assert "0 falls in 1 episodes of 0.5 s" in once
+    assert "mass 1.1 to 1.1" in once
+    assert "imu_noise" not in once
+    assert (folder / "closed_loop.png").is_file()
+    card.unlink()
+    assert main(words) == 1
+    assert "--card: expected the policy's card, got no such file" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(find_spec("mcap") is None, reason="mcap is not installed")
 def test_a_margin_below_the_measured_delay_is_told(tmp_path: Path, capsys: Any) -> None:
     from diagnostics_rig import cdr
@@ -159,3 +186,44 @@ def test_what_cannot_run_is_refused_in_a_sentence(
     assert status == 1
     assert sentence in error
     assert "Traceback" not in error
+
+
+@pytest.mark.skipif(
+    not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="/proc has no children"
+)
+def test_ctrl_c_ends_the_episodes_and_their_processes() -> None:
+    program = [sys.executable, "-m", "policy_runner.cli.main", "evaluate", POLICY, "--robot",
+               "balancer", "--episodes", "2000", "--jobs", "2"]  # fmt: skip
+    # Tests that run in a shell's background would let it ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    signal.signal(signal.SIGINT, before)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    try:
+        deadline = time.monotonic() + 120.0
+        while time.monotonic() < deadline and not _workers(children):
+            time.sleep(0.2)
+        workers = _workers(children)
+        assert len(workers) >= 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60.0) == 130
+        assert "interrupted, nothing is written" in process.communicate()[1]
+        # One that was just starting ends when it finds its pipe closed.
+        deadline = time.monotonic() + 60.0
+        while time.monotonic() < deadline and any(Path("/proc", one).exists() for one in workers):
+            time.sleep(0.2)
+        assert not [one for one in workers if Path("/proc", one).exists()]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _workers(children: Path) -> list[str]:
+    """Process ids of the workers, without multiprocessing's own helper."""
+    found = children.read_text("utf-8").split()
+    texts = {one: Path("/proc", one, "cmdline") for one in found}
+    return [
+        one for one, path in texts.items() if path.exists() and b"spawn_main" in path.read_bytes()
+    ]
