@@ -149,6 +149,38 @@ def test_the_robots_stop_is_a_verdict_of_its_own(tmp_path: Path) -> None:
     assert episode.stopped_s < episode.fell_s
 
 
+def test_an_episode_is_the_plain_loop_with_the_same_commands_bit_by_bit() -> None:
+    from policy_runner.sim.evaluate.episode import run_episode
+    from policy_runner.sim.evaluate.subject import bind
+
+    loop = bind(subject())
+    seen: list[Any] = []
+    starts: list[Any] = []
+    run_episode(
+        loop,
+        plan(seconds=20.0),
+        4,
+        lambda one, _step: seen.append((one.inputs.command.copy(), one.plant.data.qpos.tobytes())),
+        lambda: starts.append((loop.plant.data.qpos.copy(), loop.plant.data.qvel.copy())),
+    )
+    loop.close()
+    assert len(seen) == 2000
+    assert len({command.tobytes() for command, _ in seen}) >= 4
+
+    import mujoco
+
+    loop = bind(subject())
+    loop.begin()
+    data = loop.plant.data
+    data.qpos[:], data.qvel[:] = starts[0]
+    mujoco.mj_forward(loop.plant.model, data)
+    for tick, (command, state) in enumerate(seen):
+        loop.inputs.command[:] = command
+        loop.tick()
+        assert data.qpos.tobytes() == state, f"tick {tick}"
+    loop.close()
+
+
 def test_base_motion_is_that_of_the_demo() -> None:
     from policy_runner.sim.balancer import Balancer
     from policy_runner.sim.evaluate.scoring import base_motion
