@@ -86,7 +86,9 @@ def test_a_recording_replays_to_the_same_commands(tmp_path: Path, capsys: Any) -
     from rosbags.highlevel import AnyReader
 
     record, output = tmp_path / "run.mcap", tmp_path / "out.npz"
-    assert run(capsys, "--with", "imu_noise=0.02", "--record", str(record))[0] == 0
+    report = tmp_path / "report.json"
+    words = ["--with", "imu_noise=0.02", "--record", str(record), "--json", str(report)]
+    assert run(capsys, *words)[0] == 0
     assert main(["replay", POLICY, str(record), "-o", str(output)]) == 0
     with AnyReader([record]) as bag:
         chosen = [one for one in bag.connections if one.topic == "/commands/velocity"]
@@ -96,6 +98,11 @@ def test_a_recording_replays_to_the_same_commands(tmp_path: Path, capsys: Any) -
     assert list(messages[0].name) == ["left_wheel_joint", "right_wheel_joint"]
     assert messages[0].header.stamp.nanosec == 10_000_000
     assert abs(pose[-1].pose.pose.position.z - 0.1) < 0.02
+    # It is the episode that was judged, with its noise.
+    turned = [one.pose.pose.orientation for one in pose]
+    tilts = [np.arccos(1 - 2 * (one.x**2 + one.y**2)) for one in turned]
+    judged = json.loads(report.read_text("utf-8"))["episodes"][0]
+    assert max(tilts) == pytest.approx(judged["most_tilt"], abs=1e-9)
     replayed = np.load(output)["limited"]
     assert len(replayed) == 100
     assert np.array_equal([one.velocity for one in messages], replayed)
