@@ -166,6 +166,17 @@ class Small(torch.nn.Module):
         return self.net(obs)
 
 
+class Wide(Small):
+    """Weights of more than a kilobyte each, which go next to the graph of a large model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(6, 64), torch.nn.Tanh(), torch.nn.Linear(64, 2)
+        )
+
+
 class SmallGru(Gru):
     def __init__(self) -> None:
         torch.manual_seed(4)

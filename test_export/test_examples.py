@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ EXAMPLES = ROOT / "examples"
     [
         ("balancer_sb3/from_training_to_demo.py", ["--steps", "512", "--environments", "2"]),
         ("lstm_actor/train_and_export.py", ["--steps", "60"]),
+        ("planner/train_and_export.py", ["--steps", "20"]),
+        pytest.param(
+            "rsl_rl_actor/train_and_export.py",
+            ["--steps", "4", "--environments", "32"],
+            marks=pytest.mark.skipif(find_spec("rsl_rl") is None, reason="needs rsl-rl-lib"),
+        ),
     ],
 )
 def test_an_example_runs_to_its_end(tmp_path: Path, script: str, words: list[str]) -> None:

@@ -7,14 +7,18 @@ from typing import Any
 import onnx
 import pytest
 from zoo import BROKEN, GOOD, Broken, Good, as_policy, seeded
+from zoo_further import FURTHER_BROKEN, FURTHER_GOOD
 
 from policy_runner.core.errors import Refusal
 from policy_runner.export.graph.network_export import export_network
 from policy_runner.export.graph.onnx_checks import dimensions, opset_of
 from policy_runner.export.sources.trained_policy import TrainedPolicy
 
+EVERY_GOOD = (*GOOD, *FURTHER_GOOD)
+EVERY_BROKEN = {**BROKEN, **FURTHER_BROKEN}
 
-@pytest.fixture(scope="module", params=GOOD, ids=[one.name for one in GOOD])
+
+@pytest.fixture(scope="module", params=EVERY_GOOD, ids=[one.name for one in EVERY_GOOD])
 def exported(request: pytest.FixtureRequest) -> tuple[Good, Any]:
     good: Good = request.param
     model, _ = export_network(as_policy(good), dynamic=good.dynamic)
@@ -38,9 +42,9 @@ def test_a_good_network_is_one_plain_file(exported: tuple[Good, Any]) -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", EVERY_BROKEN)
 def test_a_broken_network_is_refused_with_its_culprit(name: str) -> None:
-    broken: Broken = BROKEN[name]
+    broken: Broken = EVERY_BROKEN[name]
     policy = TrainedPolicy(name, seeded(broken.make), broken.inputs, ["actions"], lambda: None)
     with pytest.raises(Refusal) as refused:
         export_network(policy, broken.opset, broken.dynamic)
@@ -63,6 +67,13 @@ def test_eval_is_set_and_reported() -> None:
     _, notes = export_network(policy)
     assert any("eval() was set" in note for note in notes)
     assert not policy.module.training
+
+
+def test_double_inside_is_a_note() -> None:
+    _, notes = export_network(
+        as_policy(next(one for one in FURTHER_GOOD if one.name == "double inside"))
+    )
+    assert any("computes in float64 inside" in note for note in notes)
 
 
 def test_what_is_only_written_is_a_note() -> None:

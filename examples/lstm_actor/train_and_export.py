@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.export.policy_export import export_policy
 from policy_runner.export.sources.open_source import SourceOptions
 from policy_runner.export.sources.trained_policy import TensorShape
@@ -47,16 +48,18 @@ def train(rounds: int, seed: int = 1) -> Actor:
     torch.manual_seed(seed)
     actor = Actor()
     optimizer = torch.optim.Adam(actor.parameters(), lr=3e-3)
-    for _ in range(rounds):
-        velocity = torch.cumsum(torch.randn(50, 64, 2) * 0.3, 0)
-        position = torch.cumsum(velocity * DT, 0)
-        target = torch.randn(1, 64, 2).expand(50, -1, -1) * 0.5
-        wanted = (STIFFNESS * (target - position) - DAMPING * velocity).clamp(-1.0, 1.0)
-        out, _ = actor.memory(torch.cat([position, target], 2))
-        loss = nn.functional.mse_loss(actor.head(out), wanted)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    with shown_progress() as progress:
+        for k in range(rounds):
+            progress("train", k, rounds)
+            velocity = torch.cumsum(torch.randn(50, 64, 2) * 0.3, 0)
+            position = torch.cumsum(velocity * DT, 0)
+            target = torch.randn(1, 64, 2).expand(50, -1, -1) * 0.5
+            wanted = (STIFFNESS * (target - position) - DAMPING * velocity).clamp(-1.0, 1.0)
+            out, _ = actor.memory(torch.cat([position, target], 2))
+            loss = nn.functional.mse_loss(actor.head(out), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     return actor
 
 

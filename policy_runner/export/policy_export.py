@@ -27,10 +27,11 @@ from policy_runner.export.completed_contract import (
     constant_dimensions,
     read_contract,
 )
-from policy_runner.export.graph.network_export import Progress, export_network
+from policy_runner.export.graph.network_export import Progress, export_network, no_progress
 from policy_runner.export.graph.onnx_checks import opset_of
+from policy_runner.export.graph.stored_model import save_model
 from policy_runner.export.graph.torch_graph import BATCH, OPSET
-from policy_runner.export.policy_folder import check_target, digests, new_folder, save_model
+from policy_runner.export.policy_folder import check_target, digests, new_folder
 from policy_runner.export.sources.open_source import NO_OPTIONS, SourceOptions, open_source
 from policy_runner.export.sources.trained_policy import (
     StateTensor,
@@ -73,7 +74,7 @@ def export_policy(
     opset: int = OPSET,
     name: str | None = None,
     force: bool = False,
-    progress: Progress = lambda _text: None,
+    progress: Progress = no_progress,
 ) -> Exported:
     """Export a trained policy into a new folder.
 
@@ -255,8 +256,6 @@ def _write(network: Any, path: Path, completed: Completed, how: Mapping[str, Any
     for key, text in as_metadata(spec, completed.arrays, how).items():
         entry = network.metadata_props.add()
         entry.key, entry.value = key, text
-    for old in path.parent.glob(f"{path.name}.data"):
-        old.unlink()
     save_model(network, path)
     facts = read_model_facts(path)
     spec["model"] = {"file": path.name, "sha256": facts.sha256}

@@ -8,11 +8,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from policy_runner.core.errors import refuse
-
-MOST_IN_ONE_FILE = (2 << 30) - (64 << 20)  # protobuf ends at 2 GiB
 
 
 def check_target(folder: Path, force: bool = False) -> None:
@@ -69,21 +66,6 @@ def _replace(partial: Path, target: Path) -> None:
 def _disk(target: Path, error: OSError) -> Exception:
     text = error.strerror or str(error)
     return refuse(str(target), "", "a folder that can be written", text, "nothing was left there")
-
-
-def save_model(model: Any, path: Path, most: int = MOST_IN_ONE_FILE) -> None:
-    """Write an onnx.ModelProto: one file, or with `path`.data where it is larger than `most`.
-
-    The same model gives the same bytes.
-    """
-    import onnx
-
-    size = sum(len(one.raw_data) for one in model.graph.initializer)
-    if size <= most:
-        path.write_bytes(model.SerializeToString(deterministic=True))
-        return
-    data = f"{path.name}.data"
-    onnx.save(model, path, save_as_external_data=True, location=data, size_threshold=1024)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -15,10 +15,12 @@ from policy_runner.robot.limits import command_limits, start_settings, stop_rule
 from policy_runner.robot.parameters.command import COMMAND_ROWS, READ_FOR
 
 SHORTEST_EXECUTOR_TIMEOUT_S = 1.5
-# For these types 0 is an ordinary measurement: a silent camera does not mean a black image.
+# For these types 0 is an ordinary measurement: a silent camera does not mean a black image, and a
+# silent map does not mean free cells.
 _NO_ZERO = (
     *("sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "nav_msgs/msg/Odometry"),
     *("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/LaserScan"),
+    "nav_msgs/msg/OccupancyGrid",
 )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.source_options import add_source_options, source_options
 from policy_runner.core.model import Array
 from policy_runner.core.spec import read_spec
@@ -58,23 +59,25 @@ def run(options: argparse.Namespace) -> int:
     spec_file = read_spec(options.folder)
     path = spec_file.next_to(spec_file.spec.model.file, "model.file")
     policy = open_source(options.against, source_options(options))
-    session = session_of(path.read_bytes(), str(path))
-    second = session_of(path.read_bytes(), str(path))
+    session = session_of(str(path), str(path))
+    second = session_of(str(path), str(path))
     names = [one.name for one in session.get_inputs()]
     is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
     throughput = {}
     times: Mapping[str, Array] = {}
-    for rows in BATCHES if is_open else BATCHES[:1]:
-        in_torch, given = torch_call(policy, rows, batch_first=is_open)
-        feed = dict(zip(names, given, strict=True))
-        calls: dict[str, Callable[[], object]] = {
-            RUNTIME: partial(session.run, None, feed),
-            CONTROL: partial(second.run, None, feed),
-            TORCH: in_torch,
-        }
-        found = shuffled_times(calls, options.rounds if rows == 1 else 5)
-        times = times or found
-        throughput[rows] = {name: rows / float(np.median(found[name])) for name in (RUNTIME, TORCH)}
+    with shown_progress() as progress:
+        for rows in BATCHES if is_open else BATCHES[:1]:
+            in_torch, given = torch_call(policy, rows, batch_first=is_open)
+            feed = dict(zip(names, given, strict=True))
+            calls: dict[str, Callable[[], object]] = {
+                RUNTIME: partial(session.run, None, feed),
+                CONTROL: partial(second.run, None, feed),
+                TORCH: in_torch,
+            }
+            found = shuffled_times(calls, options.rounds if rows == 1 else 5, progress=progress)
+            times = times or found
+            medians = {name: float(np.median(found[name])) for name in (RUNTIME, TORCH)}
+            throughput[rows] = {name: rows / median for name, median in medians.items()}
     content = {"machine": facts, **figures(times), "inferences_per_s": throughput}
     report(content)
     if options.json:

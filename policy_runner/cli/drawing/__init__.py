@@ -1,1 +1,1 @@
-"""What the pictures of the commands share. Door: `style`."""
+"""What the commands draw. Doors: `style` for pictures, `progress` for the bar of long steps."""

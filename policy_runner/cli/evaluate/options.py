@@ -10,10 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
 from policy_runner.cli.command_parser import node_of
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import read_spec
 from policy_runner.sim.evaluate.plan import (
@@ -132,7 +130,13 @@ def processes_of(arguments: argparse.Namespace) -> int:
 @contextmanager
 def shown_episodes(total: int) -> Iterator[Callable[[], None]]:
     """A progress bar on stderr; only on a terminal."""
-    columns = (BarColumn(), MofNCompleteColumn(), "episodes", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("episodes", total=total)
-        yield lambda: bar.advance(task)
+    done = 0
+    with shown_progress() as tell:
+
+        def one_more() -> None:
+            nonlocal done
+            done += 1
+            tell("run the episodes", done, total)
+
+        tell("run the episodes", 0, total)
+        yield one_more

@@ -11,6 +11,7 @@ import numpy as np
 
 from policy_runner.backends.sample_inputs import Sample
 from policy_runner.core.model import Array
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.sources.trained_policy import Truth
 from policy_runner.export.verify.our_side import OurSide
 from policy_runner.export.verify.rows import FAILED, PASSED, Row
@@ -31,23 +32,34 @@ class Driven(NamedTuple):
     yaw: float
 
 
-def drive(act: Act, start: Callable[[], None], seeds: Sequence[int], seconds: float) -> Driven:
+def drive(
+    act: Act,
+    start: Callable[[], None],
+    seeds: Sequence[int],
+    seconds: float,
+    progress: Progress = no_progress,
+    who: str = "the folder",
+) -> Driven:
     """Run the demo's scenario in lockstep, 100 times a simulated second.
 
     Args:
         act: observation float64 [12] before normalization -> action float64 [2] in [-1, 1].
         start: is called before each seed.
+        progress: is told the ticks.
+        who: drives, for `progress`.
     """
     from policy_runner.sim.balancer import Balancer
     from policy_runner.sim.handwritten_loop import MAX_WHEEL_SPEED, observe
     from policy_runner.sim.scenario import RATE_HZ, Scenario
 
     falls, forward, yaw = 0, [], []
-    for seed in seeds:
+    ticks = round(seconds * RATE_HZ)
+    for n, seed in enumerate(seeds):
         start()
         scenario = Scenario(Balancer(), seed)
         action: Array = np.zeros(2)
-        for _ in range(round(seconds * RATE_HZ)):
+        for k in range(ticks):
+            progress(f"drive the closed loop with {who}", n * ticks + k, len(seeds) * ticks)
             observation = observe(scenario.balancer.read(), scenario.command, action)
             action = np.nan_to_num(np.clip(act(observation), -1.0, 1.0))
             scenario.tick(action * MAX_WHEEL_SPEED)
@@ -58,13 +70,20 @@ def drive(act: Act, start: Callable[[], None], seeds: Sequence[int], seconds: fl
     return Driven(falls, float(np.mean(forward)), float(np.mean(yaw)))
 
 
-def compare_in_loop(ours: OurSide, truth: Truth, seeds: int, seconds: float = SECONDS) -> list[Row]:
+def compare_in_loop(
+    ours: OurSide,
+    truth: Truth,
+    seeds: int,
+    seconds: float = SECONDS,
+    progress: Progress = no_progress,
+) -> list[Row]:
     """Both in the same scenarios; failed where the folder falls more often, or errs more."""
     numbers = range(seeds)
-    mine = drive(lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, numbers, seconds)
+    mine = drive(lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, numbers, seconds, progress)
     theirs = drive(
-        lambda x: np.asarray(truth.act({INPUT: x})[OUTPUT]), truth.start, numbers, seconds
-    )
+        lambda x: np.asarray(truth.act({INPUT: x})[OUTPUT]), truth.start, numbers, seconds,
+        progress, "the source",
+    )  # fmt: skip
     text = (
         f"{seeds} x {seconds:g} s: {mine.falls} falls, RMSE {mine.forward:.4f} m/s and "
         f"{mine.yaw:.4f} rad/s; the source {theirs.falls} falls, {theirs.forward:.4f} and "
@@ -73,16 +92,23 @@ def compare_in_loop(ours: OurSide, truth: Truth, seeds: int, seconds: float = SE
     return [Row("closed loop", PASSED if no_worse(mine, theirs) else FAILED, text=text)]
 
 
-def drive_folder(folder: Path, seeds: Sequence[int], seconds: float) -> Driven:
+def drive_folder(
+    folder: Path, seeds: Sequence[int], seconds: float, progress: Progress = no_progress
+) -> Driven:
     """Drive with a policy folder."""
     ours = OurSide(folder)
     try:
-        return drive(lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, seeds, seconds)
+        return drive(
+            lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, seeds, seconds, progress,
+            folder.name,
+        )  # fmt: skip
     finally:
         ours.close()
 
 
-def observations_of(folder: Path, seeds: Sequence[int], seconds: float) -> list[Sample]:
+def observations_of(
+    folder: Path, seeds: Sequence[int], seconds: float, progress: Progress = no_progress
+) -> list[Sample]:
     """What the network was given in the closed loop, normalized, shuffled: [1, 12] float32 each."""
     ours = OurSide(folder)
     found: list[Sample] = []
@@ -94,7 +120,7 @@ def observations_of(folder: Path, seeds: Sequence[int], seconds: float) -> list[
         return action
 
     try:
-        drive(act, ours.start, seeds, seconds)
+        drive(act, ours.start, seeds, seconds, progress)
     finally:
         ours.close()
     random.Random(1).shuffle(found)

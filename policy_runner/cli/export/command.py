@@ -8,11 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.cli.export.source_options import (
-    add_source_options,
-    shown_progress,
-    source_options,
-)
+from policy_runner.cli.drawing.progress import shown_progress
+from policy_runner.cli.export.source_options import add_source_options, source_options
 from policy_runner.export.graph.torch_graph import OPSET
 from policy_runner.export.policy_export import Exported, export_policy
 from policy_runner.export.sources.open_source import SOURCES

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from policy_runner.backends.sample_inputs import Sample
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
 from policy_runner.cli.export.robot_loop import RobotLoop, add_robot_loop
 from policy_runner.cli.export.robot_loop import reason as robot_reason
-from policy_runner.cli.export.source_options import shown_progress
 from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
 from policy_runner.export.optimize.variants import VARIANTS
 from policy_runner.export.optimize.verdicts import Optimization, control_text
@@ -51,27 +51,25 @@ def run(arguments: argparse.Namespace) -> int:
     loop: Loop | None = None
     with shown_progress() as progress:
         if arguments.robot:
-            robot = RobotLoop.of(arguments, arguments.seconds)
-            progress("drive the robot with the original")
+            robot = RobotLoop.of(arguments, arguments.seconds, progress)
             figures = robot.drive(arguments.folder)
 
             def loop(folder: Path) -> tuple[str, bool]:
                 return robot_reason(robot.drive(folder), figures)
 
         elif arguments.closed_loop:
-            progress("drive the closed loop with the original")
-            original = drive_folder(arguments.folder, seeds, arguments.seconds)
+            original = drive_folder(arguments.folder, seeds, arguments.seconds, progress)
 
             def loop(folder: Path) -> tuple[str, bool]:
-                return reason(drive_folder(folder, seeds, arguments.seconds), original)
+                return reason(drive_folder(folder, seeds, arguments.seconds, progress), original)
 
         given: Path | list[Sample] | None = None
         if arguments.calibration == "closed-loop":
-            progress("collect observations of the closed loop")
             if arguments.robot:
-                given = RobotLoop.of(arguments, arguments.seconds).samples(arguments.folder)
+                robot = RobotLoop.of(arguments, arguments.seconds, progress)
+                given = robot.samples(arguments.folder)
             else:
-                given = observations_of(arguments.folder, seeds, arguments.seconds)
+                given = observations_of(arguments.folder, seeds, arguments.seconds, progress)
         elif arguments.calibration:
             given = Path(arguments.calibration)
         found = optimize_policy(

@@ -18,6 +18,7 @@ from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.spec import read_spec
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.sources.trained_policy import Truth
 from policy_runner.export.verify.agreement import recorded_row
 from policy_runner.export.verify.our_side import OurSide
@@ -44,11 +45,12 @@ class RobotLoop(NamedTuple):
     robot: Path
     episodes: int
     seconds: float
+    progress: Progress = no_progress
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace, seconds: float) -> RobotLoop:
+    def of(cls, arguments: argparse.Namespace, seconds: float, progress: Progress) -> RobotLoop:
         """That of the command line."""
-        return cls(robot_path(arguments.robot), arguments.seeds, seconds)
+        return cls(robot_path(arguments.robot), arguments.seeds, seconds, progress)
 
     def plan(self, folder: Path) -> Plan:
         """The plan for a policy."""
@@ -71,7 +73,13 @@ class RobotLoop(NamedTuple):
 
         loop, plan = bind(Subject(folder, self.robot)), self.plan(folder)
 
+        ticks = 0
+        every = plan.episodes * round(plan.seconds / loop.period_s)
+
         def after(_loop: Any, step: Step) -> None:
+            nonlocal ticks
+            ticks += 1
+            self.progress("drive the robot", ticks, every)
             if seen is not None and step.inferred:
                 seen(loop.loaded)
 

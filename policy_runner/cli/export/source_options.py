@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
 
 from policy_runner.export.sources.open_source import PRESETS, SourceOptions
 from policy_runner.export.sources.trained_policy import parse_tensor
@@ -55,15 +49,3 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
         keep_value=arguments.keep_value,
         trust_pickle=arguments.trust_pickle,
     )
-
-
-@contextlib.contextmanager
-def shown_progress() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says which step runs; only on a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _text: None
-        return
-    with console.status("start") as status:
-        yield lambda text: status.update(escape(text))
-    sys.stderr.flush()

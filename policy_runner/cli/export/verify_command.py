@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import SECONDS, compare_in_loop
 from policy_runner.cli.export.robot_loop import RobotLoop, add_robot_loop
 from policy_runner.cli.export.source_options import (
     add_source_options,
-    shown_progress,
     source_options,
 )
 from policy_runner.export.card import VERIFIED, table, with_section
@@ -49,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print, write the card's section; 1 when a row failed."""
     loop: ClosedLoop | None = None
-    if arguments.closed_loop:
-        loop = partial(compare_in_loop, seeds=arguments.seeds)
-    elif arguments.robot:
-        loop = RobotLoop.of(arguments, SECONDS).rows
     with shown_progress() as progress:
+        if arguments.closed_loop:
+            loop = partial(compare_in_loop, seeds=arguments.seeds, progress=progress)
+        elif arguments.robot:
+            loop = RobotLoop.of(arguments, SECONDS, progress).rows
         found = verify_policy(
             arguments.folder, arguments.against, options=source_options(arguments),
             recorded=arguments.recorded, closed_loop=loop, progress=progress,

@@ -10,6 +10,8 @@ Keys, with N samples each, for every input of the policy spec by its name INPUT:
                                 encoding, height, width and step follow from it, or are given as
                                 INPUT/encoding (text), ... For a CompressedImage [N, bytes] and
                                 INPUT/format (text)
+    INPUT/data        [N, rows x columns]: the cells of an OccupancyGrid; header.frame_id,
+                                info.width, ... [N], or one value for every sample
     t                 [N]       the same, for every input without INPUT/t
     control_dt        scalar    without any time: time between two samples [s]
 
@@ -35,6 +37,7 @@ IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 # (type of the pixels, channels) -> encoding of sensor_msgs/Image
 ENCODINGS = {("uint8", 1): "mono8", ("uint8", 3): "rgb8", ("uint8", 4): "rgba8",
              ("uint16", 1): "16UC1", ("float32", 1): "32FC1"}  # fmt: skip
+GRID = "nav_msgs/msg/OccupancyGrid"
 JOINT_STATE, IMU = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu"
 ODOMETRY = "nav_msgs/msg/Odometry"
 Arrays = Mapping[str, np.ndarray]
@@ -128,6 +131,12 @@ def _events(
         fields = {path: array for path, array in fields.items() if path not in fixed}
         if given.type == IMAGE:
             fields["data"], fixed = _pixels(fields.get("data"), fixed, fields, file, name)
+    if given.type == GRID and np.ndim(fields.get("data", 0)):
+        count = len(fields["data"])
+        fields = {
+            path: array if array.ndim else np.full(count, array[()])
+            for path, array in fields.items()
+        }
     single = [path for path, array in fields.items() if array.ndim == 0]
     if single:
         raise refuse(file, f"{name}/{single[0]}", "an array with a value per sample", "one value")

@@ -213,6 +213,32 @@ class ImageTerm(Strict):
     std: PositivePerChannel = Field(1.0, description="divisor after mean, per channel; default 1")
 
 
+class OccupancyGridTerm(TermArithmetic):
+    """Cells of a nav_msgs/OccupancyGrid, 0 free to 100 occupied, in the order of the message.
+
+    Size, resolution, frame, origin and range of the cells are checked in every message.
+    """
+
+    term: Literal["occupancy_grid"]
+    input: Name = Field(description="an OccupancyGrid of `inputs`")
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)] = Field(
+        description="[rows, columns]: the message's height and width, cells; another size is a"
+        " fault"
+    )
+    resolution: PositiveFloat = Field(description="m per cell; another one is a fault")
+    frame: Name = Field(description="frame_id of the header; another one is a fault")
+    origin: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)] | Literal["any"] = (
+        Field(
+            description="x and y of the corner of the first cell in `frame`, m: further away than a"
+            " tenth of a cell, or turned, is a fault; any: not checked"
+        )
+    )
+    unknown: FiniteFloat | Literal["refuse"] = Field(
+        description="number that replaces the -1 of an unknown cell, before clip, scale and offset;"
+        " refuse: an unknown cell is a fault"
+    )
+
+
 class CustomTerm(TermArithmetic):
     """A term from an installed package's entry point in the group `policy_runner.terms`."""
 
@@ -244,6 +270,7 @@ Term = Annotated[
     | MotionTerm
     | MotionOrientationTerm
     | ImageTerm
+    | OccupancyGridTerm
     | CustomTerm,
     Field(discriminator="term"),
 ]

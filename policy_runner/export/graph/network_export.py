@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.export.graph.onnx_checks import check_onnx
+from policy_runner.export.graph.onnx_checks import check_onnx, computes_in_double
 from policy_runner.export.graph.probes import check_runs, make_ready, random_inputs
+from policy_runner.export.graph.stored_model import readable
 from policy_runner.export.graph.torch_graph import (
     BATCH,
     LEAST_OPSET,
@@ -22,14 +23,30 @@ from policy_runner.export.sources.trained_policy import TrainedPolicy, named_res
 
 BATCHES = (1, 3, 16)
 TOLERANCE = 1e-5  # of |difference| / (1 + |y|); reached on 15 good models: 1.2e-6
-Progress = Callable[[str], None]
+
+
+class Progress(Protocol):
+    """Is told each step that takes longer than a second."""
+
+    def __call__(self, text: str, done: int = 0, total: int = 0, /) -> None:
+        """Tell one step.
+
+        Args:
+            text: of the step, such as "compare at 3 standard deviations".
+            done: parts of the step that are done.
+            total: all parts of the step; 0: not counted.
+        """
+
+
+def no_progress(_text: str, _done: int = 0, _total: int = 0) -> None:
+    """Tell nothing."""
 
 
 def export_network(
     policy: TrainedPolicy,
     opset: int = OPSET,
     dynamic: bool = False,
-    progress: Progress = lambda _text: None,
+    progress: Progress = no_progress,
 ) -> tuple[Any, list[str]]:
     """The network as a checked onnx.ModelProto, and what a person should know.
 
@@ -53,14 +70,22 @@ def export_network(
     model = export_graph(policy, opset, dynamic)
     strip(model)
     names = [one.name for one in policy.arguments]
-    check_onnx(model, policy.kind, opset, names, policy.results, BATCH if dynamic else None)
-    progress("compare it with torch")
-    compare_with_torch(model, policy, BATCHES if dynamic else (1,))
+    with readable(model) as stored:
+        batch = BATCH if dynamic else None
+        check_onnx(model, policy.kind, opset, names, policy.results, batch, stored)
+        progress("compare it with torch")
+        compare_with_torch(stored, policy, BATCHES if dynamic else (1,))
+    if computes_in_double(model):
+        notes.append("the network computes in float64 inside, which TensorRT has not")
     return model, notes
 
 
-def session_of(content: bytes, where: str) -> Any:
-    """ONNX Runtime's session of a model in memory, one thread.
+def session_of(content: bytes | str, where: str) -> Any:
+    """ONNX Runtime's session of a model, one thread.
+
+    Args:
+        content: the model's bytes, or its path.
+        where: names the model in a refusal.
 
     Raises:
         Refusal: ONNX Runtime cannot load it.
@@ -78,16 +103,22 @@ def session_of(content: bytes, where: str) -> Any:
 
 
 def compare_with_torch(
-    model: Any, policy: TrainedPolicy, batches: Sequence[int], tolerance: float = TOLERANCE
+    stored: bytes | str,
+    policy: TrainedPolicy,
+    batches: Sequence[int],
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Run both on seeded inputs of 1 and 3 standard deviations; the largest difference.
+
+    Args:
+        stored: the ONNX model's bytes, or its path.
 
     Raises:
         Refusal: a batch that fails, or a difference beyond the tolerance, with output and batch.
     """
     import torch
 
-    session = session_of(model.SerializeToString(), policy.kind)
+    session = session_of(stored, policy.kind)
     names = [one.name for one in policy.arguments]
     axes = [0] * len(policy.inputs) + [state.batch_axis for state in policy.states]
     largest = 0.0

@@ -49,6 +49,19 @@ def _constant_false(model: Any, name: str) -> bool:
     return False
 
 
+def computes_in_double(model: Any) -> bool:
+    """Whether a weight is float64, or an operator makes float64 of something else."""
+    import onnx
+
+    double = onnx.TensorProto.DOUBLE
+    return any(one.data_type == double for one in model.graph.initializer) or any(
+        attribute.name == "to" and attribute.i == double
+        for node in every_node(model.graph)
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+    )
+
+
 def unused_inputs(model: Any) -> list[str]:
     """Inputs of the graph from which no output can be reached."""
     makers = {name: node for node in model.graph.node for name in node.output if name}
@@ -89,11 +102,13 @@ def check_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     batch: str | None = None,
+    stored: bytes | str | None = None,
 ) -> None:
     """Refuse a model that is not what was asked for.
 
     Args:
         batch: name of the open batch axis; None: every size is fixed.
+        stored: what the full checker reads; None: `model` itself.
 
     Raises:
         Refusal: every problem, with its name.
@@ -127,7 +142,7 @@ def check_onnx(
         problems.append(Problem(where, "operators", expected, node))
     problems += _open_sizes(model, where, batch)
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(model if stored is None else stored, full_check=True)
     except Exception as error:  # noqa: BLE001 - the checker raises types of its own
         text = " ".join(str(error).split())[:300]
         problems.append(Problem(where, "checker", "a valid ONNX graph", text))

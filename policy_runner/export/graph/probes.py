@@ -67,11 +67,17 @@ def make_ready(policy: TrainedPolicy) -> list[str]:
     """`eval()` on the module; the sentence that reports it, where something was training.
 
     Raises:
-        Refusal: parameters in another type than float32.
+        Refusal: parameters in another type than float32, or a part that is TorchScript.
     """
     import torch
 
     module = policy.module
+    scripted = [n for n, one in module.named_modules() if isinstance(one, torch.jit.ScriptModule)]
+    if scripted and not policy.script:
+        raise refuse(
+            policy.kind, f"'{scripted[0]}'", "parts that are Python modules", "TorchScript",
+            "leave torch.jit.script out, or export the whole as a TorchScript file",
+        )  # fmt: skip
     training = [name or "the module" for name, one in module.named_modules() if one.training]
     module.eval()
     doubles = [
@@ -105,6 +111,7 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
         return _plain_run(policy)
     problems: list[Problem | str] = []
     before = _contents(policy.module)
+    attributes = [(part, dict(vars(part))) for part in policy.module.modules()]
     given = random_inputs(policy.arguments, 1, 1.0)
     kept = [one.clone() for one in given]
     result, seen = _first_run(policy, given)
@@ -125,6 +132,8 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
             seen.random.setdefault("forward", f"a draw of {name}")
     if changed and not seen.random:
         later = _results(policy, _call(policy, [one.clone() for one in kept]))
+        if not any(one.lasts for one in changed):
+            later = {**later, **_after_another_start(policy, attributes, kept, first)}
         told = _kept_state(policy, changed, first, later)
         if isinstance(told, Problem):
             problems.append(told)
@@ -178,6 +187,28 @@ def _kept_state(
         f"{names[0]} changed in a call{others}",
         "take the state as an input, return the next one, and name both by --state",
     )  # fmt: skip
+
+
+def _after_another_start(
+    policy: TrainedPolicy,
+    attributes: list[tuple[Any, dict[str, Any]]],
+    kept: list[Any],
+    first: dict[str, Any],
+) -> dict[str, Any]:
+    """The answers to `kept` after a first call with other inputs; {} where they are the same.
+
+    What a module takes from its first inputs and keeps from then on never changes again.
+
+    Args:
+        attributes: of every part of the module, before its first call.
+    """
+    for part, values in attributes:
+        vars(part).clear()
+        vars(part).update(values)
+    _call(policy, random_inputs(policy.arguments, 1, SIGMAS[1]))
+    found = _results(policy, _call(policy, [one.clone() for one in kept]))
+    apart = max(_relative(one, found[name]) for name, one in first.items())
+    return found if apart > _SAME else {}
 
 
 def _relative(one: Any, other: Any) -> float:
@@ -234,11 +265,12 @@ def _types(policy: TrainedPolicy, results: dict[str, Any]) -> list[Problem | str
 
     found: list[Problem | str] = []
     for name, one in results.items():
-        if one.dtype == torch.float64:
-            found.append(Problem(
-                policy.kind, f"output '{name}'", "float32", "float64",
-                "a constant of numpy, or of torch.float64, makes it double",
-            ))  # fmt: skip
+        if one.is_floating_point() and one.dtype != torch.float32:
+            got = str(one.dtype).removeprefix("torch.")
+            remedy = "a constant of numpy, or of torch.float64, makes it double"
+            if one.dtype != torch.float64:
+                remedy = "return out.float(); `policy-runner optimize` makes an fp16 variant"
+            found.append(Problem(policy.kind, f"output '{name}'", "float32", got, remedy))
         elif one.is_floating_point() and not bool(torch.isfinite(one).all()):
             found.append(Problem(policy.kind, f"output '{name}'", "finite numbers", "others"))
     for state in policy.states:

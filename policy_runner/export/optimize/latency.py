@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.core.model import Array, Buffer
-from policy_runner.export.graph.network_export import session_of
+from policy_runner.export.graph.network_export import Progress, no_progress, session_of
 
 ROUNDS = 40
 BLOCK = 20  # runs of one model in a row
@@ -29,6 +29,7 @@ def latency_ratios(
     variants: Mapping[str, Path],
     feed: Mapping[str, Buffer],
     rounds: int = ROUNDS,
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
     """Median latency of each variant over that of the original, one thread each.
 
@@ -41,11 +42,14 @@ def latency_ratios(
     for name, path in paths.items():
         session = session_of(path.read_bytes(), str(path))
         calls[name] = partial(session.run, None, given)
-    return ratios(shuffled_times(calls, rounds), "")
+    return ratios(shuffled_times(calls, rounds, progress=progress), "")
 
 
 def shuffled_times(
-    calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, seed: int = 1
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int = ROUNDS,
+    seed: int = 1,
+    progress: Progress = no_progress,
 ) -> dict[str, Array]:
     """Seconds of single runs, in blocks whose order is drawn again in each round.
 
@@ -57,7 +61,8 @@ def shuffled_times(
     shuffle = random.Random(seed)
     for call in calls.values():
         _block(call)
-    for _ in range(rounds):
+    for k in range(rounds):
+        progress("measure latencies", k, rounds)
         shuffle.shuffle(order)
         for name in order:
             times[name].append(_block(calls[name]))

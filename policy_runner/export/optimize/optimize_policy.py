@@ -21,7 +21,7 @@ from policy_runner.core.model import Array, Buffer
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.core.spec.parts import model_files, policies
 from policy_runner.export.card import OPTIMIZED, table, with_section
-from policy_runner.export.graph.network_export import Progress
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.optimize.latency import CONTROL, latency_ratios
 from policy_runner.export.optimize.variants import VARIANTS, make
 from policy_runner.export.optimize.verdicts import (
@@ -50,7 +50,7 @@ def optimize_policy(
     observations: Path | Sequence[Sample] | None = None,
     closed_loop: Loop | None = None,
     force: bool = False,
-    progress: Progress = lambda _text: None,
+    progress: Progress = no_progress,
 ) -> Optimization:
     """Make variants of a folder's model, and judge them.
 
@@ -100,12 +100,10 @@ def optimize_policy(
             row.size = target.stat().st_size / path.stat().st_size
             set_errors(row, wanted, got, elements)
             if closed_loop is not None:
-                progress(f"drive the closed loop with {name}")
                 copied = Path(place) / name
                 with_model(spec_file, path, target, copied)
                 row.loop, row.falls_more = closed_loop(copied)
-        progress("measure latencies")
-        ratios = latency_ratios(path, made, fed[0])
+        ratios = latency_ratios(path, made, fed[0], progress=progress)
         found.control = ratios[CONTROL]
         for row in found.rows:
             if row.verdict != NOT_MADE:

@@ -18,7 +18,7 @@ import numpy as np
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import Buffer
-from policy_runner.export.policy_folder import save_model
+from policy_runner.export.graph.stored_model import save_model
 
 FP16_LARGEST, FP16_SMALLEST = 65504.0, 5.96e-8
 Fed = Sequence[Mapping[str, Buffer]]
@@ -76,9 +76,17 @@ def fp16(source: Path, target: Path, _fed: Fed) -> None:
 
 def int8_dynamic(source: Path, target: Path, _fed: Fed) -> None:
     """Weights in INT8, activations quantized while it runs: for ONNX Runtime on a CPU only."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8)
+    # ONNX Runtime transposes weights, and then contradicts the shapes that torch's exporter has
+    # written for them: "Inferred shape and existing shape differ in dimension 0: (12) vs (64)".
+    plain = target.with_name(f"{target.stem}.plain.onnx")
+    model = onnx.load(source)
+    del model.graph.value_info[:]
+    save_model(model, plain)
+    quantize_dynamic(str(plain), str(target), weight_type=QuantType.QInt8)
+    plain.unlink()
 
 
 def int8_static(source: Path, target: Path, fed: Fed) -> None:

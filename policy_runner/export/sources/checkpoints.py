@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ from policy_runner.export.sources.trained_policy import (
 ACTIVATIONS = {"elu": "ELU", "selu": "SELU", "relu": "ReLU", "crelu": "CELU", "lrelu": "LeakyReLU",
                "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus", "gelu": "GELU",
                "swish": "SiLU", "mish": "Mish", "identity": "Identity"}  # fmt: skip
+
+
+COMPILED = "_orig_mod."
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,16 @@ def load_checkpoint(path: Path, trusted: bool = False) -> Any:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        # torch warns of other pickle protocols, and refuses what it cannot read anyway.
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
             if trusted:
                 return load_module_pickle(path, trusted)
             raise pickle_refusal(path, "a pickle with more than weights") from error
-        text = " ".join(str(error).split())[:200]
+        text = " ".join(str(error).split())[:200] or type(error).__name__
         raise refuse(str(path), "", "a file that torch.save wrote", text) from error
 
 
@@ -123,8 +129,8 @@ def layout_of(content: Any) -> Layout | None:
 def _weights(content: Mapping[str, Any], layout: Layout) -> Mapping[str, Any]:
     for key in layout.weights:
         if isinstance(content.get(key), Mapping):
-            found: Mapping[str, Any] = content[key]
-            return found
+            # torch.compile wraps the module, and every name begins with its attribute.
+            return {str(n).removeprefix(COMPILED): v for n, v in content[key].items()}
     return {}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from policy_runner.core.model import Array
-from policy_runner.export.graph.network_export import BATCHES, difference, session_of
+from policy_runner.export.graph.network_export import BATCHES, Progress, difference, session_of
 from policy_runner.export.sources.trained_policy import TensorShape, Truth
 from policy_runner.export.verify.our_side import OurSide
 from policy_runner.export.verify.rows import NOT_RUN, Row, within
@@ -43,15 +43,17 @@ def samples(tensors: Sequence[TensorShape], width: float, count: int) -> Samples
 
 
 def largest_difference(
-    ours: OurSide, truth: Truth, given: Samples, restart: int
+    ours: OurSide, truth: Truth, given: Samples, restart: int, progress: Progress, text: str
 ) -> tuple[float, str]:
     """The largest difference over these observations, and where it was.
 
     Args:
         restart: both begin a new episode after so many observations.
+        progress: is told `text` and the number of observations.
     """
     largest, where = 0.0, ""
     for k, observation in enumerate(given):
+        progress(text, k, len(given))
         if k % restart == 0:
             ours.start()
             truth.start()
@@ -69,26 +71,30 @@ def largest_difference(
 
 
 def random_rows(
-    ours: OurSide, truth: Truth, tensors: Sequence[TensorShape], progress: Callable[[str], None]
+    ours: OurSide, truth: Truth, tensors: Sequence[TensorShape], progress: Progress
 ) -> list[Row]:
     """Single observations of every width, and sequences of `STEPS` where there is a memory."""
     rows = []
     remembers = bool(ours.loaded.spec.state)
     for width, tolerance in WIDTHS:
-        progress(f"compare at {width:g} standard deviations")
+        text = f"compare at {width:g} standard deviations"
         given = samples(tensors, width, SAMPLES)
-        figure, where = largest_difference(ours, truth, given, 1)
+        figure, where = largest_difference(ours, truth, given, 1, progress, text)
         rows.append(within(f"random, {width:g} sigma", figure, tolerance, where))
         if remembers:
             given = samples(tensors, width, SEQUENCES * STEPS)
-            figure, where = largest_difference(ours, truth, given, STEPS)
+            figure, where = largest_difference(
+                ours, truth, given, STEPS, progress, f"{text}, {STEPS} steps"
+            )
             rows.append(within(f"{STEPS} steps, {width:g} sigma", figure, tolerance, where))
     return rows
 
 
-def recorded_row(ours: OurSide, truth: Truth, given: Samples, name: str) -> Row:
+def recorded_row(ours: OurSide, truth: Truth, given: Samples, name: str, progress: Progress) -> Row:
     """Recorded observations, in their order, as one episode."""
-    figure, where = largest_difference(ours, truth, given, len(given))
+    figure, where = largest_difference(
+        ours, truth, given, len(given), progress, f"compare at {name}"
+    )
     return within(f"recorded ({name}, {len(given)})", figure, RECORDED_TOLERANCE, where)
 
 
@@ -110,15 +116,16 @@ def determinism_rows(ours: OurSide, truth: Truth, tensors: Sequence[TensorShape]
     return rows
 
 
-def batch_row(content: bytes, where: str, open_axes: Mapping[str, int | None]) -> Row:
+def batch_row(path: str, open_axes: Mapping[str, int | None]) -> Row:
     """Rows of a batch of 1, 3 and 16 against the same rows one by one.
 
     Args:
+        path: of the model.
         open_axes: per input the axis that is open; None: none is.
     """
     if all(axis is None for axis in open_axes.values()):
         return Row("batch", NOT_RUN, text="the file says a batch of 1")
-    session = session_of(content, where)
+    session = session_of(path, path)
     random = np.random.default_rng(_SEED)
     worst = 0.0
     for rows in BATCHES:

@@ -52,10 +52,10 @@ def _graph_rows(facts: ModelFacts) -> list[Row]:
         return [Row("ONNX checker", NOT_RUN, text="onnx is not installed")]
     import onnx
 
-    model = onnx.load(facts.path)
+    model = onnx.load(facts.path, load_external_data=False)
     problems = []
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(str(facts.path), full_check=True)
     except Exception as error:  # noqa: BLE001 - the checker raises types of its own
         problems.append(" ".join(str(error).split())[:300])
     foreign = sorted({n.domain for n in every_node(model.graph)} - {"", "ai.onnx"})

@@ -15,7 +15,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.files.arrays import npz_arrays
 from policy_runner.core.files.bounded import MOST_STORED, read_bounded
 from policy_runner.core.model import Array
-from policy_runner.export.graph.network_export import Progress
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.graph.probes import make_ready
 from policy_runner.export.sources.open_source import NO_OPTIONS, SourceOptions, open_source
 from policy_runner.export.sources.trained_policy import Arrays, TensorShape, Truth
@@ -40,7 +40,7 @@ def verify_policy(
     options: SourceOptions = NO_OPTIONS,
     recorded: Path | None = None,
     closed_loop: ClosedLoop | None = None,
-    progress: Progress = lambda _text: None,
+    progress: Progress = no_progress,
 ) -> Verification:
     """Compare a folder with the trainer's own call.
 
@@ -65,7 +65,7 @@ def verify_policy(
         result.rows += file_rows(facts, spec_file.spec)
         if isinstance(source, (str, Path)) and str(source).endswith(".npz"):
             given, truth = recorded_truth(Path(source), ours)
-            result.rows.append(recorded_row(ours, truth, given, Path(source).name))
+            result.rows.append(recorded_row(ours, truth, given, Path(source).name, progress))
             return result
         progress("open the source")
         policy = open_source(source, options)
@@ -77,14 +77,10 @@ def verify_policy(
         result.rows += random_rows(ours, truth, tensors, progress)
         if recorded is not None:
             observations = _rows(recorded, "observation", list(ours.sizes), ours.sizes)
-            result.rows.append(recorded_row(ours, truth, observations, recorded.name))
+            result.rows.append(recorded_row(ours, truth, observations, recorded.name, progress))
         if find_spec("onnx") is not None:
-            axes = open_axes(facts.path)
-            content = facts.path.read_bytes()
-            if not facts.data_files:
-                result.rows.append(batch_row(content, str(facts.path), axes))
+            result.rows.append(batch_row(str(facts.path), open_axes(facts.path)))
         if closed_loop is not None:
-            progress("drive the closed loop with both")
             result.rows += closed_loop(ours, truth)
         return result
     finally:

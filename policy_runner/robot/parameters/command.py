@@ -56,7 +56,8 @@ COMMAND_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "command.fields",
         (),
-        "command.type message: path of each value, in the receiver's order",
+        "command.type message: path of each value, in the receiver's order; [0:20] and {x,y} stand"
+        " for several, `orientation.yaw` for a rotation about z",
         kind="str[]",
     ),
     Parameter(

@@ -24,26 +24,27 @@ class GuardedOutput:
     """One topic that the runner commands.
 
     `stop` is the serialized message that stops this output. It is None if no message is needed,
-    because a held position is safe. `stamp_at` is the offset of the header's stamp in `stop`
-    [bytes]; None: no stamp.
+    because a held position is safe. `stamps_at` are the offsets of the headers' stamps in `stop`
+    [bytes].
     """
 
     topic: str  # fully resolved
     type: str  # as pkg/msg/Name
     size: int  # number of commanded values
     stop: bytes | None
-    stamp_at: int | None = None
+    stamps_at: tuple[int, ...] = ()
 
     def stop_at(self, stamp_ns: int) -> bytes:
         """Return the stop message with this stamp; b"" if no message is needed."""
-        if self.stop is None or self.stamp_at is None:
+        if self.stop is None or not self.stamps_at:
             return self.stop or b""
         message = bytearray(self.stop)
         seconds, rest = divmod(stamp_ns, 1_000_000_000)
         # A stamp that does not fit must never prevent a stop. Most receivers read 0 as "now".
         if not -(1 << 31) <= seconds < 1 << 31:
             seconds, rest = 0, 0
-        _STAMP.pack_into(message, self.stamp_at, seconds, rest)
+        for at in self.stamps_at:
+            _STAMP.pack_into(message, at, seconds, rest)
         return bytes(message)
 
 
@@ -82,7 +83,7 @@ class GuardContract:
                         "type": one.type,
                         "size": one.size,
                         "stop": None if one.stop is None else base64.b64encode(one.stop).decode(),
-                        "stamp_at": one.stamp_at,
+                        "stamps_at": list(one.stamps_at),
                     }
                     for one in self.outputs
                 ],
@@ -128,12 +129,13 @@ def read_text(raw: bytes) -> str:
 
 def _output(given: dict[str, Any]) -> GuardedOutput:
     stop = given["stop"]
-    stamp_at = given["stamp_at"]
+    stamps_at = tuple(int(at) for at in given["stamps_at"])
     content = None if stop is None else base64.b64decode(stop, validate=True)
-    if stamp_at is not None and (content is None or not 4 <= stamp_at <= len(content) - 8):
-        raise ValueError(f"stamp_at {stamp_at} lies outside of the message")
+    for at in stamps_at:
+        if content is None or not 4 <= at <= len(content) - 8:
+            raise ValueError(f"stamps_at {at} lies outside of the message")
     return GuardedOutput(
-        str(given["topic"]), str(given["type"]), int(given["size"]), content, stamp_at
+        str(given["topic"]), str(given["type"]), int(given["size"]), content, stamps_at
     )
 
 

@@ -30,10 +30,11 @@ class _Unusable(Exception):
 
 def stamp_ns(message: Any) -> int:
     """Return the header stamp [ns]; 0 for a message without a header."""
-    header = getattr(message, "header", None)
-    if header is None:
+    # Signals of an .npz may name a frame and no stamp.
+    stamp = getattr(getattr(message, "header", None), "stamp", None)
+    if stamp is None:
         return 0
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def build_reader(slot: InputSlot, message_type: Any) -> Reader:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import yaml
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.cdr import Unreadable
+from policy_runner.core.inputs.message_types import NoSuchField, message_type
 from policy_runner.robot.parameters.command import COMMAND_TYPES
-from policy_runner.ros.messages.serialized import SerializedCommand
-from policy_runner.ros.messages.types import message_class
+from policy_runner.ros.messages.serialized import SerializedCommand, type_at
+from policy_runner.ros.messages.types import describe_message, message_class
 from policy_runner.ros.outputs.message_paths import MessageFields
+from policy_runner.ros.outputs.path_patterns import every_path
 
+FIXED_FRAMES = ("map", "odom", "earth", "world")  # REP 105
 _POINT_FIELD = {"position": "positions", "velocity": "velocities", "effort": "effort"}
 
 
@@ -61,7 +64,7 @@ def command_messages(form: CommandFormat, kind: str, names: Sequence[str]) -> li
         Refusal: the message type cannot carry this kind, or lacks a field.
     """
     if form.type == "message":
-        return [_any_message(form, names)]
+        return [_any_message(form, kind, names)]
     if kind == "twist":
         return [_twist(form, names)]
     if kind not in COMMAND_TYPES[form.type]:
@@ -167,7 +170,7 @@ def _twist(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
     return CommandMessage("", TwistStamped, serialized, every)
 
 
-def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
+def _any_message(form: CommandFormat, kind: str, names: Sequence[str]) -> CommandMessage:
     """Build a message of any type from field paths and constants.
 
     `command.fields` has one path for each value, in the receiver's order.
@@ -176,13 +179,16 @@ def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
     class_ = message_class(form.message_type, "parameter command.message_type")
     which = [k for k, name in enumerate(names) if name not in form.held]
     driven = [names[k] for k in which]
+    form = _with_every_path(form)
     if len(form.fields) != len(driven):
-        expected = f"{len(driven)} paths, one per value ({', '.join(driven)})"
+        expected = f"{len(driven)} paths, one per value ({_shortened(driven)})"
         raise refuse("", key, expected, f"{len(form.fields)}")
     fields = MessageFields(form.message_type)
     gains = _gain_fields(form, driven)
     keys = _each_once(form, fields)
     constants = _constants(form, fields)
+    if kind == "value":
+        fields.problems += _far_stops(form, constants)
     message = class_()
     fields.fill(message, keys, constants)
     for path, gain in gains.items() if not fields.problems else ():
@@ -198,6 +204,31 @@ def _any_message(form: CommandFormat, names: Sequence[str]) -> CommandMessage:
     return CommandMessage("", class_, serialized, which)
 
 
+def _far_stops(form: CommandFormat, constants: Mapping[str, Any]) -> list[Problem | str]:
+    """Return a problem for each fixed frame in which values are positions.
+
+    The last command of a value is 0. Positions of 0 are where the robot is in a frame of the
+    robot, but the origin of a fixed frame: a stopped robot would drive there.
+    """
+    tree = message_type(form.message_type, describe_message)
+    try:
+        owners = {type_at(path.rpartition(".")[0], tree) for path in form.fields}
+    except NoSuchField:
+        return []  # `_each_once` says so
+    if not owners & {"geometry_msgs/Point", "geometry_msgs/Point32"}:
+        return []
+    found = {
+        str(frame)
+        for path, frame in constants.items()
+        if path.endswith("frame_id") and str(frame).rpartition("/")[2] in FIXED_FRAMES
+    }
+    expected = "a frame of the robot, such as base_link, since the last command is a position of 0"
+    return [
+        Problem("", "parameter command.constants", expected, f"frame_id={frame}")
+        for frame in sorted(found)
+    ]
+
+
 def _each_once(form: CommandFormat, fields: MessageFields) -> dict[str, str]:
     """Return each number's path -> the parameter that names it; a repeated path is a problem."""
     keys: dict[str, str] = {}
@@ -206,12 +237,33 @@ def _each_once(form: CommandFormat, fields: MessageFields) -> dict[str, str]:
         for path in getattr(form, part):
             if path in keys:
                 fields.problems.append(Problem("", key, "every path once", f"'{path}' again"))
-            elif path.startswith("header.stamp."):
-                expected = "paths without the stamp, which every tick writes"
-                fields.problems.append(Problem("", key, expected, f"'{path}'"))
-            fields.number(key, path)
-            keys[path] = key
+                continue
+            for number in fields.number(key, path, angle=part == "fields"):
+                if number in keys:
+                    got = f"'{number}', which '{path}' sets too"
+                    fields.problems.append(Problem("", key, "every number once", got))
+                keys[number] = key
     return keys
+
+
+def _with_every_path(form: CommandFormat) -> CommandFormat:
+    """Return the format with each pattern replaced by its paths.
+
+    Raises:
+        Refusal: a pattern stands for no paths.
+    """
+    problems: list[Problem | str] = []
+    fields, stiffness, damping = (
+        every_path(getattr(form, part), f"parameter command.{part}", problems)
+        for part in ("fields", "stiffness_fields", "damping_fields")
+    )
+    if problems:
+        raise Refusal(problems)
+    return replace(form, fields=fields, stiffness_fields=stiffness, damping_fields=damping)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:3])}, ..., {names[-1]}"
 
 
 def _constants(form: CommandFormat, fields: MessageFields) -> dict[str, Any]:
@@ -227,10 +279,11 @@ def _constants(form: CommandFormat, fields: MessageFields) -> dict[str, Any]:
             equals = ""
         if not equals or not path:
             fields.problems.append(Problem("", key, "`path=value` each", f"'{text}'"))
-        elif path in found:
-            fields.problems.append(Problem("", key, "every path once", f"'{path}' again"))
-        else:
-            found[path] = given
+            continue
+        for one in every_path([path], key, fields.problems):
+            if one in found:
+                fields.problems.append(Problem("", key, "every path once", f"'{one}' again"))
+            found[one] = given
     return found
 
 

@@ -324,7 +324,7 @@ class CommandPublisher:
                     type=message.serialized.type_name,
                     size=len(message.places),
                     stop=stop,
-                    stamp_at=message.serialized.stamp_at if stop is not None else None,
+                    stamps_at=message.serialized.stamps_at if stop is not None else (),
                 )
             )
         return found

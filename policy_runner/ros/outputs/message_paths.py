@@ -18,6 +18,9 @@ _PART = re.compile(r"^(?P<field>[A-Za-z]\w*)(?:\[(?P<index>0|[1-9]\d{0,8})\])?$"
 _ARRAY = re.compile(r"^(?P<element>[\w/]+)\[(?P<count>\d+)\]$")
 _SEQUENCE = re.compile(r"^sequence<(?P<element>[\w/<>]+)(?:, (?P<most>\d+))?>$")
 _TEXT = re.compile(r"^w?string(?:<\d+>)?$")
+_HEADER = "std_msgs/Header"
+# `orientation.yaw` sets z and w of a quaternion to sin and cos of half the angle [rad].
+_QUATERNION, YAW = "geometry_msgs/Quaternion", "yaw"
 NUMBERS = tuple(kind for kind in PRIMITIVES if kind not in ("boolean", "octet", "byte"))
 
 
@@ -40,16 +43,23 @@ class MessageFields:
         self._type = type_name
         self.problems: list[Problem | str] = []
 
-    def number(self, key: str, path: str) -> None:
-        """Check that `path` names one number of the message.
+    def number(self, key: str, path: str, angle: bool = False) -> tuple[str, ...]:
+        """Check that `path` names one number of the message, and return the numbers that it sets.
+
+        These are the path itself, and the four of a quaternion for its yaw.
 
         Args:
             key: the parameter that contains the path, for the problem.
             path: such as `motor_cmd[3].q`.
+            angle: the path may be the yaw of a quaternion, `orientation.yaw`.
         """
         found = self._find(key, path)
+        if found is not None and found.kind == YAW and angle:
+            owner = path.removesuffix(YAW)
+            return (path, *(owner + part for part in "xyzw"))
         if found is not None and found.kind not in NUMBERS:
             self._add(key, "paths of one number each", f"'{path}', which is {_named(found.kind)}")
+        return (path,)
 
     def fill(self, message: Any, numbers: Mapping[str, str], constants: Mapping[str, Any]) -> None:
         """Make sequences long enough for every path, and set the constants.
@@ -67,7 +77,7 @@ class MessageFields:
                 continue
             if path in numbers:
                 self._add(key, "every number once", f"'{path}', which {numbers[path]} names")
-            elif "/" in field.kind and not _is_list(field.kind):
+            elif ("/" in field.kind and not _is_list(field.kind)) or field.kind == YAW:
                 self._add(key, "paths of numbers, text and their arrays", f"'{path}'")
             elif _is_list(field.kind):  # set lists first, because they define a sequence's length
                 self._set(message, key, path, field, constants[path])
@@ -96,12 +106,18 @@ class MessageFields:
         """Find the field that the path names; add a problem and return None if there is none."""
         steps: list[_Step] = []
         kind = self._type.replace("/msg/", "/")
-        for part in path.split("."):
+        parts = path.split(".")
+        for depth, part in enumerate(parts):
             match = _PART.match(part)
             if match is None:
                 self._add(key, "paths such as `a.b[3].c`, indices from 0 on,", f"'{path}'")
                 return None
             fields = describe_message(kind) if "/" in kind and not _is_list(kind) else {}
+            if kind == _QUATERNION and part == YAW and depth == len(parts) - 1:
+                return _Field([*steps, _Step(YAW, None)], YAW)
+            if kind == _HEADER and part == "stamp":
+                self._add(key, "paths without the stamp, which every tick writes,", f"'{path}'")
+                return None
             if match["field"] not in fields:
                 hint = did_you_mean(match["field"], list(fields))
                 self._add(key, f"fields ({', '.join(fields) or 'none'})", f"'{path}'", hint)

@@ -16,7 +16,7 @@ from policy_runner.ros.messages.guard_contract import (
 MS = 1_000_000
 SILENCE_NS, REACTION_NS = 200 * MS, 50 * MS
 WHEELS = GuardedOutput(
-    "/joint_commands", "sensor_msgs/msg/JointState", 2, b"\0\1\0\0" + bytes(60), 4
+    "/joint_commands", "sensor_msgs/msg/JointState", 2, b"\0\1\0\0" + bytes(60), (4,)
 )
 
 
@@ -144,7 +144,7 @@ def test_the_contract_survives_its_way() -> None:
         assert GuardContract.from_json(read_text(raw)) == sent
 
 
-OUTSIDE = contract().to_json().replace('"stamp_at": 4', '"stamp_at": 60')
+OUTSIDE = contract().to_json().replace('"stamps_at": [4]', '"stamps_at": [60]')
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"session": "a"}', OUTSIDE])
@@ -180,5 +180,5 @@ def test_the_limits_follow_the_slowest() -> None:
 
 def test_outputs_of_two_policies_are_merged_by_topic_and_type() -> None:
     other = GuardedOutput("/cmd_vel", "geometry_msgs/msg/Twist", 2, b"\0\1\0\0" + bytes(48))
-    later = GuardedOutput(WHEELS.topic, WHEELS.type, 1, b"\0\1\0\0" + bytes(52), 4)
+    later = GuardedOutput(WHEELS.topic, WHEELS.type, 1, b"\0\1\0\0" + bytes(52), (4,))
     assert merged((WHEELS, other), (later,)) == (later, other)

@@ -116,6 +116,99 @@ def test_what_does_not_fit_is_refused_with_its_key(
     assert says in text
 
 
+PATH = "nav_msgs/msg/Path"
+POSES = "poses[0:3].pose.{position.x,position.y,orientation.yaw}"
+FRAMES = ("header.frame_id=base_link", "poses[0:3].header.frame_id=base_link")
+
+
+def planned(values: Any, *fields: str, constants: tuple[str, ...] = FRAMES) -> Any:
+    """Return the Path with these values, sent at 5.000000007 s."""
+    from rclpy.serialization import deserialize_message
+
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
+
+    form = CommandFormat("message", message_type=PATH, fields=fields, constants=constants)
+    names = [f"v{k}" for k in range(len(values))]
+    (one,) = command_messages(form, "value", names)
+    sent = one.serialized.filled(np.array(values), 5_000_000_007)
+    return deserialize_message(sent, one.message_class)
+
+
+def test_one_pattern_writes_every_pose_of_a_path_with_stamps_frames_and_yaws() -> None:
+    yaws = np.array([0.0, 2.5, -3.0])
+    values = np.ravel([[k + 0.5, k - 0.5, yaws[k]] for k in range(3)])
+    path = planned(values, POSES)
+    assert [one.pose.position.x for one in path.poses] == [0.5, 1.5, 2.5]
+    assert [one.pose.position.y for one in path.poses] == [-0.5, 0.5, 1.5]
+    for header in (path.header, *(one.header for one in path.poses)):
+        assert (header.frame_id, header.stamp.sec, header.stamp.nanosec) == ("base_link", 5, 7)
+    for one, yaw in zip(path.poses, yaws, strict=True):
+        q = one.pose.orientation
+        assert (q.x, q.y) == (0.0, 0.0)
+        assert np.hypot(q.z, q.w) == pytest.approx(1.0, abs=1e-15)
+        turned = np.arctan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y**2 + q.z**2))
+        assert turned == pytest.approx(yaw, abs=1e-15)
+
+
+def test_the_stop_of_a_path_is_a_path_at_the_robot() -> None:
+    path = planned(np.zeros(9), POSES)
+    for one in path.poses:
+        assert (one.pose.position.x, one.pose.position.y) == (0.0, 0.0)
+        assert (one.pose.orientation.z, one.pose.orientation.w) == (0.0, 1.0)
+
+
+def test_a_stop_by_the_guard_gets_every_stamp() -> None:
+    from rclpy.serialization import deserialize_message
+
+    from policy_runner.ros.messages.guard_contract import GuardedOutput
+    from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
+
+    form = CommandFormat("message", message_type=PATH, fields=(POSES,), constants=FRAMES)
+    (one,) = command_messages(form, "value", [f"v{k}" for k in range(9)])
+    stop, at = one.serialized.filled(np.zeros(9), 0), one.serialized.stamps_at
+    sent = GuardedOutput("/plan", PATH, 9, stop, at).stop_at(8_000_000_009)
+    path = deserialize_message(sent, one.message_class)
+    stamps = [header.stamp for header in (path.header, *(one.header for one in path.poses))]
+    assert {(stamp.sec, stamp.nanosec) for stamp in stamps} == {(8, 9)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "constants", "says"),
+    [
+        (["poses[1:3].pose.position.x"], (), "got none of poses[0]"),
+        (["poses[2:2].pose.position.x"], (), "first < last"),
+        (["poses[0:20000].pose.position.x"], (), "at most 10000 paths"),
+        (["poses[0:5000].pose.position.{x,y,z}"], (), "at most 10000 paths"),
+        (["poses[0].pose.position.{x,}"], (), "names such as {x,y}"),
+        (["poses[0].pose.position.{x,y"], (), "paths such as"),
+        (["poses[0:2].header.stamp.sec"], (), "without the stamp"),
+        (["poses[0].pose.{position.x,position.x}"], (), "again"),
+        (["poses[0].pose.orientation.{z,yaw}"], (), "sets too"),
+        (["poses[0].pose.orientation.{yaw,w}"], (), "again"),
+        (["poses[0].pose.orientation.yaw"], ("poses[0].pose.orientation.x=1",), "every number"),
+        (["poses[0].pose.position.yaw"], (), "expected fields (x, y, z)"),
+        (["poses[0].pose.position.x"], ("poses[0].pose.orientation.yaw=1",), "numbers, text"),
+        (["poses[0].pose.position.x"], ("poses[0].header.stamp.sec=1",), "without the stamp"),
+        (["poses[0].pose.position.x"], ("poses[0:3].header.frame_id=a",), ""),
+        (["poses[0].pose.position.x"], ("poses[0:2].pose.position.y=.nan",), "a finite number"),
+        (["poses[0].pose.position.x"], ("header.frame_id=map",), "a frame of the robot"),
+        (["poses[0].pose.position.x"], ("header.frame_id=robot1/odom",), "a frame of the robot"),
+    ],
+)
+def test_paths_into_lists_of_messages_are_checked(
+    fields: list[str], constants: tuple[str, ...], says: str
+) -> None:
+    from policy_runner.ros.outputs.path_patterns import every_path
+
+    count = len(every_path(fields, "", []))
+    if not says:
+        planned(np.zeros(count), *fields, constants=constants)
+        return
+    with pytest.raises(Refusal) as refusal:
+        planned(np.zeros(count), *fields, constants=constants)
+    assert any(says in str(problem) for problem in refusal.value.problems), refusal.value.problems
+
+
 def test_every_problem_is_said_at_once() -> None:
     with pytest.raises(Refusal) as refusal:
         made("geometry_msgs/msg/Twist", "linear.q", "angular.q", constants=("x",))

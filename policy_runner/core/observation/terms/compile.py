@@ -22,13 +22,14 @@ from policy_runner.core.observation.terms import (
     orientation,
 )
 from policy_runner.core.observation.terms.bodies import relations
+from policy_runner.core.observation.terms.pixels import occupancy_grid
 from policy_runner.core.observation.terms.sources import COMPILERS, CompiledTerm, Sources
 from policy_runner.core.spec import FrameTerm
 
 # Importing a family registers its terms.
 FAMILIES = (
     *(clocks, commands, custom, fields, image, joints, joystick, model_outputs, motion),
-    *(orientation, relations),
+    *(occupancy_grid, orientation, relations),
 )
 
 
