@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "policy_runner"
-MODEL_SUFFIXES = {".onnx", ".xml", ".data", ".npz", ".json", ".yaml", ".md", ".png"}
+MODEL_SUFFIXES = {".onnx", ".data", ".npz", ".json", ".xml", ".yaml", ".md", ".png"}
 
 
 def shared_files() -> list[tuple[str, list[str]]]:

@@ -8,6 +8,11 @@ from typing import TypeVar
 import numpy as np
 
 from policy_runner.backends.several import part_name
+from policy_runner.core.chunks.chunk_decoder import (
+    first_rows,
+    normalizers_of_step,
+    statistics_steps,
+)
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Refusal
 from policy_runner.core.inputs.joints import RobotJoint
@@ -208,7 +213,10 @@ class DecodedPolicy:
             network.outputs[str(tensor_name(t.tensor, network.outputs))] for t in spec.action
         ]
         still = np.zeros(len(spec.joint_names))
-        normalizers = action_normalizers(view)
+        normalizers = action_normalizers(view, statistics_steps(spec, outputs, file))
+        if spec.chunk is not None:  # compared by the action of the observation's time
+            normalizers = normalizers_of_step(spec, normalizers, spec.chunk.observed_index)
+            outputs = first_rows(spec, outputs, file)
         self._decoder = ActionDecoder(spec, outputs, normalizers, lambda _joint: still, file)
         name = f"{given.name}: " if given.name else ""
         self.elements = [f"{name}{one.joint} ({one.kind})" for one in self._decoder.elements]

@@ -30,7 +30,8 @@ from policy_runner.formats.holosoma_exploy import (
     is_holosoma,
 )
 from policy_runner.formats.isaac_lab import draft_io_descriptors, is_io_descriptors
-from policy_runner.formats.lerobot import PRE, draft_processors, draft_stats, is_stats, read_json
+from policy_runner.formats.lerobot.policy_config import read_json
+from policy_runner.formats.lerobot.processors import PRE, draft_processors, draft_stats, is_stats
 from policy_runner.formats.mjlab import draft_mjlab, is_mjlab
 from policy_runner.formats.own.exported import draft_exported, is_exported
 from policy_runner.formats.plain_onnx import draft_plain

@@ -33,6 +33,20 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class InferenceConfig:
+    """Where and when inferences run; fields are the parameters `inference.*`."""
+
+    lane: str  # auto | control | thread | process
+    start: str  # when_free | every | at_remaining
+    every_ns: int | None
+    remaining_ns: int | None
+    timeout_ns: int
+    tolerance_ns: int
+    simulated_latency_ns: int
+    cpu_affinity: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class InputConfig:
     """One input of the policy on this robot."""
 
@@ -69,6 +83,12 @@ class CommandConfig:
     constants: tuple[str, ...]  # `path=value` each
     joint_names: tuple[str, ...]  # the receiver's order, robot names; empty: the policy's order
     stamp: str  # stamp of a trajectory: now | zero
+    trajectory_lead: float  # [s]; 0: one command per tick
+
+    @property
+    def trajectory_lead_ns(self) -> int:
+        """`trajectory_lead` [ns]."""
+        return _ns(self.trajectory_lead)
 
     @property
     def carries_gains(self) -> bool:
@@ -126,6 +146,7 @@ class RobotConfig:
     backend: BackendChoice
     build_in_configure: bool
     loop: LoopConfig
+    inference: InferenceConfig
     command: CommandConfig
     stop: StopConfig
     start: StartConfig
@@ -171,6 +192,7 @@ def robot_config(
             window=values["diagnostics.window"],
             diagnostics_period_s=values["diagnostics.period"],
         ),
+        inference=_inference(values),
         command=_command(values),
         stop=StopConfig(
             values["stop.position"],
@@ -192,6 +214,20 @@ def robot_config(
     )
 
 
+def _inference(values: Mapping[str, Any]) -> InferenceConfig:
+    every, remaining = values["inference.every"], values["inference.remaining"]
+    return InferenceConfig(
+        lane=values["inference.lane"],
+        start=values["inference.start"],
+        every_ns=None if every is None else _ns(every),
+        remaining_ns=None if remaining is None else _ns(remaining),
+        timeout_ns=_ns(values["inference.timeout"]),
+        tolerance_ns=_ns(values["inference.tolerance"]),
+        simulated_latency_ns=_ns(values["inference.simulated_latency"]),
+        cpu_affinity=tuple(values["inference.cpu_affinity"]),
+    )
+
+
 def _command(values: Mapping[str, Any]) -> CommandConfig:
     return CommandConfig(
         type=values["command.type"],
@@ -206,6 +242,7 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
         constants=tuple(values["command.constants"]),
         joint_names=tuple(values["command.joint_names"]),
         stamp=values["command.stamp"],
+        trajectory_lead=values["command.trajectory_lead"],
     )
 
 

@@ -7,6 +7,7 @@ calls `bind_policy` while another policy runs.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +22,12 @@ from policy_runner.backends.load import forgets, load_models
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
+from policy_runner.core.lane.interface import Lane
+from policy_runner.core.lane.worker import LaneWorker
 from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
+from policy_runner.core.pipeline.laned import LaneSetup
 from policy_runner.core.pipeline.pipeline import Pipeline
+from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.settings import CommandLimits, InputRule, Settings
 from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import ActionElement, action_elements
@@ -30,6 +35,8 @@ from policy_runner.core.spec.parts import model_files
 from policy_runner.core.spec.reader import unchecked_files
 from policy_runner.robot.config import RobotConfig, robot_config
 from policy_runner.robot.feed import feed
+from policy_runner.robot.lane.lane_rules import lane_kind, lane_problems, lane_rules
+from policy_runner.robot.lane.opening import OpenLane, open_beside, open_inline
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.settings import (
     build_settings,
@@ -82,7 +89,8 @@ class LoadedPolicy:
         """
         elements, simulated = self.pipeline.elements, self.config.loop.simulated
         config = robot_config({**self.values, **values}, self.spec, elements, simulated)
-        settings = build_settings(config, self.spec, elements)
+        laned = self.pipeline.laned is not None
+        settings = build_settings(config, self.spec, elements, laned)
         problems = tilt_problems(settings, self.spec)
         if problems:
             raise Refusal(problems)
@@ -157,9 +165,9 @@ def load_policy(
     if values["limits.urdf"] == "topic":
         values["limits.urdf"] = ""
         warnings.append("the limits of robot_description were not read: no topics here")
-    loaded = bind_policy(
-        spec_file, values, bool(values["use_sim_time"]), problems, warnings, further
-    )
+    simulated = bool(values["use_sim_time"])
+    # Without a node no other clock continues: an inference takes its simulated latency.
+    loaded = bind_policy(spec_file, values, simulated, problems, warnings, further, open_inline)
     loaded.pipeline.settings = replace(loaded.pipeline.settings, require_arming=False)
     return loaded
 
@@ -171,6 +179,7 @@ def bind_policy(
     problems: Sequence[Problem | str] = (),
     warnings: Sequence[str] = (),
     further: Further | None = None,
+    open_lane: OpenLane | None = None,
 ) -> LoadedPolicy:
     """Load the model and bind the spec to it and to the parameters.
 
@@ -181,6 +190,8 @@ def bind_policy(
         problems: problems found so far.
         warnings: warnings found so far.
         further: see `load_policy`.
+        open_lane: makes the lane of a policy that has one, from its worker; the model is loaded in
+            this process. None: the lane that the parameters ask for.
 
     Raises:
         Refusal: names every problem that could be found; the model is closed again.
@@ -211,10 +222,25 @@ def bind_policy(
             joints = robot_joints(config)
             spec_file = with_urdf_limits(spec_file, config, joints)
         spec = spec_file.spec
+        lane = None
+        kind = lane_kind(config, spec)
         with collect(found):
-            settings = build_settings(config, spec, elements)
+            settings = build_settings(config, spec, elements, bool(kind))
+        found += lane_problems(config, spec, kind)
         with collect(found):
-            model = load_models(config.backend, spec_file)
+            # After a problem no lane is opened: the model is only loaded to find more of them.
+            open_lane = open_inline if found and open_lane is None else open_lane
+            if kind in ("thread", "process") and open_lane is None:
+                model, open_lane = open_beside(
+                    kind, config, spec_file, values, simulated, load_worker
+                )
+                waits = config.loop.lockstep
+            else:
+                model = load_models(config.backend, spec_file)
+                open_lane, waits = open_lane or open_inline, True
+            if kind:
+                rules = lane_rules(config, spec, waits)
+                lane = LaneSetup(rules, open_lane, config.loop.max_message_bytes)
             told += [t for name, t in model.facts.items() if name.split("/")[-1] == "warning"]
             paths = [spec_file.next_to(m.model.file, m.file_key) for m in model_files(spec)]
             told += [
@@ -232,7 +258,7 @@ def bind_policy(
                 pipeline = build_pipeline(
                     spec_file, model, settings or _stand_in_settings(spec),
                     joints or {name: RobotJoint(name) for name in spec.joint_names},
-                    time.perf_counter_ns, turned,
+                    time.perf_counter_ns, turned, lane,
                 )  # fmt: skip
                 if joints is not None and settings is not None:
                     loaded = LoadedPolicy(spec_file, model, pipeline, joints, config, values, told)
@@ -244,6 +270,30 @@ def bind_policy(
             found = _name_type_parameters(found, trained, config)
         raise Refusal(list(dict.fromkeys(found)))
     return loaded
+
+
+def load_worker(given: Mapping[str, Any]) -> tuple[LaneWorker, LoadedPolicy]:
+    """Load a policy for the worker of a lane, with inputs of its own.
+
+    Args:
+        given: plain values: `spec`, its path; `sha256` of that file; `values` of the parameters;
+            `simulated`.
+
+    Raises:
+        Refusal: see `bind_policy`; or the file has changed.
+    """
+    path = Path(given["spec"])
+    if hashlib.sha256(path.read_bytes()).hexdigest() != given["sha256"]:
+        raise refuse(str(path), "", "the file that the node has loaded", "another one", "reload it")
+    workers: list[LaneWorker] = []
+
+    def keep(worker: LaneWorker, policy: Policy) -> Lane:
+        workers.append(worker)
+        return open_inline(worker, policy)
+
+    values = dict(given["values"])
+    loaded = bind_policy(read_spec(path), values, given["simulated"], open_lane=keep)
+    return workers[0], loaded
 
 
 def _look_at_model(spec_path: Path, problems: list[Problem | str]) -> None:

@@ -83,7 +83,9 @@ def control_rate(config: RobotConfig, spec: PolicySpec) -> float:
     if not 1.0 <= rate <= 1000.0:
         got = f"{rate:g} (decimation {loop.decimation} / control_dt {spec.control_dt:g} s)"
         raise Refusal([Problem("", "parameter rate", "1 to 1000 Hz", got)])
-    if abs(rate - trained) > 1e-6 * trained and not loop.allow_rate_mismatch:
+    # Chunks are played by the clock, so any rate plays them at their speed.
+    free = loop.allow_rate_mismatch or spec.chunk is not None
+    if abs(rate - trained) > 1e-6 * trained and not free:
         raise Refusal(
             [
                 Problem(
@@ -108,7 +110,7 @@ def unread_parameters(config: RobotConfig, elements: Sequence[ActionElement]) ->
         value = getattr(command, name.removeprefix("command."))
         if value != defaults[name] and command.type != message:
             expected = f"nothing, since only command.type {message} reads it"
-            shown = f"'{value}'" if isinstance(value, str) else str(list(value))
+            shown = str(list(value)) if isinstance(value, tuple) else f"'{value}'"
             remedy = f"leave it out, or set command.type, which is {command.type}"
             problems.append(Problem("", f"parameter {name}", expected, shown, remedy))
     usual, given = defaults["command.twist_type"], command.twist_type
@@ -135,9 +137,15 @@ def _too_short(config: RobotConfig, period_ns: int) -> list[Problem]:
 
 
 def build_settings(
-    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement]
+    config: RobotConfig, spec: PolicySpec, elements: Sequence[ActionElement], laned: bool = False
 ) -> Settings:
     """Build the frozen settings of a pipeline.
+
+    Args:
+        config: the parameters.
+        spec: the policy.
+        elements: of its command.
+        laned: its inferences run in a lane, which has its own times; every tick has an action.
 
     Raises:
         Refusal: names all values that contradict each other.
@@ -178,7 +186,7 @@ def build_settings(
         raise Refusal(problems)
     return Settings(
         period_ns=period_ns,
-        decimation=loop.decimation,
+        decimation=1 if laned else loop.decimation,
         inputs={
             name: InputRule(given.max_age_ns, given.on_stale, given.strict_stamp)
             for name, given in config.inputs.items()

@@ -36,8 +36,8 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ],
     ("synthetic-act-chunk", ""): [
         "control_dt", "joint_names", "inputs", "observation[0].terms",
-        "observation[0].normalization.preset", "observation[1].whole",
-        "action[0].groups[0].kind", "last_action",
+        "observation[0].normalization.preset", "action[0].groups[0].kind", "last_action",
+        "chunk.dt",
     ],
     ("b2w-lstm", ""): PLAIN,
     ("lite3-ppo", ""): PLAIN,

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import cli_rig
+import lane_policy
 import numpy as np
 import pytest
+import yaml
 from cli_rig import params, write_policy
 
 from policy_runner.cli.main import main
@@ -232,3 +234,16 @@ def test_blocks_of_a_history_are_shown_apart(tmp_path: Path, capsys: Any) -> Non
     assert "history: blocks [(terms [rates], lags [1]), (terms [projected_gravity," in (
         capsys.readouterr().out
     )
+
+
+def test_a_chunk_is_shown(tmp_path: Path, capsys: Any) -> None:
+    path = lane_policy.write_policy(tmp_path) / "policy.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["chunk"]["seam"] = {"method": "replace"}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert main(["inspect", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["chunk"] == {"dt": 0.02, "seam": {"method": "replace"}}
+    assert found["chunk_inputs"] == {}
+    assert main(["inspect", str(path)]) == 0
+    assert "chunk: dt 0.02, seam method replace" in capsys.readouterr().out

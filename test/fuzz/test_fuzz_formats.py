@@ -170,7 +170,18 @@ def test_lerobot_processors(tmp_path: Path) -> None:
     write_processors(folder)
     names = ("policy_preprocessor.json", "policy_postprocessor.json")
     trees = [json.loads((folder / name).read_bytes()) for name in names]
-    model = facts(inputs={"state": [1, 4]}, outputs={"action": [1, 5, 2]})
+    trees[0]["steps"].append({"registry_name": "relative_actions_processor", "config": {
+        "enabled": True, "exclude_joints": ["b"], "action_names": ["a", "b"],
+    }})  # fmt: skip
+    trees += [
+        {"type": "pi0", "chunk_size": 5, "n_action_steps": 4, "n_obs_steps": 1, "num_steps": 10,
+         "rtc_config": {"enabled": True, "prefix_attention_schedule": "EXP"},
+         "temporal_ensemble_coeff": 0.01, "rtc_training_max_delay": 0, "horizon": 5},
+        {"env": {"fps": 30}},
+    ]  # fmt: skip
+    names += ("config.json", "train_config.json")
+    shapes = {"state": [1, 4], "x_t": [1, 5, 2], "time": [1], "image": [1, 3, 4, 4]}
+    model = facts(inputs=shapes, outputs={"action": [1, 5, 2]})
 
     def read(given: list[bytes]) -> None:
         for name, content in zip(names, given, strict=True):

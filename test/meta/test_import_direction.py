@@ -28,13 +28,14 @@ core, package_files <- backends, formats, telemetry <- robot <- sim, export, ser
 # but the room's files and folders must not import each other in a circle.
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
-    " <- command <- pipeline <- black_box",
+    " <- command <- chunks <- lane <- pipeline <- black_box",
     "backends": "interface, host_arrays, private_folder, onnx_file"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
     "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"
     " <- policy_export <- verify <- optimize",
-    "robot": "parameters <- urdf, parameter_files <- limits, values <- settings <- load",
+    "robot": "parameters <- urdf, parameter_files <- limits, values <- settings, lane"
+    " <- load <- lane_process",
     "sim": "robot_file, variation <- plant <- loop <- evaluate",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- black_box <- runner, sidecar, simulated_robot <- bench",

@@ -122,7 +122,7 @@ class RobotLoop(NamedTuple):
         figures = self.drive(folder, seen)
         if not given:
             return [Row("closed loop", FAILED, text=f"{text_of(figures)}; the policy never ran")]
-        row = recorded_row(ours, truth, given[:MOST_SAMPLES], "closed loop")
+        row = recorded_row(ours, truth, given[:MOST_SAMPLES], "closed loop", self.progress)
         outcome = PASSED if row.outcome == PASSED else FAILED
         return [replace(row, outcome=outcome, text=f"{text_of(figures)}; {row.text}".rstrip("; "))]
 

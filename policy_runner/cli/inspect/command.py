@@ -135,6 +135,8 @@ def _uses(found: dict[str, Any]) -> dict[tuple[str, Any], str]:
     for one in found.get("observation", ()):
         what = "constant" if "constant" in one else f"{len(one['terms'])} terms"
         uses["inputs", one["tensor"]] = what
+    for name, key in found.get("chunk_inputs", {}).items():
+        uses["inputs", int(name) if name.isdigit() else name] = key
     for one in found.get("state", ()):
         uses["inputs", one["input"]] = f"state, from {one['output']}"
         uses["outputs", one["output"]] = f"state, to {one['input']}"
@@ -240,6 +242,8 @@ def _action(console: Console, found: dict[str, Any]) -> None:
         table.add_row(escape(str(one["tensor"])), escape(f"[{first}:{last}]"), one["kind"],
                       f"{len(one['elements'])}", escape(", ".join(parts)))  # fmt: skip
     console.print(table)
+    if "chunk" in found:
+        console.print(f"  chunk: {escape(_words(found['chunk']))}", soft_wrap=True)
 
 
 def _joints(console: Console, found: dict[str, Any]) -> None:

@@ -101,7 +101,13 @@ def _part(loaded: LoadedPolicy, part: ModelFile, facts: Mapping[str, ModelFacts]
     }
     if part.is_earlier:
         return {**found, "every": part.every, "read_outputs": list(part.read)}
-    return {**found, "action": _action(loaded, spec), "last_action": spec.last_action}
+    found |= {"action": _action(loaded, spec), "last_action": spec.last_action}
+    if spec.chunk is None:
+        return found
+    # The runner fills these inputs itself.
+    filled = {str(tensor): f"chunk.{key}" for key, tensor in spec.chunk.inputs}
+    given = spec.chunk.model_dump(mode="json", exclude_defaults=True)
+    return {**found, "chunk": given, "chunk_inputs": filled}
 
 
 def _switch(switch: Switch) -> dict[str, Any]:

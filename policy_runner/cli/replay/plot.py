@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.cli.replay.chunks import draw_chunks, draw_seams
 from policy_runner.cli.replay.compare import Comparison
 from policy_runner.core.errors import refuse
 
@@ -98,7 +99,9 @@ def _action(
 
     spread = np.nan_to_num(np.nanmax(values, axis=0) - np.nanmin(values, axis=0))
     shown = sorted(np.argsort(-spread, kind="stable")[:MOST_LINES].tolist())
+    draw_seams(axes, result)
     for place, k in enumerate(shown):
+        draw_chunks(axes, result, k, colormaps["tab20"](place))
         label = f"{result['joint_names'][k]} ({result['kinds'][k]})"
         axes.plot(t, values[:, k], color=colormaps["tab20"](place), linewidth=1.2, label=label)
         if "target" in wanted:
@@ -111,7 +114,8 @@ def _action(
         if len(shown) < len(spread)
         else ""
     )
-    axes.set_title(f"target{more}", loc="left")
+    chunks = ", chunks thin, seams dotted" if "chunk/actions" in result else ""
+    axes.set_title(f"target{more}{chunks}", loc="left")
     axes.set_ylabel("rad, rad/s, ...")
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid(alpha=0.3)

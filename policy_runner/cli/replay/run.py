@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.replay.arrays import SWITCH, observed_tensors, output_tensors
+from policy_runner.cli.replay.chunks import ChunkTrace
 from policy_runner.cli.replay.signals import MOST_GAP_S, Event
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.inputs.slot import InputSlot
@@ -37,6 +38,8 @@ class Trace:
         self._observed, self._outputs = observed_tensors(loaded), output_tensors(loaded)
         tensors = loaded.pipeline.policy.every_tensor
         self._names = {one.name: one.tensor_elements for one, _ in tensors}
+        chunk = loaded.spec.chunk
+        self._chunks = ChunkTrace(loaded.pipeline.policy, chunk.dt if chunk is not None else 0.0)
         self.ticks = 0
 
     def add(self, t_ns: int, decision: str, inferred: bool, command: Any) -> None:
@@ -76,6 +79,7 @@ class Trace:
         for name, value in row.items():
             self._rows.setdefault(name, []).append(value)
         self.ticks += 1
+        self._chunks.look(t_ns)
 
     def arrays(self) -> Arrays:
         """Return all results, stacked: [ticks, ...]."""
@@ -84,7 +88,7 @@ class Trace:
         found["kinds"] = np.array([one.kind for one in self._loaded.pipeline.elements])
         for name, elements in self._names.items():
             found[f"names/{name}"] = np.array(elements)
-        return found
+        return {**found, **self._chunks.arrays()}
 
 
 def _select(policy: AnyPolicy, arrays: Mapping[str, np.ndarray], k: int) -> None:

@@ -16,6 +16,7 @@ from policy_runner.core.black_box.records import (
     COMMANDED,
     DECISIONS,
     INFERRED,
+    LANE,
     LARGE,
     LAST,
     MESSAGE,
@@ -30,11 +31,13 @@ from policy_runner.core.black_box.records import (
     Layout,
     Record,
     fault_to_plain,
+    plain_answer,
     tensor_names,
 )
 from policy_runner.core.black_box.ring import HEAD_BYTES, Memory
 from policy_runner.core.black_box.state import PipelineState, slot_states
 from policy_runner.core.model import Array
+from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 
@@ -89,8 +92,11 @@ class Recorder:
         elements = len(pipeline.elements)
         self.layout = Layout(list(self._inputs), elements, self.tensors)
         built = sum(buffer.nbytes for buffer in self._buffers)
+        chunked = policy if isinstance(policy, ChunkedPolicy) else None
+        self._lane = chunked.requests if chunked is not None else None
+        events = chunked.most_event_bytes if chunked is not None else 0
         self._usual_bytes = _TICK_SIZE + 16 * elements + built
-        self._tick_bytes = TICK_STRUCT.size + 16 * elements + built + _RARE_BYTES
+        self._tick_bytes = TICK_STRUCT.size + 16 * elements + built + _RARE_BYTES + events
         # Four segments cover the time; the memory has more of them.
         self._segment_ns = round(seconds * 1e9 / 4)
         self._until_ns = self._newest_ns = 0
@@ -186,6 +192,9 @@ class Recorder:
 
     def _record(self, now_ns: int, outer: Fault | None, step: Step) -> None:
         pipeline, memory = self._pipeline, self._memory
+        if self._lane is not None and self._lane.took:
+            for event in self._lane.took:  # before their tick, which took them
+                self._add(LANE, marshal.dumps(plain_answer(event)))
         decision, command, inferred, _, observed_ns, inferred_ns, _ = step
         safety = pipeline.safety
         self._decision, self._armed, reason = decision, safety.armed, safety.reason

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from policy_runner.core.black_box.ring import HEAD_BYTES
+from policy_runner.core.lane.interface import LaneEvent
 from policy_runner.core.model import Array, Buffer
 from policy_runner.core.pipeline.interface import AnyPolicy
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 
-STATE, TICK, MESSAGE, LARGE, REFUSED, CALL, LAST = range(1, 8)
+STATE, TICK, MESSAGE, LARGE, REFUSED, CALL, LAST, LANE = range(1, 9)
 CALLS = ("reset", "stopped_by_guard")  # methods that a replay calls, too
 ARRIVALS = ("waited", "now", "stamp")  # as in `ros/inputs/polling.py`
 # The head (see `memory`); now, duration of the inference [ns]; decision, reason, flags
@@ -106,7 +107,18 @@ class State(NamedTuple):
     values: Sequence[Any]
 
 
-Record = Received | NotKept | Tick | Refused | Call | Last | State
+class Answered(NamedTuple):
+    """An event of the inference lane, which the next tick took."""
+
+    kind: str  # ready, result or failed
+    sequence: int
+    rows: Array | None  # float64 [rows, elements]
+    why: str
+    of_action: bool
+    took_ns: int
+
+
+Record = Received | NotKept | Tick | Refused | Call | Last | State | Answered
 
 
 def fault_to_plain(fault: Fault | None) -> list[str] | None:
@@ -117,6 +129,19 @@ def fault_to_plain(fault: Fault | None) -> list[str] | None:
 def fault_from_plain(given: Sequence[str] | None) -> Fault | None:
     """Return the fault of `fault_to_plain`."""
     return None if given is None else Fault(Decision[given[0]], Reason[given[1]], given[2])
+
+
+def plain_answer(event: LaneEvent) -> list[Any]:
+    """Return an event of a lane as plain values."""
+    rows = None if event.rows is None else event.rows.tobytes()
+    return [event.kind, event.sequence, rows, *event[3:]]
+
+
+def answered(content: Sequence[Any], elements: int) -> Answered:
+    """Return the event of `plain_answer`."""
+    kind, sequence, given, *rest = content
+    rows = None if given is None else np.frombuffer(given, np.float64).reshape(-1, elements)
+    return Answered(kind, sequence, rows, *rest)
 
 
 def tensor_names(policy: AnyPolicy) -> list[str]:
@@ -163,6 +188,8 @@ class Layout:
             fault = fault_from_plain(content[1])
             assert fault is not None
             return Refused(content[0], fault, _numbers(content[2]))
+        if kind == LANE:
+            return answered(content, self._elements)
         return Call(content) if kind == CALL else Last(_numbers(content))
 
     def _tick(self, data: bytes) -> Tick:

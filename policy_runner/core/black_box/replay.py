@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from policy_runner.core.black_box.pipeline_recorder import same
+from policy_runner.core.black_box.recorded_lane import RecordedLane
 from policy_runner.core.black_box.records import (
+    Answered,
     Call,
     Last,
     NotKept,
@@ -21,7 +23,9 @@ from policy_runner.core.black_box.records import (
 )
 from policy_runner.core.black_box.state import EDITED, PipelineState, slot_states
 from policy_runner.core.errors import refuse
+from policy_runner.core.lane.interface import LaneEvent
 from policy_runner.core.model import Array
+from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline, Step
 from policy_runner.core.safety.decision import Fault, Safety
 from policy_runner.core.safety.operator_requests import Operator
@@ -94,6 +98,12 @@ class Replay:
         self._times: list[int] = []
         self._operator = _Given()
         self._safe = False  # a state was restored
+        policy = pipeline.policy
+        self._lane = RecordedLane() if isinstance(policy, ChunkedPolicy) else None
+        if self._lane is not None and isinstance(policy, ChunkedPolicy):
+            policy.requests.lane = self._lane
+            policy.requests.never_wait()
+            partial = False
         pipeline.operator = self._operator
         pipeline.use_clock(self._clock)
         if partial:
@@ -130,6 +140,9 @@ class Replay:
             yield self._tick(record)
         elif isinstance(record, Received):
             self._hear(record)
+        elif isinstance(record, Answered):
+            if self._lane is not None:
+                self._lane.events.append(LaneEvent(*record))  # type: ignore[arg-type]
         elif isinstance(record, NotKept):
             slot = pipeline.slots[record.input]
             if record.fault:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Container, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.command.action_columns import action_columns, measured_parts
 from policy_runner.core.command.action_stages import (
     ArgmaxChoice,
     Rounding,
     kept_of_tensor,
-    rounding_steps,
     runs,
 )
 from policy_runner.core.command.action_state import action_state
@@ -26,14 +26,13 @@ from policy_runner.core.model import Array, batch_remedy
 from policy_runner.core.observation.arithmetic import Stage, clip_stage
 from policy_runner.core.observation.normalization import Normalizer
 from policy_runner.core.observation.terms.sources import Sources
-from policy_runner.core.spec import ActionGroup, ActionTensor, PolicySpec
+from policy_runner.core.spec import ActionTensor, PolicySpec
 from policy_runner.core.spec.elements import (
     absent_joints,
     action_elements,
     default_pose,
     kept_elements,
 )
-from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
 
 
 class ActionDecoder:
@@ -76,20 +75,12 @@ class ActionDecoder:
         absent = absent_joints(spec, file)
         self._reads: list[tuple[slice, npt.NDArray[np.generic]]] = []
         self._choices: list[tuple[slice, ArgmaxChoice]] = []
-        columns: dict[str, list[Array]] = {name: [] for name in _COLUMNS}
         start = 0
         for t, tensor in enumerate(spec.action):
             key = f"action[{t}]"
             self._bind_groups(tensor, outputs[t], start, file, key, absent)
-            normalizer = normalizers[t]
-            count = sum(len(group.names) for group in tensor.groups)
-            zeros, kept = np.zeros(count), kept_of_tensor(tensor, absent)
-            columns["spread"].append((normalizer.spread if normalizer else np.ones(count))[kept])
-            columns["mean"].append((normalizer.denormalize(zeros) if normalizer else zeros)[kept])
-            for g, group in enumerate(tensor.groups):
-                self._group_columns(columns, spec, group, file, f"{key}.groups[{g}]", absent)
-            start += len(kept)
-        column = {name: np.concatenate(parts) for name, parts in columns.items()}
+            start += len(kept_of_tensor(tensor, absent))
+        column = action_columns(spec, normalizers, file)
         self._squash = np.flatnonzero(column["tanh"])
         self._clip_raw = clip_stage(column["raw_low"], column["raw_high"])
         self._scale = column["spread"] * column["scale"]
@@ -107,7 +98,7 @@ class ActionDecoder:
         self._first = True
         self._from_previous = np.flatnonzero(column["previous"])
         self._from_measured = np.flatnonzero(column["measured"])
-        self._measured = self._measured_positions(spec, measured, file)
+        self._measured = measured_parts(spec, self.elements, self._from_measured, measured, file)
         self.start = self._start_target(spec, file)
         self.reset()
         # A float32 output cannot overflow float64 here, so the common case needs no second check.
@@ -167,44 +158,6 @@ class ActionDecoder:
             remedy = batch_remedy(output.shape, at) or "name a slice to leave some out"
             raise refuse(file, f"{key}.groups", expected, f"{at}", remedy)
 
-    @staticmethod
-    def _group_columns(
-        columns: dict[str, list[Array]],
-        spec: PolicySpec,
-        group: ActionGroup,
-        file: str,
-        key: str,
-        absent: Container[str],
-    ) -> None:
-        names, size = group.names, len(group.names)
-        offset = by_name(group.offset, names, file, f"{key}.offset")
-        if group.relative_to != "zero" and group.kind != "position":
-            expected = "zero: a velocity or an effort has no pose to be relative to"
-            raise refuse(file, f"{key}.relative_to", expected, group.relative_to)
-        if group.relative_to == "default_joint_pos":
-            if spec.default_joint_pos is None:
-                expected = "`default_joint_pos` in the spec"
-                raise refuse(file, f"{key}.relative_to", expected, "none")
-            offset = offset + default_pose(spec, names, file)
-        raw_low, raw_high = bounds_by_name(group.clip_raw, names, file, f"{key}.clip_raw")
-        low, high = bounds_by_name(group.clip, names, file, f"{key}.clip")
-        parts = {
-            "tanh": np.full(size, float(group.squash == "tanh")),
-            "raw_low": raw_low,
-            "raw_high": raw_high,
-            "scale": by_name(group.scale, names, file, f"{key}.scale"),
-            "offset": offset,
-            "previous": np.full(size, float(group.relative_to == "previous_target")),
-            "measured": np.full(size, float(group.relative_to == "measured")),
-            "low": low,
-            "high": high,
-            "ema": np.full(size, group.ema),
-            **rounding_steps(group, file, f"{key}.round.step"),
-        }
-        kept = kept_elements(group, absent)
-        for name, part in parts.items():
-            columns[name].append(part[kept])
-
     def _start_target(self, spec: PolicySpec, file: str) -> Array:
         """The target before the first inference: positions at the default pose, others 0."""
         start = np.zeros(len(self.elements))
@@ -213,26 +166,6 @@ class ActionDecoder:
             joints = [self.elements[k].joint for k in positions]
             start[positions] = default_pose(spec, joints, file)
         return start
-
-    def _measured_positions(
-        self, spec: PolicySpec, measured: Callable[[int], Array | None], file: str
-    ) -> list[tuple[npt.NDArray[np.intp], Array, npt.NDArray[np.intp]]]:
-        """(elements, positions, joints) per array of measured positions."""
-        found: dict[int, tuple[list[int], Array, list[int]]] = {}
-        for element in self._from_measured.tolist():
-            name = self.elements[element].joint
-            joint = spec.joint_names.index(name)
-            source = measured(joint)
-            if source is None:
-                expected = f"a joint_position term of '{name}' for relative_to measured"
-                raise refuse(file, "action", expected, "none")
-            into = found.setdefault(id(source), ([], source, []))
-            into[0].append(element)
-            into[2].append(joint)
-        return [
-            (np.array(elements, dtype=np.intp), source, np.array(joints, dtype=np.intp))
-            for elements, source, joints in found.values()
-        ]
 
     def decode(self) -> bool:
         """Read the outputs and compute `target`; False if raw or target is not finite.
@@ -334,12 +267,6 @@ class ActionDecoder:
             stage.fill(0.0)
         np.copyto(self.target, self.start)
         self._first = True
-
-
-_COLUMNS = (
-    *("tanh", "raw_low", "raw_high", "spread", "mean", "scale", "offset"),
-    *("previous", "measured", "low", "high", "ema", "step_raw", "step_target"),
-)
 
 
 def _run(stages: Sequence[Stage], values: Array) -> None:

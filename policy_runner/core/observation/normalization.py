@@ -146,6 +146,18 @@ class Normalizer:
         """The x whose normalized value is `y`, if `y` was not clipped; float64 [n]."""
         return np.asarray((y - self.shift) * self.spread + self.mean, dtype=np.float64)
 
+    def part(self, first: int, last: int) -> Normalizer:
+        """The normalizer of the elements [first, last)."""
+
+        def cut(values: float | Array) -> float | Array:
+            return values[first:last] if isinstance(values, np.ndarray) else values
+
+        back = None if self.back is None else self.back[first:last]
+        return Normalizer(
+            self.mean[first:last], self.denominator[first:last], cut(self.low), cut(self.high),
+            back, cut(self.shift),
+        )  # fmt: skip
+
     @property
     def spread(self) -> Array:
         """The denominator on the way back."""

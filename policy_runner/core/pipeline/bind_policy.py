@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from policy_runner.core.chunks.chunk_decoder import (
+    ChunkDecoder,
+    first_rows,
+    joined_rows,
+    normalizers_of_step,
+    statistics_steps,
+)
+from policy_runner.core.chunks.model import ChunkModel
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
@@ -48,6 +56,14 @@ class Robot:
     mountings: Mapping[str, Quaternion]  # input -> R(body, sensor)
 
 
+@dataclass(frozen=True)
+class BoundChunk:
+    """What a policy with a `chunk` has in addition: its model, and the decoder of whole chunks."""
+
+    model: ChunkModel
+    decoder: ChunkDecoder
+
+
 @dataclass
 class BoundPolicy:
     """One policy, bound to its models. `policy` makes it runnable when all of the spec fits."""
@@ -59,6 +75,7 @@ class BoundPolicy:
     elements: list[ActionElement]
     tensors: dict[str, list[BuiltTensor]] = field(default_factory=dict)  # by name of the model
     decoder: ActionDecoder | None = None
+    chunk: BoundChunk | None = None
 
     def policy(self) -> Policy:
         """Bind states and make the policy. `bind_policy` must have reported no problem.
@@ -166,10 +183,21 @@ def bind_policy(
     try:
         outputs = [tensor_name(tensor.tensor, network.outputs) for tensor in spec.action]
         if None not in outputs:
+            chunk_model = None
+            if spec.chunk is not None:
+                network = chunk_model = ChunkModel(network, spec, file)
             buffers = [network.outputs[str(name)] for name in outputs]
-            normalizers = action_normalizers(bound.file)
+            normalizers = action_normalizers(bound.file, statistics_steps(spec, buffers, file))
             measured = _measured(robot.slots)
-            bound.decoder = ActionDecoder(spec, buffers, normalizers, measured, file, sources)
+            rows = first_rows(spec, buffers, file)
+            if chunk_model is not None:
+                whole = ChunkDecoder(spec, buffers, normalizers, measured, file)
+                chunk_model.use(whole, lambda: joined_rows(spec, buffers, file))
+                bound.models[-1] = (bound.models[-1][0], chunk_model)
+                bound.chunk = BoundChunk(chunk_model, whole)
+                sources.clocks.append(chunk_model)
+                normalizers = normalizers_of_step(spec, normalizers, whole.first)
+            bound.decoder = ActionDecoder(spec, rows, normalizers, measured, file, sources)
     except Refusal as refusal:
         problems += [p for p in given.placed(refusal.problems) if p not in problems]
     return bound

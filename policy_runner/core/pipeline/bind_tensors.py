@@ -119,8 +119,12 @@ def _per_term(
     return side_by_side(built)
 
 
-def action_normalizers(spec_file: SpecFile) -> list[Normalizer | None]:
+def action_normalizers(spec_file: SpecFile, steps: int = 1) -> list[Normalizer | None]:
     """One normalizer per action tensor; None for a tensor without a denormalization.
+
+    Args:
+        spec_file: the spec.
+        steps: of a chunk with statistics `per_step`, the actions of one output.
 
     Raises:
         Refusal: see `stored_normalizer`.
@@ -131,7 +135,7 @@ def action_normalizers(spec_file: SpecFile) -> list[Normalizer | None]:
             return None
         size = sum(len(group.names) for group in tensor.groups)
         key = f"action[{k}].denormalization"
-        return stored_normalizer(spec_file, tensor.denormalization, size, key)
+        return stored_normalizer(spec_file, tensor.denormalization, size * steps, key)
 
     return [one(k, tensor) for k, tensor in enumerate(spec_file.spec.action)]
 
@@ -185,7 +189,9 @@ def uncovered(
         (
             "observation",
             model.inputs,
-            [t.tensor for t in spec.observation] + [s.input for s in spec.state],
+            [t.tensor for t in spec.observation]
+            + [s.input for s in spec.state]
+            + [name for _, name in (spec.chunk.inputs if spec.chunk is not None else ())],
         ),
         (
             "action",
@@ -211,6 +217,9 @@ def uncovered(
     for k, action in enumerate(spec.action):
         if tensor_name(action.tensor, model.outputs) is None:
             problems.append(unknown(file, f"action[{k}].tensor", action.tensor, model.outputs))
+    for key, input_name in spec.chunk.inputs if spec.chunk is not None else ():
+        if tensor_name(input_name, model.inputs) is None:
+            problems.append(unknown(file, f"chunk.{key}", input_name, model.inputs))
     for k, state in enumerate(spec.state):
         problems += _state_problems(file, k, state, model)
     for k, ignored in enumerate(spec.ignored_outputs):

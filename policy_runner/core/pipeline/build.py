@@ -16,6 +16,7 @@ from policy_runner.core.observation.terms.sources import IMU, JOINT_STATE, Sourc
 from policy_runner.core.pipeline.bind_policy import BoundPolicy, Robot, bind_policy
 from policy_runner.core.pipeline.bind_tensors import Problems
 from policy_runner.core.pipeline.interface import AnyPolicy
+from policy_runner.core.pipeline.laned import LaneSetup, laned_policy
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.pipeline.policy import Policy
 from policy_runner.core.pipeline.switched import SwitchedPolicy, SwitchRule
@@ -34,6 +35,7 @@ def build_pipeline(
     robot_joints: Mapping[str, RobotJoint],
     clock_ns: Callable[[], int],
     mountings: Mapping[str, Angles] | None = None,
+    lane: LaneSetup | None = None,
 ) -> Pipeline:
     """Bind the spec to the model's tensors.
 
@@ -45,6 +47,7 @@ def build_pipeline(
         clock_ns: a monotonic clock [ns]; it only measures how long the parts of a tick take.
         mountings: by input name, how an Imu is rotated relative to the body: roll, pitch, yaw
             [rad] of its axes, R(body, sensor) = Rz(yaw) Ry(pitch) Rx(roll).
+        lane: runs the inferences next to the control thread; None: they run in the tick.
 
     Raises:
         Refusal: names, sizes, joints or statistics do not fit. It lists all of them.
@@ -82,7 +85,11 @@ def build_pipeline(
             slot.attitude = AttitudeCheck()
     if problems or watch is None or measured is None:
         raise Refusal(problems)
-    return Pipeline(_policy(spec, bound, rule), slots, watch, measured, settings, clock_ns)
+    policy = _policy(spec, bound, rule)
+    if lane is None or not isinstance(policy, Policy):
+        return Pipeline(policy, slots, watch, measured, settings, clock_ns)
+    laned = laned_policy(bound[0], policy, slots, measured, settings, lane)
+    return Pipeline(laned, slots, watch, measured, settings, clock_ns, laned)
 
 
 def _policy(spec: PolicySpec, bound: Sequence[BoundPolicy], rule: SwitchRule | None) -> AnyPolicy:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.model import Array, Buffer
 from policy_runner.core.pipeline.policy import BuiltTensor
-from policy_runner.core.safety.decision import Fault
+from policy_runner.core.safety.decision import Decision, Fault
 from policy_runner.core.spec.elements import ActionElement
 
 
@@ -69,6 +69,20 @@ class AnyPolicy(Protocol):
 
     def reset(self) -> None:
         """Set histories, recurrent state and the last action to their start values."""
+
+
+class LanedPolicy(Protocol):
+    """What a pipeline asks in addition of a policy in a lane; see `ChunkedPolicy`."""
+
+    def prepare(self, now_ns: int, armed: bool) -> Fault | None:
+        """Take results, start an inference, and find the action of this tick."""
+
+    @property
+    def unfit(self) -> Fault | None:
+        """The fault of a lane that cannot infer now: it forbids arming."""
+
+    def decided(self, command: Array | None, decision: Decision) -> None:
+        """Learn the command of this tick; None: there is none."""
 
 
 class PipelineRecorder(Protocol):

@@ -18,7 +18,7 @@ from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.model import Array, Buffer
-from policy_runner.core.pipeline.interface import AnyPolicy, PipelineRecorder
+from policy_runner.core.pipeline.interface import AnyPolicy, LanedPolicy, PipelineRecorder
 from policy_runner.core.safety.decision import Decision, Fault, Reason, Safety
 from policy_runner.core.safety.freshness import Freshness
 from policy_runner.core.safety.operator_requests import Operator
@@ -50,6 +50,7 @@ class Pipeline:
         measured: MeasuredPositions,
         settings: Settings,
         clock_ns: Callable[[], int],
+        laned: LanedPolicy | None = None,
     ) -> None:
         """Join the parts; `build_pipeline` makes them from a spec.
 
@@ -60,7 +61,9 @@ class Pipeline:
             measured: the measured positions of the commanded joints.
             settings: the robot's rules; assign to `settings` to change them.
             clock_ns: a monotonic clock [ns]; it only measures how long the parts of a tick take.
+            laned: `policy`, if its inferences run in a lane.
         """
+        self.laned = laned
         self.looked_ns: int | None = None  # the newest look after a late inference; for a record
         self.recorder: PipelineRecorder | None = None  # set before the loop starts; None: no record
         self.policy = policy
@@ -174,18 +177,23 @@ class Pipeline:
         # within its limits, the observation finite.
         fault = self._judge_inputs(now_ns, outer, due)
         if self.operator.asks:
-            self.operator.answer(self.safety, fault, self._robot_watch.pose_outside())
+            unfit = None if self.laned is None else self.laned.unfit
+            self.operator.answer(self.safety, fault or unfit, self._robot_watch.pose_outside())
         before = self.safety.decision
         if fault is None and before is Decision.STARTING and self.safety.armed:
             fault = self._start_pose.fault(settings)
+        if self.laned is not None and fault is None:
+            fault = self.laned.prepare(now_ns, self.safety.is_armed)
         decision = self.safety.judge(now_ns, fault, settings)
         if decision is Decision.RUN and before is Decision.SAFE_STOP and settings.start_pose_ns:
             decision = self._start_over(now_ns)
-        observed = inferred = clock()
+        # What a lane does in this thread counts as the inference.
+        observed = inferred = clock() if self.laned is None else started
         # 2. The inference, once every `decimation` ticks. Only here the policy's state advances.
         infer = decision is Decision.RUN and due
         if infer:
-            if before is Decision.SAFE_STOP or self._gap_since_inference(now_ns):
+            stopped = before is Decision.SAFE_STOP and self.laned is None
+            if stopped or self._gap_since_inference(now_ns):
                 self._restart()
                 # The frame still holds the last action from before the reset, and a term may be
                 # unusable now.
@@ -201,6 +209,8 @@ class Pipeline:
         self._phase = (self._phase + 1) % settings.decimation if decision is Decision.RUN else 0
         # 3. The command: the limited target, or the stop for the kind of command.
         command = self._decide(decision, infer)
+        if self.laned is not None:
+            self.laned.decided(command, decision)
         return Step(decision, command, infer, started, observed, inferred, clock())
 
     def _judge_inputs(self, now_ns: int, outer: Fault | None, due: bool) -> Fault | None:

@@ -44,6 +44,8 @@ class Reason(enum.Enum):
     GUARD_ACTED = "guard stopped the outputs"
     COMMAND_REFUSED = "command not finite or beyond its bounds"
     COMMAND_TOO_OLD = "command too old"
+    NO_ACTION = "no fresh action"
+    INFERENCE_FAILED = "inference failed"
     LOOP_FAILED = "control thread failed"
 
 
@@ -187,7 +189,8 @@ class Safety:
             self._stopped_by_operator = True
             return self._set(*fault)
         if self.decision is Decision.SAFE_STOP:
-            self._armed_again = False
+            # After ~/arm an inference in a lane begins anew: waiting for its result is no fault.
+            self._armed_again &= fault.reason is Reason.NO_ACTION
             return self.decision
         if self.decision is Decision.STARTING:
             if not self.armed:

@@ -99,7 +99,8 @@ def models_of(policy: OnePolicy) -> list[ModelFile]:
     found = []
     for name, earlier in spec.models.items():
         own = {"model": earlier, "models": {}, "observation": earlier.observation, "action": [],
-               "state": earlier.state, "ignored_outputs": earlier.ignored_outputs}  # fmt: skip
+               "state": earlier.state, "ignored_outputs": earlier.ignored_outputs,
+               "chunk": None}  # fmt: skip
         read = tuple(dict.fromkeys(term.tensor for term in terms if term.model == name))
         path = f"{policy.path}/{name}" if policy.path else name
         key = f"{policy.key}models.{name}."
@@ -197,6 +198,8 @@ def _order_problems(spec: PolicySpec, file: str) -> Problems:
 
 def _switch_problems(spec: PolicySpec, switch: Switch, file: str) -> Problems:
     problems: Problems = []
+    if spec.chunk is not None:
+        problems.append(Problem(file, "chunk", "no chunk next to switch", "one"))
     if switch.first in switch.policies:
         expected = "a name that switch.policies does not have"
         problems.append(Problem(file, "switch.first", expected, f"'{switch.first}'"))

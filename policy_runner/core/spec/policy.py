@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat
 
-from policy_runner.core.spec.action import Actions, LastAction
+from policy_runner.core.spec.action import Actions, Chunk, LastAction
 from policy_runner.core.spec.base import (
     Limit,
     Name,
@@ -101,6 +101,9 @@ class PolicySpec(Strict):
     )
     state: list[State] = Field([], description="recurrent state; default: none")
     action: Actions = Field(description="outputs of the model that command something")
+    chunk: Chunk | None = Field(
+        None, description="the outputs are several future actions; default: one action"
+    )
     ignored_outputs: list[TensorName] = Field(
         [], description="outputs of the model that command nothing; default: none"
     )

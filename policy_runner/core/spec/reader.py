@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.files.bounded import MOST_SPEC, next_to
 from policy_runner.core.files.safe_yaml import load_yaml
+from policy_runner.core.spec.action import Chunk
 from policy_runner.core.spec.elements import action_elements, limits_by_element
 from policy_runner.core.spec.models import Model
 from policy_runner.core.spec.motion_terms import Motion
@@ -121,6 +122,8 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
         problems += _limit_problems(spec, file)
     for one in model_files(spec):
         problems += one.placed(_tensor_problems(one.spec, file))
+    if spec.chunk is not None:
+        problems += _chunk_problems(spec, spec.chunk, file)
     return problems + several_problems(spec, file)
 
 
@@ -144,6 +147,58 @@ def _tensor_problems(spec: PolicySpec, file: str) -> list[Problem | str]:
             expected = "this key: none, in_model, or statistics"
             problems.append(Problem(file, f"{key}.normalization", expected, "nothing"))
     return problems
+
+
+def _chunk_problems(spec: PolicySpec, chunk: Chunk, file: str) -> list[Problem | str]:
+    problems: list[Problem | str] = []
+    if chunk.steps is not None:
+        problems += step_problems(chunk, chunk.steps, file)
+    for t, tensor in enumerate(spec.action):
+        for g, group in enumerate(tensor.groups):
+            where = f"action[{t}].groups[{g}]"
+            for key in ("argmax", "limit_torque", "rotate"):
+                if getattr(group, key) is not None:
+                    problems.append(Problem(file, f"{where}.{key}", "none in a chunk", "one"))
+            if group.ema != 1.0:
+                expected = "1 in a chunk, whose seams are smoothed by `chunk.seam`"
+                problems.append(Problem(file, f"{where}.ema", expected, f"{group.ema:g}"))
+    if chunk.rtc is not None and chunk.denoise is None:
+        expected = "`chunk.denoise`, the flow that it guides"
+        problems.append(Problem(file, "chunk.rtc", expected, "none"))
+    if chunk.denoise is not None:
+        if len(spec.action) != 1:
+            got = f"{len(spec.action)}"
+            problems.append(Problem(file, "action", "one tensor, the velocity of the flow", got))
+        if spec.state:
+            problems.append(Problem(file, "state", "none next to chunk.denoise", "one"))
+        if chunk.previous is not None:
+            expected = "none next to denoise: `rtc` continues the older chunk"
+            problems.append(Problem(file, "chunk.previous", expected, "some"))
+    rates = chunk.seam.catch_up_rate
+    numbers = rates.values() if isinstance(rates, dict) else rates
+    for number in [numbers] if isinstance(numbers, float) else numbers:
+        if number <= 0.0:
+            key = "chunk.seam.catch_up_rate"
+            problems.append(Problem(file, key, "numbers above 0", f"{number:g}"))
+    return problems
+
+
+def step_problems(chunk: Chunk, steps: int, file: str) -> list[Problem | str]:
+    """The problems of a chunk's indices.
+
+    Args:
+        chunk: the chunk of the spec.
+        steps: T, the actions of one output.
+        file: the spec file, for error messages.
+    """
+    most = steps - chunk.observed_index
+    if most < 2:
+        expected = f"at most {max(0, steps - 2)}, since the chunk has {steps} actions"
+        return [Problem(file, "chunk.observed_index", expected, f"{chunk.observed_index}")]
+    if chunk.n_action_steps is not None and chunk.n_action_steps > most:
+        expected = f"at most {most}, the actions of a chunk from observed_index on"
+        return [Problem(file, "chunk.n_action_steps", expected, f"{chunk.n_action_steps}")]
+    return []
 
 
 def _limit_problems(spec: PolicySpec, file: str) -> list[Problem | str]:

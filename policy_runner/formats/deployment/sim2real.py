@@ -27,7 +27,7 @@ from policy_runner.formats.draft import (
     used_inputs,
     well_formed,
 )
-from policy_runner.formats.lerobot import read_json
+from policy_runner.formats.lerobot.policy_config import read_json
 from policy_runner.formats.plain_onnx import state_pairs
 from policy_runner.formats.trainer_terms import short
 from policy_runner.formats.trainer_yaml import read_yaml, whole_numbers

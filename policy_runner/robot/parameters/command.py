@@ -18,6 +18,7 @@ TWIST_TYPES = ("twist_stamped", "twist")
 # Parameters that only one command.type reads; with another type they must keep their default.
 READ_FOR = {
     "command.layout": "float64_multi_array",
+    "command.trajectory_lead": "joint_trajectory",
     "command.message_type": "message",
     "command.fields": "message",
     "command.stiffness_fields": "message",
@@ -84,6 +85,15 @@ COMMAND_ROWS: tuple[Parameter, ...] = (
         "joint_trajectory: stamp of its header; zero means start at once (a controller drops"
         " trajectories that have already ended by its own clock)",
         choices=("now", "zero"),
+    ),
+    Parameter(
+        "command.trajectory_lead",
+        0.0,
+        "joint_trajectory of a policy with chunks: send every chunk as one trajectory whose first"
+        " point is this far ahead; 0: one command per tick",
+        "s",
+        low=0.0,
+        high=1.0,
     ),
     Parameter("joint_prefix", "", "prefix of every joint name on the robot"),
     Parameter(

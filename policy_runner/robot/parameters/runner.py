@@ -5,6 +5,7 @@ from __future__ import annotations
 from policy_runner.robot.parameters.backend import BACKEND_TABLE
 from policy_runner.robot.parameters.black_box import BLACK_BOX_ROWS
 from policy_runner.robot.parameters.command import COMMAND_ROWS
+from policy_runner.robot.parameters.inference import INFERENCE_ROWS
 from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
 from policy_runner.robot.parameters.safety import SAFETY_ROWS
@@ -40,6 +41,7 @@ TABLE: tuple[Parameter, ...] = (
         "allow_rate_mismatch", False, "accept a rate other than the one the policy was trained at"
     ),
     *BACKEND_TABLE,
+    *INFERENCE_ROWS,
     Parameter("dry_run", False, "do everything except command; commands go to ~/dry_run"),
     Parameter(
         "lockstep",

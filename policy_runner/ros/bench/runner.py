@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.ros.bench.recorder import Recorder, oldest_age_ns
 from policy_runner.ros.process.realtime import prepare_process
@@ -23,8 +25,14 @@ def _parameters(options: argparse.Namespace) -> list[Any]:
         "require_arming": False,
         "realtime.priority": options.priority,
         "realtime.lock_memory": options.lock_memory,
+        **{name: yaml.safe_load(value) for name, value in map(_pair, options.set)},
     }
     return [Parameter(name, value=value) for name, value in values.items()]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--priority", type=int, default=0)
     parser.add_argument("--lock-memory", action="store_true")
+    parser.add_argument("--set", action="append", default=[], metavar="PARAMETER=VALUE")
     parser.add_argument("--executor-load", action="store_true", help="3 ms of Python every 10 ms")
     options = parser.parse_args(argv)
     begun = time.monotonic()

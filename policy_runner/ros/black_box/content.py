@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.core.black_box.records import (
+    Answered,
     Call,
     Last,
     NotKept,
@@ -76,6 +77,8 @@ def to_json(record: Record) -> tuple[str, dict[str, Any]]:
     content: dict[str, Any] = {"event": type(record).__name__, **record._asdict()}
     if isinstance(record, Refused):
         content["fault"] = fault_to_plain(record.fault)
+    if isinstance(record, Answered):
+        content["rows"] = None if record.rows is None else record.rows.tolist()
     if isinstance(record, NotKept):
         content["values"] = [_safe(one) for one in record.values]
     if isinstance(record, (Refused, Last)):
@@ -127,13 +130,15 @@ def _event(content: dict[str, Any]) -> Record:
         return Refused(content["now_ns"], fault, _numbers(content["command"]))
     if kind == "Last":
         return Last(_numbers(content["command"]))
+    if kind == "Answered":
+        return Answered(**{**content, "rows": _numbers(content["rows"])})
     if kind == "Call":
         return Call(**content)
     values = [_unsafe(one) for one in content.pop("values")]
     return NotKept(values=values, **content)
 
 
-def _numbers(given: list[float] | None) -> Array | None:
+def _numbers(given: list[Any] | None) -> Array | None:
     return None if given is None else np.array(given, dtype=np.float64)
 
 

@@ -15,6 +15,7 @@ from policy_runner.core.black_box.replay import Replay, Replayed
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import read_spec
+from policy_runner.robot.lane.opening import open_inline
 from policy_runner.robot.load import LoadedPolicy, bind_policy
 from policy_runner.ros.black_box.content import Facts, read_facts, read_records
 from policy_runner.ros.inputs.checked_reader import checked_reader
@@ -63,7 +64,9 @@ def open_box(path: Path, spec: Path) -> OpenedBox:
     if facts.outside:
         expected = "a backend whose recurrent state is in the node's memory, such as onnxruntime"
         raise refuse(str(path), "", expected, "a state that stayed on the GPU")
-    loaded = bind_policy(read_spec(spec), dict(facts.values), facts.simulated)
+    loaded = bind_policy(
+        read_spec(spec), dict(facts.values), facts.simulated, open_lane=open_inline
+    )
     if loaded.model.sha256 != facts.sha256:
         loaded.close()
         remedy = f"replay with {facts.spec} as it was"

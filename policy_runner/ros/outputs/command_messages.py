@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 from policy_runner.core.inputs.cdr import Unreadable
 from policy_runner.core.inputs.message_types import NoSuchField, message_type
 from policy_runner.robot.parameters.command import COMMAND_TYPES
@@ -298,3 +298,20 @@ def _gain_fields(form: CommandFormat, driven: Sequence[str]) -> dict[str, float]
         for name, path in zip(driven, paths, strict=False):
             found[path] = _gain(form, name, part, key)
     return found
+
+
+def check_order(order: list[str], commanded: list[str]) -> None:
+    """Check that `command.joint_names` names every commanded joint once.
+
+    Raises:
+        Refusal: it does not.
+    """
+    key = "parameter command.joint_names"
+    for name in order:
+        if name not in commanded:
+            expected = f"commanded joints ({', '.join(commanded)})"
+            raise refuse("", key, expected, f"'{name}'", did_you_mean(name, commanded))
+    missing = [name for name in commanded if name not in order]
+    if missing or len(set(order)) != len(order):
+        got = f"none of {', '.join(missing)}" if missing else "a joint twice"
+        raise refuse("", key, f"every commanded joint once ({', '.join(commanded)})", got)

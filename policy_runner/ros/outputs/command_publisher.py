@@ -12,8 +12,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from policy_runner.core.chunks.trajectory_player import TrajectoryPlayer
 from policy_runner.core.command.effort_pd import EffortFromPd
-from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.model import Array
 from policy_runner.core.settings import RUNNING, STOPPED, CommandLimits, Manner
@@ -21,7 +21,7 @@ from policy_runner.core.spec.elements import ActionElement
 from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.messages.guard_contract import GuardedOutput
 from policy_runner.ros.messages.topics import Publishers
-from policy_runner.ros.outputs.command_messages import CommandFormat, command_messages
+from policy_runner.ros.outputs.command_messages import CommandFormat, check_order, command_messages
 from policy_runner.ros.outputs.ledger import (
     Leaving,
     Output,
@@ -29,6 +29,7 @@ from policy_runner.ros.outputs.ledger import (
     carry_over,
     leaving,
 )
+from policy_runner.ros.outputs.trajectory_messages import TrajectoryMessages
 
 _HUGE = float(np.finfo(np.float64).max)
 
@@ -80,7 +81,7 @@ class CommandPublisher:
         ]
         if receiver_order:
             commanded = {j.name for j, e in zip(joints, elements) if e.kind in JOINT_KINDS}
-            _check_order(list(receiver_order), sorted({*commanded, *form.held}))
+            check_order(list(receiver_order), sorted({*commanded, *form.held}))
         self._sign = np.array([joint.sign for joint in joints])
         self._offset = np.array(
             [j.offset if e.kind == "position" else 0.0 for j, e in zip(joints, elements)]
@@ -130,6 +131,7 @@ class CommandPublisher:
         self._one_whole = len(self._messages) == 1 and np.array_equal(
             self._messages[0].places, np.arange(len(self._names))
         )
+        self._trajectories: TrajectoryMessages | None = None
         self._limits: CommandLimits | None = None
         # The bounds of the robot's numbers. They are finite, so that infinities are outside.
         self._low, self._high = (np.zeros(len(self._names)) for _ in range(2))
@@ -145,6 +147,11 @@ class CommandPublisher:
         self._sent[[kind == "position" for kind in self._kinds]] = np.nan
         self._leaving = []
         self.commanded = False
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._trajectories is not None:
+            self._trajectories.interrupt()
 
     def _use(self, limits: CommandLimits | None) -> None:
         """Set the bounds from these limits and from the ranges of the messages' types."""
@@ -191,7 +198,9 @@ class CommandPublisher:
         values = self._next
         if self._leaving:
             self._send_with_leaving(values, stamp_ns)
-        else:
+        elif self._trajectories is None or not self._trajectories.send(
+            command, stamp_ns, manner is RUNNING, limits
+        ):
             for publisher, serialized, places, _ in self._messages:
                 chosen = values if self._one_whole else values[places]
                 publisher.publish(serialized.filled(chosen, stamp_ns))
@@ -199,6 +208,18 @@ class CommandPublisher:
         self._next_own, self._sent_own = self._sent_own, self._next_own
         self.commanded = True
         return ""
+
+    def send_trajectories(self, player: TrajectoryPlayer, lead_ns: int) -> None:
+        """Send the trajectories of a policy with chunks while the robot can follow them.
+
+        Args:
+            player: plans them.
+            lead_ns: time between the sending and the first point [ns].
+        """
+        ((publisher, _, places, outputs),) = self._messages
+        names = [output.name for output in outputs]
+        robot = (self._sign, self._offset)
+        self._trajectories = TrajectoryMessages(player, names, places, robot, lead_ns, publisher)
 
     def _make(self, command: Array, manner: Manner, limits: CommandLimits | None) -> str:
         """Compute the robot's numbers; return '' or why they must not be published."""
@@ -283,6 +304,7 @@ class CommandPublisher:
                 return
             np.copyto(self._next, self._sent)
             self._next[self._moving] = 0.0
+        self._interrupt()
         values, owed = self._next, self._leaving
         self._leaving = []
         mine = [one for one in self._messages if np.isfinite(values[one.places]).all()]
@@ -306,6 +328,7 @@ class CommandPublisher:
 
     def stopped_by_guard(self) -> None:
         """Note that the guard has sent the last command: 0 for everything except positions."""
+        self._interrupt()
         if self._pd is not None:
             self._pd.stopped_by_guard()
         if self.commanded:
@@ -369,15 +392,3 @@ def _send_all(messages: Sequence[Leaving | OutputMessage], values: Array, stamp_
             errors.append(error)
     if errors:
         raise errors[0]
-
-
-def _check_order(order: list[str], commanded: list[str]) -> None:
-    key = "parameter command.joint_names"
-    for name in order:
-        if name not in commanded:
-            expected = f"commanded joints ({', '.join(commanded)})"
-            raise refuse("", key, expected, f"'{name}'", did_you_mean(name, commanded))
-    missing = [name for name in commanded if name not in order]
-    if missing or len(set(order)) != len(order):
-        got = f"none of {', '.join(missing)}" if missing else "a joint twice"
-        raise refuse("", key, f"every commanded joint once ({', '.join(commanded)})", got)

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from policy_runner.core.black_box.pipeline_recorder import Recorder
 from policy_runner.core.command.effort_pd import EffortFromPd
 from policy_runner.core.errors import Problem, Refusal, collect
+from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.loop_watch import LoopWatch
 from policy_runner.core.settings import Settings
@@ -284,6 +285,10 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         made.commands = CommandPublisher(
             topics, made.command_topic, form, pipeline.elements, joints, order, pd
         )
+        laned = pipeline.laned
+        player = laned.trajectories if isinstance(laned, ChunkedPolicy) else None
+        if player is not None:
+            made.commands.send_trajectories(player, config.command.trajectory_lead_ns)
     for name, slot in pipeline.slots.items():
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")

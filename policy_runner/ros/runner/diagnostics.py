@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policy_runner.core.inputs.joints import NEVER
+from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.core.pipeline.pipeline import Pipeline
 from policy_runner.core.safety.decision import Decision, Reason
 from policy_runner.core.spec.elements import limit_names
 from policy_runner.core.timing import Percentiles
+from policy_runner.ros.diagnostics.lane import LaneReport
 from policy_runner.ros.diagnostics.source import StatusSource
 from policy_runner.ros.diagnostics.status import LEVEL_ERROR, LEVEL_OK, LEVEL_WARN
 from policy_runner.ros.process.realtime import Granted
@@ -48,6 +50,7 @@ class RunnerDiagnostics:
         self._source = source
         self._granted = granted
         self._last: dict[str, tuple[int, int]] = {}
+        self._lane = LaneReport()
 
     def status(self, part: str, level: int, message: str, values: Mapping[str, object]) -> Any:
         """Build one status of this node; `part` is the second part of its name."""
@@ -166,8 +169,17 @@ class RunnerDiagnostics:
         level = LEVEL_WARN if sentences else LEVEL_OK
         return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
 
-    def inference(self, loop: ControlLoop, provider: str) -> Any:
-        """Build the status `inference`: how long inferences take."""
+    def inference(self, loop: ControlLoop, provider: str, now_ns: int) -> Any:
+        """Build the status `inference`: how long inferences take.
+
+        Args:
+            loop: the loop.
+            provider: what runs the model.
+            now_ns: monotonic clock, for the rate of a lane.
+        """
+        laned = loop.pipeline.laned
+        if isinstance(laned, ChunkedPolicy):
+            return self.status("inference", *self._lane.report(laned, provider, now_ns))
         figures = loop.windows["inference"].percentiles()
         late_now = loop.pipeline.late_inferences
         late = late_now - self._last.get("late", (0, 0))[0]

@@ -166,7 +166,7 @@ class RunnerReports:
         statuses += [
             texts.loop(loop, now_ns, missed_warn, black_box_state(connected.recorder)),
             texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, further),
-            texts.inference(loop, connected.policy.model.provider),
+            texts.inference(loop, connected.policy.model.provider, now_ns),
         ]
         _warn(statuses[2], ended)
         return statuses

@@ -28,7 +28,22 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             (": inference", "inference p99 [us]"),
         ),
     ),
-    ("rate [Hz]", ((": loop", "rate [Hz]"), (": policy", "command rate [Hz]"))),
+    (
+        "lane [ms]",
+        (
+            (": inference", "latency p99 [ms]"),
+            (": inference", "queue age [ms]"),
+            (": inference", "queue left [ms]"),
+        ),
+    ),
+    (
+        "rate [Hz]",
+        (
+            (": loop", "rate [Hz]"),
+            (": policy", "command rate [Hz]"),
+            (": inference", "inference rate [Hz]"),
+        ),
+    ),
 )
 # An axis from zero shows that a steady figure is steady.
 FROM_ZERO = {"power [W]", "load [%]", "clock [MHz]", "rate [Hz]"}

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import yaml
-from runner_rig import JOINTS, spec
+from runner_rig import JOINTS, PERIOD_S, spec
 
 AXES = ["linear.x", "angular.z", "linear.y", "linear.z"]
 TRIPS, WIDTH = 5000, 20_000  # size of the loop in the model: about 0.2 s
 
 
-def fault_spec(kind: str = "velocity", **changes: Any) -> dict[str, Any]:
-    """Return the spec of that policy."""
+def fault_spec(kind: str = "velocity", chunk: int = 0, **changes: Any) -> dict[str, Any]:
+    """Return the spec of that policy; `chunk`: number of actions of a chunk, 0: none."""
     terms = [
         {"term": "joint_velocity", "input": "joints"},
         {"term": "velocity_command", "input": "command", "axes": AXES},
@@ -31,14 +31,19 @@ def fault_spec(kind: str = "velocity", **changes: Any) -> dict[str, Any]:
         "imu": {"type": "sensor_msgs/msg/Imu", "topic": "imu"},
     }
     observation = [{"tensor": "obs", "terms": terms, "normalization": "none"}]
+    if chunk:
+        changes["chunk"] = {"dt": PERIOD_S}
     action = [{"tensor": "actions", "groups": [{"kind": kind, "joints": list(JOINTS)}]}]
     return spec(inputs=inputs, observation=observation, state=[], action=action, **changes)
 
 
-def write_fault_policy(folder: Path, gain: float = 2.0, size: int = 9, **changes: Any) -> Path:
+def write_fault_policy(
+    folder: Path, gain: float = 2.0, size: int = 9, chunk: int = 0, **changes: Any
+) -> Path:
     """Write policy.yaml and toy.onnx; return the folder.
 
     `gain`: factor of the joint velocities. `size`: of the observation; only 9 matches the spec.
+    `chunk`: the policy returns so many times the same action, as one chunk.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -80,8 +85,10 @@ def write_fault_policy(folder: Path, gain: float = 2.0, size: int = 9, **changes
         helper.make_node("Sqrt", ["below"], ["rooted"]),
         helper.make_node("Add", ["peak", "rooted"], ["sum"]),
         helper.make_node("Mul", ["sum", "nothing"], ["odd"]),
-        helper.make_node("Add", ["moved", "odd"], ["actions"]),
+        helper.make_node("Add", ["moved", "odd"], ["action" if chunk else "actions"]),
     ]
+    if chunk:
+        nodes.append(helper.make_node("Expand", ["action", "shape"], ["actions"]))
     constants = [
         constant("weights", weights),
         constant("at4", [4], np.int64),
@@ -93,12 +100,15 @@ def write_fault_policy(folder: Path, gain: float = 2.0, size: int = 9, **changes
         constant("one", 1.0),
         constant("nothing", 0.0),
     ]
+    if chunk:
+        constants.append(constant("shape", [1, chunk, 2], np.int64))
+    shape = [1, chunk, 2] if chunk else [1, 2]
     graph = helper.make_graph(
-        nodes, "toy", [tensor("obs", [1, size])], [tensor("actions", [1, 2])], constants
+        nodes, "toy", [tensor("obs", [1, size])], [tensor("actions", shape)], constants
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(folder / "toy.onnx"))
-    text = yaml.safe_dump(fault_spec(**changes), sort_keys=False)
+    text = yaml.safe_dump(fault_spec(chunk=chunk, **changes), sort_keys=False)
     (folder / "policy.yaml").write_text(text, encoding="utf-8")
     return folder

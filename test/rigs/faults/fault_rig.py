@@ -37,13 +37,14 @@ class FaultGraph(ScriptedRobot):
         simulated: bool = False,
         silent: Iterable[str] = (),
         kind: str = "velocity",
+        chunk: int = 0,
         more: Sequence[str] = (),
         **parameters: Any,
     ) -> None:
         """`program`: started by Python. `simulated`: on /clock, which the test publishes.
 
-        `silent`: inputs without messages at first. `kind`: of the commands. `more`: arguments for
-        ROS after the parameter file.
+        `silent`: inputs without messages at first. `kind`: of the commands. `chunk`: number of
+        actions of the policy's chunks. `more`: arguments for ROS after the parameter file.
         """
         import rclpy
 
@@ -51,7 +52,7 @@ class FaultGraph(ScriptedRobot):
         self.stood_still = False  # the runner got a SIGSTOP
         self.folder = folder / f"graph{self.number}"
         self.space = f"/fault{self.number}"
-        self.policy = write_fault_policy(self.folder / "policy", kind=kind)
+        self.policy = write_fault_policy(self.folder / "policy", kind=kind, chunk=chunk)
         given: dict[str, Any] = {
             "policy": str(self.policy),
             "autostart": True,

@@ -34,7 +34,7 @@ class Told:
     def values(self, part: str) -> dict[str, str]:
         status = {
             "loop": lambda: self.texts.loop(self.loop, 1, 0.01),
-            "inference": lambda: self.texts.inference(self.loop, "CPUExecutionProvider"),
+            "inference": lambda: self.texts.inference(self.loop, "CPUExecutionProvider", 1),
             "inputs": lambda: self.texts.inputs(self.rig.pipeline, 1, 1, ()),
         }[part]()
         return {"message": status.message, **{one.key: one.value for one in status.values}}

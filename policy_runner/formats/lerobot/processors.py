@@ -8,16 +8,16 @@ not say which statistics the policy was trained with.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from policy_runner.core.errors import refuse
-from policy_runner.core.files.bounded import MOST_FOREIGN, read_bounded
+from policy_runner.core.files.arrays import read_statistics
 from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.formats.draft import Draft, todo, well_formed
+from policy_runner.formats.lerobot.policy_config import draft_chunk, read_json, relative_elements
 from policy_runner.formats.plain_onnx import draft_plain
 
 PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -43,18 +43,6 @@ def is_stats(content: object) -> bool:
     )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        Refusal: not valid JSON.
-    """
-    try:
-        return json.loads(read_bounded(path, MOST_FOREIGN, "JSON"))
-    except (ValueError, RecursionError) as error:  # ValueError: also an integer of too many digits
-        raise refuse(str(path), "", "JSON", " ".join(str(error).split())) from error
-
-
 def draft_stats(path: Path, model: ModelFacts) -> Draft:
     """Draft a model with a data set's `stats.json`.
 
@@ -72,7 +60,8 @@ def draft_stats(path: Path, model: ModelFacts) -> Draft:
     def normalization(feature: str) -> dict[str, Any]:
         return {"preset": mode, "statistics": path.name, "group": feature}
 
-    _fill(draft, model, shapes, normalization)
+    with well_formed(str(path), "", "statistics of LeRobot"):
+        _fill(draft, model, shapes, normalization, path.parent, stats)
     return draft
 
 
@@ -121,7 +110,19 @@ def _fill_from_processors(draft: Draft, folder: Path, model: ModelFacts) -> None
             result["eps"] = float(eps)
         return result
 
-    _fill(draft, model, shapes, normalization)
+    images = {name: _of_images(folder, known[name]) for name in known if "image" in name}
+    _fill(draft, model, shapes, normalization, folder, images)
+
+
+def _of_images(folder: Path, given: tuple[str, dict[str, str], str, Any]) -> dict[str, Any]:
+    """Mean and std of a camera, per channel; empty if the mode has others."""
+    mode, keys, file, _ = given
+    if mode == "IDENTITY":
+        return {"mean": [0.0] * 3, "std": [1.0] * 3}
+    if mode != "MEAN_STD":
+        return {}
+    stored = read_statistics(folder / file)
+    return {one: stored[key].tolist() for one, key in keys.items() if key in stored}
 
 
 def _shape(statistics: Mapping[str, Any]) -> list[int]:
@@ -157,8 +158,35 @@ def _match(
     return found
 
 
+def _image(feature: str, facts: TensorFacts, stats: Mapping[str, Any], draft: Draft) -> Any:
+    """Draft the image term of a camera; its statistics are per channel."""
+    camera = feature.rsplit(".", 1)[-1]
+    shape = facts.shape[-3:]
+    known = len(facts.shape) >= 3 and shape[0] == 3 and None not in shape
+    given = stats.get(feature)
+    if not known or not isinstance(given, Mapping) or not {"mean", "std"} <= set(given):
+        return todo(f"an image term for '{feature}', {facts}: input, resize, scale, mean and std")
+    draft.assumed.append(f"'{feature}' is RGB from 0 to 1, as LeRobot's data sets have it")
+    return {
+        "term": "image", "name": camera, "input": camera, "color": "rgb", "layout": "chw",
+        "size": list(shape[1:]), "scale": 1.0 / 255.0,
+        "mean": _flat(given["mean"]), "std": _flat(given["std"]),
+    }  # fmt: skip
+
+
+def _flat(values: Any) -> list[float]:
+    if isinstance(values, list):
+        return [number for one in values for number in _flat(one)]
+    return [float(values)]
+
+
 def _fill(
-    draft: Draft, model: ModelFacts, features: Mapping[str, list[int]], normalization: Any
+    draft: Draft,
+    model: ModelFacts,
+    features: Mapping[str, list[int]],
+    normalization: Any,
+    folder: Path,
+    stats: Mapping[str, Any],
 ) -> None:
     observed = {name: shape for name, shape in features.items() if name.startswith("observation")}
     matched = _match(observed, model.inputs, draft)
@@ -170,8 +198,8 @@ def _fill(
             tensor.pop("normalization")
             tensor.pop("terms")
             facts = model.input(tensor["tensor"])
-            asked = f"an image term for '{feature}', {facts}: input, resize, scale, mean and std"
-            tensor["whole"] = todo(asked)
+            assert facts is not None
+            tensor["whole"] = _image(feature, facts, stats, draft)
         else:
             tensor["normalization"] = normalization(feature)
     if "action" not in features or not isinstance(draft.spec["action"], list):
@@ -179,12 +207,17 @@ def _fill(
     action = draft.spec["action"][0]
     group = action["groups"][0]
     size = math.prod(features["action"])
-    output = model.output(action["tensor"])
     for key in ("scale", "offset"):
         group.pop(key)  # denormalized actions are already in the robot's units
-    if output is not None and output.size not in (None, size):
-        group["slice"] = [0, size]
-        draft.assumed.append(f"only the first action of every chunk ({output}) is commanded")
+    draft_chunk(draft, model, folder, size)
+    relative = relative_elements(folder, PRE, size)
+    if relative is not None and all(relative):
+        group["relative_to"] = "measured"
+    elif relative is not None and any(relative):
+        which = ", ".join(str(k) for k, one in enumerate(relative) if one)
+        group["relative_to"] = todo(
+            f"measured for elements {which}, zero for the others: split the group"
+        )
     denormalization = normalization("action")
     if denormalization != "none":
         action["denormalization"] = denormalization

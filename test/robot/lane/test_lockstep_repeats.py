@@ -1,0 +1,102 @@
+"""In lockstep the commands do not depend on how long an inference really takes."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lane_policy import MS, bound, feed, write_policy
+
+from policy_runner.core.black_box.pipeline_recorder import Recorder
+from policy_runner.core.black_box.records import Received, State
+from policy_runner.core.black_box.replay import Replay
+from policy_runner.core.black_box.ring import Memory
+from policy_runner.robot.load import LoadedPolicy
+
+pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="needs onnx")
+
+LATENCY = {"inference.simulated_latency": 0.03, "inference.tolerance": 0.0}
+LOCKSTEP = {"lockstep": True, "command.type": "joint_state", **LATENCY}
+TICKS = 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_policy(tmp_path_factory.mktemp("lockstep"))
+
+
+def commands(loaded: LoadedPolicy, between: Any = lambda _k: None) -> list[Any]:
+    """Step so many ticks of 20 ms; return every decision and command."""
+    found = []
+    loaded.pipeline.activate()
+    for k in range(TICKS):
+        now_ns = 10**9 + k * 20 * MS
+        feed(loaded, k, now_ns)
+        between(k)
+        step = loaded.pipeline.stepper(now_ns)
+        command = None if step.command is None else step.command.tobytes()
+        found.append((step.decision.name, command))
+    return found
+
+
+def test_a_thread_with_any_duration_commands_what_the_tick_commands(folder: Path) -> None:
+    offline = bound(folder, "control", **LATENCY)
+    expected = commands(offline)
+    offline.close()
+    assert [one for one, _ in expected[:3]] == ["STARTING", "STARTING", "RUN"]
+    assert len({command for _, command in expected}) > TICKS // 2
+    thread = bound(folder, "thread", simulated=True, **LOCKSTEP)
+    rng = np.random.default_rng(1)
+    try:
+        worker = thread.pipeline.policy.requests.lane._worker  # type: ignore[attr-defined]
+        run = worker.run
+
+        def late(*given: Any) -> Any:
+            time.sleep(float(rng.choice([0.0, 0.005, 0.02])))
+            return run(*given)
+
+        worker.run = late
+
+        def reset(k: int) -> None:
+            if k == 30:
+                thread.pipeline.reset()
+
+        def reset_offline(k: int) -> None:
+            if k == 30:
+                again.pipeline.reset()
+
+        again = bound(folder, "control", **LATENCY)
+        assert commands(thread, reset) == commands(again, reset_offline)
+        again.close()
+    finally:
+        thread.close()
+
+
+def test_the_black_box_of_a_lane_replays_to_the_bit(folder: Path) -> None:
+    """The results are recorded, so the replay runs no model."""
+    first = bound(folder, "thread")
+    recorder = Recorder(first.pipeline, Memory(1 << 22), 60.0)
+    first.pipeline.recorder = recorder
+
+    def hear(k: int) -> None:
+        time.sleep(0.002)
+        if k == 40:
+            first.pipeline.reset()
+
+    fed = commands(first, hear)
+    first.close()
+    assert {decision for decision, _ in fed} >= {"RUN", "HOLD"}
+    records = list(recorder.read())
+    assert any(isinstance(one, State) for one in records)
+    assert not any(isinstance(one, Received) for one in records)
+    second = bound(folder, "control")
+    replay = Replay(second.pipeline, lambda _one: None, recorder.state.paths, False, "memory")
+    equal = []
+    for k, one in enumerate(replay.run(records)):
+        equal.append(one.equal)  # at once: the command's array stays the same
+        feed(second, k + 1, 10**9 + (k + 1) * 20 * MS)
+    assert equal == [True] * TICKS
