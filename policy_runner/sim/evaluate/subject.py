@@ -11,6 +11,7 @@ from typing import Any
 from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import action_elements
+from policy_runner.robot.lane.opening import open_inline
 from policy_runner.robot.load import LoadedPolicy, bind_policy
 from policy_runner.robot.values import NODE, parameter_values
 from policy_runner.sim.loop.policy_in_loop import PolicyInLoop, plant_for
@@ -111,7 +112,9 @@ def load(subject: Subject, variant: Variant = NO_CHANGE) -> LoadedPolicy:
         values["limits.urdf"] = ""
     if problems:
         raise Refusal(problems)
-    return bind_policy(spec_file, values, bool(values["use_sim_time"]), problems, warnings)
+    simulated = bool(values["use_sim_time"])
+    # As in `load_policy`: an inference in a lane takes its simulated latency, in every run alike.
+    return bind_policy(spec_file, values, simulated, problems, warnings, open_lane=open_inline)
 
 
 def _images(loaded: LoadedPolicy, plant: Plant) -> Callable[[CameraSensor], Any] | None:
