@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Simulation": (
         ("demo", "demo.command", "balance the simulated robot with the shipped policy"),
         ("sim", "sim.command", "run a policy on a robot from an MJCF or URDF, in MuJoCo"),
+        ("evaluate", "evaluate.command", "judge a policy on a simulated robot: falls, margins"),
     ),
     "Machine": (
         ("doctor", "doctor", "report what this machine has, and what is missing"),

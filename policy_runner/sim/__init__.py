@@ -1,7 +1,8 @@
 """Robots in MuJoCo, from an MJCF or a URDF and a `robot.yaml`, without ROS.
 
 Ground: `robot_file` (the format of `robot.yaml`) and `variation`. On it `plant` (the physics of one
-robot) and `loop` (a policy drives a plant through the node's pipeline). The demo's robot has its
+robot), `loop` (a policy drives a plant through the node's pipeline) and `evaluate` (judges many
+episodes; `evaluate/evaluation.py` is its entry point). The demo's robot has its
 own files: `balancer`, `sensors`, `scenario`, `window` and `handwritten_loop`.
 
 The way from files to a closed loop:

@@ -37,7 +37,7 @@ ORDERS = {
     "serving": "protocols, tokens <- session, client <- server",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings, lane"
     " <- load <- lane_process",
-    "sim": "robot_file, variation <- plant <- loop",
+    "sim": "robot_file, variation <- plant <- loop <- evaluate",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- black_box <- runner, sidecar, simulated_robot <- bench",
 }

@@ -1,4 +1,5 @@
 """`policy-runner export`, `verify` and `optimize`.
 
-Ground: `source_options`. Doors: `command` (export), `verify_command`, `optimize_command`.
+Ground: `source_options`, `closed_loop` and `robot_loop`.
+Doors: `command` (export), `verify_command`, `optimize_command`.
 """

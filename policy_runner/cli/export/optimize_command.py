@@ -14,6 +14,8 @@ from policy_runner.backends.sample_inputs import Sample
 from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
+from policy_runner.cli.export.robot_loop import RobotLoop, add_robot_loop
+from policy_runner.cli.export.robot_loop import reason as robot_reason
 from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
 from policy_runner.export.optimize.variants import VARIANTS
 from policy_runner.export.optimize.verdicts import Optimization, control_text
@@ -32,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="which to try; default: all")  # fmt: skip
     parser.add_argument("--calibration", metavar="FILE.npz|closed-loop",
                         help="observations: as `policy-runner replay -o` writes them, or of the"
-                        " balancer's closed loop; default: generated")  # fmt: skip
+                        " closed loop (balancer or --robot); default: generated")  # fmt: skip
     parser.add_argument("--closed-loop", choices=["balancer"],
                         help="judge each by driving the simulated robot, too")  # fmt: skip
+    add_robot_loop(parser)
     parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
     parser.add_argument("--seconds", type=float, default=SECONDS,
                         help=f"simulated, for each seed; default {SECONDS:g} s")  # fmt: skip
@@ -47,7 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     seeds = range(arguments.seeds)
     loop: Loop | None = None
     with shown_progress() as progress:
-        if arguments.closed_loop:
+        if arguments.robot:
+            robot = RobotLoop.of(arguments, arguments.seconds, progress)
+            figures = robot.drive(arguments.folder)
+
+            def loop(folder: Path) -> tuple[str, bool]:
+                return robot_reason(robot.drive(folder), figures)
+
+        elif arguments.closed_loop:
             original = drive_folder(arguments.folder, seeds, arguments.seconds, progress)
 
             def loop(folder: Path) -> tuple[str, bool]:
@@ -55,7 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         given: Path | list[Sample] | None = None
         if arguments.calibration == "closed-loop":
-            given = observations_of(arguments.folder, seeds, arguments.seconds, progress)
+            if arguments.robot:
+                robot = RobotLoop.of(arguments, arguments.seconds, progress)
+                given = robot.samples(arguments.folder)
+            else:
+                given = observations_of(arguments.folder, seeds, arguments.seconds, progress)
         elif arguments.calibration:
             given = Path(arguments.calibration)
         found = optimize_policy(

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.drawing.progress import shown_progress
-from policy_runner.cli.export.closed_loop import compare_in_loop
+from policy_runner.cli.export.closed_loop import SECONDS, compare_in_loop
+from policy_runner.cli.export.robot_loop import RobotLoop, add_robot_loop
 from policy_runner.cli.export.source_options import (
     add_source_options,
     source_options,
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--closed-loop", choices=["balancer"],
                         help="drive the simulated robot with both, and compare falls and"
                         " errors")  # fmt: skip
+    add_robot_loop(parser)
     parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--no-card", action="store_true", help="leave DIR/README.md as it is")
@@ -50,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     with shown_progress() as progress:
         if arguments.closed_loop:
             loop = partial(compare_in_loop, seeds=arguments.seeds, progress=progress)
+        elif arguments.robot:
+            loop = RobotLoop.of(arguments, SECONDS, progress).rows
         found = verify_policy(
             arguments.folder, arguments.against, options=source_options(arguments),
             recorded=arguments.recorded, closed_loop=loop, progress=progress,

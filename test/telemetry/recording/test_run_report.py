@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from importlib.util import find_spec
 
 import pytest
+from diagnostics_rig import cdr
 
 from policy_runner.telemetry.recording.diagnostics_cdr import Status, read_diagnostics
 from policy_runner.telemetry.recording.mcap import Recorder, Unrecordable, read_recording
@@ -13,33 +13,6 @@ from policy_runner.telemetry.recording.report import build_report, text
 
 needs_mcap = pytest.mark.skipif(find_spec("mcap") is None, reason="mcap is not installed")
 S = 1_000_000_000
-
-
-def cdr(level, name, message, values, order="<"):
-    """Return a serialized DiagnosticArray (CDR) with one status."""
-    data = bytearray()
-
-    def number(value):
-        data.extend(b"\0" * (-len(data) % 4))
-        data.extend(struct.pack(f"{order}I", value))
-
-    def string(value):
-        raw = value.encode() + b"\0"
-        number(len(raw))
-        data.extend(raw)
-
-    number(7)
-    number(500)
-    string("")
-    number(1)
-    data.append(level)
-    for word in (name, message, "board 1"):
-        string(word)
-    number(len(values))
-    for key, value in values.items():
-        string(key)
-        string(value)
-    return (b"\0\1\0\0" if order == "<" else b"\0\0\0\0") + bytes(data)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -1,0 +1,161 @@
+"""`policy-runner evaluate`: judges a policy on a simulated robot, as fast as the machine allows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from policy_runner.cli.command_parser import add_params, table_width
+from policy_runner.cli.evaluate.options import (
+    add_episodes,
+    add_robot,
+    need_mujoco,
+    plan_of,
+    processes_of,
+    shown_episodes,
+    subject_of,
+)
+from policy_runner.core.errors import refuse
+from policy_runner.sim.evaluate.measured import (
+    Measured,
+    comparisons,
+    from_black_box,
+    from_diagnostics,
+)
+from policy_runner.sim.evaluate.requirement import read_requirements
+from policy_runner.sim.evaluate.summary import FIGURES
+from policy_runner.sim.evaluate.sweep import read_sweep
+from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
+
+INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add SPEC, --robot, what the episodes draw, and the outputs."""
+    parser.epilog = "See docs/guides/evaluate_a_policy.md."
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
+    add_robot(parser)
+    add_params(parser, "the node's parameters: the same limits and stops as on the robot")
+    add_episodes(parser)
+    parser.add_argument("--sweep", action="append", default=[], metavar="NAME=START:STOP:STEP",
+                        help="find the margin of a condition of --with, or of rate [Hz]; all"
+                        " episodes for every value")  # fmt: skip
+    parser.add_argument("--measured", type=Path, metavar="FILE.mcap",
+                        help="compare the margins with a recording of /diagnostics or a black"
+                        " box of the robot")  # fmt: skip
+    parser.add_argument("--mutate", action="store_true",
+                        help="make integration faults on purpose; report which of them the"
+                        " closed loop notices, and when")  # fmt: skip
+    parser.add_argument("--require", default="", metavar="TEXT",
+                        help="such as 'falls == 0, vx_rmse < 0.15'; exit status 1 if a figure"
+                        " does not fulfil it")  # fmt: skip
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", type=Path, metavar="FILE", help="the whole report")
+    group.add_argument("--picture", type=Path, metavar="PNG", help="figures, margins, what-ifs")
+    group.add_argument("--frames", type=Path, metavar="PNG",
+                       help="images of one episode, rendered off screen")  # fmt: skip
+    group.add_argument("--record", type=Path, metavar="FILE.mcap",
+                       help="inputs and commands of one episode, for `replay` and"
+                       " Foxglove")  # fmt: skip
+    group.add_argument("--card", action="store_true",
+                       help="write verdict and picture into the policy's README.md")  # fmt: skip
+    group.add_argument("--shown-episode", type=int, default=0, metavar="K",
+                       help="which episode --frames and --record show; default 0")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print, write the outputs; return 1 if a requirement is not fulfilled."""
+    need_mujoco()
+    from policy_runner.cli.evaluate.tables import print_report
+    from policy_runner.sim.evaluate.evaluation import Evaluator
+
+    requirements = read_requirements(arguments.require, list(FIGURES)) if arguments.require else []
+    sweeps = [read_sweep(text) for text in arguments.sweep]
+    _check_outputs(arguments)
+    measured = None if arguments.measured is None else read_measured(arguments.measured)
+    subject, plan = subject_of(arguments), plan_of(arguments)
+    evaluator = Evaluator(subject, plan, sweeps, arguments.mutate)
+    began = time.monotonic()
+    processes = processes_of(arguments)
+    try:
+        with shown_episodes(len(evaluator.jobs)) as progress:
+            found = evaluator.run(processes, progress)
+    except KeyboardInterrupt:
+        print(f"{arguments.called}: interrupted, nothing is written", file=sys.stderr)
+        return INTERRUPTED
+    took_s = time.monotonic() - began
+    found.requirements = [(one, one.fulfilled(found.figures)) for one in requirements]
+    if measured is not None:
+        found.comparisons = comparisons([one.margin for one in found.sweeps], measured)
+    console = Console(highlight=False, width=table_width())
+    print_report(console, found)
+    console.print(
+        f"{found.simulated_s:.0f} s simulated in {took_s:.1f} s, {processes} processes,"
+        f" {found.simulated_s / found.cpu_s:.0f} x real time for each",
+        soft_wrap=True,
+    )
+    if arguments.json is not None:
+        text = json.dumps(found.as_json(), indent=2, allow_nan=False)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+    if arguments.picture is not None:
+        from policy_runner.cli.evaluate.picture import draw
+
+        draw(found, arguments.picture, measured)
+    if arguments.card:
+        from policy_runner.cli.evaluate.card_section import write_section
+
+        write_section(found, arguments.spec, measured)
+    if arguments.frames is not None or arguments.record is not None:
+        from policy_runner.cli.evaluate.shown_episode import show_episode
+
+        show_episode(subject, plan, arguments.shown_episode, arguments.frames, arguments.record)
+    return 0 if found.passed else 1
+
+
+def read_measured(path: Path) -> Measured:
+    """Read the figures of a robot.
+
+    Raises:
+        Refusal: the file is no recording, or has no figure to compare.
+    """
+    from policy_runner.ros.black_box.content import is_black_box, read_facts, read_records
+
+    if is_black_box(path):
+        found = from_black_box(read_records(path, read_facts(path)))
+    else:
+        try:
+            found = from_diagnostics(read_recording(path))
+        except Unrecordable as error:
+            raise refuse("", "--measured", "a readable recording", str(error)) from None
+    if found.delay_s is None and found.rate_hz is None:
+        expected = "the status `loop` of a runner, or ticks"
+        raise refuse(str(path), "--measured", expected, "none")
+    return found
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse what could not be written, before the episodes run.
+
+    Raises:
+        Refusal: a folder is missing, a recording exists, or a package is missing.
+    """
+    for option in ("json", "picture", "frames", "record"):
+        path = getattr(arguments, option)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise refuse("", f"--{option}", "a file in a folder that exists", str(path))
+    for option in ("picture", "frames"):
+        if getattr(arguments, option) is not None and find_spec("matplotlib") is None:
+            raise refuse("", f"--{option}", "matplotlib", "none", "pip install matplotlib")
+    if arguments.card and find_spec("matplotlib") is None:
+        raise refuse("", "--card", "matplotlib", "none", "pip install matplotlib")
+    if arguments.record is not None and arguments.record.exists():
+        raise refuse(str(arguments.record), "--record", "no such file yet", "a file")
+    if not 0 <= arguments.shown_episode < max(1, arguments.episodes):
+        expected = f"0 to {arguments.episodes - 1}"
+        raise refuse("", "--shown-episode", expected, str(arguments.shown_episode))

@@ -1,0 +1,157 @@
+"""Runs many episodes, in this process or in several; the results do not depend on their number.
+
+The processes are spawned: a forked one would inherit the threads and locks of ONNX Runtime. Each
+has one numpy thread, since two processes with two threads each would wait for each other's. A
+process ends by itself when its pipe closes, so none is left when this process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.sim.evaluate.episode import Done, EpisodeRunner, Job, cpu_time_s
+from policy_runner.sim.evaluate.subject import Subject
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+Progress = Callable[[], None]  # called after every episode
+
+
+def no_progress() -> None:
+    """Show nothing."""
+
+
+def run_jobs(
+    subject: Subject, jobs: Sequence[Job], processes: int = 1, progress: Progress = no_progress
+) -> list[Done]:
+    """Run episodes.
+
+    Args:
+        subject: policy and robot.
+        jobs: the episodes.
+        processes: 1: this process.
+        progress: called after every episode.
+
+    Returns:
+        Their results, in the order of the jobs.
+
+    Raises:
+        Refusal: policy and robot do not match, or a process ended.
+    """
+    if processes > 1 and len(jobs) > 1:
+        return _run_in_processes(subject, jobs, min(processes, len(jobs)), progress)
+    found: list[Done] = []
+    runner = EpisodeRunner(subject)
+    try:
+        for job in jobs:
+            found.append(runner.run(job))
+            progress()
+    finally:
+        runner.close()
+    return found
+
+
+def _run_in_processes(
+    subject: Subject, jobs: Sequence[Job], processes: int, progress: Progress
+) -> list[Done]:
+    context = multiprocessing.get_context("spawn")
+    found: list[Done | None] = [None] * len(jobs)
+    waiting = iter(range(len(jobs)))
+    workers: dict[Connection, Any] = {}
+    try:
+        with _one_thread():
+            for _ in range(processes):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(subject, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                workers[ours] = process
+        left = len(jobs)
+        for pipe in workers:
+            _give(pipe, jobs, waiting)
+        while left:
+            for ready in wait(list(workers)):
+                assert isinstance(ready, Connection)
+                number, done = _result(ready)
+                found[number] = done
+                left -= 1
+                progress()
+                _give(ready, jobs, waiting)
+    finally:
+        for pipe, process in workers.items():
+            pipe.close()
+            process.terminate()
+            process.join()
+    return [done for done in found if done is not None]
+
+
+def _give(pipe: Connection, jobs: Sequence[Job], waiting: Iterator[int]) -> None:
+    """Send the next job, if one is left."""
+    number = next(waiting, None)
+    if number is not None:
+        pipe.send((number, jobs[number]))
+
+
+def _result(pipe: Connection) -> tuple[int, Done]:
+    """Receive one result.
+
+    Raises:
+        Refusal: the job was refused, or its process ended.
+    """
+    try:
+        number, done, problems = pipe.recv()
+    except (EOFError, OSError) as error:
+        remedy = "use fewer --jobs if the memory is short"
+        got = f"one that ended ({type(error).__name__})"
+        raise refuse("", "evaluate", "running processes", got, remedy) from error
+    if problems:
+        raise Refusal(problems)
+    return int(number), done
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes that start here have one numpy thread."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(subject: Subject, pipe: Connection) -> None:
+    """Run jobs until the pipe closes. The main function of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    runner, counted_s = EpisodeRunner(subject), 0.0
+    while True:
+        try:
+            number, job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        done: Done | None = None
+        problems: Sequence[Any] = ()
+        try:
+            episode = runner.run(job).episode
+            # The first result also contains the start of the process.
+            now_s = cpu_time_s()
+            done, counted_s = Done(episode, now_s - counted_s), now_s
+        except Refusal as refusal:
+            problems = refusal.problems
+        except Exception:  # noqa: BLE001 - it must reach the parent, whatever it is
+            problems = (traceback.format_exc(),)
+        try:
+            pipe.send((number, done, problems))
+        except OSError:
+            return
