@@ -43,7 +43,7 @@ setup(
     },
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "sim/*.xml", "sim/*.urdf"]},
+    package_data={NAME: ["py.typed", "sim/*.xml", "sim/*.yaml", "sim/*.urdf"]},
     data_files=shared_files(),
     zip_safe=False,
     install_requires=[
@@ -62,7 +62,7 @@ setup(
             "tensorrt-cu13>=10.13.2,<11; platform_machine == 'x86_64'",
             "cuda-bindings>=13,<14",
         ],
-        "sim": ["mujoco>=3.1"],
+        "sim": ["mujoco>=3.4"],
         "images": ["Pillow>=9"],
         "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize
         "recording": ["mcap>=1"],

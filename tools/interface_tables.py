@@ -70,16 +70,19 @@ MEANINGS: dict[str, dict[str, str]] = {
         " (`policy.command_topic`)",
     },
     ROBOT: {
-        "/imu/data": "orientation, angular velocity, linear acceleration",
-        "/joint_states": "position and velocity of both wheels",
+        "/imu/data": "orientation, angular velocity, linear acceleration. These sensors are the"
+        " balancer's; another robot has those of its [robot.yaml](robot_file.md#sensors)",
+        "/joint_states": "position, velocity and effort of the joints",
         "/odom": "pose and velocity of the base",
-        "/robot_description": "latched: the URDF of the balancer, for viewers",
-        "/cmd_vel": "random velocity commands; not with `commands: none`",
+        "/robot_description": "latched: the URDF of the balancer, or of a robot that is a URDF; for"
+        " viewers and `limits.urdf: topic`",
+        "/cmd_vel": "random velocity commands, or `twist` with `robot`; not with `commands: none`",
         "/clock": "in lockstep, and with `publish_clock`",
         "/diagnostics": "how well it balances: [diagnostics](diagnostics.md)",
-        "/joint_commands": "the wheels' velocities; `JointTrajectory` with `command_type:"
-        " joint_trajectory`; reliable in lockstep",
-        "/policy_runner/status": "the runner's heartbeat: the wheels stop when it is silent for"
+        "/joint_commands": "the commands: `command_type`, `command_twist_type` and"
+        " `command_kinds` say which; reliable in lockstep",
+        "/policy_runner/joint_gains": "the runner's gains, for position and velocity commands",
+        "/policy_runner/status": "the runner's heartbeat: the motors stop when it is silent for"
         " `heartbeat_timeout`",
     },
 }
@@ -120,7 +123,7 @@ STATUSES: dict[str, str] = {
     f"{SIDECAR}: policy": "the runner's statuses and the computer's, joined in one sentence for an"
     " operator",
     f"{ROBOT}: balance": "how long the robot has been upright, how well it follows its velocity"
-    " commands, and what it ignored",
+    " commands, and what it ignored; of a robot from a file its place, tilt and velocity",
 }
 _NAMES = (
     (r"^(cmd_vel|imu|joint_states) ", "<input> "),

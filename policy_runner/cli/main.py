@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("inspect", "inspect.command", "print what a policy reads and commands, resolved"),
         ("replay", "replay.command", "run a policy offline on a recording, and compare"),
         ("convert", "convert.command", "convert a trainer's files: stats, motion"),
-        ("schema", "schema", "print the JSON Schema of policy.yaml, for editors"),
+        ("schema", "schema", "print the JSON Schema of policy.yaml or robot.yaml"),
         ("export", "export.command", "make a policy folder of a trained network"),
         ("verify", "export.verify_command", "compare a policy folder with its source"),
         ("optimize", "export.optimize_command", "judge smaller and faster variants of a policy"),
@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Simulation": (
         ("demo", "demo.command", "balance the simulated robot with the shipped policy"),
+        ("sim", "sim.command", "run a policy on a robot from an MJCF or URDF, in MuJoCo"),
     ),
     "Machine": (
         ("doctor", "doctor", "report what this machine has, and what is missing"),

@@ -1,4 +1,4 @@
-"""Physics of the two-wheeled balancing robot: MuJoCo and numpy, without ROS.
+"""The two-wheeled balancing robot: a plant, with the poses and the scores of the demo.
 
 The order of wheels is always left, right. Positions, velocities and targets are in joint
 convention: the right wheel's axis is mirrored, so forward is left +, right -.
@@ -8,7 +8,6 @@ World is the base frame at the start, on the floor.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,12 @@ import mujoco
 import numpy as np
 
 from policy_runner.core.model import Array
+from policy_runner.sim.plant.plant import Plant
+from policy_runner.sim.robot_file.robot_reader import read_robot
 from policy_runner.sim.sensors import Reading
 from policy_runner.sim.variation import NOMINAL, Variation
 
+ROBOT_FILE = Path(__file__).with_name("balancer.yaml")
 MODEL_FILE = Path(__file__).with_name("balancer.xml")
 WHEEL_RADIUS_M = 0.1
 TRACK_M = 0.4
@@ -27,7 +29,11 @@ FALLEN_TILT_RAD = 0.8  # at larger tilts the wheels cannot balance the robot
 
 
 class Balancer:
-    """One robot on one floor; time advances only in `advance`."""
+    """One robot on one floor; time advances only in `advance`.
+
+    Attributes:
+        plant: its physics.
+    """
 
     def __init__(self, variation: Variation = NOMINAL, delay_s: float = 0.0) -> None:
         """Load the model and stand the robot upright.
@@ -36,33 +42,13 @@ class Balancer:
             variation: factors on the nominal model.
             delay_s: delay of a target until it reaches the servos [s], rounded to physics steps.
         """
-        self.model = mujoco.MjModel.from_xml_path(str(MODEL_FILE))
-        self.data = mujoco.MjData(self.model)
-        self.timestep_s = float(self.model.opt.timestep)
-        model = self.model
-        self._base = model.body("base").id
-        joints = [model.joint(name) for name in JOINT_NAMES]
+        self.plant = Plant(read_robot(ROBOT_FILE))
+        self.model, self.data = self.plant.model, self.plant.data
+        self.timestep_s = self.plant.timestep_s
+        self._base = self.model.body("base").id
+        joints = [self.model.joint(name) for name in JOINT_NAMES]
         self._wheel_qpos = np.array([joint.qposadr[0] for joint in joints])
         self._wheel_qvel = np.array([joint.dofadr[0] for joint in joints])
-        self._nominal_body = (
-            float(model.body_mass[self._base]),
-            model.body_inertia[self._base].copy(),
-            model.body_ipos[self._base].copy(),
-        )
-        self._nominal_rest = tuple(
-            a.copy()
-            for a in (
-                model.geom_friction,
-                model.actuator_gainprm,
-                model.actuator_biasprm,
-                model.actuator_forcerange,
-                model.dof_damping,
-            )
-        )
-        self._target = np.zeros(2)
-        self._under_way: deque[tuple[int, Array]] = deque()
-        self._steps = 0
-        self._push_ends = 0
         self.set_delay(delay_s)
         self.vary(variation)
         self.stand()
@@ -71,25 +57,11 @@ class Balancer:
 
     def vary(self, variation: Variation) -> None:
         """Set the model to the nominal model times the factors of `variation`."""
-        model, base = self.model, self._base
-        mass, inertia, com = self._nominal_body
-        model.body_mass[base] = mass * variation.body_mass
-        model.body_inertia[base] = inertia * variation.body_mass
-        model.body_ipos[base] = com * [1.0, 1.0, variation.com_height]
-        friction, gain, bias, force, damping = self._nominal_rest
-        model.geom_friction[:] = friction
-        model.geom_friction[:, 0] *= variation.friction
-        model.actuator_gainprm[:] = gain * variation.servo_gain
-        model.actuator_biasprm[:] = bias * variation.servo_gain
-        model.actuator_forcerange[:] = force * variation.servo_torque
-        model.dof_damping[:] = damping * variation.joint_damping
-        position = self.data.qpos.copy()
-        mujoco.mj_setConst(model, self.data)  # constants depend on masses; it also resets qpos
-        self.data.qpos[:] = position
+        self.plant.vary(variation)
 
     def set_delay(self, delay_s: float) -> None:
         """Set the delay of all later targets [s]."""
-        self._delay_steps = round(delay_s / self.timestep_s)
+        self.plant.set_delay(delay_s)
 
     def stand(
         self,
@@ -118,9 +90,7 @@ class Balancer:
         self.data.qvel[4] = pitch_rate
         # The wheels do not turn on the floor, so their joints turn against the body.
         self.data.qvel[self._wheel_qvel] = np.array([-1.0, 1.0]) * pitch_rate
-        self._target[:] = 0.0
-        self._under_way.clear()
-        self._push_ends = 0
+        self.plant.drop_commands()
         mujoco.mj_forward(self.model, self.data)
 
     def reset(self, rng: np.random.Generator, tilt_rad: tuple[float, float] = (0.03, 0.08)) -> None:
@@ -155,15 +125,8 @@ class Balancer:
         wanted = np.array(target, dtype=np.float64)
         if wanted.shape != (2,) or not np.isfinite(wanted).all():
             raise ValueError(f"expected 2 finite wheel velocity targets, got {target!r}")
-        self._under_way.append((self._steps + self._delay_steps, wanted))
-        for _ in range(steps):
-            while self._under_way and self._under_way[0][0] <= self._steps:
-                self._target = self._under_way.popleft()[1]
-            self.data.ctrl[:] = self._target
-            if self._steps >= self._push_ends:
-                self.data.xfrc_applied[self._base] = 0.0
-            mujoco.mj_step(self.model, self.data)
-            self._steps += 1
+        self.plant.command("velocity", JOINT_NAMES, wanted)
+        self.plant.advance(steps)
 
     def push(self, force_n: float, duration_s: float, direction_rad: float) -> None:
         """Push horizontally at the body's centre of mass, starting now.
@@ -174,16 +137,14 @@ class Balancer:
             direction_rad: from the robot's present heading, positive to its left [rad].
         """
         angle = self.pose[2] + direction_rad
-        self.data.xfrc_applied[self._base] = 0.0
-        self.data.xfrc_applied[self._base, :2] = (force_n * np.cos(angle), force_n * np.sin(angle))
-        self._push_ends = self._steps + round(duration_s / self.timestep_s)
+        self.plant.push((force_n * np.cos(angle), force_n * np.sin(angle), 0.0), duration_s)
 
     # -- observing ---------------------------------------------------------------------------
 
     @property
     def time_s(self) -> float:
         """Simulated time since construction [s]; falls and standing up do not reset it."""
-        return self._steps * self.timestep_s
+        return self.plant.time_s
 
     @property
     def gyro(self) -> Array:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from policy_runner.sim.balancer import Balancer
+from policy_runner.sim.plant.plant import Plant
 
 FRAME_S = 1.0 / 30.0
 
@@ -16,7 +16,7 @@ FRAME_S = 1.0 / 30.0
 class Window:
     """A window, opened by the constructor; `problem` says why it is missing, else ''."""
 
-    def __init__(self, balancer: Balancer) -> None:
+    def __init__(self, plant: Plant) -> None:
         self.problem = ""
         self._viewer: Any = None
         self._next_frame = 0.0
@@ -31,10 +31,10 @@ class Window:
 
             before = set(threading.enumerate())
             self._viewer = viewer.launch_passive(
-                balancer.model, balancer.data, show_left_ui=False, show_right_ui=False
+                plant.model, plant.data, show_left_ui=False, show_right_ui=False
             )
             self._viewer.cam.type = 1  # tracking
-            self._viewer.cam.trackbodyid = balancer.model.body("base").id
+            self._viewer.cam.trackbodyid = plant.model.body(plant.base).id
             self._viewer.cam.distance = 2.5
             self._threads = [thread for thread in threading.enumerate() if thread not in before]
         except Exception as error:  # noqa: BLE001 - the robot must run even without a window

@@ -36,6 +36,7 @@ ORDERS = {
     " <- policy_export <- verify <- optimize",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings, lane"
     " <- load <- lane_process",
+    "sim": "robot_file, variation <- plant <- loop",
     "ros": "messages, process, parameters <- inputs, outputs, diagnostics"
     " <- black_box <- runner, sidecar, simulated_robot <- bench",
 }
@@ -49,7 +50,7 @@ PACKAGES: dict[str, set[str]] = {
     "backends": {"numpy", *INFERENCE},
     "formats": {"numpy", "pydantic", "yaml"},
     "robot": {"numpy", "yaml"},
-    "sim": {"numpy", "mujoco"},
+    "sim": {"numpy", "pydantic", "yaml", "mujoco"},
     "export": {"numpy", "pydantic", "yaml", *INFERENCE},
     "serving": {"numpy"},
     "ros": {"numpy", "yaml", "rclpy"},

@@ -6,7 +6,8 @@ import threading
 import time
 
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
-from policy_runner.ros.simulated_robot.topics import NS_PER_S, STATUS_TOPIC, RobotTopics
+from policy_runner.ros.simulated_robot.command_reader import NS_PER_S, SentCommand
+from policy_runner.ros.simulated_robot.topics import STATUS_TOPIC, RobotTopics
 
 LONGEST_WAIT_S = 0.1  # short, so that a stop is noticed
 
@@ -29,7 +30,7 @@ class LockstepAnswers:
         self.statuses_only = 0
         self.problem = ""
 
-    def wait(self, stamp_ns: int, timeout_s: float) -> tuple[bool, list[float] | None]:
+    def wait(self, stamp_ns: int, timeout_s: float) -> tuple[bool, list[SentCommand] | None]:
         """Wait for the answer to one time; repeat the published state until then.
 
         A command has priority over a status with the same stamp. Answers to other times are
@@ -40,15 +41,21 @@ class LockstepAnswers:
             timeout_s: longest time to wait [s].
 
         Returns:
-            (True, targets) for a command, (True, None) for a status, (False, None) for no answer.
+            (True, commands) for a command of every kind, (True, None) for a status,
+            (False, None) for no answer.
         """
+        # By kind and time in a trajectory: a repeated answer counts once.
+        answers: dict[str, dict[int, SentCommand]] = {}
         now = time.monotonic()
         ends, repeat_at = now + timeout_s, now + self._repeat_after_s
         while not self._stop.is_set():
-            for stamp, target in reversed(self._topics.take_commands()):
-                if stamp == stamp_ns:
-                    return True, target
-                self._other_stamps += 1
+            for command in self._topics.take_commands():
+                if command.stamp_ns == stamp_ns:
+                    answers.setdefault(command.kind, {})[command.after_ns] = command
+                else:
+                    self._other_stamps += 1
+            if len(answers) >= self._topics.kinds:
+                return True, [one for kind in answers.values() for one in kind.values()]
             for stamp in self._topics.take_statuses():
                 if stamp == stamp_ns:
                     self.statuses_only += 1
@@ -65,11 +72,15 @@ class LockstepAnswers:
 
     def _unanswered(self, stamp_ns: int, timeout_s: float) -> str:
         commanders, reporters = self._topics.publisher_counts()
-        wheels = self._topics.wheel_commands
+        commands = self._topics.commands
         return (
             f"lockstep: no answer to simulated time {stamp_ns / NS_PER_S:.3f} s within "
             f"{timeout_s:g} s; expected a command stamped so on {COMMAND_TOPIC} "
             f"({commanders} publishers) or a status stamped so on {STATUS_TOPIC} "
             f"({reporters} publishers), got {self._other_stamps} commands with other stamps"
-            + (f"; {wheels.ignored} ignored, last: {wheels.problem}" if wheels.ignored else "")
+            + (
+                f"; {commands.ignored} ignored, last: {commands.problem}"
+                if commands.ignored
+                else ""
+            )
         )

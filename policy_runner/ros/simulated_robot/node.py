@@ -9,35 +9,40 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.diagnostics.source import status_source
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.parameters.declared import declare_table
 from policy_runner.ros.parameters.unknown_names import RefusesUnknownNames
+from policy_runner.ros.simulated_robot.command_reader import NS_PER_S, SentCommand
 from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
 from policy_runner.ros.simulated_robot.lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS
-from policy_runner.ros.simulated_robot.topics import NS_PER_S, RobotTopics
-from policy_runner.sim.balancer import Balancer
-from policy_runner.sim.scenario import Scenario, Score
-from policy_runner.sim.sensors import Noise, with_noise
+from policy_runner.ros.simulated_robot.topics import RobotTopics
+from policy_runner.ros.simulated_robot.worlds import PlantWorld, ScenarioWorld, World
+from policy_runner.sim.loop.policy_facts import read_facts
+from policy_runner.sim.plant.drives import KINDS
+from policy_runner.sim.plant.plant import Plant, PolicyFacts
+from policy_runner.sim.robot_file.robot_reader import read_robot
+from policy_runner.sim.robot_file.sensor_keys import JointStatesSensor
 from policy_runner.sim.window import Window
 
 OK, WARN = 0, 1
-RECENT_FALL_S = 5.0
 # When a run is ended on purpose, the runner ends first: what happens in this time is no result.
 ENDING_S = 3.0
 
 
 class SimulatedRobot(RefusesUnknownNames, Node):
-    """Publishes imu/data, joint_states, odom, cmd_vel; drives the wheels by joint_commands.
+    """Publishes the sensors of robot.yaml and cmd_vel; drives the joints by joint_commands.
 
-    For viewers it also publishes robot_description, and /tf where `tf2_msgs` is installed.
+    For viewers it also publishes /tf where `tf2_msgs` is installed, and robot_description of the
+    balancer and of URDFs.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -60,33 +65,27 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             raise ValueError(
                 f"parameter report: expected a file in a folder that exists, got {self._report}"
             )
-        self._noise = Noise() if values["noise"] else None
-        self._noise_rng = np.random.default_rng(values["seed"])
-        balancer = Balancer(delay_s=values["command_delay"])
-        self.scenario = Scenario(
-            balancer,
-            values["seed"],
-            commands=values["commands"] == "random",
-            pushes=values["pushes"],
-            rate_hz=values["rate"],
-        )
-        self._tick_ns: int = NS_PER_S // values["rate"]
+        kinds = values["command_kinds"]
+        if not kinds or not set(kinds) <= {*KINDS, "twist"}:
+            listed = ", ".join((*KINDS, "twist"))
+            raise ValueError(f"command_kinds: expected some of {listed}, got {', '.join(kinds)}")
+        try:
+            self.world = _world(values)
+            self.topics = RobotTopics(self, self.world, values)
+        except Refusal as refusal:
+            raise ValueError(str(refusal)) from refusal
+        plant = self.world.plant
+        period_s = values["period"] if values["robot"] else 0.0
+        self._tick_ns = round(period_s * NS_PER_S) or NS_PER_S // values["rate"]
         duration_s = values["duration"]
-        self._last_tick = round(duration_s * values["rate"]) if duration_s else None
-        self.topics = RobotTopics(
-            self,
-            lockstep=self.lockstep,
-            clock=self._simulated_time,
-            cmd_vel=values["commands"] == "random",
-            trajectory=values["command_type"] == "joint_trajectory",
-            noise=self._noise or Noise(0.0, 0.0, 0.0, 0.0),
-        )
-        self._window = Window(balancer) if values["viewer"] else None
+        self._last_tick = round(duration_s * NS_PER_S / self._tick_ns) if duration_s else None
+        self._window = Window(plant) if values["viewer"] else None
         self._stop = threading.Event()
+        # At the runner's newest heartbeat, in real time.
+        self._scored: tuple[float, dict[str, Any]] | None = None
         self._next_diagnostics_s = 0.0
         self._answers = LockstepAnswers(self.topics, values["repeat_after"], self._stop)
         self._heartbeat = Heartbeat(values["heartbeat_timeout"])
-        self._scored: tuple[float, Score] | None = None  # at the runner's newest heartbeat
         self._late_ticks = 0
         self._held = values["hold"] and not self.lockstep
         self._held_ticks = 0
@@ -104,7 +103,7 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         Simulated time starts with one tick, because a stamp of 0 means "not set".
         """
         if self._simulated_time:
-            return (self.scenario.ticks + self._held_ticks + 1) * self._tick_ns
+            return (self.world.ticks + self._held_ticks + 1) * self._tick_ns
         return time.time_ns()
 
     def run(self) -> None:
@@ -120,21 +119,24 @@ class SimulatedRobot(RefusesUnknownNames, Node):
                 self._run_lockstep()
             else:
                 self._run_realtime()
+        except Refusal as refusal:  # a command that does not fit, or a simulation that diverged
+            self.error = str(refusal)
         finally:
+            self.topics.sensors.close()
             self._wall_s = time.monotonic() - start
             if self._window is not None:
                 self._window.close()
             self._publish_diagnostics()
 
     def _over(self) -> bool:
-        done = self._last_tick is not None and self.scenario.ticks >= self._last_tick
+        done = self._last_tick is not None and self.world.ticks >= self._last_tick
         return done or self._stop.is_set()
 
     # -- real time ---------------------------------------------------------------------------
 
     def _run_realtime(self) -> None:
         deadline = time.monotonic_ns()
-        scenario = self.scenario
+        world = self.world
         while not self._over():
             self._publish_state(self.stamp_ns)
             deadline += self._tick_ns
@@ -144,29 +146,28 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             elif left < -self._tick_ns:  # skip the missed ticks; do not catch up in a burst
                 self._late_ticks += -left // self._tick_ns
                 deadline -= left
-            commands = self.topics.take_commands()
-            target = commands[-1][1] if commands else None
+            commands: list[SentCommand] | None = _newest(self.topics.take_commands())
             heard = bool(self.topics.take_statuses())
             if heard:
-                self._scored = (time.monotonic(), scenario.score())
+                self._scored = (time.monotonic(), world.score())
             if self._heartbeat.silent_now(heard=heard):
-                target = None  # the runner is silent: ignore commands, whichever node sends them
-                self.scenario.stop_wheels()
-            if self._held and not (target and any(target)):
+                commands = None  # the runner is silent: ignore commands, whichever node sends them
+                world.stop()
+            if self._held and not world.releases(commands):
                 self._held_ticks += 1
                 limit_s = self._values["first_answer_timeout"]
                 if self._last_tick and self._held_ticks * self._tick_ns > limit_s * NS_PER_S:
                     self.error = (
-                        f"realtime: no command other than zero on {COMMAND_TOPIC} within "
+                        f"realtime: no command{self._other_than} on {COMMAND_TOPIC} within "
                         f"{limit_s:g} s ({self.topics.publisher_counts()[0]} publishers)"
                     )
                     return
                 self._tell()
                 continue
             self._held = False
-            lay = scenario.lying
-            self._tick(target)
-            if lay and not scenario.lying and not (target and any(target)):
+            lay = world.lying
+            self._tick(commands)
+            if lay and not world.lying and not world.releases(commands):
                 # Stopped: it would fall again at once, and ~/arm refuses a robot that is tipped.
                 # With a duration time continues, so that the run ends.
                 self._held = self._values["hold"] and self._last_tick is None
@@ -178,23 +179,22 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         while not self._over():
             stamp_ns = self.stamp_ns
             self._publish_state(stamp_ns)
-            answered, target = self._answers.wait(stamp_ns, timeout_s)
+            answered, commands = self._answers.wait(stamp_ns, timeout_s)
             if not answered:
                 self.error = self._answers.problem
                 return
-            self._tick(target)
+            self._tick(commands)
             timeout_s = self._values["answer_timeout"]
 
     def _publish_state(self, stamp_ns: int) -> None:
-        balancer = self.scenario.balancer
-        reading = balancer.read()
-        if self._noise is not None:
-            reading = with_noise(reading, self._noise, self._noise_rng)
-        self.topics.set_state(stamp_ns, reading, balancer, self.scenario.command)
+        gains = self.topics.take_gains()
+        if gains:
+            self.world.plant.set_gains(gains)
+        self.topics.set_state(stamp_ns)
         self.topics.publish_state()
 
-    def _tick(self, target: list[float] | None) -> None:
-        self.scenario.tick(target)
+    def _tick(self, commands: list[SentCommand] | None) -> None:
+        self.world.tick(commands)
         self._tell()
 
     def _tell(self) -> None:
@@ -206,38 +206,21 @@ class SimulatedRobot(RefusesUnknownNames, Node):
             self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
-        scenario, wheels = self.scenario, self.topics.wheel_commands
-        score, balancer = scenario.score(), scenario.balancer
-        recent = scenario.falls > 0 and scenario.upright_s < RECENT_FALL_S
-        message = "balancing"
+        commands = self.topics.commands
+        message, warn, figures = self.world.state()
         if self._heartbeat.silent:
-            message = "the runner's heartbeat is silent: wheels stopped"
+            message = "the runner's heartbeat is silent: motors stopped"
         elif self._held:
-            message = "held until a command that is not zero"
-        elif scenario.lying:
-            message = "fallen"
-        elif recent:
-            message = "fell a moment ago"
-        elif wheels.ignored:
-            message = f"balancing; ignored {wheels.problem}"
+            message = f"held until a command{self._other_than}"
+        elif commands.ignored and not warn:
+            message = f"{message}; ignored {commands.problem}"
         status = self._source.status(
             "balance",
-            WARN if recent or wheels.ignored or self._heartbeat.silent else OK,
+            WARN if warn or commands.ignored or self._heartbeat.silent else OK,
             message,
             {
-                "upright [s]": scenario.upright_s,
-                "falls": score.falls,
-                "simulated [s]": score.simulated_s,
-                "commands": score.commands,
-                "upright share": score.upright_share,
-                "velocity rmse forward [m/s]": score.velocity_rmse_forward,
-                "velocity rmse yaw [rad/s]": score.velocity_rmse_yaw,
-                "command forward [m/s]": scenario.command[0],
-                "command yaw [rad/s]": scenario.command[1],
-                "forward [m/s]": balancer.forward_velocity,
-                "yaw rate [rad/s]": balancer.yaw_rate,
-                "tilt [rad]": balancer.tilt,
-                "ignored commands": wheels.ignored,
+                **figures,
+                "ignored commands": commands.ignored,
                 "heartbeats lost": self._heartbeat.lost,
                 "late ticks": self._late_ticks,
             },
@@ -246,22 +229,22 @@ class SimulatedRobot(RefusesUnknownNames, Node):
 
     def report(self) -> dict[str, Any]:
         """Return the score and the settings of the run, ready for JSON."""
-        wheels, score = self.topics.wheel_commands, self.scenario.score()
+        commands, score = self.topics.commands, self.world.score()
         if self._stop.is_set() and self._scored is not None:
             heard_s, scored = self._scored
             score = scored if time.monotonic() - heard_s < ENDING_S else score
         return {
-            **score.as_json(),
+            **score,
             "mode": self._values["mode"],
             "seed": self._values["seed"],
-            "rate_hz": self._values["rate"],
+            "rate_hz": NS_PER_S / self._tick_ns,
             "command_delay_s": self._values["command_delay"],
             "wall_s": round(self._wall_s, 3),
             "late_ticks": self._late_ticks,
             "heartbeats_lost": self._heartbeat.lost,
             "answered_by_status": self._answers.statuses_only,
-            "ignored_commands": wheels.ignored,
-            "problem": wheels.problem,
+            "ignored_commands": commands.ignored,
+            "problem": commands.problem,
             "error": self.error,
         }
 
@@ -272,3 +255,41 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         part = self._report.with_name(self._report.name + ".part")
         part.write_text(json.dumps(self.report(), indent=2) + "\n", encoding="utf-8")
         part.replace(self._report)
+
+    @property
+    def _other_than(self) -> str:
+        return " other than zero" if isinstance(self.world, ScenarioWorld) else ""
+
+
+def _world(values: dict[str, Any]) -> World:
+    """The robot that the parameter `robot` names, or the balancer in its scenario.
+
+    Raises:
+        Refusal: the robot or the policy has problems.
+        ValueError: the rate does not fit the physics.
+    """
+    if not values["robot"]:
+        return ScenarioWorld(values)
+    robot = read_robot(values["robot"], meshes=values["meshes"])
+    if values["shuffle_joints"] >= 0:
+        order = {"shuffle": values["shuffle_joints"]}
+        sensors = {
+            topic: one.model_copy(update=order) if isinstance(one, JointStatesSensor) else one
+            for topic, one in robot.spec.sensors.items()
+        }
+        robot = replace(robot, spec=robot.spec.model_copy(update={"sensors": sensors}))
+    facts = PolicyFacts()
+    if values["policy"]:
+        facts = read_facts(values["policy"], values["policy_parameters"] or None)
+    return PlantWorld(Plant(robot, facts), values)
+
+
+def _newest(commands: list[SentCommand]) -> list[SentCommand] | None:
+    """The newest command of each kind, with all points of its trajectory; None without any."""
+    newest: dict[tuple[str, tuple[str, ...]], list[SentCommand]] = {}
+    for command in commands:
+        key = command.kind, tuple(command.names)
+        if command.after_ns == 0:
+            newest[key] = []
+        newest.setdefault(key, []).append(command)
+    return [one for several in newest.values() for one in several] or None

@@ -5,6 +5,12 @@ from __future__ import annotations
 from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
 
+COMMAND_MESSAGES = (
+    "joint_state",
+    "joint_trajectory",
+    "float64_multi_array",
+    "float64",
+)
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "mode",
@@ -12,8 +18,46 @@ PARAMETERS: tuple[Parameter, ...] = (
         "realtime: the wall clock drives; lockstep: every tick waits for the runner's answer",
         choices=("realtime", "lockstep"),
     ),
-    Parameter("seed", 0, "Seed of start, commands and pushes", low=0, high=2**31 - 1),
-    Parameter("rate", 100, "Ticks a second, a divisor of 500", unit="Hz", low=10, high=500),
+    Parameter(
+        "robot",
+        "",
+        "robot.yaml, MJCF or URDF; empty: the balancer of the demo, in its scenario",
+    ),
+    Parameter(
+        "policy",
+        "",
+        "policy.yaml or its folder: the robot starts in its default pose and has its gains",
+    ),
+    Parameter(
+        "policy_parameters",
+        "",
+        "Parameter file of the runner, for the joint names and signs of `policy`",
+    ),
+    Parameter("meshes", True, "With `robot`: false loads the model without its meshes"),
+    Parameter(
+        "shuffle_joints",
+        -1,
+        "With `robot`: seed of a random order of the joints in joint_states; -1: their own order",
+        low=-1,
+        high=2**31 - 1,
+    ),
+    Parameter("seed", 0, "Seed of start, noise, commands and pushes", low=0, high=2**31 - 1),
+    Parameter(
+        "rate",
+        100,
+        "Ticks a second; a tick must be a whole number of physics steps",
+        unit="Hz",
+        low=1,
+        high=2000,
+    ),
+    Parameter(
+        "period",
+        0.0,
+        "With `robot`: the period of a tick, such as 0.012; 0: 1 / `rate`",
+        unit="s",
+        low=0.0,
+        high=1.0,
+    ),
     Parameter(
         "duration",
         0.0,
@@ -25,21 +69,44 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "commands",
         "random",
-        "Source of cmd_vel: random (this node sends random velocities) or none (another node)",
+        "Source of cmd_vel: random (this node: random velocities, or `twist` with `robot`) or none "
+        "(another node)",
         choices=("random", "none"),
     ),
-    Parameter("pushes", True, "Push the robot now and then"),
+    Parameter(
+        "twist",
+        (0.0, 0.0, 0.0),
+        "With `robot`: the velocity on cmd_vel, x and y in m/s, yaw in rad/s",
+        kind="float[]",
+    ),
+    Parameter(
+        "twist_type",
+        "twist_stamped",
+        "Message type of cmd_vel",
+        choices=("twist_stamped", "twist"),
+    ),
+    Parameter("twist_topic", "cmd_vel", "Topic of the commanded velocity; the policy reads it"),
+    Parameter(
+        "fallen_tilt",
+        1.0,
+        "With `robot`: the report counts a larger tilt of the base as a fall",
+        unit="rad",
+        low=0.0,
+        high=3.2,
+    ),
+    Parameter("pushes", True, "Push the balancer now and then"),
     Parameter(
         "hold",
         True,
-        "Realtime: hold the robot, and its time, until the first command that is not zero; also "
-        "when it stands up after a fall while the commands are zero, without a duration",
+        "Realtime: hold the robot, and its time, until the first command (of the balancer: that is "
+        "not zero); also when it stands up after a fall while the commands are zero, without a "
+        "duration",
     ),
-    Parameter("noise", False, "Add sensor noise to the readings"),
+    Parameter("noise", False, "Add the noise of robot.yaml to the readings"),
     Parameter(
         "command_delay",
         0.0,
-        "Additional delay of a wheel command on its way to the motors",
+        "Additional delay of a command on its way to the motors",
         unit="s",
         low=0.0,
         high=1.0,
@@ -47,7 +114,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "heartbeat_timeout",
         0.3,
-        "Realtime: after the first policy_runner/status, stop the wheels and ignore commands while "
+        "Realtime: after the first policy_runner/status, stop the motors and ignore commands while "
         "it is silent for longer; 0: never",
         unit="s",
         low=0.0,
@@ -56,8 +123,21 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "command_type",
         "joint_state",
-        "Message type of joint_commands",
-        choices=("joint_state", "joint_trajectory"),
+        "Message type of the commands of joints",
+        choices=tuple(COMMAND_MESSAGES),
+    ),
+    Parameter(
+        "command_twist_type",
+        "twist_stamped",
+        "Message type of twist commands",
+        choices=("twist_stamped", "twist"),
+    ),
+    Parameter(
+        "command_kinds",
+        ("velocity",),
+        "Kinds of the commands: position, velocity, effort, twist; several come on topics of their "
+        "own, such as joint_commands/position",
+        kind="str[]",
     ),
     Parameter(
         "publish_clock",

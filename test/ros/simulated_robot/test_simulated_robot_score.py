@@ -29,7 +29,7 @@ def test_the_score_is_that_of_the_last_heartbeat(
     robot = robot_node.SimulatedRobot(
         context=context, parameter_overrides=[Parameter("hold", value=False)]
     )
-    scenario: Any = robot.scenario
+    scenario: Any = robot.world.scenario
     robot.topics.take_statuses = lambda: [1] if scenario.ticks < 5 else []  # type: ignore[method-assign]
     running = threading.Thread(target=robot.run)
     running.start()

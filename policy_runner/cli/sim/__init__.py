@@ -1,0 +1,1 @@
+"""`policy-runner sim`: a robot from an MJCF or URDF next to the runner."""
