@@ -24,6 +24,7 @@ from policy_runner.ros.simulated_robot.command_reader import NS_PER_S, SentComma
 from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
 from policy_runner.ros.simulated_robot.lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS
+from policy_runner.ros.simulated_robot.reach_world import ReachWorld
 from policy_runner.ros.simulated_robot.topics import RobotTopics
 from policy_runner.ros.simulated_robot.worlds import PlantWorld, ScenarioWorld, World
 from policy_runner.sim.loop.policy_facts import read_facts
@@ -281,7 +282,8 @@ def _world(values: dict[str, Any]) -> World:
     facts = PolicyFacts()
     if values["policy"]:
         facts = read_facts(values["policy"], values["policy_parameters"] or None)
-    return PlantWorld(Plant(robot, facts), values)
+    kind = ReachWorld if values["task"] == "reach" else PlantWorld
+    return kind(Plant(robot, facts), values)
 
 
 def _newest(commands: list[SentCommand]) -> list[SentCommand] | None:
