@@ -25,6 +25,8 @@ RADIUS_M = (0.16, 0.39)  # from the shoulder
 ANGLE_RAD = 1.9  # +-, from the shoulder
 POSE_RAD = np.array([2.1, 2.3])  # +-, the pose that reaches it
 AWAY_M = 0.1  # least distance of a new ball from the fingertip
+MOVES, STANDS = 0.1, 0.05  # rad/s, the fastest joint: moves above, stands below ...
+STOPPED_S = 0.1  # ... for this time
 _TRIES = 10_000
 
 
@@ -34,6 +36,7 @@ class ReachTask:
     Attributes:
         reached: for each ball whose time is over, whether it was reached.
         seconds: for each of these that the fingertip came near, the time until then [s].
+        stops: how often it stopped on the way to a ball.
         distance_m: from the fingertip to the ball, at the newest tick.
     """
 
@@ -61,6 +64,7 @@ class ReachTask:
         self._rng = np.random.default_rng(seed)
         self.reached: list[bool] = []
         self.seconds: list[float] = []
+        self.stops, self._moves, self._stands = 0, False, 0
         self._commands: list[Array] = []  # newest last, at most 4
         self._velocities: list[Array] = []  # newest last, at most 3
         self._motion, self._commanded = _MeanSquare(), _MeanSquare()
@@ -115,6 +119,12 @@ class ReachTask:
         to_ball = self._tip() - plant.data.mocap_pos[self._ball, :2]
         self.distance_m = float(np.linalg.norm(to_ball))
         self._since += 1
+        speed = float(np.abs(self._velocities[-1]).max())
+        self._stands = self._stands + 1 if speed < STANDS else 0
+        if self._moves and self._stands >= round(STOPPED_S / dt):
+            self._moves = False
+            self.stops += int(self.distance_m >= NEAR_M)
+        self._moves = self._moves or speed > MOVES
         if self.distance_m >= NEAR_M:
             self._near_since = -1
         elif self._near_since < 0:
@@ -139,6 +149,7 @@ class ReachTask:
             "reached": sum(self.reached),
             "reached_share": sum(self.reached) / len(self.reached) if self.reached else None,
             "near_after_s": float(np.median(self.seconds)) if self.seconds else None,
+            "stops": self.stops,
             "joint_jerk": self._motion.root,
             "command_jerk": self._commanded.root,
         }

@@ -204,10 +204,13 @@ def summary(
         # In lockstep the rate is per simulated second, and a period cannot have an error.
         rate = score["commands"] / score["simulated_s"]
         period = dict.fromkeys(period)
+    robot = {name: score.get(name) for name in _BALANCE}
+    if reach:
+        robot = reach_figures(score, watch, rate)
     return {
         "simulated_s": score.get("simulated_s", 0.0),
         "commands": score.get("commands", 0),
-        **(reach_figures(score, watch) if reach else {name: score.get(name) for name in _BALANCE}),
+        **robot,
         "rate_hz": rate,
         "period_error_us": period,
         "missed_deadlines": watch.number(loop, "missed deadlines"),

@@ -19,10 +19,17 @@ NAME = "reach"
 # The arm waits while it infers: an inference starts when the chunk has been played.
 _WAITS = {"inference.start": "at_remaining", "inference.remaining": 0.001}
 _OF_BALANCER = ("no_pushes", "no_commands")
-_SCORES = ("balls", "reached", "reached_share", "near_after_s", "joint_jerk", "command_jerk")
+_SCORES = (
+    "balls",
+    "reached",
+    "reached_share",
+    "near_after_s",
+    "stops",
+    "joint_jerk",
+    "command_jerk",
+)
 _LANE = {
     "inferences": "inferences",
-    "inference_rate_hz": "inference rate [Hz]",
     "latency_p50_ms": "latency p50 [ms]",
     "starved_ticks": "starved ticks",
     "limited_ticks": "limited ticks",
@@ -85,13 +92,20 @@ def reach_rows(options: argparse.Namespace, report: Path) -> list[Process]:
     ]
 
 
-def reach_figures(score: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
+def reach_figures(score: Mapping[str, Any], watch: Watch, rate_hz: float | None) -> dict[str, Any]:
     """What the arm reached and how smoothly, and what its lane did; None for missing figures.
 
     Args:
         score: the simulated robot's report, see `ReachTask.score`.
         watch: the newest statuses of /diagnostics.
+        rate_hz: ticks a second; the rate of the inferences is derived from both counts, since
+            the newest status may be from after the robot's end.
     """
     status = "policy_runner: inference"
     figures: dict[str, Any] = {name: score.get(name) for name in _SCORES}
+    count, ticks = watch.number(status, "inferences"), watch.number("policy_runner: loop", "ticks")
+    rate = None
+    if count is not None and ticks and rate_hz is not None:
+        rate = count * rate_hz / ticks
+    figures["inference_rate_hz"] = rate
     return {**figures, **{name: watch.number(status, key) for name, key in _LANE.items()}}

@@ -54,6 +54,8 @@ def _arm(watch: Watch) -> Table:
         _figure(number(_ROBOT, "reached"), 0, ""),
         "distance",
         _figure(number(_ROBOT, "distance [m]"), 3, "m"),
+        "simulated",
+        _figure(number(_ROBOT, "simulated [s]"), 1, "s"),
     )
     robot.add_row(
         "near after",
@@ -62,6 +64,8 @@ def _arm(watch: Watch) -> Table:
         _figure(number(inference, "inference rate [Hz]"), 1, "Hz"),
         "jerk",
         _figure(number(_ROBOT, "joint jerk [rad/s^3]"), 0, "rad/s³"),
+        "stops",
+        _figure(number(_ROBOT, "stops"), 0, ""),
     )
     return robot
 

@@ -59,6 +59,7 @@ class ReachWorld(PlantWorld):
             "balls": score["balls"],
             "reached": score["reached"],
             "near after [s]": score["near_after_s"],
+            "stops": score["stops"],
             "distance [m]": self._task.distance_m,
             "joint jerk [rad/s^3]": score["joint_jerk"],
         }

@@ -1,0 +1,85 @@
+"""`policy-runner demo --policy reach`: its processes, and options of the other demo."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from policy_runner.cli.demo.command import add_arguments
+from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
+from policy_runner.core.errors import Refusal
+from policy_runner.robot.load import load_policy
+
+
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(list(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentences"),
+    [
+        (("--synchronous",), ["--synchronous: expected --policy reach, got the balancer"]),
+        (
+            ("--policy", "my/policy", "--synchronous"),
+            ["--synchronous: expected --policy reach, got --policy my/policy"],
+        ),
+        (
+            ("--policy", "reach", "--no-pushes", "--no-commands"),
+            [
+                "--no-pushes: expected the demo of the balancer, got --policy reach",
+                "--no-commands: expected the demo of the balancer, got --policy reach",
+            ],
+        ),
+    ],
+)
+def test_options_of_the_other_demo_are_refused(
+    words: tuple[str, ...], sentences: list[str]
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        refuse_options(options(*words))
+    assert str(caught.value).splitlines() == sentences
+
+
+@pytest.mark.parametrize("words", [(), ("--no-pushes",), ("--policy", "reach", "--synchronous")])
+def test_other_options_are_not(words: tuple[str, ...]) -> None:
+    refuse_options(options(*words))
+
+
+def test_both_ways_run_the_same_network_at_100_hz(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    report, files = tmp_path / "report.json", set()
+    for words in ((), ("--synchronous",)):
+        rows = reach_rows(options("--policy", "reach", *words, "--seed", "7"), report)
+        by: dict[str, Any] = {row.node_name: row for row in rows}
+        robot, runner = by["simulated_robot"].parameters, by["policy_runner"]
+        assert (robot["task"], robot["seed"], robot["report"]) == ("reach", 7, str(report))
+        assert robot["policy"] == runner.parameters["policy"]
+        loaded = load_policy(runner.parameters["policy"], runner.params_file)
+        try:
+            assert loaded.pipeline.settings.period_ns == 10_000_000
+            given = loaded.config.inference
+            assert (given.lane, given.simulated_latency_ns) == ("process", 200_000_000)
+            chunk = loaded.spec.chunk
+            assert chunk is not None
+            waits = runner.parameters.get("inference.start") == "at_remaining"
+            assert waits == (chunk.n_action_steps == 10) == bool(words)
+            assert (chunk.start == "restart") == bool(words)
+            files.add(loaded.spec.model.file)
+        finally:
+            loaded.close()
+    assert files == {"policy.onnx"}
+
+
+def test_the_rate_of_inferences_is_that_of_the_runners_ticks() -> None:
+    values = {"inferences": 30.0, "ticks": 600.0}
+    watch: Any = SimpleNamespace(number=lambda _status, key: values.get(key))
+    found = reach_figures({"balls": 1, "reached": 1}, watch, 100.0)
+    assert (found["balls"], found["reached"], found["inference_rate_hz"]) == (1, 1, 5.0)
+    assert found["stops"] is None
+    assert reach_figures({}, watch, None)["inference_rate_hz"] is None
