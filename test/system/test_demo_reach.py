@@ -43,6 +43,7 @@ def test_the_arm_reaches_the_first_ball_through_the_node(
     record_property("figures", json.dumps(got))
     assert (got["balls"], got["reached"], got["reached_share"]) == (1, 1, 1.0)
     assert 0.2 < got["near_after_s"] < 3.5
+    assert got["stops"] <= 1
     # The first result counts 0.2 s after the first tick; then there is a command in each tick.
     assert got["commands"] == pytest.approx(430, abs=3)
     assert got["latency_p50_ms"] == pytest.approx(200.0)

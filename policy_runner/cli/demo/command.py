@@ -206,7 +206,9 @@ def summary(
         period = dict.fromkeys(period)
     robot = {name: score.get(name) for name in _BALANCE}
     if reach:
-        robot = reach_figures(score, watch, rate)
+        ticks = watch.number(loop, "ticks")
+        real_s = ticks / rate if ticks is not None and rate else None
+        robot = reach_figures(score, watch, score.get("simulated_s") if lockstep else real_s)
     return {
         "simulated_s": score.get("simulated_s", 0.0),
         "commands": score.get("commands", 0),

@@ -92,20 +92,18 @@ def reach_rows(options: argparse.Namespace, report: Path) -> list[Process]:
     ]
 
 
-def reach_figures(score: Mapping[str, Any], watch: Watch, rate_hz: float | None) -> dict[str, Any]:
+def reach_figures(score: Mapping[str, Any], watch: Watch, seconds: float | None) -> dict[str, Any]:
     """What the arm reached and how smoothly, and what its lane did; None for missing figures.
 
     Args:
         score: the simulated robot's report, see `ReachTask.score`.
         watch: the newest statuses of /diagnostics.
-        rate_hz: ticks a second; the rate of the inferences is derived from both counts, since
-            the newest status may be from after the robot's end.
+        seconds: time of all ticks of the runner [s]. The newest status may be from after the
+            robot's end, so its own rate of inferences is not used.
     """
     status = "policy_runner: inference"
     figures: dict[str, Any] = {name: score.get(name) for name in _SCORES}
-    count, ticks = watch.number(status, "inferences"), watch.number("policy_runner: loop", "ticks")
-    rate = None
-    if count is not None and ticks and rate_hz is not None:
-        rate = count * rate_hz / ticks
+    count = watch.number(status, "inferences")
+    rate = count / seconds if count is not None and seconds else None
     figures["inference_rate_hz"] = rate
     return {**figures, **{name: watch.number(status, key) for name, key in _LANE.items()}}

@@ -76,10 +76,10 @@ def test_both_ways_run_the_same_network_at_100_hz(tmp_path: Path) -> None:
     assert files == {"policy.onnx"}
 
 
-def test_the_rate_of_inferences_is_that_of_the_runners_ticks() -> None:
-    values = {"inferences": 30.0, "ticks": 600.0}
+def test_figures_of_the_lane_are_next_to_those_of_the_arm() -> None:
+    values = {"inferences": 30.0, "starved ticks": 2.0}
     watch: Any = SimpleNamespace(number=lambda _status, key: values.get(key))
-    found = reach_figures({"balls": 1, "reached": 1}, watch, 100.0)
+    found = reach_figures({"balls": 1, "reached": 1}, watch, 6.0)
     assert (found["balls"], found["reached"], found["inference_rate_hz"]) == (1, 1, 5.0)
-    assert found["stops"] is None
+    assert (found["starved_ticks"], found["stops"], found["latency_p50_ms"]) == (2.0, None, None)
     assert reach_figures({}, watch, None)["inference_rate_hz"] is None
