@@ -18,6 +18,9 @@ BIN := $(VENV)/bin
 # make test-export: torch has a small wheel for this Python only.
 EXPORT_PYTHON ?= $(firstword $(shell command -v python3.11) $(PYTHON))
 EXPORT_VENV ?= $(VENV)-export
+# make test-serving: the environments of openpi-client and of tritonclient, from EXPORT_PYTHON.
+OPENPI_VENV ?= $(VENV)-openpi
+TRITON_VENV ?= $(VENV)-triton
 
 # A Python of another wheel-made ROS environment may have leaked its library path to this shell;
 # ours sets its own, but only where it finds no such guard.
@@ -25,7 +28,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test test-export soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs setup-export
+.PHONY: help demo test test-export test-serving soak bench pictures lint dockerlint format docs reference clean setup-demo setup-test setup-lint setup-docs setup-export setup-serving
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -38,6 +41,9 @@ test: setup-test ## Run the tests; options: make test ARGS="-k normalization" DI
 
 test-export: setup-export ## Run the tests that need torch, in an environment of their own (Python 3.11)
 	@$(EXPORT_VENV)/bin/python -m pytest -q test_export $(ARGS)
+
+test-serving: setup-test setup-serving ## Run real clients (openpi-client, tritonclient) against `policy-runner serve`
+	@OPENPI_VENV="$(OPENPI_VENV)" TRITON_VENV="$(TRITON_VENV)" $(BIN)/python -m pytest -q test_serving $(ARGS)
 
 soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
 	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \
@@ -72,7 +78,7 @@ reference: setup-test ## Rewrite the generated pages of docs/reference from the 
 	@for tool in tools/*_table*.py tools/draw_*.py; do echo "$$tool"; $(BIN)/python "$$tool" || exit 1; done
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) .venv-kilted $(VENV)-docs $(EXPORT_VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-kilted $(VENV)-docs $(EXPORT_VENV) $(OPENPI_VENV) $(TRITON_VENV) build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo setup-test setup-lint: setup-%:
@@ -80,6 +86,10 @@ setup-demo setup-test setup-lint: setup-%:
 
 setup-export:
 	@PYTHON="$(EXPORT_PYTHON)" bash requirements/install_export.sh "$(EXPORT_VENV)"
+
+setup-serving:
+	@PYTHON="$(EXPORT_PYTHON)" bash requirements/install_clients.sh "$(OPENPI_VENV)" openpi.txt
+	@PYTHON="$(EXPORT_PYTHON)" bash requirements/install_clients.sh "$(TRITON_VENV)" triton.txt
 
 setup-docs:
 	@PYTHON="$(PYTHON)" bash requirements/install.sh "$(VENV)-docs" docs

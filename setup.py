@@ -67,6 +67,16 @@ setup(
         "opencv": ["opencv-python-headless>=4.5"],  # 50 MB, for policies trained with cv2.resize
         "recording": ["mcap>=1"],
         "replay": ["rosbags>=0.10"],
+        # MIT, BSD and Apache-2.0; wheels for aarch64, Python 3.10 to 3.13. [serve] offers a policy,
+        # [remote] has what a client of openpi's protocol needs (protocol v2 needs nothing).
+        "serve": [
+            "fastapi>=0.115",
+            "uvicorn>=0.50",
+            "httptools>=0.6.3",
+            "websockets>=15",
+            "msgpack>=1.0.5",
+        ],
+        "remote": ["websockets>=15", "msgpack>=1.0.5"],
         "urdf": ["urdf-parser-py>=0.0.4"],
         "plots": ["matplotlib>=3.5"],
         "lean": ["tensorrt-lean-cu13>=10.13", "cuda-bindings>=12.9"],  # 100 MB, to check names

@@ -24,6 +24,7 @@ from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.lane.interface import Lane
 from policy_runner.core.lane.worker import LaneWorker
+from policy_runner.core.model import Model
 from policy_runner.core.pipeline.build import build_pipeline, tilt_problems
 from policy_runner.core.pipeline.laned import LaneSetup
 from policy_runner.core.pipeline.pipeline import Pipeline
@@ -107,6 +108,23 @@ class LoadedPolicy:
             raise refuse("", "inputs", f"one of {', '.join(slots)}", f"'{name}'")
         feed(slots[name], fields, now_ns)
 
+    def another_pipeline(self, model: Model) -> Pipeline:
+        """Build one more pipeline of this policy, with its own histories and decision.
+
+        A policy with a lane infers in the calling thread.
+
+        Args:
+            model: a model with the tensors of `model`, which no other pipeline uses.
+        """
+        config, lane = self.config, None
+        if lane_kind(config, self.spec):
+            rules = lane_rules(config, self.spec, True)
+            lane = LaneSetup(rules, open_inline, config.loop.max_message_bytes)
+        return build_pipeline(
+            self.spec_file, model, self.pipeline.settings, self.joints, time.perf_counter_ns,
+            mountings(config), lane,
+        )  # fmt: skip
+
     def close(self) -> None:
         """Release the model's memory and sessions; do not step the pipeline afterwards."""
         self.model.close()
@@ -124,6 +142,7 @@ class LoadedPolicy:
 
 
 Further = Callable[[LoadedPolicy], Sequence[Problem | str]]
+View = Callable[[LoadedModel], Model]
 
 
 def load_policy(
@@ -132,6 +151,7 @@ def load_policy(
     types: Mapping[str, str] | None = None,
     further: Further | None = None,
     node: str = NODE,
+    view: View | None = None,
 ) -> LoadedPolicy:
     """Load a policy from files without a node, with the checks of the node.
 
@@ -143,6 +163,7 @@ def load_policy(
         types: input name -> message type, for types that differ from the spec's.
         further: more checks of the loaded policy; the problems that it returns are added.
         node: fully qualified node name, which selects the sections of the parameter file.
+        view: makes what the pipeline runs of the loaded model; None: the model itself.
 
     Raises:
         Refusal: names every problem that could be found.
@@ -167,7 +188,9 @@ def load_policy(
         warnings.append("the limits of robot_description were not read: no topics here")
     simulated = bool(values["use_sim_time"])
     # Without a node no other clock continues: an inference takes its simulated latency.
-    loaded = bind_policy(spec_file, values, simulated, problems, warnings, further, open_inline)
+    loaded = bind_policy(
+        spec_file, values, simulated, problems, warnings, further, open_inline, view
+    )
     loaded.pipeline.settings = replace(loaded.pipeline.settings, require_arming=False)
     return loaded
 
@@ -180,6 +203,7 @@ def bind_policy(
     warnings: Sequence[str] = (),
     further: Further | None = None,
     open_lane: OpenLane | None = None,
+    view: View | None = None,
 ) -> LoadedPolicy:
     """Load the model and bind the spec to it and to the parameters.
 
@@ -192,6 +216,7 @@ def bind_policy(
         further: see `load_policy`.
         open_lane: makes the lane of a policy that has one, from its worker; the model is loaded in
             this process. None: the lane that the parameters ask for.
+        view: see `load_policy`.
 
     Raises:
         Refusal: names every problem that could be found; the model is closed again.
@@ -256,7 +281,8 @@ def bind_policy(
             # problems: problems of parameters must not hide problems of the spec.
             with collect(found):
                 pipeline = build_pipeline(
-                    spec_file, model, settings or _stand_in_settings(spec),
+                    spec_file, model if view is None else view(model),
+                    settings or _stand_in_settings(spec),
                     joints or {name: RobotJoint(name) for name in spec.joint_names},
                     time.perf_counter_ns, turned, lane,
                 )  # fmt: skip

@@ -110,6 +110,7 @@ def test_ci_runs_what_the_readme_says() -> None:
         "make lint",
         "make test",
         "make test-export",
+        "make test-serving",
         'make test DISTRO=kilted ARGS="$chosen"',
     ]
     assert "make test" in (ROOT / "README.md").read_text()

@@ -34,6 +34,7 @@ ORDERS = {
     " <- precision_check <- load, doctor",
     "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"
     " <- policy_export <- verify <- optimize",
+    "serving": "protocols, tokens <- session, client <- server",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings, lane"
     " <- load <- lane_process",
     "sim": "robot_file, variation <- plant <- loop",
@@ -52,7 +53,8 @@ PACKAGES: dict[str, set[str]] = {
     "robot": {"numpy", "yaml"},
     "sim": {"numpy", "pydantic", "yaml", "mujoco"},
     "export": {"numpy", "pydantic", "yaml", *INFERENCE},
-    "serving": {"numpy"},
+    # fastapi to msgpack: the extra [serve]. Only `cli/serve` and tests import what needs them.
+    "serving": {"numpy", "pydantic", "fastapi", "uvicorn", "msgpack", "websockets"},
     "ros": {"numpy", "yaml", "rclpy"},
     "cli": {"numpy", "yaml", "rich"},
 }

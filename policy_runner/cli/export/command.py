@@ -13,6 +13,7 @@ from policy_runner.cli.export.source_options import add_source_options, source_o
 from policy_runner.export.graph.torch_graph import OPSET
 from policy_runner.export.policy_export import Exported, export_policy
 from policy_runner.export.sources.open_source import SOURCES
+from policy_runner.export.triton_repository import BACKENDS, write_triton
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="leave the batch open; proven by running 1, 3 and 16")  # fmt: skip
     parser.add_argument("--opset", type=int, default=OPSET, help=f"18 to 20; default {OPSET}")
     parser.add_argument("--force", action="store_true", help="replace DIR")
+    parser.add_argument("--as", dest="form", choices=("policy", "triton"), default="policy",
+                        help="triton: SOURCE is a policy folder, DIR a model repository of Triton"
+                        " Inference Server")  # fmt: skip
+    parser.add_argument("--triton-backend", choices=BACKENDS, default="onnxruntime",
+                        help="python: for a Triton without its ONNX Runtime backend")  # fmt: skip
+    parser.add_argument("--model-version", type=int, default=1, metavar="N",
+                        help="of the model in Triton's repository; default 1")  # fmt: skip
     add_source_options(parser)
 
 
@@ -40,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Refusal: the source, the network or the contract is refused; nothing is left at DIR.
     """
+    if arguments.form == "triton":
+        return _export_triton(arguments)
     options = source_options(arguments)
     with shown_progress() as progress:
         done = export_policy(
@@ -48,6 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
             opset=arguments.opset, name=arguments.name, force=arguments.force, progress=progress,
         )  # fmt: skip
     report(done)
+    return 0
+
+
+def _export_triton(arguments: argparse.Namespace) -> int:
+    folder = write_triton(
+        Path(arguments.source), arguments.folder, arguments.triton_backend,
+        arguments.model_version,
+    )  # fmt: skip
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"[bold]{escape(str(folder))}[/], version {arguments.model_version}")
+    console.print(f"Next: tritonserver --model-repository {escape(str(arguments.folder))}")
     return 0
 
 

@@ -210,9 +210,12 @@ class SimulatedRobot(RefusesUnknownNames, Node):
         commands = self.topics.commands
         message, warn, figures = self.world.state()
         if self._heartbeat.silent:
-            message = "the runner's heartbeat is silent: motors stopped"
+            motors = "wheels" if isinstance(self.world, ScenarioWorld) else "motors"
+            message = f"the runner's heartbeat is silent: {motors} stopped"
         elif self._held:
-            message = f"held until a command{self._other_than}"
+            message = "held until a command"
+            if isinstance(self.world, ScenarioWorld):
+                message = "held until a command that is not zero"
         elif commands.ignored and not warn:
             message = f"{message}; ignored {commands.problem}"
         status = self._source.status(
