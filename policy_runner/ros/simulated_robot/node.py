@@ -270,9 +270,11 @@ def _world(values: dict[str, Any]) -> World:
 
     Raises:
         Refusal: the robot or the policy has problems.
-        ValueError: the rate does not fit the physics.
+        ValueError: the rate does not fit the physics, or a task has no robot.
     """
     if not values["robot"]:
+        if values["task"] != "none":
+            raise ValueError(f"parameter task: expected none without `robot`, got {values['task']}")
         return ScenarioWorld(values)
     robot = read_robot(values["robot"], meshes=values["meshes"])
     if values["shuffle_joints"] >= 0:

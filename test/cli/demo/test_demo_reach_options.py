@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,3 +84,26 @@ def test_figures_of_the_lane_are_next_to_those_of_the_arm() -> None:
     assert (found["balls"], found["reached"], found["inference_rate_hz"]) == (1, 1, 5.0)
     assert (found["starved_ticks"], found["stops"], found["latency_p50_ms"]) == (2.0, None, None)
     assert reach_figures({}, watch, None)["inference_rate_hz"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "shown", "absent"),
+    [
+        ("distance [m]", ("reached", "stops", "0.013 m"), "upright"),
+        ("upright [s]", ("RMSE",), "stops"),
+    ],
+)
+def test_the_view_is_that_of_the_robot(key: str, shown: tuple[str, ...], absent: str) -> None:
+    console_module = pytest.importorskip("rich.console")
+    from policy_runner.cli.demo.view import view
+
+    def number(_status: str, name: str) -> float | None:
+        return 0.013 if name == key else None
+
+    console = console_module.Console(width=110, record=True, file=io.StringIO())
+    watch: Any = SimpleNamespace(number=number, level={}, message={})
+    console.print(view(watch))
+    text = console.export_text()
+    assert all(word in text for word in shown), text
+    assert absent not in text
+    assert "period error" in text
