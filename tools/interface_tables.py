@@ -123,7 +123,8 @@ STATUSES: dict[str, str] = {
     f"{SIDECAR}: policy": "the runner's statuses and the computer's, joined in one sentence for an"
     " operator",
     f"{ROBOT}: balance": "how long the robot has been upright, how well it follows its velocity"
-    " commands, and what it ignored; of a robot from a file its place, tilt and velocity",
+    " commands, and what it ignored; of a robot from a file its place, tilt and velocity, or its"
+    " task",
 }
 _NAMES = (
     (r"^(cmd_vel|imu|joint_states) ", "<input> "),

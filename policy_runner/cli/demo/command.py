@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.demo.reach import NAME as REACH
+from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import refuse
 from policy_runner.ros.process.lifetime import (
@@ -22,11 +24,12 @@ from policy_runner.ros.process.lifetime import (
     end_on_signal,
     ignore_further_signals,
 )
-from policy_runner.ros.processes import Arguments, processes
+from policy_runner.ros.processes import Arguments, Process, processes
 
 if TYPE_CHECKING:
     from policy_runner.ros.diagnostics.listener import Watch
 
+_BALANCE = ("falls", "first_fall_s", "upright_share", "velocity_rmse")
 _ROBOT, _RUNNER, _SIDECAR = "simulated_robot", "policy_runner", "jetson_diagnostics"
 
 
@@ -38,14 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lockstep", action="store_true", help="on simulated time, each tick waits for the other"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of commands and pushes")
+    parser.add_argument("--seed", type=int, default=0, help="of commands, pushes and balls")
     parser.add_argument("--viewer", action="store_true", help="show the robot in a window")
     parser.add_argument("--no-pushes", action="store_true", help="leave the robot alone")
     parser.add_argument("--no-commands", action="store_true", help="send cmd_vel yourself")
     parser.add_argument(
         "--command-delay", type=float, default=0.0, metavar="S", help="delay of the motors"
     )
-    parser.add_argument("--policy", default="", help="another policy.yaml or folder")
+    parser.add_argument(
+        "--policy", default="", help="reach (an arm with a camera); or a policy.yaml or folder"
+    )
+    parser.add_argument(
+        "--synchronous", action="store_true", help="with reach: wait during every inference"
+    )
     parser.add_argument("--params-file", default="", help="another parameter file")
     parser.add_argument("--backend", default="", help="what runs the model")
 
@@ -66,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
+    refuse_options(options)
     for module, remedy in (
         ("rclpy", "source a ROS 2 environment, or use `make demo`"),
         ("mujoco", "pip install 'policy_runner[sim]'"),
@@ -90,7 +99,40 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     if ended.is_set():
         return 0
     report = folder / "report.json"
-    rows = processes(
+    reach = options.policy == REACH
+    rows = reach_rows(options, report) if reach else _balancer_rows(options, report)
+    watch = Watch()
+    children = Children(rows, folder)
+    try:
+        _watch_until_the_end(options, watch, children, ended)
+        # After the robot's end the runner's inputs become stale; this is not part of the run.
+        watch.freeze(keep_known=not options.lockstep)
+        # End the runner first: the robot must still receive its last command.
+        if not options.duration or children.running(_ROBOT):
+            children.end(_RUNNER, _SIDECAR)
+        children.end()
+        time.sleep(0.2)  # wait for the runner's last figures
+    finally:
+        children.end()
+        watch.close()
+    score = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    figures = summary(score, watch, options.lockstep, reach)
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _print(figures)
+    failed = {name: code for name, code in children.status.items() if code != 0}
+    for name, code in failed.items():
+        print(f"{name} ended with status {code}:", file=sys.stderr)
+        print(children.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
+    silent = not figures["commands"] and not ended.is_set()
+    if silent:
+        print("the runner commanded nothing:", file=sys.stderr)
+        print(children.log(_RUNNER).read_text(errors="replace")[-2000:], file=sys.stderr)
+    return 1 if failed or silent else 0
+
+
+def _balancer_rows(options: argparse.Namespace, report: Path) -> list[Process]:
+    return processes(
         Arguments(
             params_file=options.params_file,
             policy=options.policy,
@@ -108,34 +150,6 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
             },
         )
     )
-    watch = Watch()
-    children = Children(rows, folder)
-    try:
-        _watch_until_the_end(options, watch, children, ended)
-        # After the robot's end the runner's inputs become stale; this is not part of the run.
-        watch.freeze(keep_known=not options.lockstep)
-        # End the runner first: the robot must still receive its last command.
-        if not options.duration or children.running(_ROBOT):
-            children.end(_RUNNER, _SIDECAR)
-        children.end()
-        time.sleep(0.2)  # wait for the runner's last figures
-    finally:
-        children.end()
-        watch.close()
-    score = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
-    figures = summary(score, watch, lockstep=options.lockstep)
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    _print(figures)
-    failed = {name: code for name, code in children.status.items() if code != 0}
-    for name, code in failed.items():
-        print(f"{name} ended with status {code}:", file=sys.stderr)
-        print(children.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
-    silent = not figures["commands"] and not ended.is_set()
-    if silent:
-        print("the runner commanded nothing:", file=sys.stderr)
-        print(children.log(_RUNNER).read_text(errors="replace")[-2000:], file=sys.stderr)
-    return 1 if failed or silent else 0
 
 
 def _watch_until_the_end(
@@ -165,13 +179,16 @@ def _watch_until_the_end(
             live.update(view(watch))
 
 
-def summary(score: Mapping[str, Any], watch: Watch, lockstep: bool) -> dict[str, Any]:
+def summary(
+    score: Mapping[str, Any], watch: Watch, lockstep: bool, reach: bool = False
+) -> dict[str, Any]:
     """Return the figures of a run; None for missing figures, such as periods in lockstep.
 
     Args:
         score: the simulated robot's report.
         watch: the newest statuses of /diagnostics.
         lockstep: the run was in lockstep.
+        reach: the robot is the arm of `--policy reach`.
     """
     loop, inputs = "policy_runner: loop", "policy_runner: inputs"
 
@@ -187,13 +204,15 @@ def summary(score: Mapping[str, Any], watch: Watch, lockstep: bool) -> dict[str,
         # In lockstep the rate is per simulated second, and a period cannot have an error.
         rate = score["commands"] / score["simulated_s"]
         period = dict.fromkeys(period)
+    robot = {name: score.get(name) for name in _BALANCE}
+    if reach:
+        ticks = watch.number(loop, "ticks")
+        real_s = ticks / rate if ticks is not None and rate else None
+        robot = reach_figures(score, watch, score.get("simulated_s") if lockstep else real_s)
     return {
         "simulated_s": score.get("simulated_s", 0.0),
         "commands": score.get("commands", 0),
-        "falls": score.get("falls"),
-        "first_fall_s": score.get("first_fall_s"),
-        "upright_share": score.get("upright_share"),
-        "velocity_rmse": score.get("velocity_rmse"),
+        **robot,
         "rate_hz": rate,
         "period_error_us": period,
         "missed_deadlines": watch.number(loop, "missed deadlines"),

@@ -1,4 +1,4 @@
-"""The demo's live view in the terminal: balance, velocity error, timing of the loop."""
+"""The demo's live view in the terminal: what the robot does, and the timing of the loop."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def _figure(value: float | None, digits: int, unit: str) -> str:
     return f"{value:.{digits}f} {unit}" if value is not None else "-"
 
 
-def view(watch: Watch) -> Group:
-    """Build one screen with the present state of the run."""
+def _balancer(watch: Watch) -> Table:
     number = watch.number
     robot = Table.grid(padding=(0, 2))
     robot.add_row(
@@ -42,6 +41,40 @@ def view(watch: Watch) -> Group:
             "",
             _figure(number(_ROBOT, f"velocity rmse {axis} [{unit}]"), 3, unit),
         )
+    return robot
+
+
+def _arm(watch: Watch) -> Table:
+    number, inference = watch.number, "policy_runner: inference"
+    robot = Table.grid(padding=(0, 2))
+    robot.add_row(
+        "balls",
+        _figure(number(_ROBOT, "balls"), 0, ""),
+        "reached",
+        _figure(number(_ROBOT, "reached"), 0, ""),
+        "distance",
+        _figure(number(_ROBOT, "distance [m]"), 3, "m"),
+        "simulated",
+        _figure(number(_ROBOT, "simulated [s]"), 1, "s"),
+    )
+    robot.add_row(
+        "near after",
+        _figure(number(_ROBOT, "near after [s]"), 2, "s"),
+        "inferences",
+        _figure(number(inference, "inference rate [Hz]"), 1, "Hz"),
+        "jerk",
+        _figure(number(_ROBOT, "joint jerk [rad/s^3]"), 0, "rad/s³"),
+        "stops",
+        _figure(number(_ROBOT, "stops"), 0, ""),
+    )
+    return robot
+
+
+def view(watch: Watch) -> Group:
+    """Build one screen with the present state of the run."""
+    number = watch.number
+    arm = number(_ROBOT, "distance [m]") is not None
+    robot = _arm(watch) if arm else _balancer(watch)
     loop = Table.grid(padding=(0, 2))
     loop.add_row(
         "rate",

@@ -24,6 +24,7 @@ from policy_runner.ros.simulated_robot.command_reader import NS_PER_S, SentComma
 from policy_runner.ros.simulated_robot.heartbeat import Heartbeat
 from policy_runner.ros.simulated_robot.lockstep import LockstepAnswers
 from policy_runner.ros.simulated_robot.parameters import PARAMETERS
+from policy_runner.ros.simulated_robot.reach_world import ReachWorld
 from policy_runner.ros.simulated_robot.topics import RobotTopics
 from policy_runner.ros.simulated_robot.worlds import PlantWorld, ScenarioWorld, World
 from policy_runner.sim.loop.policy_facts import read_facts
@@ -269,9 +270,11 @@ def _world(values: dict[str, Any]) -> World:
 
     Raises:
         Refusal: the robot or the policy has problems.
-        ValueError: the rate does not fit the physics.
+        ValueError: the rate does not fit the physics, or a task has no robot.
     """
     if not values["robot"]:
+        if values["task"] != "none":
+            raise ValueError(f"parameter task: expected none without `robot`, got {values['task']}")
         return ScenarioWorld(values)
     robot = read_robot(values["robot"], meshes=values["meshes"])
     if values["shuffle_joints"] >= 0:
@@ -284,7 +287,8 @@ def _world(values: dict[str, Any]) -> World:
     facts = PolicyFacts()
     if values["policy"]:
         facts = read_facts(values["policy"], values["policy_parameters"] or None)
-    return PlantWorld(Plant(robot, facts), values)
+    kind = ReachWorld if values["task"] == "reach" else PlantWorld
+    return kind(Plant(robot, facts), values)
 
 
 def _newest(commands: list[SentCommand]) -> list[SentCommand] | None:

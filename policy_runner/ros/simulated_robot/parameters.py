@@ -33,6 +33,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "",
         "Parameter file of the runner, for the joint names and signs of `policy`",
     ),
+    Parameter(
+        "task",
+        "none",
+        "With `robot`: reach: balls appear that the site `fingertip` has to reach, and the report "
+        "counts them; none: no task",
+        choices=("none", "reach"),
+    ),
     Parameter("meshes", True, "With `robot`: false loads the model without its meshes"),
     Parameter(
         "shuffle_joints",
@@ -41,7 +48,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         low=-1,
         high=2**31 - 1,
     ),
-    Parameter("seed", 0, "Seed of start, noise, commands and pushes", low=0, high=2**31 - 1),
+    Parameter("seed", 0, "Seed of start, noise, commands, pushes and balls", low=0, high=2**31 - 1),
     Parameter(
         "rate",
         100,

@@ -204,7 +204,8 @@ def _add_ground(spec: RobotSpec, model: mujoco.MjSpec, floats: bool) -> None:
         )
         geom.friction = [spec.ground.friction, 0.005, 0.0001]
         geom.rgba = [0.7, 0.7, 0.7, 1.0]
-    if not list(model.lights):
+    # Only of a model that is no scene of its own: policies know the brightness of their training.
+    if wanted and not list(model.lights):
         model.worldbody.add_light(pos=[0.0, 0.0, 4.0], dir=[0.0, 0.0, -1.0])
 
 

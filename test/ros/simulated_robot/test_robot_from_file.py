@@ -237,6 +237,11 @@ def test_silence_ends_velocities_and_holds_positions(tmp_path: Path) -> None:
     ("parameters", "sentence"),
     [
         ({"robot": "/no/robot.yaml"}, "expected a robot.yaml, an MJCF or a URDF, got no such file"),
+        (
+            {"robot": "", "task": "reach"},
+            "parameter task: expected none without `robot`, got reach",
+        ),
+        ({"task": "reach"}, "model.file: expected a site fingertip, a mocap body ball and two"),
         ({"rate": 77}, "physics.timestep: expected a divisor of"),
         ({"command_kinds": ["dance"]}, "command_kinds: expected some of position, velocity"),
     ],
