@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from arm import DT, PIXELS, STEPS, Arm, draw, goal, teach
 from torch import nn
+
+from policy_runner.export.graph.torch_graph import strip
 
 HERE = Path(__file__).parent
 WIDTH, HEADS, POINTS = 64, 4, 24
@@ -164,6 +167,9 @@ def write(act: Act, folder: Path) -> None:
         act, given, str(folder / "policy.onnx"), input_names=["state", "image"],
         output_names=["actions"], opset_version=18, dynamo=True, external_data=False,
     )  # fmt: skip
+    network = onnx.load(folder / "policy.onnx")
+    strip(network)  # the exporter writes paths and source lines of this machine into every node
+    (folder / "policy.onnx").write_bytes(network.SerializeToString(deterministic=True))
     sha256 = hashlib.sha256((folder / "policy.onnx").read_bytes()).hexdigest()
     text = SPEC.format(sha256=sha256, dt=DT, pixels=PIXELS)
     (folder / "policy.yaml").write_text(text, encoding="utf-8")

@@ -136,7 +136,7 @@ def _next_value(
 ) -> str | None:
     """The ignored output that is the next value of this input, or None.
 
-    `h' = (1 - z) n + z h` has a way without weights and one with them. `c' = f c + i g` goes on to
+    `h' = (1 - z) n + z h` has a way without weights and one with them. `c' = f c + i g` leads to
     `h' = o tanh(c')`, so it has two ways without weights to outputs of its shape.
     """
     free = sorted(

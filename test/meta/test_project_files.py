@@ -70,3 +70,12 @@ def test_the_quality_declaration_claims_no_more_than_it_can() -> None:
     assert stable or int(level) >= 4  # REP-2004, 1.ii
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (ROOT / target).exists(), target
+
+
+def test_no_shipped_network_tells_of_the_machine_that_trained_it() -> None:
+    networks = sorted((ROOT / "models").rglob("*.onnx"))
+    assert networks
+    for network in networks:
+        # An exporter writes the stack trace of every node: paths of interpreters and scripts.
+        found = re.search(rb"[\w/.-]*\.py\b", network.read_bytes())
+        assert found is None, (network, found)

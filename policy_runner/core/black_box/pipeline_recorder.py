@@ -59,7 +59,7 @@ class Recorder:
     ends the record and nothing else: the pipeline steps as without a recorder.
 
     Attributes:
-        error: why the record ended; None: it goes on.
+        error: why the record ended; None: it has not ended.
         stops: number of SAFE_STOPs so far; another thread compares it.
         lost: number of records that were lost because a file was being written.
         partial: some messages were too large to be kept, so the built tensors matter.

@@ -159,7 +159,7 @@ _MEANINGS = (
     (r"Eq\(s\d+, (\d+)\)|Constraints violated|inferred to be a constant|not a constant|not in VR\[",
      "a batch of any size", "a batch that the network's code fixes",
      "use shape[0] or -1 in place of the number, or export without --dynamic-batch"),
-    (r"mat1 and mat2 must have the same dtype", "float32 everywhere", "double data beside it",
+    (r"mat1 and mat2 must have the same dtype", "float32 everywhere", "double data next to it",
      "convert the module: module.float()"),
     (r"Unsupported onnx_opset_version|added in version", "an opset that the exporter has",
      "one that it has not", "leave --opset out"),
