@@ -63,7 +63,8 @@ class Listener:
                 if resolve(path, message):
                     self.missing.discard(path)
 
-        latched = topic == "/robot_description"
+        # The demo may log nothing after its start, so what it logged before counts, too.
+        latched = topic in ("/robot_description", "/rosout")
         qos = QoSProfile(
             depth=50,
             reliability=ReliabilityPolicy.RELIABLE if latched else ReliabilityPolicy.BEST_EFFORT,
