@@ -173,7 +173,8 @@ class PlantWorld:
         self._fallen_tilt = float(values["fallen_tilt"])
         self._answered = 0
         self._silent_ticks = 0
-        self._names: dict[str, list[str]] = {}  # kind of command -> names, while it moves
+        # Kind of command -> joints or axes, while they move. A set: each may have its own message.
+        self._names: dict[str, set[str]] = {}
         # Kind -> tick of arrival, and the points of a trajectory.
         self._played: dict[str, tuple[int, list[SentCommand]]] = {}
         self._first_fall_s: float | None = None
@@ -198,7 +199,7 @@ class PlantWorld:
                     self._played.pop(one.kind, None)
                     plant.command(one.kind, one.names, np.array(one.values))
                 if one.kind != "position":
-                    self._names[one.kind] = one.names
+                    self._names.setdefault(one.kind, set()).update(one.names)
             self._begin_trajectories(commands)
         elif self._played:
             self._play()
@@ -240,7 +241,7 @@ class PlantWorld:
     def stop(self) -> None:
         """Set velocities, efforts and twists to 0; positions hold."""
         for kind, names in self._names.items():
-            self.plant.command(kind, names, np.zeros(len(names)))
+            self.plant.command(kind, sorted(names), np.zeros(len(names)))
         self._names.clear()
         self._played.clear()
 

@@ -21,6 +21,14 @@ pytestmark = pytest.mark.skipif(
 GAINS = {"stiffness": 60.0, "damping": 3.0}
 STAND = np.tile([0.5, -1.0], 4)
 TICK_NS = 20_000_000
+VALUES = {
+    "rate": 50,
+    "period": 0.0,
+    "twist": [],
+    "command_delay": 0.0,
+    "seed": 0,
+    "fallen_tilt": 1.0,
+}
 MAIN = ["python", "-m", "policy_runner.ros.simulated_robot.main"]
 
 
@@ -129,18 +137,10 @@ def test_every_type_of_command_moves_it(graph: Graph, tmp_path: Path) -> None:
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
     plant = Plant(read_robot(write(tmp_path, twist={"drive": "base"})))
-    values = {
-        "rate": 50,
-        "period": 0.0,
-        "twist": [],
-        "command_delay": 0.0,
-        "seed": 0,
-        "fallen_tilt": 1.0,
-    }
     reader = CommandReader(plant.joint_names)
 
     def after(messages: list[tuple[Any, str, tuple[str, ...]]], ticks: int = 25) -> Any:
-        world = PlantWorld(plant, values)
+        world = PlantWorld(plant, VALUES)
         for _ in range(ticks):
             commands = [one for given in messages for one in reader.read(*given)]
             world.tick(commands)
@@ -175,22 +175,20 @@ def test_every_type_of_command_moves_it(graph: Graph, tmp_path: Path) -> None:
     assert place[0] == pytest.approx(0.5, abs=0.1)
 
 
-def test_several_points_of_a_trajectory_follow_their_times(tmp_path: Path) -> None:
-    from policy_runner.ros.simulated_robot.command_reader import SentCommand
+def alone(folder: Path) -> tuple[Any, Any]:
+    """The robot and its world, in this process."""
     from policy_runner.ros.simulated_robot.worlds import PlantWorld
     from policy_runner.sim.plant.plant import Plant
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
-    plant = Plant(read_robot(write(tmp_path)))
-    values = {
-        "rate": 50,
-        "period": 0.0,
-        "twist": [],
-        "command_delay": 0.0,
-        "seed": 0,
-        "fallen_tilt": 1.0,
-    }
-    world = PlantWorld(plant, values)
+    plant = Plant(read_robot(write(folder)))
+    return plant, PlantWorld(plant, VALUES)
+
+
+def test_several_points_of_a_trajectory_follow_their_times(tmp_path: Path) -> None:
+    from policy_runner.ros.simulated_robot.command_reader import SentCommand
+
+    plant, world = alone(tmp_path)
     knee = plant.model.actuator_trnid[:, 0].tolist().index(plant.model.joint("FL_knee").id)
     points = [SentCommand(0, "position", ["FL_knee"], [-1.0], {}, 0)]
     points += [SentCommand(0, "position", ["FL_knee"], [-1.4], {}, 20 * TICK_NS)]
@@ -205,20 +203,8 @@ def test_several_points_of_a_trajectory_follow_their_times(tmp_path: Path) -> No
 
 def test_silence_ends_velocities_and_holds_positions(tmp_path: Path) -> None:
     from policy_runner.ros.simulated_robot.command_reader import SentCommand
-    from policy_runner.ros.simulated_robot.worlds import PlantWorld
-    from policy_runner.sim.plant.plant import Plant
-    from policy_runner.sim.robot_file.robot_reader import read_robot
 
-    plant = Plant(read_robot(write(tmp_path)))
-    values = {
-        "rate": 50,
-        "period": 0.0,
-        "twist": [],
-        "command_delay": 0.0,
-        "seed": 0,
-        "fallen_tilt": 1.0,
-    }
-    world = PlantWorld(plant, values)
+    plant, world = alone(tmp_path)
     ids = plant.model.actuator_trnid[:, 0].tolist()
     hip, knee = (ids.index(plant.model.joint(f"FL_{name}").id) for name in ("hip", "knee"))
     world.tick(
@@ -231,6 +217,19 @@ def test_silence_ends_velocities_and_holds_positions(tmp_path: Path) -> None:
     for _ in range(12):
         world.tick(None)
     assert plant.data.ctrl[[hip, knee]].tolist() == [0.6, 0.0]
+
+
+def test_silence_ends_velocities_that_came_in_messages_of_their_own(tmp_path: Path) -> None:
+    from policy_runner.ros.simulated_robot.command_reader import SentCommand
+
+    plant, world = alone(tmp_path)
+    ids = plant.model.actuator_trnid[:, 0].tolist()
+    legs = [ids.index(plant.model.joint(f"{leg}_knee").id) for leg in ("FL", "FR")]
+    world.tick([SentCommand(0, "velocity", [f"{leg}_knee"], [0.8], {}) for leg in ("FL", "FR")])
+    assert plant.data.ctrl[legs].tolist() == [0.8, 0.8]
+    for _ in range(12):
+        world.tick(None)
+    assert plant.data.ctrl[legs].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
