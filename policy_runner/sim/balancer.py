@@ -46,9 +46,6 @@ class Balancer:
         self.model, self.data = self.plant.model, self.plant.data
         self.timestep_s = self.plant.timestep_s
         self._base = self.model.body("base").id
-        joints = [self.model.joint(name) for name in JOINT_NAMES]
-        self._wheel_qpos = np.array([joint.qposadr[0] for joint in joints])
-        self._wheel_qvel = np.array([joint.dofadr[0] for joint in joints])
         self.set_delay(delay_s)
         self.vary(variation)
         self.stand()
@@ -89,7 +86,7 @@ class Balancer:
         self.data.qpos[3:7] = cy * cp, -sy * sp, cy * sp, sy * cp  # yaw, then pitch
         self.data.qvel[4] = pitch_rate
         # The wheels do not turn on the floor, so their joints turn against the body.
-        self.data.qvel[self._wheel_qvel] = np.array([-1.0, 1.0]) * pitch_rate
+        self.data.qvel[self.plant.read.velocity_places] = np.array([-1.0, 1.0]) * pitch_rate
         self.plant.drop_commands()
         mujoco.mj_forward(self.model, self.data)
 
@@ -154,7 +151,7 @@ class Balancer:
     @property
     def orientation_xyzw(self) -> Array:
         """Orientation, unit quaternion (4,), base to world."""
-        return np.array(self.data.qpos[[4, 5, 6, 3]])
+        return self.plant.read.orientation(self.plant.base)
 
     @property
     def linear_acceleration(self) -> Array:
@@ -164,12 +161,12 @@ class Balancer:
     @property
     def wheel_position(self) -> Array:
         """Wheel positions (2,) [rad], left and right, joint convention."""
-        return np.array(self.data.qpos[self._wheel_qpos])
+        return self.plant.read.joint_positions
 
     @property
     def wheel_velocity(self) -> Array:
         """Wheel velocities (2,) [rad/s], left and right, joint convention."""
-        return np.array(self.data.qvel[self._wheel_qvel])
+        return self.plant.read.joint_velocities
 
     @property
     def projected_gravity(self) -> Array:
@@ -179,10 +176,7 @@ class Balancer:
     @property
     def base_velocity(self) -> Array:
         """Linear velocity of the base origin (3,) [m/s], base frame."""
-        w, x, y, z = self.data.qpos[3:7]
-        out, conjugate = np.zeros(3), np.array([w, -x, -y, -z])
-        mujoco.mju_rotVecQuat(out, self.data.qvel[:3], conjugate)
-        return out
+        return self.plant.read.velocity(self.plant.base)[0]
 
     @property
     def forward_velocity(self) -> float:
@@ -200,15 +194,12 @@ class Balancer:
     @property
     def pose(self) -> tuple[float, float, float]:
         """(x [m], y [m], yaw [rad]) of the base in the world."""
-        w, x, y, z = (float(q) for q in self.data.qpos[3:7])
-        yaw = np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
-        return float(self.data.qpos[0]), float(self.data.qpos[1]), float(yaw)
+        return float(self.data.qpos[0]), float(self.data.qpos[1]), self.plant.yaw
 
     @property
     def tilt(self) -> float:
         """Angle between the body's axis and the vertical [rad], 0 to pi."""
-        _, x, y, _ = self.data.qpos[3:7]
-        return float(np.arccos(np.clip(1 - 2 * (x * x + y * y), -1.0, 1.0)))
+        return self.plant.tilt
 
     @property
     def fallen(self) -> bool:

@@ -32,10 +32,28 @@ class Noise:
 
 def with_noise(reading: Reading, noise: Noise, rng: np.random.Generator) -> Reading:
     """Return the reading with noise drawn from `rng`; the wheels' positions stay exact."""
-    x, y, z, w = reading.orientation_xyzw
-    a, b, c = rng.normal(0.0, noise.orientation / 2, 3)
-    # q * (1, a, b, c): a small rotation about the base's axes; the result is normalized below.
-    turned = np.array(
+    half_angles = rng.normal(0.0, noise.orientation / 2, 3)
+    return replace(
+        reading,
+        gyro=reading.gyro + rng.normal(0.0, noise.gyro, 3),
+        orientation_xyzw=turned(reading.orientation_xyzw, half_angles),
+        linear_acceleration=reading.linear_acceleration
+        + rng.normal(0.0, noise.linear_acceleration, 3),
+        wheel_velocity=reading.wheel_velocity + rng.normal(0.0, noise.wheel_velocity, 2),
+    )
+
+
+def turned(orientation: Array, half_angles: Array) -> Array:
+    """Turn a quaternion x, y, z, w (4,) by a small rotation about the body's axes.
+
+    Args:
+        orientation: unit quaternion.
+        half_angles: half the angle about x, y and z [rad], small.
+    """
+    x, y, z, w = orientation
+    a, b, c = half_angles
+    # q * (1, a, b, c); the result is normalized below.
+    product = np.array(
         [
             x + w * a + y * c - z * b,
             y + w * b + z * a - x * c,
@@ -43,11 +61,4 @@ def with_noise(reading: Reading, noise: Noise, rng: np.random.Generator) -> Read
             w - x * a - y * b - z * c,
         ]
     )
-    return replace(
-        reading,
-        gyro=reading.gyro + rng.normal(0.0, noise.gyro, 3),
-        orientation_xyzw=turned / np.linalg.norm(turned),
-        linear_acceleration=reading.linear_acceleration
-        + rng.normal(0.0, noise.linear_acceleration, 3),
-        wheel_velocity=reading.wheel_velocity + rng.normal(0.0, noise.wheel_velocity, 2),
-    )
+    return np.asarray(product / np.linalg.norm(product), dtype=np.float64)

@@ -14,8 +14,9 @@ import numpy as np
 from policy_runner.core.model import Array
 from policy_runner.sim.evaluate.plan import AXES, Plan, Span
 from policy_runner.sim.loop.policy_in_loop import PolicyInLoop
-from policy_runner.sim.loop.sensor_numbers import JointOrder, turned
+from policy_runner.sim.loop.sensor_numbers import JointOrder
 from policy_runner.sim.robot_file.sensor_keys import JointStatesSensor
+from policy_runner.sim.sensors import turned
 from policy_runner.sim.variation import NOMINAL, Variation
 
 COMMAND_HOLD_S = (3.0, 6.0)

@@ -20,6 +20,7 @@ from policy_runner.sim.robot_file.sensor_keys import (
     OdometrySensor,
     Sensor,
 )
+from policy_runner.sim.sensors import turned
 
 _XYZ = ("x", "y", "z")
 TWIST_AXES = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in _XYZ)
@@ -136,24 +137,3 @@ class SensorNoise:
             kind: one + self._rng.normal(0.0, sigmas[kind], len(one)) if sigmas.get(kind) else one
             for kind, one in values.items()
         }
-
-
-def turned(orientation: Array, half_angles: Array) -> Array:
-    """Turn a quaternion x, y, z, w (4,) by a small rotation about the body's axes.
-
-    Args:
-        orientation: unit quaternion.
-        half_angles: half the angle about x, y and z [rad], small.
-    """
-    x, y, z, w = orientation
-    a, b, c = half_angles
-    # q * (1, a, b, c); the result is normalized below.
-    product = np.array(
-        [
-            x + w * a + y * c - z * b,
-            y + w * b + z * a - x * c,
-            z + w * c + x * b - y * a,
-            w - x * a - y * b - z * c,
-        ]
-    )
-    return np.asarray(product / np.linalg.norm(product), dtype=np.float64)
