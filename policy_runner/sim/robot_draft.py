@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from policy_runner.core.errors import refuse
+from policy_runner.sim.plant.model_edits import OWN
 from policy_runner.sim.plant.plant import Plant
 from policy_runner.sim.robot_file.robot_keys import SCHEMA
 from policy_runner.sim.robot_file.robot_reader import MODEL_SUFFIXES, read_robot
@@ -72,7 +73,7 @@ def _sensors(plant: Plant) -> dict[str, Any]:
     for k in range(model.nsensor):
         name = model.sensor(k).name
         part = parts.get(int(model.sensor_type[k]))
-        if not name or name.startswith("policy_runner/"):
+        if not name or name.startswith(OWN):
             continue
         if part is not None and part not in imu:
             imu[part] = name

@@ -15,7 +15,7 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from policy_runner.ros.diagnostics.robots import TF, frame_prefix
 from policy_runner.sim.camera import Cameras
-from policy_runner.sim.loop.sensor_numbers import JointOrder, SensorNoise, numbers_of
+from policy_runner.sim.loop.sensor_numbers import ImageTimes, JointOrder, SensorNoise, numbers_of
 from policy_runner.sim.plant.plant import Plant
 from policy_runner.sim.robot_file.sensor_keys import (
     CameraSensor,
@@ -173,13 +173,11 @@ class SensorTopics:
             height=sensor.height, width=sensor.width, encoding="rgb8", step=3 * sensor.width
         )
         message.header.frame_id = sensor.frame_id
-        period_ns = round(NS_PER_S / sensor.rate)
-        due = [0]
+        times = ImageTimes(sensor.rate)
 
         def fill(stamp_ns: int) -> bool:
-            new = stamp_ns >= due[0]
+            new = times.due(stamp_ns)
             if new:
-                due[0] = stamp_ns - stamp_ns % period_ns + period_ns
                 if self._cameras is None:
                     self._cameras = Cameras(self._plant)
                 message.data = array.array("B", self._cameras.render(sensor).tobytes())

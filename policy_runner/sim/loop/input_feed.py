@@ -14,6 +14,7 @@ from policy_runner.robot.feed import feed
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.sim.loop.sensor_numbers import (
     TWIST_AXES,
+    ImageTimes,
     JointOrder,
     SensorNoise,
     leaves_of,
@@ -31,7 +32,7 @@ from policy_runner.sim.robot_file.sensor_keys import (
 TWISTS = ("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped")
 # Returns the fields of a message for `robot.feed.feed`; None: no message in this tick.
 Source = Callable[[], Mapping[str, Any] | None]
-Writer = Callable[[int], bool]  # writes at a time [ns]; False: no message in this tick
+Writer = Callable[[int], None]  # writes at a time [ns]
 # Changes the numbers of an input before they are written: (input name, numbers) -> numbers. The
 # numbers of joints are one array for each of position, velocity and effort.
 Change = Callable[[str, str, Array], Array]
@@ -73,7 +74,7 @@ class InputFeed:
         self.command = np.zeros(6)
         self.skipped: set[str] = set()
         self.change: Change | None = None
-        self._begins: list[Callable[[], None]] = []
+        self._image_times: list[ImageTimes] = []
         self._writers: list[tuple[str, Writer]] = []
         problems: list[Problem | str] = []
         for name, slot in loaded.pipeline.slots.items():
@@ -115,10 +116,9 @@ class InputFeed:
         prefix = "twist." if slot.spec.type.endswith("Stamped") else ""
         copy = self._copier(slot, tuple(prefix + axis for axis in TWIST_AXES))
 
-        def write(now_ns: int) -> bool:
+        def write(now_ns: int) -> None:
             copy(self.command)
             slot.received(now_ns, now_ns)
-            return True
 
         return write
 
@@ -126,13 +126,12 @@ class InputFeed:
         plant, noise = self._plant, self._noise
         copy = self._copier(slot, leaves_of(sensor, len(numbers_of(sensor, plant))))
 
-        def write(now_ns: int) -> bool:
+        def write(now_ns: int) -> None:
             numbers = numbers_of(sensor, plant)
             if noise is not None and isinstance(sensor, ImuSensor):
                 numbers = noise.on_imu(numbers, sensor)
             copy(numbers)
             slot.received(now_ns, now_ns)
-            return True
 
         return write
 
@@ -164,7 +163,7 @@ class InputFeed:
         plant, noise, joints = self._plant, self._noise, slot.joints
         names = list(order.names)
 
-        def write(now_ns: int) -> bool:
+        def write(now_ns: int) -> None:
             values = order.values(plant)
             if noise is not None:
                 values = noise.on_joints(values, sensor)
@@ -175,7 +174,6 @@ class InputFeed:
                 read: dict[str, Any] = {kind: values[kind] for kind in slot.joint_kinds}
                 joints.merge(names, read, now_ns)
             slot.received(now_ns, now_ns)
-            return True
 
         return write
 
@@ -184,37 +182,30 @@ class InputFeed:
         if images is None:
             raise refuse(self._plant.file, f"input {slot.name}", "a renderer of images", "none")
         keep = slot.keepers.get("")
-        period_ns = round(1e9 / sensor.rate)
-        due = [0]
+        times = ImageTimes(sensor.rate)
+        self._image_times.append(times)
         newest: list[Any] = [None]
 
-        def write(now_ns: int) -> bool:
-            if now_ns >= due[0]:
-                due[0] = now_ns - now_ns % period_ns + period_ns
+        def write(now_ns: int) -> None:
+            if times.due(now_ns):
                 newest[0] = images(sensor)
             # Between two images the newest one is sent again, as by the node in lockstep.
             if keep is not None:
                 keep(newest[0])
             slot.received(now_ns, now_ns)
-            return True
 
-        def begin() -> None:
-            due[0] = 0
-
-        self._begins.append(begin)
         return write
 
     def begin(self) -> None:
         """Start again at time 0."""
-        for begin in self._begins:
-            begin()
+        for times in self._image_times:
+            times.restart()
 
 
 def _from_source(slot: InputSlot, source: Source) -> Writer:
-    def write(now_ns: int) -> bool:
+    def write(now_ns: int) -> None:
         fields = source()
         if fields is not None:
             feed(slot, fields, now_ns)
-        return fields is not None
 
     return write

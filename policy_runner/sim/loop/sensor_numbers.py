@@ -102,6 +102,26 @@ def leaves_of(sensor: Sensor, size: int) -> tuple[str, ...]:
     return tuple(f"data[{k}]" for k in range(size))
 
 
+class ImageTimes:
+    """When a camera has a new image: at first, then once in each of its periods."""
+
+    def __init__(self, rate: float) -> None:
+        """Count from time 0; `rate` in images a second."""
+        self._period_ns = round(1e9 / rate)
+        self._due_ns = 0
+
+    def due(self, now_ns: int) -> bool:
+        """Whether there is a new image at this time [ns]; call it once for each time."""
+        if now_ns < self._due_ns:
+            return False
+        self._due_ns = now_ns - now_ns % self._period_ns + self._period_ns
+        return True
+
+    def restart(self) -> None:
+        """Count from time 0 again."""
+        self._due_ns = 0
+
+
 class SensorNoise:
     """White noise on the numbers of all sensors of `robot.yaml`, from one seed."""
 
