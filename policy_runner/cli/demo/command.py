@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from policy_runner.ros.diagnostics.listener import Watch
 
 _BALANCE = ("falls", "first_fall_s", "upright_share", "velocity_rmse")
+_ROUNDED_S = 0.06  # a time in a status has at least one decimal
 _ROBOT, _RUNNER, _SIDECAR = "simulated_robot", "policy_runner", "jetson_diagnostics"
 
 
@@ -104,8 +105,7 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     watch = Watch()
     children = Children(rows, folder)
     try:
-        _watch_until_the_end(options, watch, children, ended)
-        # After the robot's end the runner's inputs become stale; this is not part of the run.
+        watch_until_the_end(options, watch, children, ended)
         watch.freeze(keep_known=not options.lockstep)
         # End the runner first: the robot must still receive its last command.
         if not options.duration or children.running(_ROBOT):
@@ -152,12 +152,19 @@ def _balancer_rows(options: argparse.Namespace, report: Path) -> list[Process]:
     )
 
 
-def _watch_until_the_end(
+def watch_until_the_end(
     options: argparse.Namespace, watch: Watch, children: Children, ended: EndRequest
 ) -> None:
-    """Watch until Ctrl-C, until the robot or the runner has ended, or the runner has refused."""
+    """Watch until Ctrl-C, until the robot or the runner has ended, or the runner has refused.
+
+    After the robot's end the runner's inputs become stale; this is not part of the run. The robot
+    reports the whole duration first, and its process ends up to 1 s later.
+    """
 
     def going_on() -> bool:
+        simulated_s = watch.number("simulated_robot: balance", "simulated [s]") or 0.0
+        if options.duration and simulated_s >= options.duration - _ROUNDED_S:
+            watch.freeze(keep_known=not options.lockstep)
         # A runner that refused its policy keeps running, so that the user can correct it. In the
         # demo the robot would wait for it without end.
         refused = watch.level.get("policy_runner: model") == "ERROR"
@@ -175,7 +182,7 @@ def _watch_until_the_end(
 
     with Live(view(watch), console=Console(), refresh_per_second=4, screen=False) as live:
         while going_on():
-            ended.wait(0.25)
+            ended.wait(0.05)
             live.update(view(watch))
 
 

@@ -14,58 +14,63 @@ if TYPE_CHECKING:
 
 _COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red", "STALE": "magenta"}
 _ROBOT, _LOOP = "simulated_robot: balance", "policy_runner: loop"
+_INFERENCE = "policy_runner: inference"
 
 
 def _figure(value: float | None, digits: int, unit: str) -> str:
     return f"{value:.{digits}f} {unit}" if value is not None else "-"
 
 
+def _cells(watch: Watch, *asked: tuple[str, str, str, int, str]) -> list[str]:
+    """Labels and figures in turn; asked: label, status, key, digits, unit."""
+    found = []
+    for label, status, key, digits, unit in asked:
+        found += [label, _figure(watch.number(status, key), digits, unit)]
+    return found
+
+
 def _balancer(watch: Watch) -> Table:
-    number = watch.number
     robot = Table.grid(padding=(0, 2))
     robot.add_row(
-        "upright",
-        _figure(number(_ROBOT, "upright [s]"), 1, "s"),
-        "falls",
-        _figure(number(_ROBOT, "falls"), 0, ""),
-        "simulated",
-        _figure(number(_ROBOT, "simulated [s]"), 1, "s"),
+        *_cells(
+            watch,
+            ("upright", _ROBOT, "upright [s]", 1, "s"),
+            ("falls", _ROBOT, "falls", 0, ""),
+            ("simulated", _ROBOT, "simulated [s]", 1, "s"),
+        )
     )
     robot.add_row("", "command", "", "measured", "", "RMSE")
     for axis, unit, measured in (("forward", "m/s", "forward"), ("yaw", "rad/s", "yaw rate")):
         robot.add_row(
-            axis,
-            _figure(number(_ROBOT, f"command {axis} [{unit}]"), 2, unit),
-            "",
-            _figure(number(_ROBOT, f"{measured} [{unit}]"), 2, unit),
-            "",
-            _figure(number(_ROBOT, f"velocity rmse {axis} [{unit}]"), 3, unit),
+            *_cells(
+                watch,
+                (axis, _ROBOT, f"command {axis} [{unit}]", 2, unit),
+                ("", _ROBOT, f"{measured} [{unit}]", 2, unit),
+                ("", _ROBOT, f"velocity rmse {axis} [{unit}]", 3, unit),
+            )
         )
     return robot
 
 
 def _arm(watch: Watch) -> Table:
-    number, inference = watch.number, "policy_runner: inference"
     robot = Table.grid(padding=(0, 2))
     robot.add_row(
-        "balls",
-        _figure(number(_ROBOT, "balls"), 0, ""),
-        "reached",
-        _figure(number(_ROBOT, "reached"), 0, ""),
-        "distance",
-        _figure(number(_ROBOT, "distance [m]"), 3, "m"),
-        "simulated",
-        _figure(number(_ROBOT, "simulated [s]"), 1, "s"),
+        *_cells(
+            watch,
+            ("balls", _ROBOT, "balls", 0, ""),
+            ("reached", _ROBOT, "reached", 0, ""),
+            ("distance", _ROBOT, "distance [m]", 3, "m"),
+            ("simulated", _ROBOT, "simulated [s]", 1, "s"),
+        )
     )
     robot.add_row(
-        "near after",
-        _figure(number(_ROBOT, "near after [s]"), 2, "s"),
-        "inferences",
-        _figure(number(inference, "inference rate [Hz]"), 1, "Hz"),
-        "jerk",
-        _figure(number(_ROBOT, "joint jerk [rad/s^3]"), 0, "rad/s³"),
-        "stops",
-        _figure(number(_ROBOT, "stops"), 0, ""),
+        *_cells(
+            watch,
+            ("near after", _ROBOT, "near after [s]", 2, "s"),
+            ("inferences", _INFERENCE, "inference rate [Hz]", 1, "Hz"),
+            ("jerk", _ROBOT, "joint jerk [rad/s^3]", 0, "rad/s³"),
+            ("stops", _ROBOT, "stops", 0, ""),
+        )
     )
     return robot
 
@@ -77,17 +82,17 @@ def view(watch: Watch) -> Group:
     robot = _arm(watch) if arm else _balancer(watch)
     loop = Table.grid(padding=(0, 2))
     loop.add_row(
-        "rate",
-        _figure(number(_LOOP, "rate [Hz]"), 1, "Hz"),
-        "missed deadlines",
-        _figure(number(_LOOP, "missed deadlines"), 0, ""),
-        "input age p99",
-        _figure(number("policy_runner: inputs", "input age p99 [ms]"), 1, "ms"),
+        *_cells(
+            watch,
+            ("rate", _LOOP, "rate [Hz]", 1, "Hz"),
+            ("missed deadlines", _LOOP, "missed deadlines", 0, ""),
+            ("input age p99", "policy_runner: inputs", "input age p99 [ms]", 1, "ms"),
+        )
     )
     loop.add_row("µs", "p50", "p99", "p99.9", "max", "")
     for label, status, key in (
         ("period error", _LOOP, "period error"),
-        ("inference", "policy_runner: inference", "inference"),
+        ("inference", _INFERENCE, "inference"),
         ("whole step", _LOOP, "step"),
     ):
         quantiles = (number(status, f"{key} {q} [us]") for q in ("p50", "p99", "p99.9", "max"))
