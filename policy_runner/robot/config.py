@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from policy_runner.backends.interface import BackendChoice
+from policy_runner.core.errors import Problem
 from policy_runner.core.spec import Limit, PolicySpec
 from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 from policy_runner.robot.parameters.policy import limit_prefix
@@ -244,6 +246,27 @@ def _command(values: Mapping[str, Any]) -> CommandConfig:
         stamp=values["command.stamp"],
         trajectory_lead=values["command.trajectory_lead"],
     )
+
+
+def held_numbers(command: CommandConfig, problems: list[Problem | str]) -> dict[str, float]:
+    """Joint -> number that `command.held_joints` holds it at.
+
+    Args:
+        command: the parameters `command.*`.
+        problems: gets one for each text that is not `joint=number`.
+    """
+    held = {}
+    for text in command.held_joints:
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            expected = "`joint=number` each, finite"
+            problems.append(Problem("", "parameter command.held_joints", expected, f"'{text}'"))
+        held[name.strip()] = value
+    return held
 
 
 def _safety(values: Mapping[str, Any]) -> SafetyConfig:

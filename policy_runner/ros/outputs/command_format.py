@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.spec import PolicySpec
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.robot.config import CommandConfig
+from policy_runner.robot.config import CommandConfig, held_numbers
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.robot.parameters.command import JOINT_KINDS
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
@@ -43,23 +42,15 @@ def command_format(
     if command.stamp != "now" and command.type != "joint_trajectory":
         got = f"{command.stamp} for command.type {command.type}"
         problems.append(Problem("", "parameter command.stamp", "now", got))
-    held: dict[str, float] = {}
     groups = [group for tensor in spec.action for group in tensor.groups]
     driven = {robot[name].name for group in groups for name in group.names if name in robot}
     if command.held_joints:
         problems += _no_place_for_held(command.type, groups[0].kind)
-    for text in command.held_joints:
-        name, _, number = text.partition("=")
-        try:
-            held[name.strip()] = float(number)
-        except ValueError:
-            number = "nan"
-        if not math.isfinite(float(number)):
-            expected = "`joint=number` each, finite"
-            problems.append(Problem("", "parameter command.held_joints", expected, f"'{text}'"))
-        if name.strip() in driven:
+    held = held_numbers(command, problems)
+    for name in held:
+        if name in driven:
             expected = "joints that the policy does not drive"
-            problems.append(Problem("", "parameter command.held_joints", expected, name.strip()))
+            problems.append(Problem("", "parameter command.held_joints", expected, name))
     if problems:
         raise Refusal(problems)
     gains: dict[str, dict[str, float]] = {robot[name].name: {} for name in spec.joint_names}

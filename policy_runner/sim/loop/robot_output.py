@@ -12,6 +12,7 @@ from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.model import Array
 from policy_runner.core.settings import CommandLimits, Manner
 from policy_runner.core.spec.elements import KINDS, absent_joints
+from policy_runner.robot.config import held_numbers
 from policy_runner.robot.load import LoadedPolicy
 from policy_runner.sim.plant.plant import Plant
 
@@ -61,7 +62,8 @@ class RobotOutput:
         self._carries_gains = command.carries_gains
         names = [joint.name for joint in joints]
         self._names = names
-        self._held = [text.partition("=")[::2] for text in command.held_joints]
+        held = held_numbers(command, problems)
+        self._held_names, self._held_numbers = list(held), np.array(list(held.values()))
         self._held_kind = kinds[0]
         self._groups: list[tuple[str, list[str], np.ndarray]] = []
         for kind in dict.fromkeys(kinds):
@@ -123,13 +125,11 @@ class RobotOutput:
             plant.command(
                 kind, names, sent if self.change is None else self.change(kind, names, sent)
             )
-        if self._held:
+        if self._held_names:
             share = 1.0
             if self._held_kind != "position":
                 share = manner.held_effort if self._held_kind == "effort" else manner.held_velocity
-            names = [name.strip() for name, _ in self._held]
-            numbers = np.array([float(number) * share for _, number in self._held])
-            plant.command(self._held_kind, names, numbers)
+            plant.command(self._held_kind, self._held_names, self._held_numbers * share)
         return ""
 
 

@@ -177,3 +177,11 @@ def test_other_joints_are_refused_with_both_lists(tmp_path: Path) -> None:
     assert "(left_wheel_joint, right_wheel_joint), got no left_wheel_joint" in text
     assert f"the robot has {', '.join(TOY_JOINTS)}" in text
     assert "joint_prefix" in text
+
+
+def test_a_held_joint_without_a_number_is_refused(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    rows = {"command.held_joints": ["head=far"]}
+    params.write_text(yaml.safe_dump({"policy_runner": {"ros__parameters": rows}}), "utf-8")
+    with pytest.raises(Refusal, match=r"expected `joint=number` each, finite, got 'head=far'"):
+        in_loop(balancer(tmp_path / "r"), params=params)
