@@ -43,6 +43,17 @@ def check_ros() -> None:
         raise refuse("", "ROS 2", "the Python module rclpy", "none", remedy)
 
 
+def seconds_above_0(text: str) -> float:
+    """Read the argument of an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
+    return value
+
+
 def table_width() -> int | None:
     """Columns for rich's Console: None in a terminal, whose width it finds; else no wrapping.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import seconds_above_0, table_width
 from policy_runner.cli.demo.reach import NAME as REACH
 from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
 from policy_runner.cli.operate.children import Children
@@ -36,7 +35,9 @@ _ROBOT, _RUNNER, _SIDECAR = "simulated_robot", "policy_runner", "jetson_diagnost
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options."""
-    parser.add_argument("--duration", type=_positive, metavar="S", help="simulated seconds to run")
+    parser.add_argument(
+        "--duration", type=seconds_above_0, metavar="S", help="simulated seconds to run"
+    )
     parser.add_argument("--headless", action="store_true", help="no live view, only the summary")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here")
     parser.add_argument(
@@ -57,13 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--params-file", default="", help="another parameter file")
     parser.add_argument("--backend", default="", help="what runs the model")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
-    return value
 
 
 def run(options: argparse.Namespace) -> int:
@@ -120,14 +114,10 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     _print(figures)
-    failed = {name: code for name, code in children.status.items() if code != 0}
-    for name, code in failed.items():
-        print(f"{name} ended with status {code}:", file=sys.stderr)
-        print(children.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
+    failed = children.tell_failures()
     silent = not figures["commands"] and not ended.is_set()
     if silent:
-        print("the runner commanded nothing:", file=sys.stderr)
-        print(children.log(_RUNNER).read_text(errors="replace")[-2000:], file=sys.stderr)
+        children.tell_end(_RUNNER, "the runner commanded nothing")
     return 1 if failed or silent else 0
 
 

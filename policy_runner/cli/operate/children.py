@@ -78,6 +78,18 @@ class Children:
         """Return the file with a child's output."""
         return self._folder / f"{name}.log"
 
+    def tell_end(self, name: str, what: str) -> None:
+        """Print on stderr what happened, and the end of a child's log."""
+        print(f"{what}:", file=sys.stderr)
+        print(self.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
+
+    def tell_failures(self) -> bool:
+        """Print the end of the log of each child that failed; return whether there are any."""
+        failed = {name: code for name, code in self.status.items() if code != 0}
+        for name, code in failed.items():
+            self.tell_end(name, f"{name} ended with status {code}")
+        return bool(failed)
+
     def poll(self) -> None:
         """Record the children that have ended."""
         for name, child in list(self._running.items()):

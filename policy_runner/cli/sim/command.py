@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.cli.command_parser import check_ros, table_width
+from policy_runner.cli.command_parser import check_ros, seconds_above_0, table_width
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.package_files import share_path
@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lockstep", action="store_true", help="on simulated time, each tick waits for the other"
     )
-    parser.add_argument("--duration", type=_positive, metavar="S", help="simulated seconds to run")
+    parser.add_argument(
+        "--duration", type=seconds_above_0, metavar="S", help="simulated seconds to run"
+    )
     parser.add_argument(
         "--command",
         type=_twist,
@@ -65,13 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--viewer", action="store_true", help="show the robot in a window")
     parser.add_argument("--backend", default="", help="what runs the model")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
-    return value
 
 
 def _twist(text: str) -> tuple[float, ...]:
@@ -144,14 +139,10 @@ def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
         if options.json is not None:
             options.json.write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
         _print(score)
-        failed = {name: code for name, code in children.status.items() if code != 0}
-        for name, code in failed.items():
-            print(f"{name} ended with status {code}:", file=sys.stderr)
-            print(children.log(name).read_text(errors="replace")[-2000:], file=sys.stderr)
+        failed = children.tell_failures()
         silent = not score.get("commands") and not ended.is_set()
         if silent and not failed:
-            print("the runner commanded nothing:", file=sys.stderr)
-            print(children.log(_RUNNER).read_text(errors="replace")[-2000:], file=sys.stderr)
+            children.tell_end(_RUNNER, "the runner commanded nothing")
         return 1 if failed or silent else 0
 
 
