@@ -179,8 +179,7 @@ class PlantWorld:
         self._played: dict[str, tuple[int, list[SentCommand]]] = {}
         self._first_fall_s: float | None = None
         self._tilt = 0.0
-        self._distance = np.zeros(3)  # sums of the velocity in the base frame
-        self._counted = 0
+        self._velocities = np.zeros(3)  # sum over the ticks, base frame
 
     def tick(self, commands: Sequence[SentCommand] | None) -> None:
         """Send the commands and advance.
@@ -232,8 +231,7 @@ class PlantWorld:
     def _account(self) -> None:
         plant = self.plant
         linear, _ = plant.read.velocity(plant.base)
-        self._distance += linear
-        self._counted += 1
+        self._velocities += linear
         self._tilt = plant.tilt if plant.floats else 0.0
         if self._first_fall_s is None and self._tilt > self._fallen_tilt:
             self._first_fall_s = self.ticks * self._tick_s
@@ -251,7 +249,7 @@ class PlantWorld:
 
     def score(self) -> dict[str, Any]:
         """Where the robot is, and whether its tilt exceeded `fallen_tilt`."""
-        mean: Array = self._distance / max(1, self._counted)
+        mean: Array = self._velocities / max(1, self.ticks)
         return {
             "simulated_s": round(self.ticks * self._tick_s, 6),
             "commands": self._answered,

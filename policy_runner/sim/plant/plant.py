@@ -281,11 +281,6 @@ class Plant:
         return self._steps * self.timestep_s
 
     @property
-    def steps(self) -> int:
-        """Physics steps since the last reset."""
-        return self._steps
-
-    @property
     def tilt(self) -> float:
         """Angle between the base's z axis and the vertical [rad], 0 to pi."""
         x, y, _, _ = self.read.orientation(self.base)
