@@ -200,9 +200,9 @@ class PlantWorld:
                 if one.kind != "position":
                     self._names.setdefault(one.kind, set()).update(one.names)
             self._begin_trajectories(commands)
-        elif self._played:
+        if self._played:
             self._play()
-        else:
+        elif not commands:
             self._silent_ticks += 1
             if self._silent_ticks * self._tick_s > WATCHDOG_S:
                 self.stop()
@@ -219,6 +219,8 @@ class PlantWorld:
     def _play(self) -> None:
         """Send the targets of trajectories with several points, linear between the points."""
         for kind, (began, points) in list(self._played.items()):
+            if began == self.ticks:
+                continue
             elapsed_ns = (self.ticks - began) * self._tick_s * 1e9
             times = [one.after_ns for one in points]
             columns = np.array([one.values for one in points]).T

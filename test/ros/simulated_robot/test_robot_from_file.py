@@ -201,6 +201,23 @@ def test_several_points_of_a_trajectory_follow_their_times(tmp_path: Path) -> No
     assert sent[19:] == pytest.approx([-1.4] * 5)
 
 
+def test_a_trajectory_plays_next_to_commands_of_another_kind(tmp_path: Path) -> None:
+    from policy_runner.ros.simulated_robot.command_reader import SentCommand
+
+    plant, world = alone(tmp_path)
+    knee = plant.model.actuator_trnid[:, 0].tolist().index(plant.model.joint("FL_knee").id)
+    points = [
+        SentCommand(0, "position", ["FL_knee"], [value], {}, after_ns)
+        for value, after_ns in ((-1.0, 0), (-1.4, 20 * TICK_NS))
+    ]
+    other = SentCommand(0, "velocity", ["FR_knee"], [0.1], {})
+    sent = []
+    for commands in ([*points, other], [other], [other]):
+        world.tick(commands)
+        sent.append(plant.data.ctrl[knee])
+    assert sent == pytest.approx([-1.0, -1.02, -1.04])
+
+
 def test_silence_ends_velocities_and_holds_positions(tmp_path: Path) -> None:
     from policy_runner.ros.simulated_robot.command_reader import SentCommand
 
