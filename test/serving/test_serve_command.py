@@ -28,7 +28,7 @@ def address_of(child: Any, wait_until: Callable[..., Any]) -> str:
     return str(found[1])
 
 
-def actions(address: str, tries: int = 1) -> list[bytes]:
+def actions(address: str) -> list[bytes]:
     """Connect by openpi's protocol, and ask three times."""
     from serve_rig import observation
 
@@ -72,9 +72,7 @@ def test_workers_share_a_port_and_a_killed_one_is_replaced(
     assert child.wait(20.0) == 0
 
 
-def test_refusals_of_the_command(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusals_of_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     spec = str(write_policy(tmp_path / "toy"))
     (line,) = refusals(capsys, "serve", spec, "--host", "0.0.0.0")
     assert "--token-file or --tls-certificate" in line
@@ -83,6 +81,10 @@ def test_refusals_of_the_command(
     (line,) = refusals(capsys, "serve", spec, "--rename", "a=b/c")
     assert "INPUT one of imu, joints, cmd" in line
     assert "policy.yaml" in refusals(capsys, "serve", str(tmp_path / "none"))[0]
+    files = ("--tls-certificate", f"{spec}/policy.yaml", "--tls-key", f"{spec}/policy.yaml")
+    for workers in ("1", "2"):
+        words = ("serve", spec, "--port", "0", "--workers", workers)
+        assert "a certificate and its private key" in refusals(capsys, *words, *files)[0]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         (line,) = refusals(capsys, "serve", spec, "--port", port)
