@@ -7,18 +7,15 @@ import re
 import signal
 import socket
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cli_rig import refusals, signals, write_policy
+from serve_rig import needs_server, observation
 
-NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack", "onnx")
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="the extra [serve] is not installed"
-)
+pytestmark = needs_server
 COMMAND = ("python", "-m", "policy_runner.cli.main", "serve")
 
 
@@ -30,8 +27,6 @@ def address_of(child: Any, wait_until: Callable[..., Any]) -> str:
 
 def actions(address: str) -> list[bytes]:
     """Connect by openpi's protocol, and ask three times."""
-    from serve_rig import observation
-
     from policy_runner.serving.client.interface import ServerAddress
     from policy_runner.serving.client.openpi_client import OpenpiClient
 
