@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_rig import refusals, signals, write_policy
+from cli_rig import refusals, signals, write_policy, write_quadruped
 from serve_rig import needs_server, observation
 
 pytestmark = needs_server
@@ -98,22 +98,9 @@ def test_without_the_extra_the_command_names_it(
 
 def test_a_batch_of_tensors_runs_at_once(tmp_path: Path) -> None:
     """A file with an open batch axis: 64 rows are the rows one by one, within rounding."""
-    import yaml
-    from cli_rig import spec
-    from small_models import quadruped
-
     from policy_runner.serving.session.served_policy import ServedPolicy
 
-    names = [f"joint{k}" for k in range(12)]
-    quadruped(tmp_path)
-    content = spec(
-        model={"file": "policy.onnx"}, joint_names=names, default_joint_pos=[0.0] * 12,
-        inputs={"all": {"type": "std_msgs/msg/Float32MultiArray", "topic": "all"}},
-        observation=[{"tensor": "obs", "normalization": "none", "terms": [
-            {"term": "field", "name": "all", "input": "all", "field": "data[0:245]"}]}],
-        action=[{"tensor": "actions", "groups": [{"kind": "position", "joints": names}]}],
-    )  # fmt: skip
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(content))
+    write_quadruped(tmp_path)
     tensors = ServedPolicy(tmp_path).tensors
     assert tensors is not None
     assert tensors.open_batch
