@@ -115,7 +115,7 @@ def test_an_error_is_a_text_frame_and_close_1011(
         assert closed.value.rcvd.code == 1011
 
 
-@pytest.mark.parametrize("path", ["/?batch=0", "/?batch=x", "/?batch=99999"])
+@pytest.mark.parametrize("path", ["/?batch=0", "/?batch=x", "/?batch=99999", "/?batch=%C2%B2"])
 def test_a_wrong_address_is_an_error(server: Served, path: str) -> None:
     with raw(server, path) as one:
         assert "batch" in one.recv()
