@@ -33,10 +33,12 @@ def whole_numbers(given: object, key: str) -> list[int]:
     Raises:
         WrongValue: no list, or an element that is no whole number, such as 2.5, '2' or true.
     """
+    found = []
     for k, one in enumerate(_listed(given, key, "whole numbers")):
         if isinstance(one, bool) or not isinstance(one, int):
             raise WrongValue(f"{key}[{k}]", "a whole number", _shown(one))
-    return list(given)  # type: ignore[call-overload, no-any-return]
+        found.append(one)
+    return found
 
 
 def numbers(given: object, key: str) -> list[float]:
@@ -53,14 +55,14 @@ def numbers(given: object, key: str) -> list[float]:
     return [number(one, f"{key}[{k}]") for k, one in enumerate(listed)]
 
 
-def number(given: object, key: str) -> float:
+def number(given: Any, key: str) -> float:
     """Return one finite number; a text such as 1e-3, which YAML reads as text, is one.
 
     Raises:
         WrongValue: anything else.
     """
     try:
-        value = float(given) if not isinstance(given, bool) else math.nan  # type: ignore[arg-type]
+        value = float(given) if not isinstance(given, bool) else math.nan
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):

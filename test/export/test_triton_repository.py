@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import several_rig
-import yaml
-from cli_rig import refusals, spec, write_policy
+from cli_rig import refusals, write_policy, write_quadruped
 
 from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
@@ -38,18 +37,7 @@ def test_a_repository_has_the_model_and_its_tensors(tmp_path: Path) -> None:
 
 
 def test_an_open_batch_is_collected_from_several_robots(tmp_path: Path) -> None:
-    from small_models import quadruped
-
-    names = [f"joint{k}" for k in range(12)]
-    quadruped(tmp_path)
-    content = spec(
-        model={"file": "policy.onnx"}, joint_names=names, default_joint_pos=[0.0] * 12,
-        inputs={"all": {"type": "std_msgs/msg/Float32MultiArray", "topic": "all"}},
-        observation=[{"tensor": "obs", "normalization": "none", "terms": [
-            {"term": "field", "name": "all", "input": "all", "field": "data[0:245]"}]}],
-        action=[{"tensor": "actions", "groups": [{"kind": "position", "joints": names}]}],
-    )  # fmt: skip
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(content))
+    write_quadruped(tmp_path)
     text = (write_triton(tmp_path, tmp_path / "all") / "config.pbtxt").read_text()
     assert "max_batch_size: 64\n" in text
     assert "dims: [245] }" in text

@@ -85,6 +85,22 @@ def write_policy(folder: Path, size: int = 13, inside: bool = False, **changes: 
     return folder
 
 
+def write_quadruped(folder: Path) -> None:
+    """Write policy.yaml for `small_models.quadruped`, whose batch axis is open, and the model."""
+    from small_models import quadruped
+
+    names = [f"joint{k}" for k in range(12)]
+    quadruped(folder)
+    content = spec(
+        model={"file": "policy.onnx"}, joint_names=names, default_joint_pos=[0.0] * 12,
+        inputs={"all": {"type": "std_msgs/msg/Float32MultiArray", "topic": "all"}},
+        observation=[{"tensor": "obs", "normalization": "none", "terms": [
+            {"term": "field", "name": "all", "input": "all", "field": "data[0:245]"}]}],
+        action=[{"tensor": "actions", "groups": [{"kind": "position", "joints": names}]}],
+    )  # fmt: skip
+    (folder / "policy.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
 def signals(count: int = 20) -> dict[str, np.ndarray]:
     """Return smooth, seeded signals for it, in a trainer's layout."""
     t = np.arange(count) * PERIOD_S

@@ -137,6 +137,15 @@ def test_a_group_gets_what_each_row_would_get_alone(several: Path) -> None:
         group.answer({"command/linear.x": np.zeros(2)})
 
 
+def test_a_text_is_for_all_rows_of_a_group(several: Path) -> None:
+    """openpi's clients send `prompt`; `--ignore prompt` drops it with one row and with several."""
+    policy = ServedPolicy(several, rule=KeyRule(ignored=frozenset({"prompt"})))
+    given = several_observation(several_rig.recorded(1), 0)
+    joined = {key: np.stack([value] * 2) for key, value in given.items()}
+    fields, _ = policy.group(2).answer({**joined, "prompt": "fold the towel"})
+    assert len(fields["actions"]) == 2
+
+
 def test_a_silent_input_holds_as_on_the_robot(toy: ServedPolicy) -> None:
     given, session = signals(TICKS), toy.session()
     assert session.answer({})[0]["decision"] == "STARTING"

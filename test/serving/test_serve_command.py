@@ -7,18 +7,15 @@ import re
 import signal
 import socket
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_rig import refusals, signals, write_policy
+from cli_rig import refusals, signals, write_policy, write_quadruped
+from serve_rig import needs_server, observation
 
-NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack", "onnx")
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="the extra [serve] is not installed"
-)
+pytestmark = needs_server
 COMMAND = ("python", "-m", "policy_runner.cli.main", "serve")
 
 
@@ -28,10 +25,8 @@ def address_of(child: Any, wait_until: Callable[..., Any]) -> str:
     return str(found[1])
 
 
-def actions(address: str, tries: int = 1) -> list[bytes]:
+def actions(address: str) -> list[bytes]:
     """Connect by openpi's protocol, and ask three times."""
-    from serve_rig import observation
-
     from policy_runner.serving.client.interface import ServerAddress
     from policy_runner.serving.client.openpi_client import OpenpiClient
 
@@ -72,9 +67,7 @@ def test_workers_share_a_port_and_a_killed_one_is_replaced(
     assert child.wait(20.0) == 0
 
 
-def test_refusals_of_the_command(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusals_of_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     spec = str(write_policy(tmp_path / "toy"))
     (line,) = refusals(capsys, "serve", spec, "--host", "0.0.0.0")
     assert "--token-file or --tls-certificate" in line
@@ -83,6 +76,10 @@ def test_refusals_of_the_command(
     (line,) = refusals(capsys, "serve", spec, "--rename", "a=b/c")
     assert "INPUT one of imu, joints, cmd" in line
     assert "policy.yaml" in refusals(capsys, "serve", str(tmp_path / "none"))[0]
+    files = ("--tls-certificate", f"{spec}/policy.yaml", "--tls-key", f"{spec}/policy.yaml")
+    for workers in ("1", "2"):
+        words = ("serve", spec, "--port", "0", "--workers", workers)
+        assert "a certificate and its private key" in refusals(capsys, *words, *files)[0]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         (line,) = refusals(capsys, "serve", spec, "--port", port)
@@ -101,22 +98,9 @@ def test_without_the_extra_the_command_names_it(
 
 def test_a_batch_of_tensors_runs_at_once(tmp_path: Path) -> None:
     """A file with an open batch axis: 64 rows are the rows one by one, within rounding."""
-    import yaml
-    from cli_rig import spec
-    from small_models import quadruped
-
     from policy_runner.serving.session.served_policy import ServedPolicy
 
-    names = [f"joint{k}" for k in range(12)]
-    quadruped(tmp_path)
-    content = spec(
-        model={"file": "policy.onnx"}, joint_names=names, default_joint_pos=[0.0] * 12,
-        inputs={"all": {"type": "std_msgs/msg/Float32MultiArray", "topic": "all"}},
-        observation=[{"tensor": "obs", "normalization": "none", "terms": [
-            {"term": "field", "name": "all", "input": "all", "field": "data[0:245]"}]}],
-        action=[{"tensor": "actions", "groups": [{"kind": "position", "joints": names}]}],
-    )  # fmt: skip
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(content))
+    write_quadruped(tmp_path)
     tensors = ServedPolicy(tmp_path).tensors
     assert tensors is not None
     assert tensors.open_batch

@@ -5,40 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from cli_rig import signals, write_policy
+from cli_rig import signals
+from serve_rig import Served, ask, needs_server, observation, served
 
-NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack", "onnx")
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="the extra [serve] is not installed"
-)
-if TYPE_CHECKING:
-    from serve_rig import Served
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_policy(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(scope="module")
-def server(policy: Path) -> Iterator[Served]:
-    from serve_rig import served
-
-    with served(policy) as running:
-        yield running
+pytestmark = needs_server
 
 
 def nested(k: int, **more: Any) -> dict[str, Any]:
     """A body of /act."""
-    from serve_rig import observation
-
     inputs: dict[str, Any] = {}
     for key, value in observation(signals(20), k).items():
         name, _, field = key.partition("/")
@@ -47,8 +26,6 @@ def nested(k: int, **more: Any) -> dict[str, Any]:
 
 
 def test_actions_are_those_of_a_session(server: Served) -> None:
-    from serve_rig import ask, observation
-
     session, connection = server.policy.session(), server.connection()
     for k in range(3):
         status, answer = ask(connection, "/act", nested(k, details=True))
@@ -63,8 +40,6 @@ def test_actions_are_those_of_a_session(server: Served) -> None:
 
 
 def test_a_connection_has_its_state_and_a_reset_forgets_it(server: Served) -> None:
-    from serve_rig import ask
-
     one, other = server.connection(), server.connection()
     first = ask(one, "/act", nested(0))[1]["actions"]
     second = ask(one, "/act", nested(0))[1]["actions"]
@@ -78,8 +53,6 @@ def test_a_connection_has_its_state_and_a_reset_forgets_it(server: Served) -> No
 
 
 def test_several_simulators_in_one_request(server: Served) -> None:
-    from serve_rig import ask
-
     connection = server.connection()
     body = nested(0)
     for fields in body["observation"].values():
@@ -93,8 +66,6 @@ def test_several_simulators_in_one_request(server: Served) -> None:
 
 
 def test_pages_about_the_policy(server: Served) -> None:
-    from serve_rig import ask
-
     connection = server.connection()
     assert ask(connection, "/healthz") == (200, b"OK\n")
     health = ask(connection, "/healthz", headers={"Accept": "application/json"})[1]
@@ -127,8 +98,6 @@ def test_protocol_v2_gives_the_models_numbers(server: Served) -> None:
 @pytest.mark.parametrize("path", ["health/live", "health/ready", "models/toy/ready", "",
                                   "models/toy/versions/1", "models/toy/config"])  # fmt: skip
 def test_protocol_v2_has_its_paths(server: Served, path: str) -> None:
-    from serve_rig import ask
-
     connection = server.connection()
     assert ask(connection, f"/v2/{path}".rstrip("/"))[0] == 200
     connection.close()
@@ -153,8 +122,6 @@ def test_protocol_v2_has_its_paths(server: Served, path: str) -> None:
 def test_bad_requests_are_answered_with_a_sentence(
     server: Served, path: str, body: Any, status: int, word: str
 ) -> None:
-    from serve_rig import ask
-
     connection = server.connection()
     found, answer = ask(connection, path, body)
     assert found == status
@@ -177,16 +144,12 @@ def test_bad_requests_are_answered_with_a_sentence(
 def test_the_guard_refuses_before_any_route(
     server: Served, headers: dict[str, str], status: int
 ) -> None:
-    from serve_rig import ask
-
     connection = server.connection()
     assert ask(connection, "/act", {}, headers)[0] == status
     connection.close()
 
 
 def test_a_body_without_stated_length_ends_at_the_bound(policy: Path) -> None:
-    from serve_rig import served
-
     from policy_runner.serving.protocols.bounds import WireLimits
 
     with served(policy, limits=WireLimits(most_bytes=100_000)) as server:
@@ -200,8 +163,6 @@ def test_a_body_without_stated_length_ends_at_the_bound(policy: Path) -> None:
 
 def test_overload_is_answered_in_time(policy: Path) -> None:
     """The model is held by a first request; the second one waits for 0.2 s and gets 503."""
-    from serve_rig import ask, served
-
     from policy_runner.serving.server.serve_settings import Bounds
 
     with served(policy, bounds=Bounds(wait_s=0.2)) as server:
@@ -230,8 +191,6 @@ def test_overload_is_answered_in_time(policy: Path) -> None:
 
 
 def test_more_connections_than_allowed_get_503(policy: Path) -> None:
-    from serve_rig import ask, served
-
     from policy_runner.serving.server.serve_settings import Bounds
 
     with served(policy, bounds=Bounds(most_connections=2)) as server:
@@ -248,8 +207,6 @@ def test_more_connections_than_allowed_get_503(policy: Path) -> None:
 
 def test_a_connection_without_request_is_closed(policy: Path) -> None:
     import socket
-
-    from serve_rig import served
 
     from policy_runner.serving.server.serve_settings import Bounds
 

@@ -7,34 +7,16 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from cli_rig import signals, write_policy
+from cli_rig import signals
+from serve_rig import Served, needs_server, observation, served
 
-NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack", "onnx")
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="the extra [serve] is not installed"
-)
-if TYPE_CHECKING:
-    from serve_rig import Served
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_policy(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(scope="module")
-def server(policy: Path) -> Iterator[Served]:
-    from serve_rig import served
-
-    with served(policy) as running:
-        yield running
+pytestmark = needs_server
 
 
 def raw(server: Served, path: str = "/", **options: Any) -> Any:
@@ -58,8 +40,6 @@ def packed(given: Any) -> bytes:
 
 
 def test_metadata_first_then_one_answer_for_each_request(server: Served) -> None:
-    from serve_rig import observation
-
     session = server.policy.session()
     with raw(server, "/any/path") as one:
         assert unpacked(one.recv())["action_names"] == ["hip", "knee"]
@@ -75,8 +55,6 @@ def test_metadata_first_then_one_answer_for_each_request(server: Served) -> None
 
 
 def test_a_connection_is_a_reset(server: Served) -> None:
-    from serve_rig import observation
-
     from policy_runner.serving.client.openpi_client import OpenpiClient
 
     found = []
@@ -91,8 +69,6 @@ def test_a_connection_is_a_reset(server: Served) -> None:
 
 
 def test_several_simulators_on_one_connection(server: Served) -> None:
-    from serve_rig import observation
-
     with raw(server, "/?batch=2") as one:
         assert unpacked(one.recv())["batch"] == 2
         rows = [observation(signals(20), k) for k in (0, 1)]
@@ -139,14 +115,13 @@ def test_an_error_is_a_text_frame_and_close_1011(
         assert closed.value.rcvd.code == 1011
 
 
-@pytest.mark.parametrize("path", ["/?batch=0", "/?batch=x", "/?batch=99999"])
+@pytest.mark.parametrize("path", ["/?batch=0", "/?batch=x", "/?batch=99999", "/?batch=%C2%B2"])
 def test_a_wrong_address_is_an_error(server: Served, path: str) -> None:
     with raw(server, path) as one:
         assert "batch" in one.recv()
 
 
 def test_a_message_beyond_the_limit_ends_its_connection_only(policy: Path) -> None:
-    from serve_rig import observation, served
     from websockets.exceptions import ConnectionClosed
 
     from policy_runner.serving.protocols.bounds import WireLimits
@@ -163,8 +138,6 @@ def test_a_message_beyond_the_limit_ends_its_connection_only(policy: Path) -> No
 
 
 def test_a_client_that_stops_reading_stops_no_other(server: Served) -> None:
-    from serve_rig import observation
-
     deaf = socket.create_connection(("127.0.0.1", server.port))
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     handshake = (
@@ -192,7 +165,6 @@ def test_a_client_that_stops_reading_stops_no_other(server: Served) -> None:
 
 
 def test_overload_is_a_text_frame_and_close_1013(policy: Path) -> None:
-    from serve_rig import observation, served
     from websockets.exceptions import ConnectionClosed
 
     from policy_runner.serving.server.serve_settings import Bounds
@@ -217,8 +189,6 @@ def test_overload_is_a_text_frame_and_close_1013(policy: Path) -> None:
 
 def test_connections_leave_no_objects(policy: Path) -> None:
     """`make test-serving` opens a thousand, and looks at the memory of the process."""
-    from serve_rig import observation, served
-
     from policy_runner.serving.client.openpi_client import OpenpiClient
     from policy_runner.serving.server.serve_settings import Bounds
 
@@ -246,8 +216,6 @@ def test_connections_leave_no_objects(policy: Path) -> None:
 
 
 def test_eight_clients_at_once_get_what_each_would_get_alone(server: Served) -> None:
-    from serve_rig import observation
-
     from policy_runner.serving.client.openpi_client import OpenpiClient
 
     def wanted(first: int) -> list[bytes]:

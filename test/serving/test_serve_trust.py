@@ -5,24 +5,18 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cli_rig import signals, write_policy
+from serve_rig import TOKEN, ask, needs_server, observation, served
 
 from policy_runner.core.errors import Refusal
 from policy_runner.serving.server.serve_settings import Bounds, ServeSettings
 from policy_runner.serving.server.trust import Rate, foreign_page
 from policy_runner.serving.tokens import ENVIRONMENT, allows, read_token
-
-TOKEN = "a-token-of-the-tests-0123456789"
-NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack", "onnx")
-with_server = pytest.mark.skipif(
-    any(find_spec(name) is None for name in NEEDED), reason="the extra [serve] is not installed"
-)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "robot.local"])
@@ -124,10 +118,8 @@ def test_a_rate_allows_a_burst_and_then_its_rate() -> None:
     assert not any(Rate(0.0, lambda: 0.0).wait_s() for _ in range(50))
 
 
-@with_server
+@needs_server
 def test_without_the_token_nothing_is_served(tmp_path: Path) -> None:
-    from serve_rig import ask, served
-
     from policy_runner.serving.client.interface import ServerRefused
     from policy_runner.serving.client.openpi_client import OpenpiClient
     from policy_runner.serving.client.v2_client import V2Client
@@ -164,11 +156,9 @@ def certificate(folder: Path, days: int) -> tuple[Path, Path]:
     return paths
 
 
-@with_server
+@needs_server
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 def test_a_certificate_is_checked(tmp_path: Path) -> None:
-    from serve_rig import served
-
     from policy_runner.serving.client.interface import ServerAddress, Unreachable
     from policy_runner.serving.client.open_client import open_client
 
@@ -191,12 +181,10 @@ def test_a_certificate_is_checked(tmp_path: Path) -> None:
         pass
 
 
-@with_server
+@needs_server
 def test_the_log_holds_no_token_and_no_content(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from serve_rig import ask, observation, served
-
     from policy_runner.serving.client.interface import RemoteError
     from policy_runner.serving.client.openpi_client import OpenpiClient
 

@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 
 from policy_runner.backends.onnx_file.graph import RECURRENT, Graph, Node
-from policy_runner.backends.onnx_file.wiring import MOVES, WEIGHTS
+from policy_runner.backends.onnx_file.wiring import MOVES
 from policy_runner.core.model import StatePath, TensorFacts
 
 # Arithmetic that combines or bends numbers element by element.
@@ -106,8 +106,7 @@ def _steps(node: Node, name: str) -> Iterator[tuple[str, int]]:
             carried = node.operator == "Concat" or node.inputs[0] == name
             yield output, 0 if carried else 1
         else:
-            free = node.operator in _ELEMENTWISE and node.operator not in WEIGHTS
-            yield output, 0 if free else 1
+            yield output, 0 if node.operator in _ELEMENTWISE else 1
 
 
 def wired_pairs(

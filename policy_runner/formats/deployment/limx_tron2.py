@@ -76,7 +76,7 @@ def _fill(draft: Draft, given: Mapping[str, Any], model: ModelFacts) -> None:
     hidden = int(given["size"]["encoder_output_size"])
     terms: list[Any] = []
     if hidden:
-        draft.spec["models"] = _encoder(draft, given, observation, model)
+        draft.spec["models"] = _encoder(draft, given, observation)
         terms.append({"term": "model_output", "model": "encoder", "tensor": 0})
     most = given["commands"]["max"]
     ranges = [
@@ -146,9 +146,7 @@ def _observation(
     return terms
 
 
-def _encoder(
-    draft: Draft, given: Mapping[str, Any], observation: list[Any], model: ModelFacts
-) -> dict[str, Any]:
+def _encoder(draft: Draft, given: Mapping[str, Any], observation: list[Any]) -> dict[str, Any]:
     file: str = ENCODER
     if not (draft.sources[0].parent / ENCODER).is_file():
         file = todo(f"the encoder's file ({ENCODER} in the source), next to this file")

@@ -136,10 +136,6 @@ class DeadlineSocket:
         """A reader for `http.client`, under the same deadline."""
         return io.BufferedReader(_Reader(self), 1 << 16)
 
-    def sendall(self, data: bytes) -> None:
-        """See `send`; `http.client` calls it."""
-        self.send(data)
-
     def close(self) -> None:
         """Close the connection at once."""
         self._socket.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from policy_runner.core.errors import refuse
@@ -116,7 +117,8 @@ class V2Client:
             lines["Authorization"] = f"Bearer {address.token}"
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._socket.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
-        answer = http.client.HTTPResponse(self._socket, method=method)  # type: ignore[arg-type]
+        # HTTPResponse calls nothing but `makefile`.
+        answer = http.client.HTTPResponse(cast(socket.socket, self._socket), method=method)
         try:
             answer.begin()
             if answer.length is not None and answer.length > most:

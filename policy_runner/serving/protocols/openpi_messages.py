@@ -141,9 +141,6 @@ def _plain(given: Any) -> Any:
     raise TypeError(f"{type(given).__name__} cannot be sent")
 
 
-_PACKER = None
-
-
 def encode(value: Mapping[str, Any]) -> bytes:
     """Return the bytes of one message, as openpi writes them.
 

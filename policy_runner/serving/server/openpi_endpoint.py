@@ -85,7 +85,7 @@ class OpenpiConnection:
         rows = self._query.get("batch")
         if rows is None:
             return policy.session().answer, policy.metadata
-        if not rows[0].isdigit() or len(rows[0]) > 6:
+        if not (rows[0].isascii() and rows[0].isdigit() and len(rows[0]) <= 6):
             raise refuse("", "batch", "a number of simulators", f"'{rows[0][:20]}'")
         group = policy.group(int(rows[0]))
         return group.answer, {**policy.metadata, "batch": int(rows[0])}

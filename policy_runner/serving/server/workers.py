@@ -116,20 +116,20 @@ def serve(settings: ServeSettings, ready: Callable[[str, ServedPolicy], None]) -
     """
     settings.check()
     policy = ServedPolicy(settings.spec, settings.params, settings.node, settings.rule)
+    # Also with workers: each of them would meet a wrong certificate, end, and be replaced for ever.
+    server, offer = make_server(settings, policy)
     listener = open_socket(settings)
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     scheme = "https" if settings.certificate else "http"
     host, port = listener.getsockname()[:2]
     address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-    if settings.workers == 1:
-        server, offer = make_server(settings, policy)
-        ready(address, policy)
-        _prepare_process()
-        run_server(server, offer, listener)
-        return 0
     ready(address, policy)
-    policy.close()
-    return _Workers(settings, listener).run()
+    if settings.workers > 1:
+        policy.close()
+        return _Workers(settings, listener).run()
+    _prepare_process()
+    run_server(server, offer, listener)
+    return 0
 
 
 def _worker(settings: ServeSettings, listener: socket.socket) -> None:

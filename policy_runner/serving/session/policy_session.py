@@ -153,8 +153,8 @@ class SessionGroup:
         """Compute one tick of every session; return the fields of the answer, and the time [ns].
 
         Every array has the rows first. `reset` is one value for all rows, or one per row; `time`,
-        `details` and `id` are for all rows. `actions` are [rows, elements], with
-        NaN where there is none.
+        `details`, `id` and texts are for all rows. `actions` are [rows, elements], with NaN where
+        there is none.
 
         Raises:
             Refusal: an array has another number of rows; see `PolicySession.tick`.
@@ -162,11 +162,8 @@ class SessionGroup:
         rows = len(self._sessions)
         split = [dict[str, Any]() for _ in range(rows)]
         for key, value in flat(given).items():
-            if key in ("time", "details", "id") or (key == "reset" and np.ndim(value) == 0):
-                for row in split:
-                    row[key] = value
-                continue
-            if key.endswith("/name"):
+            of_all = key in ("time", "details", "id") or key.endswith("/name")
+            if of_all or isinstance(value, str) or (key == "reset" and np.ndim(value) == 0):
                 for row in split:
                     row[key] = value
                 continue

@@ -9,20 +9,26 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from cli_rig import ORDER
 
+from policy_runner.cli.serve.command import NEEDED
 from policy_runner.serving.client.interface import ServerAddress
 from policy_runner.serving.session.served_policy import ServedPolicy
 
 if TYPE_CHECKING:
     from policy_runner.serving.server.offer import Offer
 
-NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "msgpack")
 TOKEN = "a-token-of-the-tests-0123456789"
+needs_server = pytest.mark.skipif(
+    any(find_spec(name) is None for name in (*NEEDED, "onnx")),
+    reason="the extra [serve] is not installed",
+)
 
 
 class Served:

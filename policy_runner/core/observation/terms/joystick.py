@@ -60,12 +60,16 @@ class Toggles:
 
     def now(self) -> list[bool]:
         """The numbers of the present inference."""
-        pairs = zip(self._on, self._before, self._pressed(), strict=True)
-        return [on != (pressed and not before) for on, before, pressed in pairs]
+        return self._changed(self._pressed())
+
+    def _changed(self, pressed: list[bool]) -> list[bool]:
+        each = zip(self._on, self._before, pressed, strict=True)
+        return [on != (held and not before) for on, before, held in each]
 
     def advance(self) -> None:
         """Count one inference."""
-        self._on, self._before = self.now(), self._pressed()
+        pressed = self._pressed()
+        self._on, self._before = self._changed(pressed), pressed
 
     def reset(self) -> None:
         """All numbers are 0; a button that is held then does not count as newly pressed."""
