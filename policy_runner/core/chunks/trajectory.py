@@ -180,13 +180,16 @@ class TrajectoryPlanner:
             return None
         knots = observed_ns + rules.dt_ns * np.arange(first, len(actions), dtype=np.int64)
         times = knots if knots[0] == stamp else np.concatenate([[stamp], knots])
-        chunk = Trajectory(
-            observed_ns, rules.dt_ns * np.arange(len(actions), dtype=np.int64), actions, rates
-        )
-        found = [chunk.at(int(now)) for now in times]
-        positions = np.array([one.position for one in found])
-        velocities = np.array([one.velocity for one in found])
-        velocities[-1] = rates[-1]
+        # At an action the curve has the action's own position and rate. Only the stamp may lie
+        # between two actions. In the control thread, every further evaluation would cost.
+        positions, velocities = actions[first:].copy(), rates[first:]
+        if knots[0] != stamp:
+            chunk = Trajectory(
+                observed_ns, rules.dt_ns * np.arange(len(actions), dtype=np.int64), actions, rates
+            )
+            begin = chunk.at(stamp)
+            positions = np.vstack([begin.position, positions])
+            velocities = np.vstack([begin.velocity, velocities])
         bend = self._begin(stamp, positions[0], velocities[0])
         for k, now in enumerate(times.tolist()):
             if self._fade.active:
