@@ -115,6 +115,7 @@ class ChunkedPolicy:
             armed: whether RUN is possible without another ~/arm.
         """
         requests, before_ns = self.requests, self._prepared_ns
+        requests.took.clear()
         interrupted = before_ns != NEVER and now_ns - before_ns > requests.reset_after_ns
         if self._outdated or interrupted or (armed and not self._armed):
             self._start_over(now_ns)
