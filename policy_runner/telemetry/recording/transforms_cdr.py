@@ -65,13 +65,6 @@ def write_transforms(stamp_ns: int, poses: Sequence[Pose]) -> bytes:
     return _LITTLE_ENDIAN + bytes(body)
 
 
-def write_string(text: str) -> bytes:
-    """Return a serialized std_msgs/String."""
-    body = bytearray()
-    _text(body, text)
-    return _LITTLE_ENDIAN + bytes(body)
-
-
 def _align(body: bytearray, size: int) -> None:
     body += bytes(-len(body) % size)
 
