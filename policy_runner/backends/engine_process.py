@@ -10,7 +10,6 @@ its parent. It runs with ordinary scheduling, even if the parent is a real-time 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -24,10 +23,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from policy_runner.backends.child_process import end_with, leave_realtime
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.core.errors import Refusal
-
-_PR_SET_PDEATHSIG = 1
 
 
 class EngineBuild:
@@ -162,8 +160,8 @@ class EngineBuild:
 
 def main() -> int:
     """Read the request from stdin, build, report on stdout; 0 if the engine is stored."""
-    _leave_realtime()
-    _end_with(int(sys.argv[1]))
+    leave_realtime("engine build")
+    end_with(int(sys.argv[1]))
     # Only the protocol uses the real stdout; what a library prints there goes to stderr.
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
         os.dup2(2, 1)
@@ -207,26 +205,6 @@ def _build(request: Mapping[str, Any], say: Callable[..., None]) -> int:
     built = [{"path": str(one.path), "size": one.size, "facts": dict(one.facts)} for one in entries]
     say(built={**built[-1], "engines": built})
     return 0
-
-
-def _leave_realtime() -> None:
-    """Switch to ordinary scheduling: a child inherits SCHED_FIFO, and a build would block the CPU.
-
-    Errors are ignored.
-    """
-    try:
-        if os.sched_getscheduler(0) != os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.nice(5)
-    except OSError:
-        pass
-
-
-def _end_with(parent: int) -> None:
-    """Ask the kernel to kill this process when the thread that started it ends or crashes."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # the parent ended before prctl
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ The request is a line of JSON. The process answers in lines of JSON on stdout, u
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import mmap
@@ -19,17 +18,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from policy_runner.backends.child_process import end_with, leave_realtime
 from policy_runner.core.errors import Refusal
-
-_PR_SET_PDEATHSIG = 1
-_NICE = 5  # the control thread and the middleware come first where no priority is granted
 
 
 def main() -> int:
     """Serve until the parent ends or closes the pipe."""
     parent, asked, answered, file = (int(one) for one in sys.argv[1:5])
-    _end_with(parent)
-    _leave_realtime()
+    end_with(parent)
+    leave_realtime("inference process")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides about the end
     # Only the protocol uses the real stdout; what a library prints there goes to stderr.
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
@@ -101,23 +98,6 @@ def _use_cores(cores: list[int]) -> None:
         os.sched_setaffinity(0, cores or available)
     except OSError as error:
         sys.stderr.write(f"inference.cpu_affinity {cores}: {error.strerror}\n")
-
-
-def _leave_realtime() -> None:
-    """Switch to ordinary scheduling: a child inherits SCHED_FIFO from the node."""
-    try:
-        if os.sched_getscheduler(0) != os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.nice(_NICE)
-    except OSError as error:
-        sys.stderr.write(f"inference process: ordinary scheduling: {error.strerror}\n")
-
-
-def _end_with(parent: int) -> None:
-    """Ask the kernel to kill this process when the thread that started it ends or crashes."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # the parent ended before prctl
-        sys.exit(1)
 
 
 if __name__ == "__main__":
