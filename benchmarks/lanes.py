@@ -15,18 +15,15 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from quadruped import ACTIONS, OBSERVATIONS, write_policy
-from side_by_side import end, figures
-from witness import lost
+from side_by_side import begin, finish
 
 from policy_runner.cli.bench.machine import machine
 
@@ -88,38 +85,16 @@ def write_large_policy(folder: Path) -> Path:
 
 def measure(column: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run one column once; return the figures and facts of the run."""
-    fifo, seconds = not options.no_fifo, options.seconds
+    fifo = not options.no_fifo
     policy = folder / ("small" if column in IDLE else "large")
-    out = folder / "run.npz"
-    for old in (out, *folder.glob("core*.npy")):
-        old.unlink(missing_ok=True)
     common = [str(policy), "--rate", str(options.rate)]
-    priority = ["--priority", "40"] if fifo else []
     runner = [sys.executable, "-m", "policy_runner.ros.bench.runner", *common]
     runner += ["--priority", "80", "--lock-memory"] if fifo else []
     if column not in IDLE:
         runner += ["--set", f"inference.lane={column}"]
         runner += ["--set", f"onnxruntime.threads={options.threads}"]
         runner += ["--set", "inference.timeout=60.0"]
-    robot = [sys.executable, "-m", "policy_runner.ros.bench.publisher", *common, *priority]
-    children = [subprocess.Popen(robot)]
-    for core in range(os.cpu_count() or 1) if fifo else ():
-        watching = [sys.executable, str(HERE / "witness.py"), "--core", str(core)]
-        children.append(subprocess.Popen([*watching, "--out", str(folder)]))
-    try:
-        time.sleep(1.0)
-        subprocess.run(
-            [*runner, "--seconds", str(seconds), "--out", str(out)],
-            check=True,
-            timeout=seconds + 120.0,
-        )
-    finally:
-        for child in children:
-            end(child)
-    with np.load(out) as stored:
-        ticks, ages = stored["ticks_ns"], stored["ages_ns"]
-        facts = json.loads(str(stored["facts"]))
-    found = {**figures(ticks, ages, 1e9 / options.rate, lost(folder)), **facts}
+    found = finish(runner, begin(common, folder, fifo), folder, options, spare_s=120.0)
     return {key: value for key, value in found.items() if not key.endswith("_us")}
 
 

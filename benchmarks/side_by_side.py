@@ -74,6 +74,54 @@ def end(child: subprocess.Popen[bytes]) -> None:
             child.wait()
 
 
+def begin(common: list[str], folder: Path, fifo: bool) -> list[subprocess.Popen[bytes]]:
+    """Begin what every column runs next to: the robot, and with `fifo` a witness on each core."""
+    for old in folder.glob("core*.npy"):
+        old.unlink()
+    priority = ["--priority", "40"] if fifo else []
+    robot = [sys.executable, "-m", "policy_runner.ros.bench.publisher", *common, *priority]
+    children = [subprocess.Popen(robot)]
+    for core in range(os.cpu_count() or 1) if fifo else ():
+        witness = [sys.executable, str(HERE / "witness.py"), "--core", str(core)]
+        children.append(subprocess.Popen([*witness, "--out", str(folder)]))
+    return children
+
+
+def finish(
+    command: list[str],
+    children: list[subprocess.Popen[bytes]],
+    folder: Path,
+    options: argparse.Namespace,
+    spare_s: float = 60.0,
+) -> dict[str, Any]:
+    """Run a column next to its children, and end them; return its figures and facts.
+
+    Args:
+        command: of the column, without the duration.
+        children: from `begin`, and others.
+        folder: gets the run's files.
+        options: of the command line.
+        spare_s: how much longer than the run the command may take [s].
+    """
+    out = folder / "run.npz"
+    out.unlink(missing_ok=True)
+    try:
+        time.sleep(1.0)
+        subprocess.run(
+            [*command, "--seconds", str(options.seconds), "--out", str(out)],
+            check=True,
+            cwd=HERE,
+            timeout=options.seconds + spare_s,
+        )
+    finally:
+        for child in children:
+            end(child)
+    with np.load(out) as stored:
+        ticks, ages = stored["ticks_ns"], stored["ages_ns"]
+        facts = json.loads(str(stored["facts"]))
+    return {**figures(ticks, ages, 1e9 / options.rate, lost(folder)), **facts}
+
+
 def measure(
     column: str, command: list[str], folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
@@ -88,43 +136,17 @@ def measure(
     Returns:
         The figures and facts of the run.
     """
-    rate, seconds, fifo = options.rate, options.seconds, not options.no_fifo
-    out = folder / "run.npz"
-    out.unlink(missing_ok=True)
-    for old in folder.glob("core*.npy"):
-        old.unlink()
-    common = [str(folder), "--rate", str(rate)]
-    priority = ["--priority", "40"] if fifo else []
-    robot = subprocess.Popen(
-        [sys.executable, "-m", "policy_runner.ros.bench.publisher", *common, *priority]
-    )
-    children = [robot]
+    common = [str(folder), "--rate", str(options.rate)]
+    children = begin(common, folder, not options.no_fifo)
     children += [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(options.busy)]
     if column == SERVICES:
         asking = [sys.executable, str(HERE / "service_load.py")]
-        children.append(subprocess.Popen([*asking, "--reload-after", str(seconds / 2)]))
+        children.append(subprocess.Popen([*asking, "--reload-after", str(options.seconds / 2)]))
     if column in (SIDECAR, KILLED):
         every = "5" if column == KILLED else "0"
         killer = [sys.executable, str(HERE / "sidecar_killer.py"), "--every", every]
         children.append(subprocess.Popen(killer))
-    for core in range(os.cpu_count() or 1) if fifo else ():
-        witness = [sys.executable, str(HERE / "witness.py"), "--core", str(core)]
-        children.append(subprocess.Popen([*witness, "--out", str(folder)]))
-    try:
-        time.sleep(1.0)
-        subprocess.run(
-            [*command, *common, "--seconds", str(seconds), "--out", str(out)],
-            check=True,
-            cwd=HERE,
-            timeout=seconds + 60.0,
-        )
-    finally:
-        for child in children:
-            end(child)
-    with np.load(out) as stored:
-        ticks, ages = stored["ticks_ns"], stored["ages_ns"]
-        facts = json.loads(str(stored["facts"]))
-    return {**figures(ticks, ages, 1e9 / rate, lost(folder)), **facts}
+    return finish([*command, *common], children, folder, options)
 
 
 def errors_us(ticks: np.ndarray, period_ns: float) -> np.ndarray:

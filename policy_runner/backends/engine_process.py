@@ -160,8 +160,7 @@ class EngineBuild:
 
 def main() -> int:
     """Read the request from stdin, build, report on stdout; 0 if the engine is stored."""
-    with contextlib.suppress(OSError):
-        leave_realtime()
+    leave_realtime("engine build")
     end_with(int(sys.argv[1]))
     with protocol_stdout() as out:
         lock = threading.Lock()  # TensorRT logs from its own threads

@@ -26,10 +26,7 @@ def main() -> int:
     """Serve until the parent ends or closes the pipe."""
     parent, asked, answered, file = (int(one) for one in sys.argv[1:5])
     end_with(parent)
-    try:
-        leave_realtime()
-    except OSError as error:
-        sys.stderr.write(f"inference process: ordinary scheduling: {error.strerror}\n")
+    leave_realtime("inference process")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides about the end
     with protocol_stdout() as out:
         return _serve(json.loads(sys.stdin.readline()), out, asked, answered, file)

@@ -11,12 +11,18 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from policy_runner.core.errors import refuse
+from policy_runner.core.observation.terms.rotation import (
+    Quaternion,
+    Vector,
+    about_axis,
+    from_euler,
+    multiply,
+    rotated,
+)
 from policy_runner.robot.urdf import MOST_BYTES
 
-Numbers = tuple[float, ...]
+_X: Vector = (1.0, 0.0, 0.0)  # the axis of a joint that names none
 _TURNS = ("revolute", "continuous")
 
 
@@ -25,8 +31,8 @@ class Transform(NamedTuple):
 
     parent: str
     child: str
-    translation: Numbers  # x, y, z [m]
-    rotation: Numbers  # quaternion x, y, z, w
+    translation: Vector  # x, y, z [m]
+    rotation: Quaternion  # x, y, z, w
 
 
 class _Joint(NamedTuple):
@@ -34,9 +40,9 @@ class _Joint(NamedTuple):
     kind: str
     parent: str
     child: str
-    origin: Numbers
-    turned: Numbers  # of the origin: quaternion x, y, z, w
-    axis: Numbers  # unit length
+    origin: Vector
+    turned: Quaternion  # of the origin
+    axis: Vector  # unit length
 
 
 class LinkTree:
@@ -75,10 +81,11 @@ class LinkTree:
             position = positions.get(one.name, 0.0)
             place, rotation = one.origin, one.turned
             if one.kind in _TURNS:
-                rotation = _product(rotation, _about(one.axis, position))
+                rotation = multiply(rotation, about_axis(one.axis, position))
             elif one.kind == "prismatic":
-                shift = _rotate(rotation, tuple(part * position for part in one.axis))
-                place = tuple(a + b for a, b in zip(place, shift, strict=True))
+                way = rotated(rotation, one.axis)
+                x, y, z = (a + b * position for a, b in zip(place, way, strict=True))
+                place = (x, y, z)
             found.append(Transform(one.parent, one.child, place, rotation))
         return found
 
@@ -95,48 +102,18 @@ def _joint(element: ElementTree.Element) -> _Joint:
         for key in ("xyz", "rpy")
     )
     given = element.find("axis")
-    axis = np.array(_three(given.get("xyz") if given is not None else None, (1.0, 0.0, 0.0), name))
-    length = float(np.linalg.norm(axis))
-    unit = tuple((axis / length).tolist()) if length > 0.0 else (1.0, 0.0, 0.0)
+    x, y, z = _three(given.get("xyz") if given is not None else None, _X, name)
+    length = math.hypot(x, y, z)
+    unit = (x / length, y / length, z / length) if length > 0.0 else _X
     kind = element.get("type", "")
-    return _Joint(name, kind, parent, child, place, _from_rpy(*turn), unit)
+    return _Joint(name, kind, parent, child, place, from_euler(*turn), unit)
 
 
-def _three(text: str | None, default: Numbers, joint: str) -> Numbers:
+def _three(text: str | None, default: Vector, joint: str) -> Vector:
     if text is None:
         return default
     numbers = tuple(float(word) for word in text.split())
     if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
         raise ValueError(f"joint {joint}: expected three numbers, got {text!r}")
-    return numbers
-
-
-def _about(axis: Numbers, angle: float) -> Numbers:
-    sine = math.sin(angle / 2)
-    return (*(part * sine for part in axis), math.cos(angle / 2))
-
-
-def _from_rpy(roll: float, pitch: float, yaw: float) -> Numbers:
-    """Fixed axes x, y, z in this order, as a URDF's `rpy`."""
-    about_x = _about((1.0, 0.0, 0.0), roll)
-    about_y = _about((0.0, 1.0, 0.0), pitch)
-    about_z = _about((0.0, 0.0, 1.0), yaw)
-    return _product(about_z, _product(about_y, about_x))
-
-
-def _product(one: Numbers, other: Numbers) -> Numbers:
-    """Hamilton product of two quaternions x, y, z, w."""
-    ax, ay, az, aw = one
-    bx, by, bz, bw = other
-    return (
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-        aw * bw - ax * bx - ay * by - az * bz,
-    )
-
-
-def _rotate(turn: Numbers, vector: Numbers) -> Numbers:
-    x, y, z, w = turn
-    turned = _product(_product(turn, (*vector, 0.0)), (-x, -y, -z, w))
-    return turned[:3]
+    x, y, z = numbers
+    return (x, y, z)

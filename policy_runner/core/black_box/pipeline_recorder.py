@@ -195,6 +195,7 @@ class Recorder:
         if self._lane is not None and self._lane.took:
             for event in self._lane.took:  # before their tick, which took them
                 self._add(LANE, marshal.dumps(plain_answer(event)))
+            self._lane.took.clear()  # a tick with a fault of the inputs takes none
         decision, command, inferred, _, observed_ns, inferred_ns, _ = step
         safety = pipeline.safety
         self._decision, self._armed, reason = decision, safety.armed, safety.reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from policy_runner.core.lane.interface import NOT_HERE, LaneEvent, LaneRequest, Tensors
 from policy_runner.core.safety.decision import Fault
 
@@ -15,8 +17,15 @@ class RecordedLane:
 
     kind = "recorded"
 
-    def __init__(self) -> None:
+    def __init__(self, newest: Callable[[], int]) -> None:
+        """Return nothing yet.
+
+        Args:
+            newest: returns the sequence of the newest request. In lockstep the result of a request
+                is in the same tick: it must not be there before its request.
+        """
         self.events: list[LaneEvent] = []
+        self._newest = newest
 
     @property
     def tensors(self) -> Tensors:
@@ -35,7 +44,9 @@ class RecordedLane:
 
     def poll(self) -> LaneEvent | None:
         """Return the next recorded event of this tick."""
-        return self.events.pop(0) if self.events else None
+        if not self.events or self.events[0].sequence > self._newest():
+            return None
+        return self.events.pop(0)
 
     def wait(self, timeout_s: float) -> None:
         """Nothing: the events of the tick are there."""

@@ -99,10 +99,10 @@ class Replay:
         self._operator = _Given()
         self._safe = False  # a state was restored
         policy = pipeline.policy
-        self._lane = RecordedLane() if isinstance(policy, ChunkedPolicy) else None
-        if self._lane is not None and isinstance(policy, ChunkedPolicy):
-            policy.requests.lane = self._lane
-            policy.requests.never_wait()
+        self._lane: RecordedLane | None = None
+        if isinstance(policy, ChunkedPolicy):
+            requests = policy.requests
+            requests.lane = self._lane = RecordedLane(lambda: requests.newest)
             partial = False
         pipeline.operator = self._operator
         pipeline.use_clock(self._clock)

@@ -53,15 +53,24 @@ class Trajectory:
 
     def at(self, now_ns: int) -> Motion:
         """The motion at a time, as the controller interpolates it; at rest after the end."""
+        powers, t = self._polynomial(now_ns)
+        return evaluated(powers, t)
+
+    def position_at(self, now_ns: int) -> Array:
+        """The position of `at`, float64 [A]; for every tick, so without the derivatives."""
+        powers, t = self._polynomial(now_ns)
+        return _sum(powers, t)
+
+    def _polynomial(self, now_ns: int) -> tuple[list[Array], float]:
+        """The coefficients that count at a time, and the time since their point [s]."""
         passed = now_ns - self.stamp_ns
         last = len(self.times_ns) - 1
         if passed >= self.times_ns[last]:
-            rest = np.zeros(self.positions.shape[1])
-            return Motion(self.positions[last].copy(), rest, rest)
+            return [self.positions[last]], 0.0
         k = max(0, int(np.searchsorted(self.times_ns, passed, side="right")) - 1)
         span = float(self.times_ns[k + 1] - self.times_ns[k]) * 1e-9
         powers = interpolation(span, self.point(k), self.point(k + 1))
-        return evaluated(powers, max(0.0, (passed - float(self.times_ns[k])) * 1e-9))
+        return powers, max(0.0, (passed - float(self.times_ns[k])) * 1e-9)
 
     def rest(self, start_ns: int) -> Trajectory | None:
         """The same motion from a later time on; None: it has ended by then."""
@@ -116,12 +125,17 @@ def evaluated(powers: list[Array], t: float) -> Motion:
     """The polynomial with these coefficients and its first two derivatives at `t` [s]."""
     found = []
     for _ in range(3):
-        total = np.zeros_like(powers[0])
-        for one in reversed(powers):
-            total = total * t + one
-        found.append(total)
-        powers = [k * one for k, one in enumerate(powers) if k] or [np.zeros_like(total)]
+        found.append(_sum(powers, t))
+        powers = [k * one for k, one in enumerate(powers) if k] or [np.zeros_like(powers[0])]
     return Motion(*found)
+
+
+def _sum(powers: list[Array], t: float) -> Array:
+    """The polynomial with these coefficients at `t`, by Horner's rule."""
+    total = powers[-1].copy()
+    for one in reversed(powers[:-1]):
+        total = total * t + one
+    return total
 
 
 class TrajectoryPlanner:
@@ -180,13 +194,16 @@ class TrajectoryPlanner:
             return None
         knots = observed_ns + rules.dt_ns * np.arange(first, len(actions), dtype=np.int64)
         times = knots if knots[0] == stamp else np.concatenate([[stamp], knots])
-        chunk = Trajectory(
-            observed_ns, rules.dt_ns * np.arange(len(actions), dtype=np.int64), actions, rates
-        )
-        found = [chunk.at(int(now)) for now in times]
-        positions = np.array([one.position for one in found])
-        velocities = np.array([one.velocity for one in found])
-        velocities[-1] = rates[-1]
+        # At an action the curve has the action's own position and rate. Only the stamp may lie
+        # between two actions. In the control thread, every further evaluation would cost.
+        positions, velocities = actions[first:].copy(), rates[first:]
+        if knots[0] != stamp:
+            chunk = Trajectory(
+                observed_ns, rules.dt_ns * np.arange(len(actions), dtype=np.int64), actions, rates
+            )
+            begin = chunk.at(stamp)
+            positions = np.vstack([begin.position, positions])
+            velocities = np.vstack([begin.velocity, velocities])
         bend = self._begin(stamp, positions[0], velocities[0])
         for k, now in enumerate(times.tolist()):
             if self._fade.active:

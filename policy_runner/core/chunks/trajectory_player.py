@@ -71,9 +71,9 @@ class TrajectoryPlayer:
             if self.newest is None:
                 return None
         if now_ns >= self.newest.stamp_ns:
-            np.copyto(self._out, self.newest.at(now_ns).position)
+            np.copyto(self._out, self.newest.position_at(now_ns))
         elif self._active is not None:
-            np.copyto(self._out, self._active.at(now_ns).position)
+            np.copyto(self._out, self._active.position_at(now_ns))
         else:
             np.copyto(self._out, self._held)
         return self._out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from policy_runner.core.inputs.joints import NEVER
@@ -29,7 +28,7 @@ class LaneRequests:
 
     Attributes:
         lane: runs the inferences.
-        took: the events of this tick, for a record.
+        took: the events of this tick, for a record; the policy and the recorder clear it.
         latencies: time from the observation to the result's arrival [ns].
         durations: of the inferences in the lane [ns].
         failures: how often the lane failed.
@@ -61,9 +60,10 @@ class LaneRequests:
         self._sampled_ns = NEVER  # of the newest frame of the histories
         self._recent: list[int] = []  # latencies of the newest inferences
 
-    def never_wait(self) -> None:
-        """Take results when they come, even in lockstep; for a replay of recorded results."""
-        self._rules = replace(self._rules, waits_s=0.0)
+    @property
+    def newest(self) -> int:
+        """Sequence of the newest request; 0: there was none."""
+        return self._sequence
 
     @property
     def answers_at_once(self) -> bool:
@@ -87,7 +87,6 @@ class LaneRequests:
     def take(self, now_ns: int) -> list[LaneResult]:
         """Take the events of the lane; return the results that count now."""
         rules, found = self._rules, []
-        self.took.clear()
         if rules.waits_s and self._under_way and self._early is None and self._is_due(now_ns):
             self.lane.wait(rules.waits_s)
         event = self.lane.poll()

@@ -19,10 +19,9 @@ from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.lane.interface import Tensors
 from policy_runner.core.lane.requests import LaneRequests, LaneResult
-from policy_runner.core.model import Array, Buffer
-from policy_runner.core.pipeline.policy import observations_of
+from policy_runner.core.model import Array
+from policy_runner.core.pipeline.policy import OnePolicy
 from policy_runner.core.safety.decision import Decision, Fault, Reason
-from policy_runner.core.spec.elements import ActionElement
 
 
 class Player(Protocol):
@@ -45,7 +44,7 @@ class Player(Protocol):
         """The state now, and counts since the start."""
 
 
-class ChunkedPolicy:
+class ChunkedPolicy(OnePolicy):
     """A policy in a lane. `Policy` explains the methods that both have.
 
     The pipeline calls `prepare` in every tick that may run, also before the first RUN and during
@@ -76,7 +75,8 @@ class ChunkedPolicy:
         """Join the parts; `build_pipeline` makes them from a spec.
 
         Args:
-            decoder: has the newest action in its arrays; it decodes nothing here.
+            decoder: has the newest action in its arrays; it decodes nothing here. A lane returns
+                decoded actions, so its raw action is one, too.
             requests: runs the inferences.
             player: plays their actions.
             measured: the positions from which a robot at rest starts.
@@ -115,6 +115,7 @@ class ChunkedPolicy:
             armed: whether RUN is possible without another ~/arm.
         """
         requests, before_ns = self.requests, self._prepared_ns
+        requests.took.clear()
         interrupted = before_ns != NEVER and now_ns - before_ns > requests.reset_after_ns
         if self._outdated or interrupted or (armed and not self._armed):
             self._start_over(now_ns)
@@ -271,32 +272,3 @@ class ChunkedPolicy:
     def every_tensor(self) -> Tensors:
         """The built tensors, if the lane has them in this thread."""
         return self.requests.lane.tensors
-
-    @property
-    def active(self) -> str:
-        """See `Policy.active`."""
-        return ""
-
-    @property
-    def changes(self) -> int:
-        """See `Policy.changes`."""
-        return 0
-
-    def runs(self, part: str) -> bool:
-        """See `Policy.runs`."""
-        return True
-
-    @property
-    def elements(self) -> Sequence[ActionElement]:
-        """See `Policy.elements`."""
-        return self.decoder.elements
-
-    @property
-    def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
-        """See `Policy.observations`."""
-        return observations_of(self.every_tensor)
-
-    @property
-    def raw_action(self) -> Array:
-        """The action of the newest tick, float64 [elements]: a lane returns decoded actions."""
-        return self.decoder.raw

@@ -18,7 +18,47 @@ from policy_runner.core.spec.elements import ActionElement
 BuiltTensor = tuple[TensorBuilder, Buffer]  # a builder, and the model's input [builder.size], flat
 
 
-class Policy:
+class OnePolicy:
+    """What `Policy` and a policy in a lane tell about themselves; a switch tells it differently."""
+
+    decoder: ActionDecoder
+
+    @property
+    def every_tensor(self) -> Sequence[BuiltTensor]:
+        """The tensors that are built from terms, of all models."""
+        raise NotImplementedError
+
+    @property
+    def active(self) -> str:
+        """The name of the policy that commands, of a switch; "" without one."""
+        return ""
+
+    @property
+    def changes(self) -> int:
+        """How often a switch changed the policy that commands."""
+        return 0
+
+    def runs(self, part: str) -> bool:
+        """Whether the newest inference ran the model with this name of `core.spec.parts`."""
+        return True
+
+    @property
+    def elements(self) -> Sequence[ActionElement]:
+        """The elements of the action, in the order of every array [elements]."""
+        return self.decoder.elements
+
+    @property
+    def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
+        """Per built tensor: the model's buffer, flat, and the names of its elements."""
+        return observations_of(self.every_tensor)
+
+    @property
+    def raw_action(self) -> Array:
+        """The model's output of the newest inference, unchanged, float64 [elements]."""
+        return self.decoder.raw
+
+
+class Policy(OnePolicy):
     """The policy's own part of a tick: observe, infer, and the state between inferences.
 
     Histories, recurrent state and the last action advance exactly once per inference and
@@ -198,35 +238,6 @@ class Policy:
     def every_tensor(self) -> Sequence[BuiltTensor]:
         """`tensors`, and those of earlier models or of other policies before them."""
         return self.tensors
-
-    @property
-    def active(self) -> str:
-        """The name of the policy that commands, of a switch; "" without one."""
-        return ""
-
-    @property
-    def changes(self) -> int:
-        """How often a switch changed the policy that commands."""
-        return 0
-
-    def runs(self, part: str) -> bool:
-        """Whether the newest inference ran the model with this name of `core.spec.parts`."""
-        return True
-
-    @property
-    def elements(self) -> Sequence[ActionElement]:
-        """The elements of the action, in the order of every array [elements]."""
-        return self.decoder.elements
-
-    @property
-    def observations(self) -> dict[str, tuple[Buffer, list[str]]]:
-        """Per built tensor: the model's buffer, flat, and the names of its elements."""
-        return observations_of(self.every_tensor)
-
-    @property
-    def raw_action(self) -> Array:
-        """The model's output of the newest inference, unchanged, float64 [elements]."""
-        return self.decoder.raw
 
 
 def observations_of(tensors: Sequence[BuiltTensor]) -> dict[str, tuple[Buffer, list[str]]]:

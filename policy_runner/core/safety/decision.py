@@ -189,7 +189,7 @@ class Safety:
             self._stopped_by_operator = True
             return self._set(*fault)
         if self.decision is Decision.SAFE_STOP:
-            # After ~/arm an inference in a lane begins anew: waiting for its result is no fault.
+            # After ~/arm an inference in a lane starts again: to wait for it is no fault.
             self._armed_again &= fault.reason is Reason.NO_ACTION
             return self.decision
         if self.decision is Decision.STARTING:

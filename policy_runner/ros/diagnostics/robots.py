@@ -69,6 +69,7 @@ class RobotsListener:
         self._add = add
         self._robots: dict[str, _Robot] = {}
         kind = tf_message()
+        self._hears_tf = kind is not None
         for topic, qos in ((TF, _LATEST), (TF_STATIC, _LATCHED)) if kind is not None else ():
             node.create_subscription(kind, topic, self._passing(topic), qos, raw=True)
         node.create_timer(_LOOK_S, self._look)
@@ -81,7 +82,7 @@ class RobotsListener:
             space, _, last = topic.rpartition("/")
             if last == DESCRIPTION and STRING_TYPE in kinds and space not in self._robots:
                 self._robots[space] = _Robot(self._node, space, self._add)
-        tells = tf_message() is not None and self._node.count_publishers(TF) > 0
+        tells = self._hears_tf and self._node.count_publishers(TF) > 0
         for robot in self._robots.values():
             robot.computes = not tells
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from policy_runner.telemetry.recording.diagnostics_cdr import Status, read_diagnostics
 from policy_runner.telemetry.recording.transforms_cdr import (
+    HEADER_SCHEMA,
+    LINE,
     STRING_SCHEMA,
     STRING_TYPE,
     TF_SCHEMA,
@@ -21,22 +23,14 @@ from policy_runner.telemetry.recording.transforms_cdr import (
 )
 
 _TYPE = "diagnostic_msgs/msg/DiagnosticArray"
-_LINE = "=" * 80
 # Bytes that a power cut may lose: some seconds of messages.
 _CHUNK = 32768
 # The message type with all types in it, for readers without ROS.
 _SCHEMA = f"""\
 std_msgs/Header header
 diagnostic_msgs/DiagnosticStatus[] status
-{_LINE}
-MSG: std_msgs/Header
-builtin_interfaces/Time stamp
-string frame_id
-{_LINE}
-MSG: builtin_interfaces/Time
-int32 sec
-uint32 nanosec
-{_LINE}
+{LINE}
+{HEADER_SCHEMA}{LINE}
 MSG: diagnostic_msgs/DiagnosticStatus
 byte OK=0
 byte WARN=1
@@ -47,7 +41,7 @@ string name
 string message
 string hardware_id
 diagnostic_msgs/KeyValue[] values
-{_LINE}
+{LINE}
 MSG: diagnostic_msgs/KeyValue
 string key
 string value

@@ -10,32 +10,34 @@ from collections.abc import Sequence
 
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
-_LINE = "=" * 80
+LINE = "=" * 80  # between the types of a schema
+HEADER_SCHEMA = f"""\
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+{LINE}
+MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
+"""
 TF_SCHEMA = f"""\
 geometry_msgs/TransformStamped[] transforms
-{_LINE}
+{LINE}
 MSG: geometry_msgs/TransformStamped
 std_msgs/Header header
 string child_frame_id
 geometry_msgs/Transform transform
-{_LINE}
-MSG: std_msgs/Header
-builtin_interfaces/Time stamp
-string frame_id
-{_LINE}
-MSG: builtin_interfaces/Time
-int32 sec
-uint32 nanosec
-{_LINE}
+{LINE}
+{HEADER_SCHEMA}{LINE}
 MSG: geometry_msgs/Transform
 geometry_msgs/Vector3 translation
 geometry_msgs/Quaternion rotation
-{_LINE}
+{LINE}
 MSG: geometry_msgs/Vector3
 float64 x
 float64 y
 float64 z
-{_LINE}
+{LINE}
 MSG: geometry_msgs/Quaternion
 float64 x 0
 float64 y 0
@@ -62,13 +64,6 @@ def write_transforms(stamp_ns: int, poses: Sequence[Pose]) -> bytes:
         _text(body, child)
         _align(body, 8)
         body += struct.pack("<7d", *translation, *rotation)
-    return _LITTLE_ENDIAN + bytes(body)
-
-
-def write_string(text: str) -> bytes:
-    """Return a serialized std_msgs/String."""
-    body = bytearray()
-    _text(body, text)
     return _LITTLE_ENDIAN + bytes(body)
 
 

@@ -12,7 +12,7 @@ import pytest
 from lane_policy import MS, bound, feed, write_policy
 
 from policy_runner.core.black_box.pipeline_recorder import Recorder
-from policy_runner.core.black_box.records import Received, State
+from policy_runner.core.black_box.records import Answered, Received, State
 from policy_runner.core.black_box.replay import Replay
 from policy_runner.core.black_box.ring import Memory
 from policy_runner.robot.load import LoadedPolicy
@@ -93,10 +93,39 @@ def test_the_black_box_of_a_lane_replays_to_the_bit(folder: Path) -> None:
     records = list(recorder.read())
     assert any(isinstance(one, State) for one in records)
     assert not any(isinstance(one, Received) for one in records)
-    second = bound(folder, "control")
+    assert replayed(folder, recorder, records) == [True] * TICKS
+
+
+def replayed(folder: Path, recorder: Recorder, records: list[Any], **given: Any) -> list[bool]:
+    """Replay the records of `commands`; return per tick whether the command is the recorded one."""
+    second = bound(folder, "control", **given)
     replay = Replay(second.pipeline, lambda _one: None, recorder.state.paths, False, "memory")
     equal = []
     for k, one in enumerate(replay.run(records)):
         equal.append(one.equal)  # at once: the command's array stays the same
         feed(second, k + 1, 10**9 + (k + 1) * 20 * MS)
-    assert equal == [True] * TICKS
+    return equal
+
+
+def test_a_tick_that_infers_and_commands_replays_to_the_bit(folder: Path) -> None:
+    """In lockstep without a latency the result of a request counts in the request's tick."""
+    given = {"inference.simulated_latency": 0.0, "inference.tolerance": 0.0}
+    first = bound(folder, "control", **given)
+    recorder = first.pipeline.recorder = Recorder(first.pipeline, Memory(1 << 22), 60.0)
+    fed = commands(first)
+    first.close()
+    assert {decision for decision, _ in fed} == {"RUN"}
+    assert replayed(folder, recorder, list(recorder.read()), **given) == [True] * TICKS
+
+
+def test_ticks_without_inputs_record_no_result_again(folder: Path) -> None:
+    loaded = bound(folder, "control", **LATENCY)
+    recorder = loaded.pipeline.recorder = Recorder(loaded.pipeline, Memory(1 << 22), 60.0)
+    fed = commands(loaded)
+    silent = [loaded.pipeline.stepper(10**9 + (TICKS + k) * 20 * MS) for k in range(TICKS)]
+    loaded.close()
+    assert "RUN" in {decision for decision, _ in fed}
+    assert silent[-1].decision.name in ("HOLD", "SAFE_STOP")
+    answers = [one.sequence for one in recorder.read() if isinstance(one, Answered)]
+    assert len(answers) > 10
+    assert len(set(answers)) == len(answers)
