@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.command_parser import add_params, check_written, node_of
 from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
 from policy_runner.cli.replay.compare import Comparison, compare, pairs
@@ -62,11 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not 0.0 <= value < MOST_TIME_S:
             raise refuse("", f"--{option}", "a time of 0 s or more", f"{value:g}")
     for option in ("output", "plot"):
-        path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise refuse(
-                str(path), f"--{option}", "a file in a folder that exists", "no such folder"
-            )
+        check_written(f"--{option}", getattr(arguments, option))
     reference = read_arrays(arguments.reference) if arguments.reference else None
     empty = [key for key, array in (reference or {}).items() if array.ndim and not len(array)]
     if empty:

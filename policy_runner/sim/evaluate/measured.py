@@ -22,7 +22,8 @@ class Measured:
     Attributes:
         delay_s: from the oldest input that a command used until it was published [s], 99th
             percentile; None: not measured.
-        rate_hz: lowest rate of the control loop [Hz]; None: not measured.
+        rate_hz: of the control loop [Hz]: the lowest that diagnostics reported, or the mean over a
+            black box; None: not measured.
         text: where they come from.
     """
 
