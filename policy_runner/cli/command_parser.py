@@ -54,6 +54,20 @@ def seconds_above_0(text: str) -> float:
     return value
 
 
+def check_written(option: str, path: Path | None) -> None:
+    """Check that a file can be written, before anything long begins.
+
+    Args:
+        option: of the command line, with its dashes.
+        path: of the file; None: the option is not given.
+
+    Raises:
+        Refusal: its folder does not exist.
+    """
+    if path is not None and not path.absolute().parent.is_dir():
+        raise refuse("", option, "a file in a folder that exists", str(path))
+
+
 def table_width() -> int | None:
     """Columns for rich's Console: None in a terminal, whose width it finds; else no wrapping.
 

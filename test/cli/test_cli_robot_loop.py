@@ -46,3 +46,12 @@ def test_more_falls_or_a_larger_error_are_worse(variant: dict[str, Any], worse: 
     original: Any = {"falls": 0, "vx_rmse": 0.1, **rest}
     given: Any = {**rest, **variant}
     assert reason(given, original)[1] is worse
+
+
+@pytest.mark.parametrize("command", [["optimize"], ["verify", "--against", "recorded.npz"]])
+def test_two_robots_are_refused(command: list[str], capsys: Any) -> None:
+    words = [*command, "policy", "--closed-loop", "balancer", "--robot", "balancer"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "--robot" in capsys.readouterr().err

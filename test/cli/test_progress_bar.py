@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policy_runner.cli.drawing.progress import shown_progress
+from policy_runner.cli.drawing.progress import counted_progress, shown_progress
 
 
 def test_a_terminal_shows_the_step_and_its_share(
@@ -31,3 +31,13 @@ def test_a_file_or_a_pipe_gets_nothing(
     with shown_progress() as progress:
         progress("train", 1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_parts_add_up_to_the_share(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with counted_progress("messages", 4) as more:
+        more(3)
+        more()
+    assert "100%" in capsys.readouterr().err

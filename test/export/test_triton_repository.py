@@ -77,3 +77,11 @@ def test_what_triton_cannot_serve_is_refused(
     (line,) = refusals(capsys, "export", toy, *words, "--model-version", "0")
     assert "1 or more" in line
     assert not (tmp_path / "all").exists()
+
+
+def test_options_of_a_source_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(tmp_path), "--as", "triton", "-o", str(tmp_path / "all")]
+    lines = refusals(capsys, *words, "--in-graph", "--output", "actions", "--opset", "19")
+    assert [line.split(":")[0] for line in lines] == ["--in-graph", "--output", "--opset"]

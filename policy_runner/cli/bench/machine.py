@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import check_written, table_width
 from policy_runner.core.errors import refuse
 
 
@@ -45,8 +45,7 @@ def check_outputs(json: Path | None = None, picture: Path | None = None) -> None
     Raises:
         Refusal: a folder does not exist, or a picture is requested without matplotlib.
     """
-    for path in (json, picture):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise refuse("", "bench", "a file in a folder that exists", str(path))
+    check_written("--json", json)
+    check_written("--picture", picture)
     if picture and find_spec("matplotlib") is None:
         raise refuse("", "--picture", "matplotlib", "none", "pip install matplotlib")

@@ -28,9 +28,9 @@ from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import check_written, table_width
 from policy_runner.cli.engine import build_in_child
-from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.package_files import share_path
 
@@ -52,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the self-test; return 0 if every variant gave the CPU's actions, else 1."""
-    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
-        raise refuse("", "--json", "a file in a folder that exists", str(arguments.json))
+    check_written("--json", arguments.json)
     spec_file = read_spec(arguments.spec or share_path("models", "balancer"))
     choice = replace(
         choice_from(arguments, spec_file), backend=arguments.backend, device=arguments.device

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +16,13 @@ from policy_runner.export.graph.network_export import Progress as Told
 from policy_runner.export.graph.network_export import no_progress
 
 _BETWEEN_S = 0.05  # between two drawings: a loop may report each of a million steps
+
+
+class Counted(Protocol):
+    """Is told how many more parts of a step are done."""
+
+    def __call__(self, count: int = 1, /) -> None:
+        """Count so many parts more."""
 
 
 @contextlib.contextmanager
@@ -47,3 +55,23 @@ def shown_progress() -> Iterator[Told]:
 
         yield tell
     sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def counted_progress(text: str, total: int) -> Iterator[Counted]:
+    """Show one step whose parts are counted as they end.
+
+    Args:
+        text: of the step.
+        total: number of its parts.
+    """
+    taken = 0
+    with shown_progress() as tell:
+
+        def more(count: int = 1) -> None:
+            nonlocal taken
+            taken += count
+            tell(text, taken, total)
+
+        tell(text, 0, total)
+        yield more

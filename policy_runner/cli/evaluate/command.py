@@ -11,14 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from policy_runner.cli.command_parser import add_params, table_width
+from policy_runner.cli.command_parser import add_params, check_written, table_width
+from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.evaluate.options import (
     add_episodes,
     add_robot,
     need_mujoco,
     plan_of,
     processes_of,
-    shown_episodes,
     subject_of,
 )
 from policy_runner.core.errors import refuse
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     processes = processes_of(arguments)
     try:
-        with shown_episodes(len(evaluator.jobs)) as progress:
+        with counted_progress("run the episodes", len(evaluator.jobs)) as progress:
             found = evaluator.run(processes, progress)
     except KeyboardInterrupt:
         print(f"{arguments.called}: interrupted, nothing is written", file=sys.stderr)
@@ -146,9 +146,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         Refusal: a folder is missing, a recording exists, or a package is missing.
     """
     for option in ("json", "picture", "frames", "record"):
-        path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise refuse("", f"--{option}", "a file in a folder that exists", str(path))
+        check_written(f"--{option}", getattr(arguments, option))
     for option in ("picture", "frames"):
         if getattr(arguments, option) is not None and find_spec("matplotlib") is None:
             raise refuse("", f"--{option}", "matplotlib", "none", "pip install matplotlib")

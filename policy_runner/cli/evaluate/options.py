@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_runner.cli.command_parser import node_of
-from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import read_spec
 from policy_runner.sim.evaluate.plan import (
@@ -125,18 +122,3 @@ def processes_of(arguments: argparse.Namespace) -> int:
     if arguments.jobs:
         return int(arguments.jobs)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def shown_episodes(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr; only on a terminal."""
-    done = 0
-    with shown_progress() as tell:
-
-        def one_more() -> None:
-            nonlocal done
-            done += 1
-            tell("run the episodes", done, total)
-
-        tell("run the episodes", 0, total)
-        yield one_more

@@ -58,7 +58,7 @@ def margin_text(result: SweepResult) -> str:
         parts.append(_side("down", margin.low, margin.falls_below, unit))
     if margin.high is not None or margin.falls_above is not None:
         parts.append(_side("up", margin.high, margin.falls_above, unit))
-    return f"margin of {name}: {'; '.join(parts)}"
+    return f"margin of {name}: {'; '.join(parts) or 'the sweep has only the nominal value'}"
 
 
 def _side(word: str, last: float | None, falls: float | None, unit: str) -> str:

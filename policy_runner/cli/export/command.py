@@ -10,10 +10,17 @@ from rich.markup import escape
 
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.source_options import add_source_options, source_options
+from policy_runner.core.errors import Problem, Refusal
 from policy_runner.export.graph.torch_graph import OPSET
 from policy_runner.export.policy_export import Exported, export_policy
 from policy_runner.export.sources.open_source import SOURCES
 from policy_runner.export.triton_repository import BACKENDS, write_triton
+
+# Options of a trained source, by their attribute; a policy folder has been exported with its own.
+_OF_A_SOURCE = (
+    *("contract", "name", "in_graph", "dynamic_batch", "force", "input", "outputs", "state"),
+    *("activation", "normalizer", "preset", "normalized_inside", "keep_value", "trust_pickle"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _export_triton(arguments: argparse.Namespace) -> int:
+    given = {name.removesuffix("s"): getattr(arguments, name) for name in _OF_A_SOURCE}
+    given["opset"] = arguments.opset if arguments.opset != OPSET else None
+    problems = [
+        Problem("", f"--{name.replace('_', '-')}", "not with --as triton", str(value))
+        for name, value in given.items()
+        if value
+    ]
+    if problems:
+        raise Refusal(problems)
     folder = write_triton(
         Path(arguments.source), arguments.folder, arguments.triton_backend,
         arguments.model_version,

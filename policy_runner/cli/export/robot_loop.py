@@ -24,19 +24,26 @@ from policy_runner.export.verify.agreement import recorded_row
 from policy_runner.export.verify.our_side import OurSide
 from policy_runner.export.verify.rows import FAILED, PASSED, Row
 from policy_runner.sim.evaluate.plan import Plan, default_commands
+from policy_runner.sim.evaluate.scoring import TRACKED
 from policy_runner.sim.evaluate.summary import Figures
 
 MOST_SAMPLES = 2048
 # More than this of the original's error is no rounding.
 MOST_MORE = 0.1
-_TRACKED = ("vx_rmse", "vy_rmse", "wz_rmse")
+_TRACKED = tuple(f"{axis}_rmse" for axis in TRACKED)
 
 
-def add_robot_loop(parser: argparse.ArgumentParser) -> None:
-    """Add --robot, for a closed loop on any robot."""
-    parser.add_argument("--robot", metavar="FILE",
-                        help="drive this simulated robot, as `policy-runner evaluate` does:"
-                        " robot.yaml, an MJCF, a URDF or the word balancer")  # fmt: skip
+def add_loops(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add --closed-loop, or --robot for a closed loop on any robot.
+
+    Args:
+        text: help of --closed-loop.
+    """
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--closed-loop", choices=["balancer"], help=text)
+    group.add_argument("--robot", metavar="FILE",
+                       help="drive this simulated robot, as `policy-runner evaluate` does:"
+                       " robot.yaml, an MJCF, a URDF or the word balancer")  # fmt: skip
 
 
 class RobotLoop(NamedTuple):

@@ -14,7 +14,7 @@ from rich.table import Table
 from policy_runner.cli.command_parser import table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import SECONDS, compare_in_loop
-from policy_runner.cli.export.robot_loop import RobotLoop, add_robot_loop
+from policy_runner.cli.export.robot_loop import RobotLoop, add_loops
 from policy_runner.cli.export.source_options import (
     add_source_options,
     source_options,
@@ -36,10 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         " actions, which needs no torch")  # fmt: skip
     parser.add_argument("--recorded", type=Path, metavar="FILE.npz",
                         help="further observations to compare on")  # fmt: skip
-    parser.add_argument("--closed-loop", choices=["balancer"],
-                        help="drive the simulated robot with both, and compare falls and"
-                        " errors")  # fmt: skip
-    add_robot_loop(parser)
+    add_loops(parser, "drive the simulated robot with both, and compare falls and errors")
     parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--no-card", action="store_true", help="leave DIR/README.md as it is")

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from policy_runner.backends.onnx_file.graph import read_graph
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.command_parser import add_params, node_of, table_width
+from policy_runner.cli.command_parser import add_params, check_written, node_of, table_width
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
 from policy_runner.cli.inspect.graph_blocks import blocks_of
 from policy_runner.cli.inspect.graph_svg import svg
@@ -101,8 +101,7 @@ def draw(model: Path, picture: Path) -> None:
     """
     if picture.suffix != ".svg":
         raise refuse(str(picture), "--graph", "a file ending in .svg", f"'{picture.suffix}'")
-    if not picture.absolute().parent.is_dir():
-        raise refuse(str(picture), "--graph", "a file in a folder that exists", "no such folder")
+    check_written("--graph", picture)
     blocks = blocks_of(read_graph(model), read_model_facts(model))
     picture.write_text(svg(blocks, model.name), encoding="utf-8")
 

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.command_parser import add_params, check_written, node_of
+from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
 from policy_runner.cli.replay.compare import Comparison, compare, pairs
 from policy_runner.cli.replay.plot import check_plot, plot
 from policy_runner.cli.replay.recorded_pipeline import is_black_box, replay_black_box
 from policy_runner.cli.replay.recordings import is_recording, open_recording
 from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
-from policy_runner.cli.replay.run import Progress as Done
 from policy_runner.cli.replay.signals import MOST_TIME_S, is_signals, signal_events
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import Input, read_spec
@@ -63,11 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not 0.0 <= value < MOST_TIME_S:
             raise refuse("", f"--{option}", "a time of 0 s or more", f"{value:g}")
     for option in ("output", "plot"):
-        path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise refuse(
-                str(path), f"--{option}", "a file in a folder that exists", "no such folder"
-            )
+        check_written(f"--{option}", getattr(arguments, option))
     reference = read_arrays(arguments.reference) if arguments.reference else None
     empty = [key for key, array in (reference or {}).items() if array.ndim and not len(array)]
     if empty:
@@ -104,7 +99,7 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
             loaded = load_policy(
                 arguments.spec, arguments.params, recording.types, node=node_of(arguments)
             )
-            with _progress("messages", recording.count) as done:
+            with counted_progress("messages", recording.count) as done:
                 return loaded, replay_messages(
                     loaded, recording.events, arguments.start, arguments.duration, done
                 )
@@ -134,18 +129,18 @@ def _replay_arrays(
     file = str(arguments.input)
     frames = frames_of(arrays, loaded, file)
     if frames:
-        with _progress("observations", len(next(iter(frames.values())))) as done:
+        with counted_progress("observations", len(next(iter(frames.values())))) as done:
             return replay_frames(loaded, frames, done)
     tensors = tensors_of(arrays, loaded, file)
     if tensors:
-        with _progress("tensors", len(next(iter(tensors.values())))) as done:
+        with counted_progress("tensors", len(next(iter(tensors.values())))) as done:
             return replay_tensors(loaded, tensors, done)
     if not is_signals(list(arrays), inputs):
         expected = f"signals of {', '.join(inputs)}, observations or tensors"
         expected += " (docs/guides/replay.md)"
         raise refuse(file, "", expected, ", ".join(arrays) or "nothing")
     events = signal_events(arrays, loaded.spec_file.spec.inputs, file)
-    with _progress("messages", len(events)) as done:
+    with counted_progress("messages", len(events)) as done:
         return replay_messages(loaded, iter(events), arguments.start, arguments.duration, done)
 
 
@@ -155,14 +150,6 @@ def topic_option(text: str) -> tuple[str, str]:
     if not separator or not topic:
         raise refuse("", "--topic", "INPUT=TOPIC", text)
     return name, topic
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Done]:
-    columns = (BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 def _summary(console: Console, loaded: LoadedPolicy, result: Arrays) -> None:

@@ -2,5 +2,6 @@
 
 Ground: `plan` (what is drawn) and `subject` (policy and robot, bound). `disturbances` acts on the
 loop, `scoring` judges it, `episode` runs both. `episodes` runs many, in processes. On them:
-`summary`, `requirement`, `sweep`, `what_if` and `report`. Entry point: `evaluation`.
+`summary`, `requirement`, `sweep`, `what_if` and `measured`. `sensor_cdr`: messages for recordings.
+Entry point: `evaluation`.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -160,27 +160,26 @@ class Evaluator:
         """
         done = run_jobs(self._subject, self.jobs, processes, progress)
         rest = iter(done)
-        nominal = [next(rest).episode for _ in range(self._plan.episodes)]
+        nominal = self._next(rest)
         figures = summarize(nominal, self.mass)
         found = Evaluation(self._identity, self._plan, figures, nominal)
         for sweep, rows in self._sweeps:
-            each = [self._next(rest) for _ in rows]
+            each = [summarize(self._next(rest), self.mass) for _ in rows]
             margin = margin_of(sweep, each, nominal_of(sweep.name, self.rate_hz))
             found.sweeps.append(SweepResult(sweep, each, margin))
         for k, mutant in enumerate(self._mutants):
             if k in self._refused:
                 found.what_ifs.append(self._refused[k])
                 continue
-            episodes = [next(rest).episode for _ in range(self._plan.episodes)]
+            episodes = self._next(rest)
             given = summarize(episodes, self.mass)
-            found.what_ifs.append(judge(mutant, episodes, given, figures))
+            found.what_ifs.append(judge(mutant, episodes, given, nominal, figures))
         found.cpu_s = sum(one.cpu_s for one in done)
         found.simulated_s = sum(one.episode.simulated_s for one in done)
         return found
 
-    def _next(self, rest: Any) -> Figures:
-        taken: list[Done] = [next(rest) for _ in range(self._plan.episodes)]
-        return summarize([one.episode for one in taken], self.mass)
+    def _next(self, rest: Iterator[Done]) -> list[Episode]:
+        return [next(rest).episode for _ in range(self._plan.episodes)]
 
 
 def sweep_jobs(sweep: Sweep, plan: Plan) -> list[list[Job]]:

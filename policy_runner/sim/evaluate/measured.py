@@ -22,7 +22,8 @@ class Measured:
     Attributes:
         delay_s: from the oldest input that a command used until it was published [s], 99th
             percentile; None: not measured.
-        rate_hz: lowest rate of the control loop [Hz]; None: not measured.
+        rate_hz: of the control loop [Hz]: the lowest that diagnostics reported, or the mean over a
+            black box; None: not measured.
         text: where they come from.
     """
 
@@ -85,22 +86,21 @@ def comparisons(margins: Sequence[Margin], measured: Measured) -> list[tuple[str
     for margin in margins:
         if margin.name == DELAY and measured.delay_s is not None:
             most = margin.high if margin.high is not None else margin.nominal
-            small = margin.falls_above is not None and measured.delay_s > most
-            found.append(
-                (_sentence(margin.name, f"up to {most:g} s", measured.delay_s, small), small)
-            )
+            beyond = measured.delay_s > most
+            text, value, falls = f"up to {most:g} s", measured.delay_s, margin.falls_above
         elif margin.name == RATE and measured.rate_hz is not None:
             least = margin.low if margin.low is not None else margin.nominal
-            small = margin.falls_below is not None and measured.rate_hz < least
-            text = f"down to {least:g} Hz"
-            found.append((_sentence(margin.name, text, measured.rate_hz, small), small))
+            beyond = measured.rate_hz < least
+            text, value, falls = f"down to {least:g} Hz", measured.rate_hz, margin.falls_below
+        else:
+            continue
+        small = beyond and falls is not None
+        # Without a fall the sweep ended before the margin did.
+        verdict = "is smaller than" if small else "was not swept to" if beyond else "covers"
+        unit = "Hz" if margin.name == RATE else CONDITIONS[margin.name].unit
+        sentence = f"{margin.name}: the margin ({text}) {verdict} the measured {value:.4g} {unit}"
+        found.append((sentence, small))
     return found
-
-
-def _sentence(name: str, margin: str, measured: float, small: bool) -> str:
-    unit = "Hz" if name == RATE else CONDITIONS[name].unit
-    verdict = "is smaller than" if small else "covers"
-    return f"{name}: the margin ({margin}) {verdict} the measured {measured:.4g} {unit}"
 
 
 def _number(text: str | None) -> float | None:

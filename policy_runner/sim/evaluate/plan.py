@@ -119,8 +119,8 @@ def read_conditions(texts: Sequence[str]) -> Conditions:
         name, _, given = text.partition("=")
         check_condition("--with", name)
         conditions = conditions.with_value(name, _span(given, "--with", text))
-        low = getattr(conditions, name)[0]
-        check_value("--with", name, low)
+        for end in getattr(conditions, name):
+            check_value("--with", name, end)
     return conditions
 
 

@@ -105,7 +105,6 @@ class Scorer:
         self._limited = np.flatnonzero(limited)
         self._low = ranges[self._limited, 0] + AT_LIMIT
         self._high = ranges[self._limited, 1] - AT_LIMIT
-        self._mass = float(np.sum(model.body_mass))
         sensors = plant.robot.spec.sensors.values()
         self._feet = [foot for one in sensors if isinstance(one, ContactsSensor) for foot in one.of]
         self._tracked = [axis for axis in TRACKED if axis in plan.commands]
@@ -177,11 +176,6 @@ class Scorer:
         self.episode.limit_hits = hits - self._hits
         self.episode.commands = commands
         return self.episode
-
-    @property
-    def mass(self) -> float:
-        """Mass of the whole nominal robot [kg]."""
-        return self._mass
 
     def _judge_limits(self, positions: Array) -> None:
         if self._limited.size:

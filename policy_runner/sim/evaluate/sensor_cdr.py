@@ -1,19 +1,17 @@
 """Serializes the messages of a simulated robot (CDR, little endian), without ROS.
 
-The layout is that of OMG's CDR 1.2: each number is aligned to its size, counted from the end of
-the four bytes at the start. `DEFINITIONS` are the message types for readers without ROS.
+`definition` gives the message types for readers without ROS.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-_START = b"\0\1\0\0"  # CDR, little endian
+from policy_runner.core.model import Array
+from policy_runner.telemetry.recording.cdr_bytes import CdrBytes
+
 _LINE = "=" * 80
 _XYZ = "float64 x\nfloat64 y\nfloat64 z\n"
 _PARTS = {
@@ -39,54 +37,6 @@ _PARTS = {
     "geometry_msgs/PoseWithCovariance pose\ngeometry_msgs/TwistWithCovariance twist\n",
     "std_msgs/Float64MultiArray": "std_msgs/MultiArrayLayout layout\nfloat64[] data\n",
 }
-TYPES = (
-    *("sensor_msgs/msg/Imu", "sensor_msgs/msg/JointState", "nav_msgs/msg/Odometry"),
-    *("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"),
-    "std_msgs/msg/Float64MultiArray",
-)
-
-
-class CdrBytes:
-    """Appends fields to a message."""
-
-    def __init__(self) -> None:
-        self._out = bytearray()
-
-    def number(self, form: str, value: int) -> None:
-        """Append an integer of four bytes; `form` is that of `struct`."""
-        self._align(4)
-        self._out += struct.pack(f"<{form}", value)
-
-    def text(self, value: str) -> None:
-        """Append a string."""
-        data = value.encode() + b"\0"
-        self.number("I", len(data))
-        self._out += data
-
-    def header(self, stamp_ns: int, frame_id: str) -> None:
-        """Append a std_msgs/Header."""
-        self.number("i", stamp_ns // 1_000_000_000)
-        self.number("I", stamp_ns % 1_000_000_000)
-        self.text(frame_id)
-
-    def floats(self, values: Array | Sequence[float]) -> None:
-        """Append float64 numbers of a fixed count."""
-        array = np.asarray(values, dtype="<f8")
-        if array.size:
-            self._align(8)
-            self._out += array.tobytes()
-
-    def sequence(self, values: Array | Sequence[float]) -> None:
-        """Append a sequence of float64 numbers."""
-        self.number("I", len(values))
-        self.floats(values)
-
-    def finish(self) -> bytes:
-        """The whole message."""
-        return _START + bytes(self._out)
-
-    def _align(self, size: int) -> None:
-        self._out += bytes(-len(self._out) % size)
 
 
 def imu_bytes(stamp_ns: int, frame_id: str, numbers: Array) -> bytes:
@@ -156,7 +106,7 @@ def array_bytes(numbers: Array) -> bytes:
 
 
 def definition(message_type: str) -> str:
-    """The text of a type of `TYPES` and of all types in it, as in rosbag2's MCAP files."""
+    """The text of a type that is written here, and of all types in it, as in rosbag2's files."""
     first = message_type.replace("/msg/", "/")
     waiting, seen, texts = [first], {first}, []
     while waiting:

@@ -65,7 +65,8 @@ class WhatIf:
     Attributes:
         text: the fault.
         outcome: how it shows: `FALLS`, `STOPS`, `REFUSED`, `FIGURES_ONLY` or `UNNOTICED`.
-        noticed: episodes in which the robot fell or the runner stopped.
+        noticed: episodes in which the robot fell or the runner stopped or held, and not as early
+            without the fault.
         episodes: number of episodes.
         median_s: median time until then over those episodes [s]; None: never.
         slowest_s: longest time until then [s]; None: never.
@@ -179,7 +180,11 @@ def _with_tensor(spec: PolicySpec, k: int, update: dict[str, object]) -> PolicyS
 
 
 def judge(
-    mutant: Mutant, episodes: Sequence[Episode], figures: Figures, nominal: Figures
+    mutant: Mutant,
+    episodes: Sequence[Episode],
+    figures: Figures,
+    without: Sequence[Episode],
+    nominal: Figures,
 ) -> WhatIf:
     """Decide how a fault shows.
 
@@ -187,12 +192,14 @@ def judge(
         mutant: the fault.
         episodes: with the fault.
         figures: of them.
-        nominal: figures of the same episodes without it.
+        without: the same episodes without it.
+        nominal: figures of those.
     """
-    times = sorted(time for one in episodes if (time := _noticed_s(one)) is not None)
+    pairs = list(zip(episodes, without, strict=True))
+    times = sorted(time for pair in pairs if (time := _noticed_s(*pair)) is not None)
     if times:
         median, slowest = times[(len(times) - 1) // 2], times[-1]
-        falls = int(figures["falls"] or 0)
+        falls = any(_earlier(one.fell_s, other.fell_s) for one, other in pairs)
         reasons = sorted({one.stop_reason for one in episodes if one.stop_reason})
         outcome = FALLS if falls else STOPS
         detail = ", ".join(reasons)
@@ -212,9 +219,19 @@ def refused(mutant: Mutant, refusal: Refusal, episodes: int) -> WhatIf:
     return WhatIf(mutant.text, REFUSED, episodes, episodes, 0.0, 0.0, detail)
 
 
-def _noticed_s(episode: Episode) -> float | None:
-    times = [episode.fell_s, episode.stopped_s, episode.held_s]
-    return min((time for time in times if time is not None), default=None)
+def _noticed_s(episode: Episode, without: Episode) -> float | None:
+    """When the fault first showed: what also happens without it, as early, does not count."""
+    events = (
+        (episode.fell_s, without.fell_s),
+        (episode.stopped_s, without.stopped_s),
+        (episode.held_s, without.held_s),
+    )
+    found = (time for time, other in events if time is not None and _earlier(time, other))
+    return min(found, default=None)
+
+
+def _earlier(time: float | None, other: float | None) -> bool:
+    return time is not None and (other is None or time < other)
 
 
 def _is_worse(value: float | None, nominal: float | None) -> bool:

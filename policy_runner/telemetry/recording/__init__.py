@@ -1,4 +1,4 @@
 """Recordings of diagnostics: writes them, reads them, and summarizes them.
 
-Ground: `diagnostics_cdr`. Doors: `mcap` and `report`.
+Ground: `cdr_bytes` (writes) and `diagnostics_cdr` (reads). Doors: `mcap` and `report`.
 """

@@ -5,11 +5,11 @@ No wheel on PyPI has tf2_msgs, so the types are written here. `rosbags` and ever
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
+from policy_runner.telemetry.recording.cdr_bytes import CdrBytes
+
 TF_TYPE = "tf2_msgs/msg/TFMessage"
-_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 LINE = "=" * 80  # between the types of a schema
 HEADER_SCHEMA = f"""\
 MSG: std_msgs/Header
@@ -55,23 +55,10 @@ def write_transforms(stamp_ns: int, poses: Sequence[Pose]) -> bytes:
         stamp_ns: of every transform [ns].
         poses: parent, child, translation x, y, z [m], rotation x, y, z, w.
     """
-    body = bytearray(struct.pack("<I", len(poses)))
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    out = CdrBytes()
+    out.number("I", len(poses))
     for parent, child, translation, rotation in poses:
-        _align(body, 4)
-        body += struct.pack("<iI", sec, nanosec)
-        _text(body, parent)
-        _text(body, child)
-        _align(body, 8)
-        body += struct.pack("<7d", *translation, *rotation)
-    return _LITTLE_ENDIAN + bytes(body)
-
-
-def _align(body: bytearray, size: int) -> None:
-    body += bytes(-len(body) % size)
-
-
-def _text(body: bytearray, text: str) -> None:
-    _align(body, 4)
-    data = text.encode() + b"\x00"
-    body += struct.pack("<I", len(data)) + data
+        out.header(stamp_ns, parent)
+        out.text(child)
+        out.floats((*translation, *rotation))
+    return out.finish()

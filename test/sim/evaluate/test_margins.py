@@ -101,3 +101,10 @@ def test_a_margin_smaller_than_the_measured_delay_is_told(delay_s: float, small:
 def test_a_sweep_without_a_fall_is_never_too_small() -> None:
     found = [Margin("command_delay", 0.0, None, 0.03, None, None)]
     assert comparisons(found, Measured(0.2, None, ""))[0][1] is False
+
+
+@pytest.mark.parametrize(("delay_s", "verdict"), [(0.03, "covers"), (0.2, "was not swept to")])
+def test_a_sweep_covers_only_what_it_reached(delay_s: float, verdict: str) -> None:
+    found = [Margin("command_delay", 0.0, None, 0.03, None, None)]
+    ((text, _),) = comparisons(found, Measured(delay_s, None, ""))
+    assert f"the margin (up to 0.03 s) {verdict} the measured {delay_s:g} s" in text

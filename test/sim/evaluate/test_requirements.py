@@ -93,6 +93,7 @@ def test_conditions_and_commands_are_read() -> None:
         (read_conditions, "masss=1", "did you mean 'mass'?"),
         (read_conditions, "friction=2:1", "LOW at most HIGH"),
         (read_conditions, "packet_loss=2", "expected 0 to 1"),
+        (read_conditions, "packet_loss=0:1.5", "expected 0 to 1, got 1.5"),
         (read_commands, "vxx=1", "did you mean 'vx'?"),
     ):
         with pytest.raises(Refusal) as caught:
