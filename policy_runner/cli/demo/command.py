@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.cli.command_parser import seconds_above_0, table_width
+from policy_runner.cli.command_parser import check_written, seconds_above_0, table_width
 from policy_runner.cli.demo.reach import NAME as REACH
 from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
 from policy_runner.cli.operate.children import Children
@@ -77,8 +77,7 @@ def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
         if find_spec(module) is None:
             raise refuse("", "demo", f"the Python module {module}", "none", remedy)
     check_importable()
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise refuse("", "--json", "a file in a folder that exists", str(options.json))
+    check_written("--json", options.json)
     # The demo commands joints by name, so its messages must never reach a real robot on the net.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     import policy_runner.ros.diagnostics.listener  # noqa: F401 - imports rclpy, which is slow

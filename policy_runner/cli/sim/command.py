@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.cli.command_parser import check_ros, seconds_above_0, table_width
+from policy_runner.cli.command_parser import check_ros, check_written, seconds_above_0, table_width
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.package_files import share_path
@@ -89,8 +89,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.spec or not options.robot:
         expected = "SPEC and --robot FILE, or --draft MODEL"
         raise refuse("", "sim", expected, options.spec or options.robot or "none of them")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise refuse("", "--json", "a file in a folder that exists", str(options.json))
+    check_written("--json", options.json)
     ended = end_on_signal(at_once=True)
     try:
         check_ros()
