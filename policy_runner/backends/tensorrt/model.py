@@ -146,7 +146,7 @@ class TensorRtModel(ModelAbilities):
                 step.run()
         for array in self._outputs.values():
             array.fill(0)
-        step.begin_anew()
+        step.restart()
 
     def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
         """From now on, copy recurrent states from output to input on the GPU after every run.

@@ -69,15 +69,15 @@ class GpuStep:
         """From now on, copy these states from output to input after every run; drop the graph.
 
         Returns:
-            `begin_anew`, which any thread may call.
+            `restart`, which any thread may call.
         """
         self.drop_graph()
         self._states = list(states)
         self._plan_copies()
-        self.begin_anew()
-        return self.begin_anew
+        self.restart()
+        return self.restart
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Make the next run begin with the states' initial values. Only sets a flag."""
         self._fresh = True
 
@@ -184,7 +184,7 @@ def _drawn(step: GpuStep, random: np.random.Generator) -> dict[str, Buffer]:
 def _results(step: GpuStep, case: dict[str, Buffer]) -> dict[str, Buffer]:
     for name, values in case.items():
         np.copyto(step.inputs[name].host, values)
-    step.begin_anew()
+    step.restart()
     step.run()
     return {name: memory.host.copy() for name, memory in step.outputs.items()}
 

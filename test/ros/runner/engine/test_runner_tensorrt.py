@@ -44,7 +44,7 @@ def plugged() -> Any:
     return the_gpu()
 
 
-def test_states_count_on_the_gpu_and_begin_anew(graph: Any) -> None:
+def test_states_count_on_the_gpu_and_restart(graph: Any) -> None:
     from sensor_msgs.msg import JointState
 
     commands = graph.peer.hear(JointState, "joint_commands", 500)
