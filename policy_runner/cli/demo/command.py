@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _BALANCE = ("falls", "first_fall_s", "upright_share", "velocity_rmse")
 _ROUNDED_S = 0.06  # a time in a status has at least one decimal
+_LAST_STATUS_S = 2.5  # the runner publishes its statuses once a second
 _ROBOT, _RUNNER, _SIDECAR = "simulated_robot", "policy_runner", "jetson_diagnostics"
 
 
@@ -100,6 +101,8 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     try:
         watch_until_the_end(options, watch, children, ended)
         watch.freeze(keep_known=not options.lockstep)
+        if options.lockstep:
+            wait_for_last_status(watch, children, ended)
         # End the runner first: the robot must still receive its last command.
         if not options.duration or children.running(_ROBOT):
             children.end(_RUNNER, _SIDECAR)
@@ -173,6 +176,21 @@ def watch_until_the_end(
         while going_on():
             ended.wait(0.05)
             live.update(view(watch))
+
+
+def wait_for_last_status(watch: Watch, children: Children, ended: EndRequest) -> None:
+    """After a run in lockstep, wait for the next status of the loop, which has all its ticks.
+
+    A short run in lockstep takes less than the second between two statuses. The loop then stands
+    still, so a later status has the same figures.
+    """
+    end = time.monotonic()
+    while children.running(_RUNNER) and not ended.is_set():
+        if watch.last_ticks is not None and watch.last_ticks[0] > end:
+            return
+        if time.monotonic() - end > _LAST_STATUS_S:
+            return
+        ended.wait(0.05)
 
 
 def summary(

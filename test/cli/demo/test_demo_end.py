@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from policy_runner.cli.demo.command import add_arguments, watch_until_the_end
+from policy_runner.cli.demo.command import (
+    add_arguments,
+    wait_for_last_status,
+    watch_until_the_end,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +50,23 @@ def test_statuses_are_frozen_before_the_process_of_the_robot_ends(
     ended: Any = SimpleNamespace(is_set=lambda: False, wait=lambda _seconds: None)
     watch_until_the_end(options, watch, children, ended)
     assert calls == frozen
+
+
+@pytest.mark.parametrize(("after", "waits"), [(3, 3), (None, 5)])
+def test_a_short_run_in_lockstep_waits_for_a_status_after_it(after: int | None, waits: int) -> None:
+    # A status from before the end of the run does not have all ticks.
+    watch: Any = SimpleNamespace(last_ticks=(time.monotonic() - 0.1, 40))
+    waited = 0
+
+    def wait(_seconds: float) -> bool:
+        nonlocal waited
+        waited += 1
+        if waited == after:
+            watch.last_ticks = (time.monotonic(), 45)
+        return False
+
+    # The runner ends by itself after 5 looks.
+    children: Any = SimpleNamespace(running=lambda _name: waited < 5)
+    ended: Any = SimpleNamespace(is_set=lambda: False, wait=wait)
+    wait_for_last_status(watch, children, ended)
+    assert waited == waits
