@@ -13,16 +13,16 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from policy_runner.serving.client.deadline import Deadline, DeadlineSocket
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSocket
+from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
     ServerAddress,
     ServerRefused,
     Unreachable,
 )
-from policy_runner.serving.protocols.bounds import MalformedMessage, shown
-from policy_runner.serving.protocols.openpi_messages import decode_map, encode
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage, shown
+from policy_runner.backends.remote.protocols.openpi_messages import decode_map, encode
 
 _LONGEST_TEXT = 2000  # of a server's error that is shown
 _ID = "id"

@@ -8,18 +8,22 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from policy_runner.core.errors import refuse
-from policy_runner.serving.client.deadline import Deadline, DeadlineSocket
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSocket
+from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
     ServerAddress,
     ServerRefused,
     Unreachable,
 )
-from policy_runner.serving.protocols.bounds import MalformedMessage, shown
-from policy_runner.serving.protocols.json_arrays import read_json
-from policy_runner.serving.protocols.v2_messages import JSON_LENGTH, decode_answer, encode_request
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage, shown
+from policy_runner.backends.remote.protocols.json_arrays import read_json
+from policy_runner.backends.remote.protocols.v2_messages import (
+    JSON_LENGTH,
+    decode_answer,
+    encode_request,
+)
+from policy_runner.core.errors import refuse
 
 _HINTS = {
     400: "compare the tensors; or the model is not ready",

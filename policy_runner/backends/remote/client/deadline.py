@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from policy_runner.serving.client.interface import ServerAddress, TooLate, Unreachable
+from policy_runner.backends.remote.client.interface import ServerAddress, TooLate, Unreachable
 
 _PIECE = 1 << 18
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.interface import (
     Arrays,
     InferenceClient,
     RemoteError,
@@ -24,10 +24,10 @@ def open_client(address: ServerAddress) -> InferenceClient:
         Refusal: the address does not name what its protocol needs.
     """
     if address.scheme in ("ws", "wss"):
-        from policy_runner.serving.client.openpi_client import OpenpiClient
+        from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
         return OpenpiClient(address)
-    from policy_runner.serving.client.v2_client import V2Client
+    from policy_runner.backends.remote.client.v2_client import V2Client
 
     return V2Client(address)
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from policy_runner.backends.remote.protocols.bounds import WireLimits
 from policy_runner.core.errors import did_you_mean, refuse
-from policy_runner.serving.protocols.bounds import WireLimits
 
 Arrays = Mapping[str, np.ndarray]
 _PORTS = {"ws": 8000, "wss": 443, "http": 8000, "https": 443}
