@@ -19,10 +19,7 @@ Dtype = Literal["bool", "uint8", "int32", "int64", "float16", "float32", "float6
 class ServerTensor(Strict):
     """One tensor of a model on a server, exactly as it is sent or taken."""
 
-    dtype: Dtype = Field(
-        description="bool, uint8, int32, int64, float16, float32 or float64; images are mostly"
-        " uint8"
-    )
+    dtype: Dtype = Field(description="type of the numbers; images are mostly uint8")
     shape: Annotated[list[PositiveInt], Field(max_length=8)] = Field(
         description="elements per axis, without a batch axis if the server has none"
     )
