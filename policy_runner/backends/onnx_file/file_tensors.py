@@ -8,7 +8,7 @@ dim_value 1, dim_param 2.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from policy_runner.backends.host_arrays import allocate
@@ -39,10 +39,17 @@ def file_arrays(path: Path) -> tuple[dict[str, Buffer], dict[str, Buffer]]:
         Refusal: the file has no graph, or a tensor has an open size or a type without an array.
     """
     inputs, outputs = file_tensors(path)
+    # The batch may be open in any axis of an output, under the name that the inputs give it.
+    batch = {one.shape[0] for one in inputs if one.shape and isinstance(one.shape[0], str)}
+    outputs = [
+        replace(one, shape=tuple(1 if size in batch else size for size in one.shape))
+        for one in outputs
+    ]
     problems: list[Problem] = []
     arrays = allocate(path, "input", inputs, problems), allocate(path, "output", outputs, problems)
     if problems:
-        raise Refusal(problems)
+        remedy = "export it with fixed sizes, or state `tensors` in place of `file`"
+        raise Refusal([replace(one, remedy=remedy) for one in problems])
     return arrays
 
 
