@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from policy_runner.cli.command_parser import check_written, table_width
-from policy_runner.core.errors import refuse
+from policy_runner.cli.drawing.style import check_drawable
 
 
 def machine() -> dict[str, str]:
@@ -47,5 +46,4 @@ def check_outputs(json: Path | None = None, picture: Path | None = None) -> None
     """
     check_written("--json", json)
     check_written("--picture", picture)
-    if picture and find_spec("matplotlib") is None:
-        raise refuse("", "--picture", "matplotlib", "none", "pip install matplotlib")
+    check_drawable("--picture", picture)
