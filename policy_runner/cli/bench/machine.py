@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from policy_runner.cli.command_parser import check_written, table_width
-from policy_runner.cli.drawing.style import check_drawable
 
 
 def machine() -> dict[str, str]:
@@ -44,6 +43,8 @@ def check_outputs(json: Path | None = None, picture: Path | None = None) -> None
     Raises:
         Refusal: a folder does not exist, or a picture is requested without matplotlib.
     """
+    from policy_runner.cli.drawing.style import check_drawable  # not for `bench --help`
+
     check_written("--json", json)
     check_written("--picture", picture)
     check_drawable("--picture", picture)
