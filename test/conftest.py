@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -70,6 +71,11 @@ def _claim_domain() -> tuple[int, IO[str] | None]:
         "all ROS domains 1 to 101 are taken by other test sessions: set ROS_DOMAIN_ID"
     )
 
+
+# The suite starts hundreds of processes of this package. Where Python is told to keep no bytecode,
+# each compiles the package again: 0.3 s of a runner's 1.1 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Set before any test imports rclpy, also for all children: own domain, only this machine, and
 # checked message fields, because otherwise rclpy sends a wrong scalar as 0.
