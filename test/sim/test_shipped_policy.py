@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shipped_policy
 
 pytestmark = pytest.mark.skipif(
     find_spec("mujoco") is None or find_spec("onnxruntime") is None,
@@ -23,17 +24,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "models" / "balancer"
 
 @pytest.fixture(scope="module")
 def shipped() -> Any:
-    """Return the network as a function, the mean, and the variance."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        FOLDER / "policy.onnx", options, providers=["CPUExecutionProvider"]
-    )
-    with np.load(FOLDER / "statistics.npz", allow_pickle=False) as file:
-        mean, var = file["mean"], file["var"]
-    return lambda obs: session.run(["actions"], {"obs": obs})[0], mean, var
+    """See `shipped_policy.shipped`."""
+    return shipped_policy.shipped()
 
 
 def test_the_network_is_small_fixed_and_without_the_normalization(shipped: Any) -> None:
@@ -58,14 +50,15 @@ def _node(op: bytes) -> bytes:
     return bytes([4 << 3 | 2, len(op)]) + op
 
 
-def test_it_balances_and_follows(shipped: Any) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_it_balances_and_follows(shipped: Any, seed: int) -> None:
     from policy_runner.sim.handwritten_loop import run
 
-    score = run(*shipped, seed=0, duration_s=20.0)
+    score = run(*shipped, seed, duration_s=60.0)
     assert score.falls == 0
-    assert score.commands == 2000
+    assert score.commands == 6000
     assert score.upright_share == 1.0
-    assert score.counted_s > 3.0
+    assert score.counted_s > 9.0
     assert score.velocity_rmse_forward is not None
     assert score.velocity_rmse_yaw is not None
     assert score.velocity_rmse_forward <= 0.1
