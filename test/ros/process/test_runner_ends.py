@@ -18,7 +18,7 @@ from ending_rig import PROGRAMS, RUNNER, STOPPED, End, Robot
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-TIMES = 20
+TIMES = 10
 USUAL_TIMES = 4
 OTHERS = 8
 USUAL = [str(PROGRAMS / "default_handlers_runner.py")]

@@ -20,7 +20,7 @@ from ending_rig import RUNNER, SIGNALS, STOPPED, Robot, end_by_pairs, pairs, sen
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
 )
-PAIRS = 20
+PAIRS = 16  # each ordered pair of the four signals
 MODULES = ("runner", "guard", "sidecar", "simulated_robot")
 
 
