@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from importlib.util import find_spec
@@ -100,12 +99,19 @@ def test_in_lockstep_a_seed_gives_the_same_run_again(spawn: Any, tmp_path: Path)
 def test_ctrl_c_ends_all_and_prints_the_summary(
     spawn: Any, tmp_path: Path, numbers: tuple[signal.Signals, ...], record_property: Any
 ) -> None:
+    from policy_runner.ros.diagnostics.listener import Watch
+
     out = tmp_path / "out.json"
+    watch = Watch()
     child = spawn([*DEMO, "--headless", "--json", str(out)])
     pids: list[int] = wait_until(
         lambda: len(children_of(child.pid)) == 4 and children_of(child.pid)
     )
-    time.sleep(4.0 if os.getloadavg()[0] < 3.0 else 15.0)  # the robot stands and is commanded
+    try:
+        wait_until(lambda: watch.message.get("policy_runner: safety") == "RUN", 30.0, "RUN")
+    finally:
+        watch.close()
+    time.sleep(1.5)  # the robot stands and is commanded
     begin = time.monotonic()
     send(child, numbers, 2e-5, group=True)
     assert child.wait(20.0) == 0, child.quote()
