@@ -32,7 +32,9 @@ def fault_spec(kind: str = "velocity", chunk: int = 0, **changes: Any) -> dict[s
     }
     observation = [{"tensor": "obs", "terms": terms, "normalization": "none"}]
     if chunk:
-        changes["chunk"] = {"dt": PERIOD_S}
+        # With the default of 1 unit/s a velocity takes 6 s from 0 to the policy's.
+        rate = 100.0 if kind == "velocity" else 1.0
+        changes["chunk"] = {"dt": PERIOD_S, "seam": {"catch_up_rate": rate}}
     action = [{"tensor": "actions", "groups": [{"kind": kind, "joints": list(JOINTS)}]}]
     return spec(inputs=inputs, observation=observation, state=[], action=action, **changes)
 
