@@ -35,6 +35,19 @@ SOURCES = (
     "an archive of Stable-Baselines3 or sb3-contrib, or a checkpoint of rsl_rl, rl_games "
     "or skrl"
 )
+_MODULE, _CHECKPOINT, _ARCHIVE = (
+    "a torch module or a TorchScript file", "a checkpoint", "an archive of Stable-Baselines3"
+)  # fmt: skip
+# Attribute of `SourceOptions`: its option of the command line, and the source that takes it.
+_TAKEN_BY = {
+    "inputs": ("--input", _MODULE),
+    "outputs": ("--output", _MODULE),
+    "states": ("--state", _MODULE),
+    "normalized_inside": ("--normalized-inside", _MODULE),
+    "activation": ("--activation", _CHECKPOINT),
+    "keep_value": ("--keep-value", _ARCHIVE),
+}
+_WITH_FORMULA = (".pkl", ".pickle", ".pt", ".pth")
 PRESETS = ("sb3", "rsl_rl", "rl_games", "skrl")
 
 
@@ -112,6 +125,7 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     if not path.is_file():
         raise refuse(text, "", SOURCES, "no such file")
     if is_archive(path):
+        _check_taken(text, options, _ARCHIVE)
         return of_archive(
             path, options.trust_pickle, _statistics(options, "obs"), options.keep_value
         )
@@ -120,6 +134,7 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     content = load_checkpoint(path, options.trust_pickle)
     layout = layout_of(content)
     if layout is not None:
+        _check_taken(text, options, _CHECKPOINT)
         policy = of_checkpoint(path, content, layout, options.activation)
         given = _statistics(options, "obs")
         if given and policy.statistics:
@@ -134,9 +149,25 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     raise refuse(text, "", SOURCES, got, remedy)
 
 
+def _check_taken(source: str, options: SourceOptions, kind: str) -> None:
+    """Refuse options that this kind of source does not take.
+
+    Raises:
+        Refusal: one of them is given.
+    """
+    problems: list[Problem | str] = [
+        Problem(source, option, f"{taker} with it", kind)
+        for name, (option, taker) in _TAKEN_BY.items()
+        if getattr(options, name) and taker != kind
+    ]
+    if problems:
+        raise Refusal(problems)
+
+
 def _of_module(
     source: str, module: Any, options: SourceOptions, script: bool = False
 ) -> TrainedPolicy:
+    _check_taken(source, options, _MODULE)
     first = options.inputs[0].name if options.inputs else "obs"
     return of_module(
         source, module, options.inputs, options.outputs, options.states,
@@ -147,6 +178,10 @@ def _of_module(
 def _statistics(options: SourceOptions, name: str) -> dict[str, Statistics]:
     """The statistics that `normalizer` names; of the input `name` where the file names none."""
     path = options.normalizer
+    if options.preset is not None and (path is None or path.suffix in _WITH_FORMULA):
+        got = "none" if path is None else f"{path.name}, which says its formula itself"
+        expected = "a --normalizer of .npz, .json or .safetensors with it"
+        raise refuse("", "--preset", expected, got)
     if path is None:
         return {}
     if path.suffix in (".pkl", ".pickle"):
