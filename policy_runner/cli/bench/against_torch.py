@@ -58,14 +58,15 @@ def run(options: argparse.Namespace) -> int:
     print_machine(facts)
     spec_file = read_spec(options.folder)
     path = spec_file.next_to(spec_file.spec.model.file, "model.file")
-    policy = open_source(options.against, source_options(options))
-    session = session_of(str(path), str(path))
-    second = session_of(str(path), str(path))
-    names = [one.name for one in session.get_inputs()]
-    is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
     throughput = {}
     times: Mapping[str, Array] = {}
     with shown_progress() as progress:
+        progress("open the source")
+        policy = open_source(options.against, source_options(options))
+        progress("open the model")
+        session, second = (session_of(str(path), str(path)) for _ in range(2))
+        names = [one.name for one in session.get_inputs()]
+        is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
         for rows in BATCHES if is_open else BATCHES[:1]:
             in_torch, given = torch_call(policy, rows, batch_first=is_open)
             feed = dict(zip(names, given, strict=True))

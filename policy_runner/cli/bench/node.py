@@ -19,6 +19,7 @@ import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.drawing.style import drawing, log_durations
 from policy_runner.core.errors import refuse
 from policy_runner.package_files import share_path
@@ -63,10 +64,12 @@ def measure(spec: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         raise refuse("", "bench", "the Python module rclpy", "none", remedy)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     with tempfile.TemporaryDirectory(prefix="policy_runner_bench_") as folder:
-        rows = [
-            _graph(spec, rate, options.seconds, options.priority, Path(folder))
-            for rate in options.rates or RATES
-        ]
+        rates = options.rates or RATES
+        rows: list[dict[str, Any]] = []
+        with shown_progress() as progress:
+            for rate in rates:
+                progress(f"run the node at {rate:g} Hz", len(rows), len(rates))
+                rows.append(_graph(spec, rate, options.seconds, options.priority, Path(folder)))
     _print_graph(rows)
     if options.picture:
         errors = {f"{row['rate_hz']:g} Hz": row["errors_us"] for row in rows}

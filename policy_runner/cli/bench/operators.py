@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.onnxruntime.operator_times import RUNS, OperatorTime, operator_times
+from policy_runner.backends.onnxruntime.operator_times import (
+    RUNS,
+    WARM_UP,
+    OperatorTime,
+    operator_times,
+)
 from policy_runner.backends.sample_inputs import generated
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.model import Buffer
 from policy_runner.core.spec import read_spec
 
@@ -32,8 +38,14 @@ def run(options: argparse.Namespace) -> int:
     check_outputs(options.json, options.picture)
     facts = machine()
     print_machine(facts)
-    path, feed = model_and_inputs(options.path)
-    found = operator_times(path, feed, options.runs)
+    with shown_progress() as progress:
+        progress("open the model")
+        path, feed = model_and_inputs(options.path)
+        every = WARM_UP + options.runs
+        text = "run with the profiler"
+        found = operator_times(
+            path, feed, options.runs, lambda done: progress(text, done, every)
+        )  # fmt: skip
     report(found, path)
     if options.json:
         content = {"machine": facts, "model": path.name, "operators": [asdict(o) for o in found]}
