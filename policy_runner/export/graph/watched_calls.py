@@ -20,14 +20,20 @@ _LEAVES = {
     "__float__": "a number of Python made of data (float)",
     "__index__": "a number of rounds or an index made of data",
     "__complex__": "a number of Python made of data (complex)",
+    "equal": "a branch on data (torch.equal)",
+    "allclose": "a branch on data (torch.allclose)",
+    "is_nonzero": "a branch on data (is_nonzero)",
+    "__contains__": "a branch on data (in)",
     "item": "a number of Python made of data (item)",
     "tolist": "a list of Python made of data (tolist)",
     "numpy": "a detour through numpy",
     "__array__": "a detour through numpy",
+    "__dlpack__": "a detour through another library (dlpack)",
+    "data_ptr": "a detour through an address",
 }
 # Parts of the names of torch's operations that draw random numbers.
 _RANDOM = ("bernoulli", "normal_", "normal.", "rand", "multinomial", "uniform", "exponential",
-           "poisson", "cauchy", "geometric", "native_dropout")  # fmt: skip
+           "poisson", "cauchy", "geometric", "native_dropout", "rrelu_with_noise")  # fmt: skip
 
 
 @dataclass
