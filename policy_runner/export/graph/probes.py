@@ -14,7 +14,7 @@ import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.export.graph.contents import Kept, Snapshot, changes, contents, same
-from policy_runner.export.graph.watched_calls import run_watched
+from policy_runner.export.graph.watched_calls import run_watched, script_draws
 from policy_runner.export.sources.trained_policy import (
     BOOL,
     FLOAT,
@@ -284,8 +284,10 @@ def _plain_run(policy: TrainedPolicy) -> dict[str, Any]:
     again = _results(policy, _call(policy, kept))
     for name, one in first.items():
         if not same(one, again[name]):
-            expected = "a module that answers the same twice"
-            raise refuse(policy.kind, f"output '{name}'", expected, "another answer")
+            expected, got = "a module that answers the same twice", "another answer"
+            drawn = script_draws(policy.module)
+            got += f" ({', '.join(drawn)})" if drawn else ""
+            raise refuse(policy.kind, f"output '{name}'", expected, got)
     problems = _types(policy, first)
     if problems:
         raise Refusal(problems)
@@ -336,6 +338,12 @@ def _call(policy: TrainedPolicy, given: list[Any]) -> Any:
 
 
 def _failed(policy: TrainedPolicy, error: Exception) -> Refusal:
+    import torch
+
+    for name, one in policy.module.named_parameters():
+        if policy.script and one.dtype == torch.float64:
+            remedy = "convert it before torch.jit: module.float()"
+            return refuse(policy.kind, f"'{name}'", "float32 parameters", "float64", remedy)
     shapes = ", ".join(f"{one.name} {list(one.shape)}" for one in policy.arguments)
     text = " ".join(str(error).split())[:300]
     expected = f"a module that takes {shapes}"

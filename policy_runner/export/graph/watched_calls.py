@@ -7,6 +7,7 @@ lost silently (tracing) or refused without a name (torch.export); so it is found
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ def run_watched(module: Any, given: list[Any]) -> tuple[Any, Watched]:
     with torch.no_grad(), Functions(), Operations():
         result = module(*given)
     return result, seen
+
+
+def script_draws(module: Any) -> list[str]:
+    """Operations of a TorchScript module that draw random numbers; a dropout may be off."""
+    found = re.findall(r"aten::(\w+)", str(getattr(module, "inlined_graph", "")))
+    parts = (*(part.rstrip(".") for part in _RANDOM), "dropout")
+    return sorted({name for name in found if any(part in name for part in parts)})
 
 
 def _own(name: str) -> bool:

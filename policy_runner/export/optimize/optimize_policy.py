@@ -74,8 +74,10 @@ def optimize_policy(
         check_target(output, force)
     spec_file = read_spec(Path(folder))
     path = spec_file.next_to(spec_file.spec.model.file, "model.file")
+    progress("load the model")
     model = OnnxRuntimeModel(path)
     model.warm_up()
+    progress("run the model")
     samples, text = _samples(spec_file, path, model, observations)
     half = len(samples) // 2
     fed = inputs_of(spec_file, model, samples[:half])

@@ -27,7 +27,12 @@ from policy_runner.export.sources.module_source import (
 )
 from policy_runner.export.sources.sb3 import of_archive, vec_normalize
 from policy_runner.export.sources.sb3_archive import is_archive
-from policy_runner.export.sources.trained_policy import Statistics, TensorShape, TrainedPolicy
+from policy_runner.export.sources.trained_policy import (
+    CONSTANT_SPREAD,
+    Statistics,
+    TensorShape,
+    TrainedPolicy,
+)
 from policy_runner.formats.sb3_statistics import read_pickle
 
 SOURCES = (
@@ -47,6 +52,7 @@ _TAKEN_BY = {
     "activation": ("--activation", _CHECKPOINT),
     "keep_value": ("--keep-value", _ARCHIVE),
 }
+_SAME_SPREAD = 1e-3  # std may have an eps inside, as rsl_rl's
 _WITH_FORMULA = (".pkl", ".pickle", ".pt", ".pth")
 PRESETS = ("sb3", "rsl_rl", "rl_games", "skrl")
 
@@ -223,6 +229,15 @@ def _statistics_problems(where: str, shape: TensorShape, given: Statistics) -> l
         return [Problem(where, key, expected, f"{mean.size} and {spread.size}")]
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(spread))):
         return [Problem(where, key, "finite numbers", "others")]
+    if "std" in given.values and "var" in given.values:
+        apart = np.abs(np.sqrt(np.maximum(given.values["var"], 0.0)) - spread)
+        if np.any(apart > _SAME_SPREAD * (1.0 + spread)):
+            expected = "std and var that agree"
+            return [Problem(where, key, expected, f"a difference of {np.max(apart):.3g}")]
+    if bool((spread < CONSTANT_SPREAD).all()):
+        got = f"a standard deviation of at most {np.max(spread):.3g} everywhere"
+        remedy = "save the normalizer after training, not before"
+        return [Problem(where, key, "numbers that were learnt", got, remedy)]
     unlearnt = not mean.any() and bool((spread == 1.0).all())
     if unlearnt or (given.count is not None and given.count < 2):
         got = "mean 0 and variance 1 everywhere" if unlearnt else f"a count of {given.count:g}"

@@ -57,6 +57,7 @@ def verify_policy(
         Refusal: a folder that `check` refuses, or a source that cannot be read.
     """
     folder = Path(folder)
+    progress("load the folder")
     ours = OurSide(folder)
     try:
         spec_file = ours.loaded.spec_file
