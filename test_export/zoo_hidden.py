@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from zoo import OBS, Broken, Good, Mlp
 from policy_runner.export.sources.trained_policy import TensorShape
 
 KEPT: dict[str, Tensor] = {}
+LOG = logging.getLogger(__name__)
+SCALES = {"out": 0.5}
 
 
 class EqualBranch(Mlp):
@@ -52,6 +56,16 @@ class HeldInADict(Mlp):
     def forward(self, obs: Tensor) -> Tensor:
         self.cache.setdefault("first", self.net(obs).clone())
         return 0.5 * self.net(obs) + self.cache["first"]
+
+
+class InANamespace(Mlp):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = SimpleNamespace(last=torch.zeros(1, 4))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        self.memory.last = 0.5 * self.memory.last + self.net(obs)
+        return self.memory.last
 
 
 class CountedByAHook(Mlp):
@@ -126,9 +140,18 @@ class ConstantDouble(Mlp):
         return (self.net(obs) * torch.tensor([1 / 3], dtype=torch.float64)).float()
 
 
+class Logging(Mlp):
+    """A logger remembers which levels are on: no state of the network."""
+
+    def forward(self, obs: Tensor) -> Tensor:
+        LOG.debug("one call")
+        return self.net(obs) * SCALES["out"]
+
+
 HIDDEN_GOOD = (
     Good("times zero", TimesZero, (*OBS, TensorShape("goal", (1, 2)))),
     Good("constant double", ConstantDouble),
+    Good("logging", Logging),
 )
 HIDDEN_BROKEN = {
     "branch by torch.equal": Broken(EqualBranch, ("a branch on data (torch.equal)", "zoo_hidden")),
@@ -136,6 +159,7 @@ HIDDEN_BROKEN = {
     "state in the class": Broken(KeptInTheClass, ("'KeptInTheClass.hidden' changed", "--state")),
     "held in a global": Broken(HeldInAGlobal, ("global 'KEPT'['first'] changed", "--state")),
     "held in a dict": Broken(HeldInADict, ("'cache'['first'] changed", "--state")),
+    "in a namespace": Broken(InANamespace, ("'memory'.last changed", "--state")),
     "counted by a hook": Broken(CountedByAHook, ("closure 'box'[0] changed", "--state")),
     "an iterator": Broken(Iterating, ("'steps' changed in a call",)),
     "a generator of numpy": Broken(OwnGenerator, ("'noise' changed in a call",)),

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.cli.command_parser import add_params, node_of, only_with
+from policy_runner.cli.command_parser import add_params, node_of, number_from_0, only_with
 from policy_runner.cli.state_wiring import state_problems
 from policy_runner.cli.suspicions import all_suspicions, read_all_facts
 from policy_runner.core.errors import Problem, Refusal, refuse
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
     add_params(parser, "the node's parameters, too", also="--live")
     parser.add_argument("--live", action="store_true", help="compare with the running ROS graph")
-    parser.add_argument("--wait", type=float, default=3.0, metavar="S",
+    parser.add_argument("--wait", type=number_from_0, default=3.0, metavar="S",
                         help="how long --live listens; default 3 s")  # fmt: skip
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
                         help="with --live: where an input is published, as the node's remapping"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -123,12 +124,36 @@ def check_ros() -> None:
 
 def seconds_above_0(text: str) -> float:
     """Read the argument of an option."""
+    return _number(text, "seconds above 0", lambda value: value > 0.0)
+
+
+def number_from_0(text: str) -> float:
+    """Read a number of 0 or more, as the argument of an option."""
+    return _number(text, "a number of 0 or more", lambda value: value >= 0.0)
+
+
+def number_above_0(text: str) -> float:
+    """Read a number above 0, as the argument of an option."""
+    return _number(text, "a number above 0", lambda value: value > 0.0)
+
+
+def count_above_0(text: str) -> int:
+    """Read a whole number of 1 or more, as the argument of an option."""
+    return int(_number(text, "a whole number above 0", lambda value: value >= 1, int))
+
+
+def _number(
+    text: str,
+    expected: str,
+    fits: Callable[[float], bool],
+    read: Callable[[str], float] = float,
+) -> float:
     try:
-        value = float(text)
+        value = read(text)
     except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
+        value = math.nan
+    if not (fits(value) and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
     return value
 
 

@@ -54,6 +54,39 @@ def test_an_option_without_its_other_one_is_refused(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "verify P --against m.zip --robot balancer --seeds 0",
+        "optimize P --robot balancer --seconds -1",
+        "bench compare P --against m.zip --rounds 0",
+        "bench operators P --runs 0",
+        "bench backends P --rates 0",
+        "bench node P --seconds nan",
+        "engine remove --unused-for -1",
+        "sim P --robot r.yaml --command-delay -0.1",
+        "check P --live --wait inf",
+    ],
+)
+def test_a_number_out_of_its_range_is_a_wrong_command_line(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert "expected " in capsys.readouterr().err
+
+
+def test_the_closed_loop_of_the_balancer_takes_its_policy_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(write_policy(tmp_path / "toy"))
+    for words in (["--calibration", "closed-loop"], ["--closed-loop", "balancer"]):
+        assert main(["optimize", folder, "--variant", "fp16", *words]) == 1
+        told = capsys.readouterr().err
+        assert "expected the balancer's obs of 12 numbers and actions of 2, got obs of 13" in told
+
+
 def test_the_same_options_are_taken_with_it() -> None:
     for words in ("verify P --against m.zip --robot balancer --seeds 2",
                   "optimize P --calibration closed-loop --seeds 2 --seconds 5",

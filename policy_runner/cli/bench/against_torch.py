@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import count_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.source_options import add_source_options, source_options
 from policy_runner.core.model import Array
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add DIR, --against, --rounds and --json, and the options of a source."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the policy's folder")
     parser.add_argument("--against", required=True, metavar="SOURCE", help="what was exported")
-    parser.add_argument("--rounds", type=int, default=ROUNDS,
+    parser.add_argument("--rounds", type=count_above_0, default=ROUNDS,
                         help=f"of {BLOCK} runs each; default {ROUNDS}")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_source_options(parser)

@@ -28,7 +28,7 @@ from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.cli.bench.machine import check_outputs, machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import number_above_0, seconds_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import SpecFile, read_spec
@@ -79,9 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, or gpu:N")
     parser.add_argument("--precision", default="as_exported", choices=PRECISIONS,
                         help="numbers the model computes with")  # fmt: skip
-    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
+    parser.add_argument("--rates", nargs="+", type=number_above_0, metavar="HZ",
                         help="default: the policy's own")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
+    parser.add_argument("--seconds", type=seconds_above_0, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument(
         "--remember", action="store_true", help="let `backend: auto` take the fastest from now on"

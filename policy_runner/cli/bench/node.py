@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import number_above_0, seconds_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.drawing.style import drawing, log_durations
 from policy_runner.core.errors import refuse
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
     rates = " ".join(f"{rate:g}" for rate in RATES)
-    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
+    parser.add_argument("--rates", nargs="+", type=number_above_0, metavar="HZ",
                         help=f"control rates; default {rates}")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
+    parser.add_argument("--seconds", type=seconds_above_0, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="period errors (matplotlib)")

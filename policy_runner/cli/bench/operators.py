@@ -18,7 +18,7 @@ from policy_runner.backends.onnxruntime.operator_times import (
 )
 from policy_runner.backends.sample_inputs import generated
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import count_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.model import Buffer
 from policy_runner.core.spec import read_spec
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL_OR_SPEC, --runs, --picture and --json."""
     parser.add_argument("path", type=Path, metavar="MODEL_OR_SPEC",
                         help="an .onnx model, or a policy.yaml or its folder")  # fmt: skip
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"default {RUNS}")
+    parser.add_argument("--runs", type=count_above_0, default=RUNS, help=f"default {RUNS}")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw them as bars")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 

@@ -28,7 +28,7 @@ from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
-from policy_runner.cli.command_parser import check_written, table_width
+from policy_runner.cli.command_parser import check_written, seconds_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.engine import build_in_child
 from policy_runner.core.errors import Refusal
@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="what runs the model")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
     add_choice_options(parser)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")
+    parser.add_argument(
+        "--seconds", type=seconds_above_0, default=4.0, help="of measuring, per row"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
 

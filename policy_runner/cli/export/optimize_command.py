@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.sample_inputs import Sample
-from policy_runner.cli.command_parser import only_with, table_width
+from policy_runner.cli.command_parser import count_above_0, only_with, seconds_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
 from policy_runner.cli.export.robot_loop import RobotLoop, add_loops
@@ -37,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="observations: as `policy-runner replay -o` writes them, or of the"
                         " closed loop (balancer or --robot); default: generated")  # fmt: skip
     add_loops(parser, "judge each by driving the simulated robot, too")
-    parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
-    parser.add_argument("--seconds", type=float, default=SECONDS,
+    parser.add_argument(
+        "--seeds", type=count_above_0, default=5, help="of the closed loop; default 5"
+    )
+    parser.add_argument("--seconds", type=seconds_above_0, default=SECONDS,
                         help=f"simulated, for each seed; default {SECONDS:g} s")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace NEW")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")

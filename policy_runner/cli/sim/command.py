@@ -17,6 +17,7 @@ from policy_runner.cli.command_parser import (
     check_ros,
     check_written,
     not_with,
+    number_from_0,
     only_with,
     seconds_above_0,
     table_width,
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", action="store_true", help="add the noise of robot.yaml")
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="shuffle the joints' order")
     parser.add_argument(
-        "--command-delay", type=float, default=0.0, metavar="S", help="delay of the motors"
+        "--command-delay", type=number_from_0, default=0.0, metavar="S", help="delay of the motors"
     )
     parser.add_argument("--no-meshes", action="store_true", help="load the model without meshes")
     parser.add_argument("--viewer", action="store_true", help="show the robot in a window")

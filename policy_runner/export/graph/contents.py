@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
 from types import CodeType, FunctionType
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _BUFFER = " (buffer)"
-_FOREIGN = ("torch", "numpy", "builtins", "gymnasium", "gym")  # objects that keep no state of ours
+# Packages whose objects keep no state of a policy. A logger remembers its levels.
+_FOREIGN = {"torch", "numpy", "gymnasium", "gym", "policy_runner", *sys.stdlib_module_names}
+_FOREIGN -= {"types", "__main__"}  # SimpleNamespace, and the trainer's own script
 _LARGE = 1 << 20  # elements of a tensor of which a digest is kept, not a copy
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _MOST_DEPTH = 3
@@ -195,7 +198,7 @@ def _is_state(value: object) -> bool:
 
 def _is_own(kind: type) -> bool:
     """Whether a class is neither Python's, torch's, numpy's nor this package's."""
-    return kind.__module__.split(".")[0] not in (*_FOREIGN, "policy_runner")
+    return kind.__module__.split(".")[0] not in _FOREIGN
 
 
 def _setter(holder: Any, name: str, value: Any) -> Restore:
