@@ -90,6 +90,16 @@ def test_a_number_that_float16_does_not_hold_is_refused_by_name(tmp_path: Path) 
         make("fp16", toy(tmp_path, 101325.0) / "toy.onnx", tmp_path / "half.onnx", [])
 
 
+def test_an_opset_without_a_scale_for_each_channel_is_named(tmp_path: Path) -> None:
+    """ONNX Runtime writes an invalid model: Unrecognized attribute: axis."""
+    path = toy(tmp_path) / "toy.onnx"
+    model = onnx.load(path)
+    model.opset_import[0].version = 11
+    onnx.save(model, path)
+    with pytest.raises(Refusal, match=r"opset: expected 13 or newer.*got 11; export the network"):
+        make("int8-tensorrt", path, tmp_path / "half.onnx", [])
+
+
 def test_the_verdict_comes_from_the_maximum_and_the_loop() -> None:
     random = np.random.default_rng(1)
     wanted = random.uniform(-1, 1, (1000, 2))

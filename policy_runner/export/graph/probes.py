@@ -93,8 +93,10 @@ def make_ready(policy: TrainedPolicy) -> list[str]:
         )  # fmt: skip
     if not training:
         return []
-    more = f" and {len(training) - 1} parts of it" if len(training) > 1 else ""
-    return [f"eval() was set: {training[0]}{more} was in training mode"]
+    if len(training) == 1:
+        return [f"eval() was set: {training[0]} was in training mode"]
+    count = len(training) - 1
+    return [f"eval() was set: {training[0]} and {count} parts of it were in training mode"]
 
 
 def check_parameters(policy: TrainedPolicy) -> None:

@@ -99,7 +99,8 @@ def optimize_policy(
                 variant.warm_up()
                 got, _ = actions_of(spec_file, variant, judged)
             except Refusal as refusal:
-                row.verdict, row.why = NOT_MADE, str(refusal.problems[0])
+                why = str(refusal.problems[0]).replace(str(target), "the variant")
+                row.verdict, row.why = NOT_MADE, why
                 continue
             made[name] = target
             row.size = stored_size(target) / stored_size(path)

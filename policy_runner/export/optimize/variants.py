@@ -19,9 +19,11 @@ import numpy as np
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import Buffer
+from policy_runner.export.graph.onnx_checks import opset_of
 from policy_runner.export.graph.stored_model import is_large, save_model
 
 FP16_LARGEST, FP16_SMALLEST = 65504.0, 5.96e-8
+PER_CHANNEL_OPSET = 13
 PLAIN, DATA = "plain.onnx", "plain.onnx.data"
 Fed = Sequence[Mapping[str, Buffer]]
 Make = Callable[[Path, Path, Fed], None]
@@ -94,7 +96,17 @@ def int8_static(source: Path, target: Path, fed: Fed) -> None:
 
 
 def int8_tensorrt(source: Path, target: Path, fed: Fed) -> None:
-    """The same with the settings that TensorRT takes: symmetric, per channel, float bias."""
+    """The same with the settings that TensorRT takes: symmetric, per channel, float bias.
+
+    Raises:
+        Refusal: an opset without a scale for each channel; ONNX Runtime writes an invalid model.
+    """
+    import onnx
+
+    opset = opset_of(onnx.load(source, load_external_data=False))
+    if opset < PER_CHANNEL_OPSET:
+        expected = f"{PER_CHANNEL_OPSET} or newer, which has a scale for each channel"
+        raise refuse(str(source), "opset", expected, f"{opset}", "export the network again")
     options = {
         "ActivationSymmetric": True, "WeightSymmetric": True, "AddQDQPairToWeight": True,
         "DedicatedQDQPair": True, "QuantizeBias": False,
