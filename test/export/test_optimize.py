@@ -71,6 +71,13 @@ def test_the_static_int8_balancer_is_refused_by_its_largest_error() -> None:
     assert static.mean < 0.02 * 15.0 < 10 * static.largest
 
 
+def test_another_model_than_the_specs_is_refused(tmp_path: Path) -> None:
+    path = toy(tmp_path) / "toy.onnx"
+    path.write_bytes(path.read_bytes() + b"\x00")
+    with pytest.raises(Refusal, match=r"toy\.onnx: sha256: expected"):
+        optimize_policy(tmp_path, names=["fp16"])
+
+
 def test_the_best_variant_becomes_a_folder_that_check_accepts(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     found = optimize_policy(toy(tmp_path / "toy"), tmp_path / "new", names=["fp16"])

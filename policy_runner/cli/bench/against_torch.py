@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.check import checked_model
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
 from policy_runner.cli.command_parser import count_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     facts = machine()
     print_machine(facts)
     spec_file = read_spec(options.folder)
-    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
+    path = checked_model(spec_file)
     throughput = {}
     times: Mapping[str, Array] = {}
     with shown_progress() as progress:

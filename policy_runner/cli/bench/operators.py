@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.check import checked_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.onnxruntime.operator_times import (
     RUNS,
@@ -63,7 +64,7 @@ def model_and_inputs(path: Path) -> tuple[Path, dict[str, Buffer]]:
     """
     spec_file = None if path.suffix == ".onnx" else read_spec(path)
     if spec_file is not None:
-        path = spec_file.next_to(spec_file.spec.model.file, "model.file")
+        path = checked_model(spec_file)
     model = OnnxRuntimeModel(path)
     feed = {name: array.copy() for name, array in model.inputs.items()}
     if spec_file is not None:

@@ -15,7 +15,12 @@ import yaml
 
 from policy_runner.backends.decoded_policy import DecodedPolicy
 from policy_runner.backends.interface import LoadedModel
-from policy_runner.backends.onnx_file.check import data_digests, data_files, sha256_of
+from policy_runner.backends.onnx_file.check import (
+    checked_model,
+    data_digests,
+    data_files,
+    sha256_of,
+)
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.sample_inputs import Sample, generated, recorded
 from policy_runner.core.errors import Refusal, refuse
@@ -73,7 +78,7 @@ def optimize_policy(
     if output is not None:
         check_target(output, force)
     spec_file = read_spec(Path(folder))
-    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
+    path = checked_model(spec_file)
     progress("load the model")
     model = OnnxRuntimeModel(path)
     model.warm_up()
