@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.spec import PolicySpec, read_spec
 from policy_runner.core.spec.named_numbers import by_name
 from policy_runner.ros.messages.types import message_class
@@ -45,6 +46,8 @@ def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
         elif given.type == "sensor_msgs/msg/Joy":
             message.axes = array.array("f", [0.0] * _JOY_ELEMENTS)
             message.buttons = array.array("i", [0] * _JOY_ELEMENTS)
+        elif given.type == STRING:
+            message.data = "stand still"
         messages.append((given.topic, message))
     return messages
 
