@@ -273,7 +273,8 @@ def bind_policy(
                 rules = lane_rules(config, spec, waits)
                 lane = LaneSetup(rules, open_lane, config.loop.max_message_bytes)
             told += [t for name, t in model.facts.items() if name.split("/")[-1] == "warning"]
-            paths = [spec_file.next_to(m.model.file, m.file_key) for m in model_files(spec)]
+            files = [m for m in model_files(spec) if m.model.file is not None]
+            paths = [spec_file.next_to(m.model.file, m.file_key) for m in files]
             told += [
                 f"{path}: {operation} has no state among the model's inputs: it keeps no memory"
                 for path in dict.fromkeys(paths)

@@ -29,7 +29,7 @@ core, package_files <- backends, formats, telemetry <- robot <- sim, export, ser
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
     " <- command <- chunks <- lane <- pipeline <- black_box",
-    "backends": "interface, host_arrays, private_folder, onnx_file, remote"
+    "backends": "interface, host_arrays, private_folder <- onnx_file <- remote"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
     "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"

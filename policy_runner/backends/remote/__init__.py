@@ -1,5 +1,6 @@
 """A model on another machine.
 
 Base: `protocols` (bytes to arrays and back, pure) and `tokens`. Then `client` (asks a server, with
-deadlines). `serving` has the other side.
+deadlines), `server_options` (the parameters) and `remote_model` (the door). `serving` has the other
+side.
 """

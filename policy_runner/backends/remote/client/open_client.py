@@ -91,6 +91,11 @@ class SteadyClient:
         self.connections = 0
         self.failures = 0
 
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """See `InferenceClient.told`."""
+        return self._client.told
+
     def connect(self) -> Mapping[str, Any]:
         """Connect if the pause is over; return the server's metadata.
 

@@ -35,7 +35,11 @@ _HINTS = {
 
 
 class V2Client:
-    """See `interface.InferenceClient`. Servers: Triton, KServe, OpenVINO Model Server, `serve`."""
+    """See `interface.InferenceClient`. Servers: Triton, KServe, OpenVINO Model Server, `serve`.
+
+    Attributes:
+        told: the parameters of the newest answer; see `interface.InferenceClient`.
+    """
 
     def __init__(self, address: ServerAddress) -> None:
         """Keep the address; nothing is sent yet.
@@ -54,6 +58,7 @@ class V2Client:
         self._path = path
         self._socket: DeadlineSocket | None = None
         self._count = 0
+        self.told: Mapping[str, Any] = {}
 
     def connect(self) -> Mapping[str, Any]:
         """See `InferenceClient.connect`; return the model's metadata."""
@@ -72,7 +77,8 @@ class V2Client:
 
     def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`."""
-        return self.ask(inputs, deadline_s)[0]
+        found, self.told = self.ask(inputs, deadline_s)
+        return found
 
     def ask(self, inputs: Arrays, deadline_s: float) -> tuple[Arrays, Mapping[str, Any]]:
         """Return the outputs, and the parameters of the answer; see `infer`."""
