@@ -8,7 +8,7 @@ states stay with the policy: they travel with each request, so a new server lose
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -27,9 +27,10 @@ from policy_runner.backends.remote.server_options import (
     server_address,
     shown_address,
 )
-from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.inputs.text import text_of
 from policy_runner.core.model import Buffer, ModelAbilities
-from policy_runner.core.spec import ServerTensors, SpecFile
+from policy_runner.core.spec import ServerTensors, SpecFile, TextTerm
 from policy_runner.core.spec.parts import has_several, model_files
 from policy_runner.core.timing import Window
 
@@ -50,6 +51,7 @@ class RemoteModel(ModelAbilities):
         outputs: Mapping[str, Buffer],
         deadline_s: float = DEADLINE_S,
         client: InferenceClient | None = None,
+        texts: Collection[str] = (),
     ) -> None:
         """Keep the address; nothing is sent yet.
 
@@ -59,6 +61,7 @@ class RemoteModel(ModelAbilities):
             outputs: zeroed arrays, which the answers fill.
             deadline_s: of one inference, without the time to connect [s].
             client: of that server; None: the one of its protocol.
+            texts: names of the inputs, uint8 [bytes], that are sent as texts.
 
         Raises:
             Refusal: the address does not name what its protocol needs.
@@ -72,7 +75,9 @@ class RemoteModel(ModelAbilities):
         # A repeated output has one array under several names; the server knows the first one.
         first = {id(array): name for name, array in reversed(list(outputs.items()))}
         wanted = {name: outputs[name] for name in outputs if first[id(outputs[name])] == name}
-        self._checked = CheckedClient(client or open_client(address), address, inputs, wanted)
+        self._texts = tuple(texts)
+        client = client or open_client(address)
+        self._checked = CheckedClient(client, address, inputs, wanted, self._texts)
         self._client = SteadyClient(self._checked, _PAUSES)
         self._trips = Window(1000)
         self._last = ""  # the newest failure; '' after an answer
@@ -107,8 +112,9 @@ class RemoteModel(ModelAbilities):
     def run(self) -> None:
         """Ask the server once; see `Model.run`."""
         begun_ns = time.perf_counter_ns()
+        texts = {name: text_of(self._inputs[name]).decode() for name in self._texts}
         try:
-            found = self._client.infer(self._inputs, self._deadline_s)
+            found = self._client.infer({**self._inputs, **texts}, self._deadline_s)
         except RemoteError as error:
             self._last = str(error)
             raise
@@ -155,16 +161,16 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
         got = f"{len(model_files(spec))} models"
         raise refuse(str(spec_file.path), "model", expected, got, "join them into one model")
     address = server_address(choice)
-    sha256 = ""
+    sha256, texts = "", []
     if spec.model.tensors is not None:
+        texts = text_names(spec_file, spec.model.tensors)
         inputs, outputs = stated_arrays(spec.model.tensors)
     else:
         path = spec_file.next_to(spec.model.file, "model.file")
         sha256 = check_model_file(path, spec.model.sha256, spec_file.path)
         inputs, outputs = file_arrays(path)
-    model = RemoteModel(
-        address, inputs, outputs, float(choice.option("remote.deadline", DEADLINE_S))
-    )
+    deadline_s = float(choice.option("remote.deadline", DEADLINE_S))
+    model = RemoteModel(address, inputs, outputs, deadline_s, texts=texts)
     model.sha256 = sha256
     try:
         model.connect()
@@ -178,9 +184,36 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
 
 
 def stated_arrays(tensors: ServerTensors) -> tuple[dict[str, Buffer], dict[str, Buffer]]:
-    """Return zeroed arrays for the inputs and outputs that a spec states."""
-    inputs, outputs = (
-        {name: np.zeros(one.shape, np.dtype(one.dtype)) for name, one in side.items()}
-        for side in (tensors.inputs, tensors.outputs)
-    )
+    """Return zeroed arrays for the inputs and outputs that a spec states; a text is uint8."""
+    inputs = {
+        name: np.zeros(one.shape, np.dtype("uint8" if one.dtype == "text" else one.dtype))
+        for name, one in tensors.inputs.items()
+    }
+    outputs = {
+        name: np.zeros(one.shape, np.dtype(one.dtype)) for name, one in tensors.outputs.items()
+    }
     return inputs, outputs
+
+
+def text_names(spec_file: SpecFile, tensors: ServerTensors) -> list[str]:
+    """Return the inputs that are sent as texts.
+
+    Raises:
+        Refusal: one has several axes, or is not exactly one term `text`.
+    """
+    found = [name for name, one in tensors.inputs.items() if one.dtype == "text"]
+    problems: list[Problem | str] = []
+    for name in found:
+        key, shape = f"model.tensors.inputs.{name}", tensors.inputs[name].shape
+        if len(shape) != 1:
+            expected = "[bytes], one size, for a text"
+            problems.append(Problem(str(spec_file.path), f"{key}.shape", expected, f"{shape}"))
+        for given in spec_file.spec.observation:
+            if given.tensor == name and not (
+                isinstance(given.whole, TextTerm) and given.history is None
+            ):
+                expected = f"`whole: {{term: text, ...}}` for the tensor '{name}', which is a text"
+                problems.append(Problem(str(spec_file.path), key, expected, "something else"))
+    if problems:
+        raise Refusal(problems)
+    return found

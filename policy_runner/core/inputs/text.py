@@ -11,7 +11,7 @@ import struct
 import numpy as np
 
 from policy_runner.core.inputs.cdr import ENCAPSULATION, Unreadable, byte_order
-from policy_runner.core.model import Array
+from policy_runner.core.model import Array, Buffer
 
 STRING = "std_msgs/msg/String"
 MOST_SHOWN = 120  # characters of a text in a report
@@ -97,8 +97,8 @@ class TextValues:
         self(self._first)
 
 
-def text_of(numbers: Array) -> bytes:
-    """The bytes of a text from its numbers [size]: those before the first zero."""
+def text_of(numbers: Array | Buffer) -> bytes:
+    """The bytes of a text from its numbers [size], of any type: those before the first zero."""
     return numbers.astype(np.uint8).tobytes().split(b"\0", 1)[0]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from policy_runner.backends.remote.client.interface import (
     Arrays,
+    Given,
     InferenceClient,
     RemoteError,
     ServerAddress,
@@ -116,7 +117,7 @@ class SteadyClient:
         self.connections += 1
         return self.metadata
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`; it connects first if necessary."""
         self.connect()
         try:

@@ -12,6 +12,7 @@ from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSock
 from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
+    Given,
     ServerAddress,
     ServerRefused,
     Unreachable,
@@ -75,12 +76,12 @@ class V2Client:
             raise
         return metadata
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`."""
         found, self.told = self.ask(inputs, deadline_s)
         return found
 
-    def ask(self, inputs: Arrays, deadline_s: float) -> tuple[Arrays, Mapping[str, Any]]:
+    def ask(self, inputs: Given, deadline_s: float) -> tuple[Arrays, Mapping[str, Any]]:
         """Return the outputs, and the parameters of the answer; see `infer`."""
         if self._socket is None:
             raise Unreachable(f"{self._address.host}: not connected; call connect() first")
