@@ -39,7 +39,8 @@ TRANSPORT = (
     "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
 )  # fmt: skip
 BUSY = {
-    "test_closed_loop.py", "test_demo_command.py", "test_demo_reach.py", "test_demo_seen.py",
+    "test_closed_loop.py", "test_demo_command.py", "test_demo_reach.py", "test_demo_remote.py",
+    "test_demo_seen.py",
     "test_fault_lane.py", "test_soak_lockstep.py", "test_tutorials.py",
 }  # fmt: skip
 FOUND = "policy_runner"  # key of the findings that a worker reports to the session at its end

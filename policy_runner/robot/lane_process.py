@@ -61,6 +61,7 @@ def _serve(given: Mapping[str, Any], out: TextIO, asked: int, answered: int, fil
         provider=model.provider,
         sha256=model.sha256,
         facts=model.facts,
+        live=model.live_facts(),
     )
     line = sys.stdin.readline()
     if not line:

@@ -23,6 +23,7 @@ from policy_runner.backends.remote.client.interface import (
 )
 from policy_runner.backends.remote.client.open_client import Backoff, SteadyClient, open_client
 from policy_runner.backends.remote.server_options import (
+    ASKS,
     in_the_clear,
     server_address,
     shown_address,
@@ -126,14 +127,15 @@ class RemoteModel(ModelAbilities):
     def live_facts(self) -> Mapping[str, str]:
         """Connections, failures and times, for diagnostics."""
         trips, server_ms = self._trips.percentiles(), self._checked.server_ms
+        p50, p99 = (f"{ns / 1e6:.3f}" if trips.count else "n/a" for ns in (trips.p50, trips.p99))
         return {
             "server": "failed" if self._last else "answers" if trips.count else "not asked yet",
             "newest failure": self._last or "none",
             "connections": str(self._client.connections),
             "failures in a row": str(self._client.failures),
-            "round trip p50 [ms]": f"{trips.p50 / 1e6:.3f}" if trips.count else "",
-            "round trip p99 [ms]": f"{trips.p99 / 1e6:.3f}" if trips.count else "",
-            "server time [ms]": "" if server_ms is None else f"{server_ms:.3f}",
+            "round trip p50 [ms]": p50,
+            "round trip p99 [ms]": p99,
+            "server time [ms]": "n/a" if server_ms is None else f"{server_ms:.3f}",
         }
 
     def warm_up(self, runs: int = 3) -> None:
@@ -173,7 +175,8 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
     model = RemoteModel(address, inputs, outputs, deadline_s, texts=texts)
     model.sha256 = sha256
     try:
-        model.connect()
+        if choice.option(ASKS, True):
+            model.connect()
     except BaseException:
         model.close()
         raise

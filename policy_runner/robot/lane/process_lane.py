@@ -337,7 +337,7 @@ class ProcessLane:
             problems = [str(one) for one in said["problems"]]
             self._problems = problems
             return f"was refused: {problems[0]}"
-        facts = ProcessFacts.of(said)
+        facts, self._live = ProcessFacts.of(said), said["live"]
         if self._found is not None and facts.names != self._found.names:
             return "was refused: the policy's files have changed; reload it"
         self._found = self._found or facts

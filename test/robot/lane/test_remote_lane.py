@@ -16,6 +16,7 @@ from dummy_servers import openpi_dummy
 from lane_policy import MS, bound, feed, write_policy
 from serve_rig import Served, needs_server, served
 
+from policy_runner.backends.remote.server_options import ASKS
 from policy_runner.core.errors import Refusal
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest
 from policy_runner.core.pipeline.chunked import ChunkedPolicy
@@ -235,3 +236,13 @@ def test_the_environment_names_server_and_token(
             assert token not in repr(loaded.values) + repr(loaded.description)
         finally:
             loaded.close()
+
+
+def test_a_replay_neither_needs_nor_asks_the_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLICY_RUNNER_TOKEN", "short")  # would be refused
+    loaded = bound(folder, "thread", **{"backend": "remote", ASKS: False})
+    assert loaded.model.provider == "remote http://recorded.invalid:8000"
+    assert loaded.warnings == []
+    loaded.close()
