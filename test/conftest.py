@@ -74,6 +74,8 @@ def _claim_domain() -> tuple[int, IO[str] | None]:
 # Set before any test imports rclpy, also for all children: own domain, only this machine, and
 # checked message fields, because otherwise rclpy sends a wrong scalar as 0.
 DOMAIN, _domain_lock = _claim_domain()
+if _domain_lock is not None:
+    children.KEPT_OPEN.append(_domain_lock.fileno())
 _log_folder = tempfile.TemporaryDirectory(prefix="policy_runner-log-")
 os.environ.update(
     ROS_DOMAIN_ID=str(DOMAIN),

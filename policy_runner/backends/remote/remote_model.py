@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +19,12 @@ from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnx_file.file_tensors import file_arrays
 from policy_runner.backends.remote.client.checked_client import CheckedClient, Contradiction
 from policy_runner.backends.remote.client.interface import (
+    Arrays,
+    Given,
     InferenceClient,
     RemoteError,
     ServerAddress,
+    Unreachable,
 )
 from policy_runner.backends.remote.client.open_client import Backoff, SteadyClient, open_client
 from policy_runner.backends.remote.server_options import (
@@ -38,6 +43,28 @@ from policy_runner.core.timing import Window
 DEADLINE_S = 1.0
 # A robot holds during a pause, so the longest one is short.
 _PAUSES = Backoff(first_s=0.1, most_s=2.0)
+
+
+_NOWHERE = ServerAddress("http://no-server.invalid/v2/models/none")
+
+
+class _NoServer:
+    """See `InferenceClient`: a client for those who must not ask a server."""
+
+    told: Mapping[str, Any] = MappingProxyType({})
+
+    def connect(self) -> Mapping[str, Any]:
+        """Refuse."""
+        text = "no server is asked here"
+        raise Unreachable(f"{text}: give parameters with backend: remote and remote.url")
+
+    def infer(self, _inputs: Given, _deadline_s: float) -> Arrays:
+        """Refuse."""
+        self.connect()
+        return {}
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class RemoteModel(ModelAbilities):
@@ -162,7 +189,8 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
         expected = "a policy of one model for backend: remote"
         got = f"{len(model_files(spec))} models"
         raise refuse(str(spec_file.path), "model", expected, got, "join them into one model")
-    address = server_address(choice)
+    asks = bool(choice.option(ASKS, True))
+    address = server_address(choice) if asks else _NOWHERE
     sha256, texts = "", []
     if spec.model.tensors is not None:
         texts = text_names(spec_file, spec.model.tensors)
@@ -172,10 +200,11 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
         sha256 = check_model_file(path, spec.model.sha256, spec_file.path)
         inputs, outputs = file_arrays(path)
     deadline_s = float(choice.option("remote.deadline", DEADLINE_S))
-    model = RemoteModel(address, inputs, outputs, deadline_s, texts=texts)
+    client = None if asks else _NoServer()
+    model = RemoteModel(address, inputs, outputs, deadline_s, client, texts)
     model.sha256 = sha256
     try:
-        if choice.option(ASKS, True):
+        if asks:
             model.connect()
     except BaseException:
         model.close()

@@ -14,20 +14,17 @@ from policy_runner.core.errors import refuse
 
 URL_ENVIRONMENT = "POLICY_RUNNER_REMOTE_URL"
 # An option of a `BackendChoice` that is no parameter: False for a replay, whose results were
-# recorded. It must neither need nor ask the robot's server.
+# recorded, and for commands without parameters. They neither need nor ask the robot's server.
 ASKS = "remote.asks"
 _OPENPI_MODULES = ("websockets", "msgpack")
-_NO_SERVER = ServerAddress("http://recorded.invalid/v2/models/none")
 
 
 def server_address(choice: BackendChoice) -> ServerAddress:
-    """Return the server that the parameters or the environment name; for a replay, none that is.
+    """Return the server that the parameters or the environment name.
 
     Raises:
         Refusal: there is none, it cannot be used, or the token file cannot be read.
     """
-    if not choice.option(ASKS, True):
-        return _NO_SERVER
     url = str(choice.option("remote.url", "")) or os.environ.get(URL_ENVIRONMENT, "")
     if not url:
         expected = "the server's address, such as http://HOST:8000/v2/models/NAME or ws://HOST:8000"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.cli.command_parser import check_written, seconds_above_0, table_width
-from policy_runner.cli.demo import remote
+from policy_runner.cli.demo import policy_server
 from policy_runner.cli.demo.reach import NAME as REACH
 from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
 from policy_runner.cli.operate.children import Children
@@ -83,7 +83,7 @@ def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
             raise refuse("", "demo", f"the Python module {module}", "none", remedy)
     check_importable()
     if options.remote:
-        remote.check_possible(options.backend)
+        policy_server.check_possible(options.backend)
     check_written("--json", options.json)
     # The demo commands joints by name, so its messages must never reach a real robot on the net.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -107,10 +107,10 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     hint = ""
     try:
         if options.remote:
-            server = remote.start_server(children, remote.policy_of(rows), ended)
+            server = policy_server.start_server(children, policy_server.policy_of(rows), ended)
             if server is None:
                 return int(children.tell_failures() or not ended.is_set())
-            rows, hint = remote.with_server(rows, server), server.hint
+            rows, hint = policy_server.with_server(rows, server), server.hint
             print(hint, flush=True)
         for row in rows:
             children.start(row)
@@ -129,8 +129,8 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     score = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
     figures = summary(score, watch, options.lockstep, reach)
     if options.remote:
-        figures["round_trip_ms"] = remote.server_figures(watch)
-        remote.forgive_the_user(children)
+        figures["round_trip_ms"] = policy_server.server_figures(watch)
+        policy_server.forgive_the_user(children)
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     _print(figures)

@@ -368,3 +368,25 @@ def test_jitter_shortens_a_pause_only() -> None:
     assert backoff.pause_s(1, 0.0) == 1.0
     assert backoff.pause_s(1, 1.0) == pytest.approx(0.8)
     assert backoff.pause_s(10_000, 0.0) == 8.0
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a robot that has lost its network."""
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [asked.wait(20.0)])
+    address = ServerAddress("http://gpu.example:1/v2/models/m", connect_s=0.2)
+    begun_s = time.monotonic()
+    with pytest.raises(Unreachable, match=r"gpu\.example:1: no connection within 0\.2 s"):
+        V2Client(address).connect()
+    assert time.monotonic() - begun_s < 5.0
+    asked.set()
+
+
+def test_the_second_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with speaking(v2_server(lambda connection, _: connection.close())) as port:
+        inet, stream = socket.AF_INET, socket.SOCK_STREAM
+        places = [(inet, stream, 6, "", ("127.0.0.1", p)) for p in (1, port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+        client = v2_client(port)
+        assert client.connect() == {}
+        client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lane_policy import MS, bound, feed, write_policy
 from serve_rig import Served, needs_server, served
 
 from policy_runner.backends.remote.server_options import ASKS
+from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest
 from policy_runner.core.pipeline.chunked import ChunkedPolicy
@@ -215,6 +217,20 @@ def test_parameters_that_contradict_each_other(
         bound(folder, lane, **{"backend": "remote", **url, **values})
 
 
+def test_check_and_inspect_need_no_file(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    spec = without_file(folder, tmp_path / "bare")
+    assert main(["check", str(spec)]) == 0
+    assert "2 commands" in capsys.readouterr().out
+    assert main(["inspect", str(spec), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["inputs"][0] == {"name": "image", "dtype": "uint8", "shape": [3, 4, 6]}
+    assert found["model"]["sha256"] == ""
+    assert main(["inspect", str(spec)]) == 0
+    assert "only a server has it" in capsys.readouterr().out
+    assert main(["inspect", str(spec), "--graph", str(tmp_path / "g.svg")]) == 1
+    assert "only the `tensors` of a model on a server" in capsys.readouterr().err
+
+
 def test_only_backend_remote_runs_a_spec_without_a_file(folder: Path, tmp_path: Path) -> None:
     spec = without_file(folder, tmp_path / "bare")
     with pytest.raises(Refusal, match="only the `tensors` of a model on a server; set backend"):
@@ -243,6 +259,8 @@ def test_a_replay_neither_needs_nor_asks_the_server(
 ) -> None:
     monkeypatch.setenv("POLICY_RUNNER_TOKEN", "short")  # would be refused
     loaded = bound(folder, "thread", **{"backend": "remote", ASKS: False})
-    assert loaded.model.provider == "remote http://recorded.invalid:8000"
-    assert loaded.warnings == []
-    loaded.close()
+    try:
+        assert loaded.warnings == []
+        assert "no server is asked here" in infer(loaded, 0).why
+    finally:
+        loaded.close()
