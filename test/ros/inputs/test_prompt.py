@@ -129,6 +129,13 @@ def test_the_parameter_alone_is_enough(graphs: GraphMaker, tmp_path: Path) -> No
     assert graph.peer.set(prompt="wave") == []
     await_text("wave")
     graph.await_status("inputs", "all inputs arrive")
+    for verb in ("deactivate", "cleanup", "configure"):
+        assert graph.peer.change(verb)
+    made = graph.node.configured
+    graph.node._reports.explain_silence(made)
+    slot = made.pipeline.slots["prompt"]
+    assert slot.text.data == b"wave"
+    assert slot.silence == ""  # no publisher is missed
 
 
 def test_a_prompt_that_no_input_reads_is_refused(graphs: GraphMaker) -> None:
