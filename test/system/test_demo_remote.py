@@ -95,7 +95,8 @@ def test_the_runner_holds_without_the_server_and_runs_with_the_next_one(spawn: A
         killed_s = time.monotonic()
         held_s = wait_until(lambda: log.says("HOLD: no fresh action: 127.0.0.1", killed_s), 20.0)
         assert held_s - killed_s < 5.0  # the log follows 4 times a second
-        wait_until(lambda: watch.values[INFERENCE]["server"] == "failed")
+        wait_until(lambda: watch.message[INFERENCE].startswith("127.0.0.1:"))
+        assert watch.values[INFERENCE]["server"] == "failed"
         spawn([*CLI, *hint[2].split()])
         wait_until(lambda: watch.values[INFERENCE]["connections"] == "2", 40.0)
         wait_until(runs, 40.0)

@@ -190,6 +190,9 @@ class RunnerDiagnostics:
         laned = loop.pipeline.laned
         if isinstance(laned, ChunkedPolicy):
             level, message, values = self._lane.report(laned, provider, now_ns)
+            failure = live.get("newest failure", "none")
+            if failure != "none":
+                level, message = LEVEL_WARN, f"{failure}; {message}"
             return self.status("inference", level, message, {**values, **live})
         figures = loop.windows["inference"].percentiles()
         late_now = loop.pipeline.late_inferences

@@ -23,6 +23,7 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest
 from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.robot.load import LoadedPolicy
+from policy_runner.robot.parameters.remote import REMOTE_ROWS
 
 pytestmark = needs_server
 
@@ -235,6 +236,12 @@ def test_only_backend_remote_runs_a_spec_without_a_file(folder: Path, tmp_path: 
     spec = without_file(folder, tmp_path / "bare")
     with pytest.raises(Refusal, match="only the `tensors` of a model on a server; set backend"):
         bound(spec, "control")
+
+
+def test_the_graph_can_set_none_of_the_parameters() -> None:
+    """A row that is read at the start is refused in every state; see `DeclaredParameters`."""
+    assert len(REMOTE_ROWS) == 6
+    assert all(row.at_start and not row.live for row in REMOTE_ROWS)
 
 
 def test_the_environment_names_server_and_token(
