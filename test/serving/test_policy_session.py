@@ -299,7 +299,7 @@ def test_a_text_comes_as_openpis_key_or_by_its_field(tmp_path: Path) -> None:
     session = policy.session()
     fields, _ = session.answer(speeds)
     assert fields["decision"] == "STARTING"
-    assert fields["reason"].endswith("prompt: no text: publish one, or set the parameter prompt")
+    assert fields["reason"].endswith("prompt: no text; publish one, or set the parameter prompt")
     for k, given in enumerate(({"prompt": "a"}, {"prompt/data": "b"}, {"prompt": {"data": "c"}})):
         fields, _ = session.answer({**speeds, **given})
         assert fields["actions"][0] == pytest.approx([10.7 + 0.1 * k, 7.7 + 0.1 * k])

@@ -267,8 +267,8 @@ class InputSlot:
         if self.text is not None:
             if self.text.is_given:
                 return ""
-            why = self.fault or self.silence
-            return why or "no text: publish one, or set the parameter prompt"
+            why = f"no text, {self.silence}" if self.silence else "no text"
+            return f"{self.fault or why}; publish one, or set the parameter prompt"
         if self.joints is not None and self.arrived_ns != NEVER:
             names = [
                 f"{kind} of {self.joints.joint_names[k]}"

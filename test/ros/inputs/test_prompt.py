@@ -125,7 +125,7 @@ def test_the_parameter_alone_is_enough(graphs: GraphMaker, tmp_path: Path) -> No
     await_text = _commanded(graph)
     graph.activate()
     detail = graph.await_decision("STARTING", "input never seen")
-    assert detail.startswith("prompt: no ")
+    assert detail.startswith("prompt: no text")
     assert graph.peer.set(prompt="wave") == []
     await_text("wave")
     graph.await_status("inputs", "all inputs arrive")

@@ -55,7 +55,7 @@ def test_the_policy_waits_for_a_text_which_then_has_no_age(tmp_path: Path) -> No
     safety = rig.pipeline.safety
     assert _step(rig, 10 * MS) is Decision.STARTING
     assert safety.reason is Reason.INPUT_MISSING
-    assert safety.detail == "prompt: no text: publish one, or set the parameter prompt"
+    assert safety.detail == "prompt: no text; publish one, or set the parameter prompt"
     _say(rig, "Tür", 20 * MS)
     assert _step(rig, 20 * MS) is Decision.RUN
     assert rig.model.inputs["text"].tolist() == [[84, 195, 188, 114, 0, 0, 0, 0]]
