@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 import yaml
 from children import wait_until
 from dummy_servers import openpi_dummy
@@ -22,10 +24,12 @@ from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest
 from policy_runner.core.pipeline.chunked import ChunkedPolicy
-from policy_runner.robot.load import LoadedPolicy
+from policy_runner.core.safety.decision import Decision
+from policy_runner.robot.load import LoadedPolicy, load_policy
 from policy_runner.robot.parameters.remote import REMOTE_ROWS
 
 pytestmark = needs_server
+EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "reference" / "examples"
 
 
 def free_port() -> int:
@@ -67,14 +71,15 @@ def remote(folder: Path, url: str, lane: str = "auto", **more: Any) -> LoadedPol
     return bound(folder, lane, **{"backend": "remote", "remote.url": url, **more})
 
 
-@pytest.mark.parametrize("lane", ["auto", "thread"])
-def test_protocol_v2_gives_the_bits_of_the_model_here(
-    folder: Path, server: Served, lane: str
+@pytest.mark.parametrize(("lane", "scheme"), [("auto", "http"), ("thread", "ws")])
+def test_a_server_gives_the_bits_of_the_model_here(
+    folder: Path, server: Served, lane: str, scheme: str
 ) -> None:
-    here, there = bound(folder, "control"), remote(folder, server.v2().url, lane)
+    url = server.v2().url if scheme == "http" else f"{server.url}/tensors"
+    here, there = bound(folder, "control"), remote(folder, url, lane)
     try:
         assert lane_of(there).kind == ("process" if lane == "auto" else lane)
-        assert there.model.provider == f"remote http://127.0.0.1:{server.port}"
+        assert there.model.provider == f"remote {scheme}://127.0.0.1:{server.port}"
         assert there.model.sha256 == here.model.sha256
         for k in range(6):
             one, other = infer(here, k), infer(there, k)
@@ -212,10 +217,47 @@ def test_parameters_that_contradict_each_other(
     folder: Path, values: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("POLICY_RUNNER_REMOTE_URL", raising=False)
-    lane = values.pop("inference.lane", "auto")
-    url = {"remote.url": "http://127.0.0.1:1/v2/models/m"}
+    given = {"backend": "remote", "remote.url": "http://127.0.0.1:1/v2/models/m", **values}
+    lane = given.pop("inference.lane", "thread")
     with pytest.raises(Refusal, match=sentence.replace("(", r"\(")):
-        bound(folder, lane, **{"backend": "remote", **url, **values})
+        bound(folder, lane, **given)
+
+
+def step_recurrent(loaded: LoadedPolicy, k: int) -> np.ndarray | None:
+    """Feed tick k and step; return the raw action, None on HOLD."""
+    rng, now_ns = np.random.default_rng(k), (k + 1) * 20 * MS
+    names = {"name": loaded.spec.joint_names, "position": rng.normal(size=12)}
+    loaded.feed("joint_states", {**names, "velocity": rng.normal(size=12)}, now_ns)
+    twist = {f"twist.twist.{one}": rng.normal(size=3) for one in ("linear", "angular")}
+    loaded.feed("odom", {**twist, "pose.pose.orientation": [0.0, 0.0, 0.0, 1.0]}, now_ns)
+    axes = ("linear.x", "linear.y", "angular.z")
+    loaded.feed("cmd_vel", {f"twist.{axis}": 0.1 * k for axis in axes}, now_ns)
+    runs = loaded.pipeline.step(now_ns).decision is Decision.RUN
+    return loaded.pipeline.policy.raw_action.copy() if runs else None
+
+
+def test_a_recurrent_state_outlives_the_server(tmp_path: Path) -> None:
+    """An LSTM's state travels with each request; another server continues with it."""
+    small_models.recurrent(tmp_path)
+    shutil.copy(EXAMPLES / "recurrent.yaml", tmp_path / "policy.yaml")
+    port = free_port()
+    params = tmp_path / "params.yaml"
+    url = f"http://127.0.0.1:{port}/v2/models/recurrent"
+    given = {"backend": "remote", "remote.url": url, "safety.hold_recover": 0.0}
+    params.write_text(yaml.safe_dump({"/**": {"ros__parameters": given}}))
+    here = load_policy(tmp_path)
+    with served(tmp_path, port=port):
+        there = load_policy(tmp_path, params)
+        for k in range(3):
+            np.testing.assert_array_equal(step_recurrent(there, k), step_recurrent(here, k))
+    assert step_recurrent(there, 3) is not None  # an action is valid for two periods
+    assert step_recurrent(there, 4) is None
+    with served(tmp_path, port=port):
+        time.sleep(0.2)  # the pause after the failure
+        for k in range(5, 8):
+            np.testing.assert_array_equal(step_recurrent(there, k), step_recurrent(here, k))
+    there.close()
+    here.close()
 
 
 def test_check_and_inspect_need_no_file(folder: Path, tmp_path: Path, capsys: Any) -> None:
