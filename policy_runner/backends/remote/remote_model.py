@@ -104,7 +104,7 @@ class RemoteModel(ModelAbilities):
         first = {id(array): name for name, array in reversed(list(outputs.items()))}
         wanted = {name: outputs[name] for name in outputs if first[id(outputs[name])] == name}
         self._texts = tuple(texts)
-        client = client or open_client(address)
+        client = client or open_client(address, tuple(wanted))
         self._checked = CheckedClient(client, address, inputs, wanted, self._texts)
         self._client = SteadyClient(self._checked, _PAUSES)
         self._trips = Window(1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,12 @@ from policy_runner.backends.remote.client.interface import (
 )
 
 
-def open_client(address: ServerAddress) -> InferenceClient:
+def open_client(address: ServerAddress, outputs: Sequence[str] = ()) -> InferenceClient:
     """Return the client of the address's protocol, not connected yet.
+
+    Args:
+        address: the server.
+        outputs: those that are used; none: all. openpi's servers always send all.
 
     Raises:
         Refusal: the address does not name what its protocol needs.
@@ -30,7 +34,7 @@ def open_client(address: ServerAddress) -> InferenceClient:
         return OpenpiClient(address)
     from policy_runner.backends.remote.client.v2_client import V2Client
 
-    return V2Client(address)
+    return V2Client(address, outputs)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -42,11 +42,12 @@ class V2Client:
         told: the parameters of the newest answer; see `interface.InferenceClient`.
     """
 
-    def __init__(self, address: ServerAddress) -> None:
+    def __init__(self, address: ServerAddress, outputs: Sequence[str] = ()) -> None:
         """Keep the address; nothing is sent yet.
 
         Args:
             address: `http://HOST:PORT/v2/models/NAME`, or with `/versions/VERSION` after it.
+            outputs: the server sends no others; none: all.
 
         Raises:
             Refusal: the address has no model.
@@ -57,6 +58,7 @@ class V2Client:
             raise refuse("", "the server's address", expected, address.url)
         self._address = address
         self._path = path
+        self._wanted = tuple(outputs)
         self._socket: DeadlineSocket | None = None
         self._count = 0
         self.told: Mapping[str, Any] = {}
@@ -88,7 +90,7 @@ class V2Client:
         try:
             self._socket.deadline = Deadline(deadline_s)
             self._count += 1
-            body, length = encode_request(inputs, str(self._count))
+            body, length = encode_request(inputs, str(self._count), self._wanted)
             headers = {JSON_LENGTH: str(length), "Content-Type": "application/octet-stream"}
             status, json_length, answer = self._exchange(
                 "POST", f"{self._path}/infer", body, headers
