@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policy_runner.backends.sample_inputs import Sample
+from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.sources.trained_policy import Truth
@@ -18,10 +19,27 @@ from policy_runner.export.verify.rows import FAILED, PASSED, Row
 
 SECONDS = 20.0
 INPUT, OUTPUT = "obs", "actions"
+SIZES = (12, 2)
 MOST_SAMPLES = 2048
 # More than this of the source's error is no rounding.
 MOST_MORE = 0.1
 Act = Callable[[Array], Array]
+
+
+def check_balancer(ours: OurSide) -> None:
+    """Refuse a policy that is not the balancer's.
+
+    Raises:
+        Refusal: other observations or actions than the loop has.
+    """
+    outputs = {name: part.stop - part.start for name, part in ours.outputs.items()}
+    if ours.sizes == {INPUT: SIZES[0]} and outputs == {OUTPUT: SIZES[1]}:
+        return
+    where = str(ours.loaded.spec_file.path)
+    ours.close()
+    got = ", ".join(f"{name} of {size}" for name, size in {**ours.sizes, **outputs}.items())
+    expected = f"the balancer's {INPUT} of {SIZES[0]} numbers and {OUTPUT} of {SIZES[1]}"
+    raise refuse(where, "the closed loop balancer", expected, got, "name your robot by --robot")
 
 
 class Driven(NamedTuple):
@@ -78,6 +96,7 @@ def compare_in_loop(
     progress: Progress = no_progress,
 ) -> list[Row]:
     """Both in the same scenarios; failed where the folder falls more often, or errs more."""
+    check_balancer(ours)
     numbers = range(seeds)
     mine = drive(lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, numbers, seconds, progress)
     theirs = drive(
@@ -98,6 +117,7 @@ def drive_folder(
     """Drive with a policy folder."""
     ours = OurSide(folder)
     try:
+        check_balancer(ours)
         return drive(
             lambda x: ours.act({INPUT: x})[OUTPUT], ours.start, seeds, seconds, progress,
             folder.name,
@@ -111,6 +131,7 @@ def observations_of(
 ) -> list[Sample]:
     """What the network was given in the closed loop, normalized, shuffled: [1, 12] float32 each."""
     ours = OurSide(folder)
+    check_balancer(ours)
     found: list[Sample] = []
     tensor = ours.loaded.model.inputs[INPUT]
 
