@@ -269,8 +269,8 @@ def _world(values: dict[str, Any]) -> World:
     """The robot that the parameter `robot` names, or the balancer in its scenario.
 
     Raises:
-        Refusal: the robot or the policy has problems.
-        ValueError: the rate does not fit the physics, or a task has no robot.
+        Refusal: the robot or the policy has problems, or the rate does not fit the physics.
+        ValueError: a task has no robot.
     """
     if not values["robot"]:
         if values["task"] != "none":
