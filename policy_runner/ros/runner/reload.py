@@ -14,8 +14,9 @@ from rclpy.task import Future
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
-from policy_runner.core.errors import Refusal
+from policy_runner.core.errors import Refusal, collect
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
+from policy_runner.robot.verdict import GATE, check_verdict
 from policy_runner.ros.inputs.polling import PolledInput
 from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
 from policy_runner.ros.process.realtime import prepare_working_thread
@@ -84,7 +85,17 @@ class Attempt:
             # The description received in configure, if the limits come from a topic.
             plan.values["robot_description"] = self._before.values.get("robot_description")
             problems += plan.problems
+            gated = plan.values[GATE]
+            if gated:
+                with collect(problems):
+                    check_verdict(spec_file)
             loaded = bind_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
+            if gated:
+                try:
+                    check_verdict(spec_file)  # of the files as they were before and after the load
+                except Refusal:
+                    loaded.close()
+                    raise
             loaded.pipeline.activate()
             self._plan, self._loaded = plan, loaded
             if self._given_up:
