@@ -1,4 +1,4 @@
-"""HalfCheetah and Ant of gymnasium with policies of SB3: our loop and gymnasium's are the same floats.
+"""HalfCheetah and Ant of gymnasium with policies of SB3: our loop gives the floats of gymnasium's.
 
 The policies are not trained: with any weights the robots leave the ground, fall and meet their
 limits. `examples/gymnasium_walkers` trains them.
@@ -33,8 +33,11 @@ ROBOTS = ("half_cheetah", "ant")
 def example() -> Any:
     if str(EXAMPLE) not in sys.path:
         sys.path.append(str(EXAMPLE))
+    import mujoco
     import train_and_export  # type: ignore[import-not-found,unused-ignore]
 
+    # MuJoCo would write a file MUJOCO_LOG.TXT of its warnings into the working directory.
+    mujoco.set_mju_user_warning(lambda _text: None)
     return train_and_export
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import mujoco
 import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
@@ -54,6 +55,8 @@ class _Course(BaseCallback):
 
 def environment(robot: str, **keys: Any) -> gymnasium.Env[Any, Any]:
     """The environment that the policy is trained in."""
+    # MuJoCo would write a file MUJOCO_LOG.TXT of its warnings into the working directory.
+    mujoco.set_mju_user_warning(lambda _text: None)
     name, given = ENVIRONMENTS[robot]
     return gymnasium.make(name, **given, **keys)
 

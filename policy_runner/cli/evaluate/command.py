@@ -22,7 +22,7 @@ from policy_runner.cli.evaluate.options import (
     subject_of,
 )
 from policy_runner.core.errors import refuse
-from policy_runner.robot.verdict import verdict_path
+from policy_runner.robot.reload_gate import verdict_path
 from policy_runner.sim.evaluate.measured import (
     Measured,
     comparisons,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -14,9 +15,9 @@ from rclpy.task import Future
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
-from policy_runner.core.errors import Refusal, collect
+from policy_runner.core.errors import Refusal
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
-from policy_runner.robot.verdict import GATE, check_verdict
+from policy_runner.robot.reload_gate import gate_problems
 from policy_runner.ros.inputs.polling import PolledInput
 from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
 from policy_runner.ros.process.realtime import prepare_working_thread
@@ -84,18 +85,12 @@ class Attempt:
             plan.values["policy"] = self.path
             # The description received in configure, if the limits come from a topic.
             plan.values["robot_description"] = self._before.values.get("robot_description")
-            problems += plan.problems
-            gated = plan.values[GATE]
-            if gated:
-                with collect(problems):
-                    check_verdict(spec_file)
-            loaded = bind_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
-            if gated:
-                try:
-                    check_verdict(spec_file)  # of the files as they were before and after the load
-                except Refusal:
-                    loaded.close()
-                    raise
+            gate = partial(gate_problems, plan.values, spec_file)
+            problems += [*plan.problems, *gate()]
+            loaded = bind_policy(
+                spec_file, plan.values, self._simulated, problems, plan.warnings,
+                lambda _: gate(),  # again: a file may have been replaced during the load
+            )  # fmt: skip
             loaded.pipeline.activate()
             self._plan, self._loaded = plan, loaded
             if self._given_up:

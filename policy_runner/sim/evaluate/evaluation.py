@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from policy_runner.core.errors import Refusal
-from policy_runner.robot.verdict import SCHEMA
+from policy_runner.robot.reload_gate import SCHEMA
 from policy_runner.sim.evaluate.episode import Done, Job
 from policy_runner.sim.evaluate.episodes import no_progress, run_jobs
 from policy_runner.sim.evaluate.plan import RATE, Plan

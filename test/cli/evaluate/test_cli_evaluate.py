@@ -22,7 +22,7 @@ from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
 from policy_runner.package_files import share_path
-from policy_runner.robot.verdict import check_verdict
+from policy_runner.robot.reload_gate import check_verdict
 
 pytestmark = [
     pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed"),
@@ -75,9 +75,7 @@ def test_a_requirement_sets_the_exit_status(capsys: Any) -> None:
     assert "did you mean 'falls'?" in error
 
 
-def test_a_verdict_lies_next_to_the_policy_and_names_its_files(
-    tmp_path: Path, capsys: Any
-) -> None:
+def test_a_verdict_lies_next_to_the_policy_and_names_its_files(tmp_path: Path, capsys: Any) -> None:
     folder = tmp_path / "policy"
     shutil.copytree(POLICY, folder, ignore=shutil.ignore_patterns("*.png", "*.py"))
     words = ["evaluate", str(folder), "--robot", "balancer", "--episodes", "1", "--seconds", "0.5",

@@ -19,8 +19,8 @@ POLICIES = ROOT.parent / "shared" / "data" / "policies"
 SPECS = ROOT / "test" / "formats" / "specs"
 
 
-# The network of MuJoCo Playground's sim2sim example for its task Go1JoystickFlatTerrain (experimental/
-# sim2sim/onnx/go1_policy.onnx), as `policy.onnx`.
+# The network of MuJoCo Playground's task Go1JoystickFlatTerrain, experimental/sim2sim/onnx/
+# go1_policy.onnx, as `policy.onnx`.
 GO1_POLICY = "go1-playground"
 
 

@@ -1,4 +1,4 @@
-"""A policy of chunks with a camera is evaluated: in its lane, with its latency, episode by episode."""
+"""A policy of chunks with a camera is evaluated: in its lane, and with its latency."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 def judge(folder: Path, fulfilled: bool) -> None:
     """Write a report of the files as they are."""
     from policy_runner.core.spec import read_spec
-    from policy_runner.robot.verdict import SCHEMA, policy_files, verdict_path
+    from policy_runner.robot.reload_gate import SCHEMA, policy_files, verdict_path
 
     report = {
         "schema": SCHEMA,

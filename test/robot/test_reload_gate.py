@@ -12,7 +12,7 @@ import pytest
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
-from policy_runner.robot.verdict import SCHEMA, check_verdict, policy_files, verdict_path
+from policy_runner.robot.reload_gate import SCHEMA, check_verdict, policy_files, verdict_path
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx is not installed")
 Change = Callable[[dict[str, Any]], Any]
@@ -111,7 +111,7 @@ def test_a_file_that_changes_after_the_evaluation_closes_it(folder: Path) -> Non
     spec_file = read_spec(folder)
     path = folder / "policy.yaml"
     path.write_text(path.read_text("utf-8") + "# another comment\n", "utf-8")
-    with pytest.raises(Refusal, match="file policy.yaml that was evaluated, got another one"):
+    with pytest.raises(Refusal, match=r"file policy\.yaml that was evaluated, got another one"):
         check_verdict(spec_file)
     # Evaluated after it was replaced, but the node has read the old one.
     path.write_text(path.read_text("utf-8").replace("name: toy", "name: other"), "utf-8")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from policy_runner.backends.onnx_file.check import data_files
-from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.files.bounded import MIB, read_bounded
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.core.spec.parts import model_files
@@ -46,6 +47,20 @@ def policy_files(spec_file: SpecFile) -> dict[str, str]:
             name = weights.relative_to(model.parent.resolve()).as_posix()
             paths[(inside / name).as_posix()] = weights
     return {name: _sha256(path) for name, path in sorted(paths.items())}
+
+
+def gate_problems(values: Mapping[str, Any], spec_file: SpecFile) -> list[Problem | str]:
+    """Why the gate is closed for a policy; empty if it is open, or `GATE` is false.
+
+    Args:
+        values: of the node's parameters.
+        spec_file: the policy.
+    """
+    problems: list[Problem | str] = []
+    if values[GATE]:
+        with collect(problems):
+            check_verdict(spec_file)
+    return problems
 
 
 def check_verdict(spec_file: SpecFile) -> None:
