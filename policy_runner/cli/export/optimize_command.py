@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="which to try; default: all")  # fmt: skip
     parser.add_argument("--calibration", metavar="FILE.npz|closed-loop",
                         help="observations: as `policy-runner replay -o` writes them, or of the"
-                        " closed loop (of --robot, else the balancer's); default: generated")  # fmt: skip
+                        " closed loop (--robot, else balancer); default: generated")  # fmt: skip
     add_loops(parser, "judge each by driving this simulated robot, too")
     parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
     parser.add_argument("--seconds", type=float, default=SECONDS,

@@ -13,8 +13,8 @@ from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.lane.opening import open_inline
 from policy_runner.robot.load import LoadedPolicy, bind_policy
-from policy_runner.robot.values import NODE, parameter_values
 from policy_runner.robot.reload_gate import policy_files
+from policy_runner.robot.values import NODE, parameter_values
 from policy_runner.sim.loop.policy_in_loop import PolicyInLoop, connect
 from policy_runner.sim.robot_file.robot_reader import RobotFile, read_robot
 
