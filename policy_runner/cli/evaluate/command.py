@@ -16,7 +16,6 @@ from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.evaluate.options import (
     add_episodes,
     add_robot,
-    need_mujoco,
     plan_of,
     processes_of,
     subject_of,
@@ -32,6 +31,7 @@ from policy_runner.sim.evaluate.measured import (
 from policy_runner.sim.evaluate.requirement import read_requirements
 from policy_runner.sim.evaluate.summary import FIGURES
 from policy_runner.sim.evaluate.sweep import read_sweep
+from policy_runner.sim.with_mujoco import need_mujoco
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
 
 INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
