@@ -1,8 +1,9 @@
 """Runs many episodes, in this process or in several; the results do not depend on their number.
 
-The processes are spawned: a forked one would inherit the threads and locks of ONNX Runtime. Each
-has one numpy thread, since two processes with two threads each would wait for each other's. A
-process ends by itself when its pipe closes, so none is left when this process is killed.
+A process of its own imports the libraries once, and forks the others. It has one thread and no
+session of ONNX Runtime, whose threads and locks a fork of this process would inherit. Each has one
+numpy thread, since two processes with two threads each would wait for each other's. A process ends
+by itself when its pipe closes, so none is left when this process is killed.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def run_jobs(
 def _run_in_processes(
     subject: Subject, jobs: Sequence[Job], processes: int, progress: Progress
 ) -> list[Done]:
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     found: list[Done | None] = [None] * len(jobs)
     waiting = iter(range(len(jobs)))
     workers: dict[Connection, Any] = {}
@@ -92,6 +93,15 @@ def _run_in_processes(
             process.terminate()
             process.join()
     return [done for done in found if done is not None]
+
+
+def _context() -> Any:
+    """How the processes start: forked from one that has the libraries, where that is possible."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["policy_runner.sim.evaluate.episode"])
+    return context
 
 
 def _give(

@@ -260,10 +260,11 @@ def evaluating() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
         deadline = time.monotonic() + 120.0
-        while time.monotonic() < deadline and not _workers(children):
+        # While the libraries load, other children come and go.
+        while time.monotonic() < deadline and len(_workers(children)) < 2:
             time.sleep(0.2)
         workers = _workers(children)
-        assert len(workers) >= 1
+        assert len(workers) == 2
         yield process, workers
     finally:
         process.kill()
@@ -271,9 +272,10 @@ def evaluating() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 
 def _workers(children: Path) -> list[str]:
-    """Process ids of the workers, without multiprocessing's own helper."""
-    found = children.read_text("utf-8").split()
-    texts = {one: Path("/proc", one, "cmdline") for one in found}
-    return [
-        one for one, path in texts.items() if path.exists() and b"spawn_main" in path.read_bytes()
-    ]
+    """Process ids of the workers: the children of the process that forks them."""
+    found: list[str] = []
+    for one in children.read_text("utf-8").split():
+        with contextlib.suppress(OSError):
+            if b"forkserver" in Path("/proc", one, "cmdline").read_bytes():
+                found += Path("/proc", one, "task", one, "children").read_text("utf-8").split()
+    return found
