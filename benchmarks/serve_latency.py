@@ -26,10 +26,10 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from policy_runner.serving.client.interface import ServerAddress
-from policy_runner.serving.client.openpi_client import OpenpiClient
-from policy_runner.serving.client.v2_client import V2Client
-from policy_runner.serving.protocols.json_arrays import encode_array
+from policy_runner.backends.remote.client.interface import ServerAddress
+from policy_runner.backends.remote.client.openpi_client import OpenpiClient
+from policy_runner.backends.remote.client.v2_client import V2Client
+from policy_runner.backends.remote.protocols.json_arrays import encode_array
 from policy_runner.serving.session.served_policy import ServedPolicy
 
 JOINTS = [f"joint{k}" for k in range(12)]

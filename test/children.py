@@ -16,6 +16,9 @@ import leftovers
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 QUOTED_CHARACTERS = 4000
+# Children inherit these, such as the lock of the session's ROS domain: while a child lives that a
+# killed session has left, no other session takes its domain.
+KEPT_OPEN: list[int] = []
 
 
 def wait_until(
@@ -58,6 +61,7 @@ class Child:
                 cwd=ROOT,
                 env=dict(env),
                 start_new_session=True,
+                pass_fds=KEPT_OPEN,
             )
         self.pid = self._popen.pid
 

@@ -39,7 +39,8 @@ TRANSPORT = (
     "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
 )  # fmt: skip
 BUSY = {
-    "test_closed_loop.py", "test_demo_command.py", "test_demo_reach.py", "test_demo_seen.py",
+    "test_closed_loop.py", "test_demo_command.py", "test_demo_reach.py", "test_demo_remote.py",
+    "test_demo_seen.py",
     "test_fault_lane.py", "test_soak_lockstep.py", "test_tutorials.py",
 }  # fmt: skip
 FOUND = "policy_runner"  # key of the findings that a worker reports to the session at its end
@@ -73,6 +74,8 @@ def _claim_domain() -> tuple[int, IO[str] | None]:
 # Set before any test imports rclpy, also for all children: own domain, only this machine, and
 # checked message fields, because otherwise rclpy sends a wrong scalar as 0.
 DOMAIN, _domain_lock = _claim_domain()
+if _domain_lock is not None:
+    children.KEPT_OPEN.append(_domain_lock.fileno())
 _log_folder = tempfile.TemporaryDirectory(prefix="policy_runner-log-")
 os.environ.update(
     ROS_DOMAIN_ID=str(DOMAIN),

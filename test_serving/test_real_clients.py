@@ -87,8 +87,8 @@ def test_a_thousand_connections_leave_the_servers_memory_flat(server: Any) -> No
     """The process grows by less than 2 MB: 2 kB for each connection would be a leak."""
     import time
 
-    from policy_runner.serving.client.interface import ServerAddress
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.interface import ServerAddress
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     def connect(times: int) -> None:
         for k in range(times):

@@ -96,7 +96,8 @@ STATUSES: dict[str, str] = {
     " the publishers of the emergency stop",
     f"{RUNNER}: inference": "the provider that is really used, how long an inference takes, and how"
     " often it took longer than a period; with a switch also `policy`, the one that commands, and"
-    " `changes of policy`",
+    " `changes of policy`; with a model on a server also [its answers and"
+    " failures](../guides/remote_policies.md#what-you-see)",
     f"{RUNNER}: safety": "decision, reason, whether the robot is armed; counts of holds, safe"
     " stops, [exempt steps](../explanation/limits_and_stops.md#exempt-from-the-rate-limit) and"
     " limit hits per joint. The message also names receivers that cannot hear the commands, and"

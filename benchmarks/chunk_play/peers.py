@@ -2,7 +2,8 @@
 
 openpi: openpi_client/action_chunk_broker.py. LeRobot: async_inference/robot_client.py and
 policy_server.py; rollout/inference/rtc.py, policies/rtc/action_queue.py,
-utils/action_interpolator.py. Each is written here from its behaviour.
+utils/action_interpolator.py. Each is written here from its behaviour. LeRobot's own queues,
+interpolator and admission (7427f31) gave the same commands to the bit in 648 runs of this world.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class LeRobotAsync:
         self._server: tuple[int, int, Array] | None = None  # ready, time step, chunk
         self._predicted: set[int] = set()
         self._processed: Array | None = None
-        self._waiting: tuple[int, bool, Array] | None = None
+        self._waiting: tuple[int, Array] | None = None  # admitted, not processed yet
         self._played = False
 
     def tick(self, step: int, q: Array) -> Array | None:
@@ -80,7 +81,10 @@ class LeRobotAsync:
             must_go = self._must_go and not self._queue
             if must_go:
                 self._must_go = False
-            self._waiting = (max(self._latest, 0), must_go, q.copy())
+            # The server decides when it arrives, also during an inference.
+            first = max(self._latest, 0)
+            if must_go or self._processed is None or self._is_new(first, q):
+                self._waiting = (first, q.copy())
             self._serve(step)
         return action
 
@@ -90,10 +94,8 @@ class LeRobotAsync:
             self._server = None
             self._receive(first, chunk)
         if self._server is None and self._waiting is not None:
-            first, must_go, q = self._waiting
+            first, q = self._waiting
             self._waiting = None
-            if not (must_go or self._processed is None or self._is_new(first, q)):
-                return
             self._predicted.add(first)
             self._processed = q
             took = max(self.world.duration(step), STEPS_PER_S // 30)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.model import Model
 
-BACKENDS = ("auto", "onnxruntime", "tensorrt")
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "remote")
 PRECISIONS = ("as_exported", "fp32", "fp16")
 # Parameters with these prefixes are passed to the backends under their full names.
-OPTION_GROUPS = ("onnxruntime.", "tensorrt.", "engines.", "precision_check.")
+OPTION_GROUPS = ("onnxruntime.", "tensorrt.", "engines.", "precision_check.", "remote.")
 _DEVICE = re.compile(r"auto|cpu|gpu(:\d{1,2})?")
 
 
@@ -71,6 +71,13 @@ class BackendChoice:
                     "set backend: onnxruntime to run on the CPU",
                 )
             )  # fmt: skip
+        if self.backend == "remote":
+            given = (("device", self.device, "auto"), ("precision", self.precision, "as_exported"))
+            problems += [
+                Problem("", f"parameter {name}", f"{usual}: the server decides it", value)
+                for name, value, usual in given
+                if value != usual
+            ]
         if problems:
             raise Refusal(problems)
 
@@ -83,7 +90,7 @@ class LoadedModel(Model, Protocol):
     Implementations inherit defaults from `core.model.ModelAbilities`.
     """
 
-    sha256: str  # of the ONNX file
+    sha256: str  # of the ONNX file; "" if only a server has it
     facts: dict[str, str]  # for diagnostics and `bench`: device, precision, chosen, cuda graph...
     # True: it rounds more than the file, and its actions are not compared with the CPU's yet.
     needs_precision_check: bool

@@ -21,7 +21,7 @@ from policy_runner.backends.onnx_file.weights import read_weights
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.load import provider_of
 from policy_runner.backends.several import load_parts
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.spec import SpecFile
 from policy_runner.core.spec.parts import has_several, model_files
 
@@ -132,6 +132,10 @@ def load_models(choice: BackendChoice | str, spec_file: SpecFile) -> LoadedModel
     spec = spec_file.spec
     if isinstance(choice, str):
         choice = BackendChoice(choice)
+    if choice.backend == "remote":
+        from policy_runner.backends.remote.remote_model import load_remote
+
+        return load_remote(choice, spec_file)
     from policy_runner.backends.onnx_file.check import check_data
 
     for part in model_files(spec):
@@ -191,6 +195,9 @@ def load_model(
     if isinstance(choice, str):
         choice = BackendChoice(choice)
     choice.check()
+    if choice.backend == "remote":
+        expected = "a backend that runs the model here"
+        raise refuse("", "parameter backend", expected, "remote", "set another one for this")
     check_importable()
     found = check_model_file(path, sha256, spec_path)
     data_files(path)  # refuses if one is missing, or is outside the model's folder

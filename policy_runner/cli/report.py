@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy_runner.cli.drawing.style import ORANGE, RED, drawing, log_durations
+from policy_runner.cli.drawing.style import ORANGE, RED, check_drawable, drawing, log_durations
 from policy_runner.core.errors import refuse
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
 from policy_runner.telemetry.recording.report import FROM_ZERO, LATENCY, build_report, text
@@ -31,15 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the text; draw the picture if requested."""
+    check_drawable("--picture", options.picture)
     try:
         report = build_report(read_recording(options.file))
     except Unrecordable as error:
         raise refuse("", "report", "a readable recording", str(error)) from None
     print(text(report))
     if options.picture is not None:
-        if find_spec("matplotlib") is None:
-            remedy = "pip install matplotlib"
-            raise refuse("", "--picture", "the Python module matplotlib", "none", remedy)
         draw(report, options.picture)
         print(f"\npicture: {options.picture}")
     return 0

@@ -12,7 +12,7 @@ from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.state_wiring import doubtful_states
 from policy_runner.core.errors import Refusal
 from policy_runner.core.files.arrays import read_statistics
-from policy_runner.core.model import ModelFacts
+from policy_runner.core.model import ModelFacts, TensorFacts
 from policy_runner.core.observation.normalization import resolve_formula
 from policy_runner.core.spec import Normalization, PerTermNormalization, SpecFile
 from policy_runner.core.spec.parts import OWN_KEYS, ModelFile, model_files
@@ -58,13 +58,23 @@ def statistics_of(spec_file: SpecFile, given: Normalization) -> dict[str, np.nda
 
 
 def read_all_facts(spec_file: SpecFile) -> dict[str, ModelFacts]:
-    """Read what every model of the spec says about itself, by its name in `core.spec.parts`."""
-    return {
-        part.name: read_model_facts(
-            spec_file.next_to(part.model.file, part.file_key), spec_file.path
-        )
-        for part in model_files(spec_file.spec)
-    }
+    """Read what every model of the spec says about itself, by its name in `core.spec.parts`.
+
+    Of a model that only a server has, the spec itself says it.
+    """
+    return {part.name: _facts_of(spec_file, part) for part in model_files(spec_file.spec)}
+
+
+def _facts_of(spec_file: SpecFile, part: ModelFile) -> ModelFacts:
+    given = part.model.tensors
+    if given is None:
+        path = spec_file.next_to(part.model.file, part.file_key)
+        return read_model_facts(path, spec_file.path)
+    inputs, outputs = (
+        tuple(TensorFacts(name, one.dtype, tuple(one.shape)) for name, one in side.items())
+        for side in (given.inputs, given.outputs)
+    )
+    return ModelFacts(spec_file.path, "", inputs, outputs)
 
 
 def all_suspicions(spec_file: SpecFile, facts: Mapping[str, ModelFacts]) -> list[str]:
@@ -94,7 +104,7 @@ def suspicions(spec_file: SpecFile, model: ModelFacts) -> list[str]:
     """Return one sentence for each suspicious number that the user should check."""
     states = [f"{one.key}: {one.text}" for one in doubtful_states(spec_file, model)]
     found = [*_twice_or_never(spec_file, model), *states, *model.suspicious]
-    nodes = runtime_nodes(model.path)
+    nodes = runtime_nodes(model.path) if model.sha256 else ()
     if nodes:
         found.append(
             f"model: {', '.join(nodes[:4])} were written by ONNX Runtime for the CPU of one "

@@ -110,6 +110,14 @@ class ModelFacts:
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
 
+class InferenceFailed(Exception):
+    """Raised by `Model.run`: this inference has no result; the text says why, and what to do.
+
+    A lane turns it into a result with a fault. The policy's state has not advanced, and the next
+    inference is an ordinary one.
+    """
+
+
 class ModelAbilities:
     """Optional abilities of a model, with defaults for a model that lacks them.
 
@@ -132,6 +140,10 @@ class ModelAbilities:
         """Log lines of the backend's library since the last call. Not for the control thread."""
         return ()
 
+    def live_facts(self) -> Mapping[str, str]:
+        """Facts that change while it runs, for diagnostics. Any thread may call it."""
+        return {}
+
 
 class SeveralModels(Protocol):
     """A `Model` whose tensors are those of several models, which its policy runs one by one."""
@@ -153,10 +165,17 @@ class Model(Protocol):
         """Output tensors by name; valid until the next run."""
 
     def run(self) -> None:
-        """Compute the outputs from the inputs."""
+        """Compute the outputs from the inputs.
+
+        Raises:
+            InferenceFailed: a model on a server; only a lane may run such a model.
+        """
 
     def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
         """See `ModelAbilities.keep_states`."""
 
     def take_log(self) -> Sequence[str]:
         """See `ModelAbilities.take_log`."""
+
+    def live_facts(self) -> Mapping[str, str]:
+        """See `ModelAbilities.live_facts`."""

@@ -7,6 +7,7 @@ The request is a line of JSON. The process answers in lines of JSON on stdout, u
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import mmap
@@ -19,7 +20,10 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from policy_runner.backends.child_process import end_with, leave_realtime, protocol_stdout
+from policy_runner.backends.interface import LoadedModel
 from policy_runner.core.errors import Refusal
+
+_TELL_EVERY_S = 0.5
 
 
 def main() -> int:
@@ -57,6 +61,7 @@ def _serve(given: Mapping[str, Any], out: TextIO, asked: int, answered: int, fil
         provider=model.provider,
         sha256=model.sha256,
         facts=model.facts,
+        live=model.live_facts(),
     )
     line = sys.stdin.readline()
     if not line:
@@ -70,6 +75,8 @@ def _serve(given: Mapping[str, Any], out: TextIO, asked: int, answered: int, fil
     gc.collect()
     gc.freeze()
     threading.Thread(target=_end_at_close, daemon=True).start()
+    if model.live_facts():
+        threading.Thread(target=_tell_live, args=(out, model), daemon=True).start()
     while os.read(asked, 1):
         begun_ns = time.perf_counter_ns()
         event = worker.run(*request.read())
@@ -80,6 +87,18 @@ def _serve(given: Mapping[str, Any], out: TextIO, asked: int, answered: int, fil
 
 def _say(out: TextIO, **said: Any) -> None:
     print(json.dumps(said), file=out, flush=True)
+
+
+def _tell_live(out: TextIO, model: LoadedModel) -> None:
+    """Tell the facts that change, for diagnostics, until the parent hears them no more."""
+    told: Mapping[str, str] = {}
+    with contextlib.suppress(OSError):
+        while True:
+            found = model.live_facts()
+            if found != told:
+                _say(out, live=found)
+            told = found
+            time.sleep(_TELL_EVERY_S)
 
 
 def _end_at_close() -> None:

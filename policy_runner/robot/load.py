@@ -20,6 +20,7 @@ import yaml
 from policy_runner.backends.interface import LoadedModel
 from policy_runner.backends.load import forgets, load_models
 from policy_runner.backends.onnx_file.check import check_model_file, data_files
+from policy_runner.backends.remote.server_options import ASKS
 from policy_runner.core.errors import Problem, Refusal, collect, refuse
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.lane.interface import Lane
@@ -159,7 +160,8 @@ def load_policy(
 
     Args:
         spec_path: a `policy.yaml`, or the folder that contains one.
-        params: the node's parameter file; None: every parameter has its default.
+        params: the node's parameter file; None: every parameter has its default, and no server is
+            asked.
         types: input name -> message type, for types that differ from the spec's.
         further: more checks of the loaded policy; the problems that it returns are added.
         node: fully qualified node name, which selects the sections of the parameter file.
@@ -186,6 +188,8 @@ def load_policy(
     if values["limits.urdf"] == "topic":
         values["limits.urdf"] = ""
         warnings.append("the limits of robot_description were not read: no topics here")
+    if params is None and spec_file.spec.model.tensors is not None:
+        values |= {"backend": "remote", ASKS: False}
     simulated = bool(values["use_sim_time"])
     # Without a node no other clock continues: an inference takes its simulated latency.
     loaded = bind_policy(
@@ -267,7 +271,8 @@ def bind_policy(
                 rules = lane_rules(config, spec, waits)
                 lane = LaneSetup(rules, open_lane, config.loop.max_message_bytes)
             told += [t for name, t in model.facts.items() if name.split("/")[-1] == "warning"]
-            paths = [spec_file.next_to(m.model.file, m.file_key) for m in model_files(spec)]
+            files = [m for m in model_files(spec) if m.model.file is not None]
+            paths = [spec_file.next_to(m.model.file, m.file_key) for m in files]
             told += [
                 f"{path}: {operation} has no state among the model's inputs: it keeps no memory"
                 for path in dict.fromkeys(paths)

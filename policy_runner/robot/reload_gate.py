@@ -41,6 +41,8 @@ def policy_files(spec_file: SpecFile) -> dict[str, str]:
     for name in named_files(spec_file.spec):
         paths[name] = spec_file.next_to(name, "file")
     for one in model_files(spec_file.spec):
+        if one.model.file is None:  # only a server has it
+            continue
         model = spec_file.next_to(one.model.file, one.file_key)
         inside = PurePosixPath(one.model.file).parent
         for weights in data_files(model):
@@ -85,6 +87,11 @@ def check_verdict(spec_file: SpecFile) -> None:
         Problem(where, "requirements", f"`{text}`", "a report that says it is not fulfilled")
         for text, passed in fulfilled.items()
         if not passed
+    ]
+    problems += [
+        Problem(str(spec_file.path), one.file_key, "a file, which an evaluation can pin", "none")
+        for one in model_files(spec_file.spec)
+        if one.model.file is None
     ]
     evaluated, present = _files(report, where), policy_files(spec_file)
     for name in sorted({*evaluated, *present}):

@@ -36,7 +36,7 @@ class Arguments:
 LAUNCH_ARGUMENTS: tuple[tuple[str, str, str], ...] = (
     ("params_file", "", "YAML file with the parameters of all nodes; empty: the shipped one"),
     ("policy", "", "policy.yaml or its folder; empty: as the parameter file says"),
-    ("backend", "", "auto, onnxruntime, tensorrt; empty: as the parameter file says"),
+    ("backend", "", "auto, onnxruntime, tensorrt, remote; empty: as the parameter file says"),
     ("simulated_robot", "false", "true: run the simulated balancing robot and its policy"),
     ("dry_run", "false", "true: do not command the robot; commands go to ~/dry_run"),
     ("use_sim_time", "false", "true: take the time from /clock"),

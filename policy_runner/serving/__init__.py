@@ -1,6 +1,5 @@
-"""A policy folder offered to simulators and other machines, and the clients of such servers.
+"""A policy folder offered to simulators and other machines (`policy-runner serve`). No ROS.
 
-Base: `protocols` (bytes to arrays and back, pure). Then `session` (one pipeline per connection),
-`server` (`policy-runner serve`) and `client` (asks a server, with deadlines). No ROS.
-Import from outside: `server.serve`, `client.interface`.
+Base: `session` (one pipeline per connection), then `server`. The protocols and the clients of such
+servers are in `backends/remote`. Import from outside: `server.serve`.
 """

@@ -45,6 +45,13 @@ def start_guard(graph: FaultGraph, spawn: Nursery, *words: str) -> Child:
     return guard
 
 
+def children_of(pid: int, word: bytes) -> list[int]:
+    """Child processes with this word in their command line."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(one) for path in lists for one in path.read_text().split()]
+    return [one for one in found if word in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
 def stopped_after(graph: FaultGraph, cause: Callable[[], object]) -> float:
     """Return the seconds from the cause to the first command of zeros in another process."""
     begin = time.monotonic()
@@ -76,6 +83,33 @@ def test_a_suspended_runner(fault_graphs: GraphMaker, spawn: Nursery) -> None:
         graph.recovers(row)
     values = graph.values("safety")
     assert int(values["stopped by the guard"]) == SUSPENSIONS
+
+
+def test_a_lane_does_not_move_the_robot_while_the_runner_is_suspended(
+    fault_graphs: GraphMaker, spawn: Nursery
+) -> None:
+    """The inference process continues meanwhile; its chunk is from before the guard's stop."""
+    row = FAULTS["runner suspended"]
+    graph = fault_graphs(env=AS_ON_A_ROBOT, chunk=100, safety__hold_recover=0.05)
+    graph.stood_still = True
+    start_guard(graph, spawn)
+    for _ in range(2):
+        graph.well()
+        assert graph.values("inference")["lane"] == "process"
+        assert stopped_after(graph, lambda: graph.child.send(signal.SIGSTOP)) <= WITHIN_S
+        time.sleep(0.5)  # the rest of the chunk is still valid then
+        begin = time.monotonic()
+        graph.child.send(signal.SIGCONT)
+        graph.await_beat(begin, row.decision, row.reason)
+        held = next(at for at, beat in graph.beats if at > begin and beat["reason"] == row.reason)
+        moving = [(at - begin, v) for at, v in graph.commands if begin < at < held and any(v)]
+        assert not moving, "it played the old chunk after the guard had stopped the outputs"
+        graph.recovers(row)
+    inference = children_of(graph.child.pid, b"lane_process")
+    assert len(inference) == 1
+    assert stopped_after(graph, graph.child.kill) <= WITHIN_S
+    graph.child.wait(5.0)
+    graph.wait(lambda: not Path(f"/proc/{inference[0]}").exists(), 5.0, "the end of the lane")
 
 
 def test_a_killed_runner(fault_graphs: GraphMaker, spawn: Nursery) -> None:

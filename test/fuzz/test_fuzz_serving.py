@@ -14,16 +14,20 @@ from cli_rig import signals, write_policy
 from fuzzing import fuzz, json_bytes, mutated_bytes, mutated_tree
 from serve_rig import observation
 
-from policy_runner.core.errors import Refusal
-from policy_runner.serving.protocols.bounds import MalformedMessage
-from policy_runner.serving.protocols.json_arrays import decode_value, encode_array, read_json
-from policy_runner.serving.protocols.v2_messages import (
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage
+from policy_runner.backends.remote.protocols.json_arrays import (
+    decode_value,
+    encode_array,
+    read_json,
+)
+from policy_runner.backends.remote.protocols.v2_messages import (
     InferRequest,
     decode_answer,
     decode_request,
     encode_answer,
     encode_request,
 )
+from policy_runner.core.errors import Refusal
 from policy_runner.serving.session.served_policy import ServedPolicy
 
 TENSORS = {"obs": np.ones((2, 3), np.float32), "on": np.array([True])}
@@ -32,7 +36,7 @@ with_msgpack = pytest.mark.skipif(find_spec("msgpack") is None, reason="msgpack 
 
 @with_msgpack
 def test_openpi_messages(tmp_path: Path) -> None:
-    from policy_runner.serving.protocols.openpi_messages import decode_map, encode
+    from policy_runner.backends.remote.protocols.openpi_messages import decode_map, encode
 
     seeds = [
         encode({"image": np.zeros((2, 2, 3), np.uint8), "state": np.ones(4, np.float32)}),

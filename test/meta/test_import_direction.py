@@ -29,12 +29,12 @@ core, package_files <- backends, formats, telemetry <- robot <- sim, export, ser
 ORDERS = {
     "core": "errors, model, timing <- settings <- files <- spec <- inputs <- observation, safety"
     " <- command <- chunks <- lane <- pipeline <- black_box",
-    "backends": "interface, host_arrays, private_folder, onnx_file"
+    "backends": "interface, host_arrays, private_folder <- onnx_file <- remote"
     " <- comparison, measurements, sample_inputs <- cuda <- onnxruntime <- tensorrt"
     " <- precision_check <- load, doctor",
     "export": "sources, running_normalizer <- graph <- completed_contract, card, policy_folder"
     " <- policy_export <- verify <- optimize",
-    "serving": "protocols, tokens <- session, client <- server",
+    "serving": "session <- server",
     "robot": "parameters <- urdf, parameter_files <- limits, values <- settings, lane"
     " <- load <- lane_process",
     "sim": "robot_file, variation <- plant <- loop <- evaluate",
@@ -48,13 +48,13 @@ INFERENCE = {"onnxruntime", "tensorrt", "pycuda", "cuda"}
 # room: third-party packages that it may import. A room that is not listed imports none.
 PACKAGES: dict[str, set[str]] = {
     "core": {"numpy", "pydantic", "yaml"},
-    "backends": {"numpy", *INFERENCE},
+    "backends": {"numpy", *INFERENCE, "msgpack", "websockets"},
     "formats": {"numpy", "pydantic", "yaml"},
     "robot": {"numpy", "yaml"},
     "sim": {"numpy", "pydantic", "yaml", "mujoco"},
     "export": {"numpy", "pydantic", "yaml", *INFERENCE},
-    # fastapi to msgpack: the extra [serve]. Only `cli/serve` and tests import what needs them.
-    "serving": {"numpy", "pydantic", "fastapi", "uvicorn", "msgpack", "websockets"},
+    # fastapi and uvicorn: the extra [serve]. Only `cli/serve` and tests import what needs them.
+    "serving": {"numpy", "pydantic", "fastapi", "uvicorn"},
     "ros": {"numpy", "yaml", "rclpy"},
     "cli": {"numpy", "yaml", "rich"},
 }

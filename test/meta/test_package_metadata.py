@@ -219,12 +219,12 @@ def test_the_documentation_has_pins_of_its_own(setup: dict[str, Any], python: st
 def test_the_demo_installs_what_the_package_requires_and_no_trainer(setup: dict[str, Any]) -> None:
     extras = setup["extras_require"]
     demo = {_canonical(line) for line in _requirements("demo.txt")}
-    wanted = [*setup["install_requires"], *extras["cpu"], *extras["sim"]]
+    wanted = [*setup["install_requires"], *extras["cpu"], *extras["sim"], *extras["serve"]]
     assert demo == {_canonical(line) for line in wanted}
     tests = {_canonical(line) for line in _requirements("test.txt")}
     left_out = ("sim", "train", "export", "lean", "docs", "opencv", "cpu", "gpu", "tensorrt")
     optional = [line for name in extras if name not in left_out for line in extras[name]]
-    assert {_canonical(line) for line in optional} <= tests
+    assert {_canonical(line) for line in optional} <= tests | demo
     for path in set((ROOT / "requirements").glob("*.txt")) - {ROOT / "requirements" / "export.txt"}:
         names = {_canonical(line) for line in _requirements(path.name)}
         assert not names & {"torch", "stable-baselines3", "tensorflow", "jax"}, path.name

@@ -63,6 +63,18 @@ def test_skipped(): ...
     assert "time.sleep(6)" in output
 
 
+def test_a_child_keeps_the_domain_of_its_session(session: Session) -> None:
+    """A killed session leaves its children in its domain; no other session may take it then."""
+    code, output = session("""
+from pathlib import Path
+def test_lock(spawn):
+    child = spawn(["python", "-c", "import time; time.sleep(60)"])
+    open_files = [str(one.readlink()) for one in Path(f"/proc/{child.pid}/fd").iterdir()]
+    assert any("policy_runner-test-domain-" in one for one in open_files), open_files
+""")
+    assert code == 0, output
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_spawned_children_end_with_their_test_and_hear_signals(
     session: Session, number: str

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from policy_runner.core.errors import Refusal
-from policy_runner.core.spec import read_spec
+from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.robot.reload_gate import SCHEMA, check_verdict, policy_files, verdict_path
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx is not installed")
@@ -117,4 +117,16 @@ def test_a_file_that_changes_after_the_evaluation_closes_it(folder: Path) -> Non
     path.write_text(path.read_text("utf-8").replace("name: toy", "name: other"), "utf-8")
     write(folder, report(folder))
     with pytest.raises(Refusal, match="got a file that has changed since it was read"):
+        check_verdict(spec_file)
+
+
+def test_a_model_that_only_a_server_has_closes_it(folder: Path) -> None:
+    given = read_spec(folder)
+    tensors = {"inputs": {"obs": {"dtype": "float32", "shape": [1]}},
+               "outputs": {"actions": {"dtype": "float32", "shape": [1]}}}  # fmt: skip
+    model = given.spec.model.model_validate({"tensors": tensors})
+    spec_file = SpecFile(given.spec.model_copy(update={"model": model}), given.path)
+    assert list(policy_files(spec_file)) == ["policy.yaml"]
+    write(folder, {**report(folder), "policy": {"files": policy_files(spec_file)}})
+    with pytest.raises(Refusal, match=r"model\.file: expected a file, which an evaluation can pin"):
         check_verdict(spec_file)

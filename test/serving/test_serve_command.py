@@ -27,8 +27,8 @@ def address_of(child: Any, wait_until: Callable[..., Any]) -> str:
 
 def actions(address: str) -> list[bytes]:
     """Connect by openpi's protocol, and ask three times."""
-    from policy_runner.serving.client.interface import ServerAddress
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.interface import ServerAddress
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     client = OpenpiClient(ServerAddress(address.replace("http", "ws"), connect_s=60.0))
     client.connect()

@@ -81,7 +81,7 @@ def test_pages_about_the_policy(server: Served) -> None:
 
 
 def test_protocol_v2_gives_the_models_numbers(server: Served) -> None:
-    from policy_runner.serving.client.v2_client import V2Client
+    from policy_runner.backends.remote.client.v2_client import V2Client
 
     client = V2Client(server.v2())
     metadata = client.connect()
@@ -150,7 +150,7 @@ def test_the_guard_refuses_before_any_route(
 
 
 def test_a_body_without_stated_length_ends_at_the_bound(policy: Path) -> None:
-    from policy_runner.serving.protocols.bounds import WireLimits
+    from policy_runner.backends.remote.protocols.bounds import WireLimits
 
     with served(policy, limits=WireLimits(most_bytes=100_000)) as server:
         connection = server.connection()

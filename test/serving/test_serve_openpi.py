@@ -27,14 +27,14 @@ def raw(server: Served, path: str = "/", **options: Any) -> Any:
 
 
 def unpacked(data: bytes | str) -> Any:
-    from policy_runner.serving.protocols.openpi_messages import decode
+    from policy_runner.backends.remote.protocols.openpi_messages import decode
 
     assert isinstance(data, bytes)
     return decode(data)
 
 
 def packed(given: Any) -> bytes:
-    from policy_runner.serving.protocols.openpi_messages import encode
+    from policy_runner.backends.remote.protocols.openpi_messages import encode
 
     return encode(given)
 
@@ -55,7 +55,7 @@ def test_metadata_first_then_one_answer_for_each_request(server: Served) -> None
 
 
 def test_a_connection_is_a_reset(server: Served) -> None:
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     found = []
     for _ in range(2):
@@ -78,7 +78,7 @@ def test_several_simulators_on_one_connection(server: Served) -> None:
 
 
 def test_the_models_own_tensors(server: Served) -> None:
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     client = OpenpiClient(server.address("/tensors"))
     assert client.connect()["tensors"] == {"obs": [1, 13]}
@@ -124,7 +124,7 @@ def test_a_wrong_address_is_an_error(server: Served, path: str) -> None:
 def test_a_message_beyond_the_limit_ends_its_connection_only(policy: Path) -> None:
     from websockets.exceptions import ConnectionClosed
 
-    from policy_runner.serving.protocols.bounds import WireLimits
+    from policy_runner.backends.remote.protocols.bounds import WireLimits
 
     with served(policy, limits=WireLimits(most_bytes=10_000)) as server, raw(server) as other:
         other.recv()
@@ -189,7 +189,7 @@ def test_overload_is_a_text_frame_and_close_1013(policy: Path) -> None:
 
 def test_connections_leave_no_objects(policy: Path) -> None:
     """`make test-serving` opens a thousand, and looks at the memory of the process."""
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
     from policy_runner.serving.server.serve_settings import Bounds
 
     inputs = observation(signals(20), 0)
@@ -216,7 +216,7 @@ def test_connections_leave_no_objects(policy: Path) -> None:
 
 
 def test_eight_clients_at_once_get_what_each_would_get_alone(server: Served) -> None:
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     def wanted(first: int) -> list[bytes]:
         session = server.policy.session()

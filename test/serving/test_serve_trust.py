@@ -13,10 +13,10 @@ import pytest
 from cli_rig import signals, write_policy
 from serve_rig import TOKEN, ask, needs_server, observation, served
 
+from policy_runner.backends.remote.tokens import ENVIRONMENT, allows, read_token
 from policy_runner.core.errors import Refusal
 from policy_runner.serving.server.serve_settings import Bounds, ServeSettings
 from policy_runner.serving.server.trust import Rate, foreign_page
-from policy_runner.serving.tokens import ENVIRONMENT, allows, read_token
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "robot.local"])
@@ -85,7 +85,7 @@ def test_a_token_file_must_be_private(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_token_is_in_no_repr(tmp_path: Path) -> None:
-    from policy_runner.serving.client.interface import ServerAddress
+    from policy_runner.backends.remote.client.interface import ServerAddress
 
     assert TOKEN not in repr(ServeSettings(tmp_path, token=TOKEN))
     assert TOKEN not in repr(ServerAddress("ws://localhost:8000", TOKEN))
@@ -120,9 +120,9 @@ def test_a_rate_allows_a_burst_and_then_its_rate() -> None:
 
 @needs_server
 def test_without_the_token_nothing_is_served(tmp_path: Path) -> None:
-    from policy_runner.serving.client.interface import ServerRefused
-    from policy_runner.serving.client.openpi_client import OpenpiClient
-    from policy_runner.serving.client.v2_client import V2Client
+    from policy_runner.backends.remote.client.interface import ServerRefused
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.v2_client import V2Client
 
     with served(write_policy(tmp_path), token=TOKEN) as server:
         connection = server.connection()
@@ -159,8 +159,8 @@ def certificate(folder: Path, days: int) -> tuple[Path, Path]:
 @needs_server
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 def test_a_certificate_is_checked(tmp_path: Path) -> None:
-    from policy_runner.serving.client.interface import ServerAddress, Unreachable
-    from policy_runner.serving.client.open_client import open_client
+    from policy_runner.backends.remote.client.interface import ServerAddress, Unreachable
+    from policy_runner.backends.remote.client.open_client import open_client
 
     spec = write_policy(tmp_path)
     path, key = certificate(tmp_path / "tls", 2)
@@ -185,8 +185,8 @@ def test_a_certificate_is_checked(tmp_path: Path) -> None:
 def test_the_log_holds_no_token_and_no_content(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from policy_runner.serving.client.interface import RemoteError
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.interface import RemoteError
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     caplog.set_level(logging.DEBUG)
     with served(write_policy(tmp_path), token=TOKEN) as server:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from policy_runner.cli.command_parser import check_written, table_width
-from policy_runner.core.errors import refuse
 
 
 def machine() -> dict[str, str]:
@@ -45,7 +43,8 @@ def check_outputs(json: Path | None = None, picture: Path | None = None) -> None
     Raises:
         Refusal: a folder does not exist, or a picture is requested without matplotlib.
     """
+    from policy_runner.cli.drawing.style import check_drawable  # not for `bench --help`
+
     check_written("--json", json)
     check_written("--picture", picture)
-    if picture and find_spec("matplotlib") is None:
-        raise refuse("", "--picture", "matplotlib", "none", "pip install matplotlib")
+    check_drawable("--picture", picture)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.cli.command_parser import check_written, seconds_above_0, table_width
+from policy_runner.cli.demo import policy_server
 from policy_runner.cli.demo.reach import NAME as REACH
 from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
 from policy_runner.cli.operate.children import Children
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--params-file", default="", help="another parameter file")
     parser.add_argument("--backend", default="", help="what runs the model")
+    parser.add_argument(
+        "--remote", action="store_true", help="run the model in a server process, over the network"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,6 +82,8 @@ def _prepare_and_run(options: argparse.Namespace, ended: EndRequest) -> int:
         if find_spec(module) is None:
             raise refuse("", "demo", f"the Python module {module}", "none", remedy)
     check_importable()
+    if options.remote:
+        policy_server.check_possible(options.backend)
     check_written("--json", options.json)
     # The demo commands joints by name, so its messages must never reach a real robot on the net.
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -97,9 +103,18 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
     reach = options.policy == REACH
     rows = reach_rows(options, report) if reach else _balancer_rows(options, report)
     watch = Watch()
-    children = Children(rows, folder)
+    children = Children((), folder)
+    hint = ""
     try:
-        watch_until_the_end(options, watch, children, ended)
+        if options.remote:
+            server = policy_server.start_server(children, policy_server.policy_of(rows), ended)
+            if server is None:
+                return int(children.tell_failures() or not ended.is_set())
+            rows, hint = policy_server.with_server(rows, server), server.hint
+            print(hint, flush=True)
+        for row in rows:
+            children.start(row)
+        watch_until_the_end(options, watch, children, ended, hint)
         watch.freeze(keep_known=not options.lockstep)
         if options.lockstep:
             wait_for_last_status(watch, children, ended)
@@ -113,6 +128,9 @@ def _run(options: argparse.Namespace, folder: Path, ended: EndRequest) -> int:
         watch.close()
     score = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
     figures = summary(score, watch, options.lockstep, reach)
+    if options.remote:
+        figures["round_trip_ms"] = policy_server.server_figures(watch)
+        policy_server.forgive_the_user(children)
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     _print(figures)
@@ -145,7 +163,11 @@ def _balancer_rows(options: argparse.Namespace, report: Path) -> list[Process]:
 
 
 def watch_until_the_end(
-    options: argparse.Namespace, watch: Watch, children: Children, ended: EndRequest
+    options: argparse.Namespace,
+    watch: Watch,
+    children: Children,
+    ended: EndRequest,
+    hint: str = "",
 ) -> None:
     """Watch until Ctrl-C, until the robot or the runner has ended, or the runner has refused.
 
@@ -172,10 +194,10 @@ def watch_until_the_end(
 
     from policy_runner.cli.demo.view import view
 
-    with Live(view(watch), console=Console(), refresh_per_second=4, screen=False) as live:
+    with Live(view(watch, hint), console=Console(), refresh_per_second=4, screen=False) as live:
         while going_on():
             ended.wait(0.05)
-            live.update(view(watch))
+            live.update(view(watch, hint))
 
 
 def wait_for_last_status(watch: Watch, children: Children, ended: EndRequest) -> None:

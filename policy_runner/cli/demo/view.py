@@ -75,8 +75,8 @@ def _arm(watch: Watch) -> Table:
     return robot
 
 
-def view(watch: Watch) -> Group:
-    """Build one screen with the present state of the run."""
+def view(watch: Watch, hint: str = "") -> Group:
+    """Build one screen with the present state of the run; `hint` is its last line but one."""
     number = watch.number
     arm = number(_ROBOT, "distance [m]") is not None
     robot = _arm(watch) if arm else _balancer(watch)
@@ -105,5 +105,6 @@ def view(watch: Watch) -> Group:
         Panel(robot, title="robot", title_align="left"),
         Panel(loop, title="control loop", title_align="left"),
         Panel(levels, title="/diagnostics", title_align="left"),
+        *([Text(hint, "dim")] if hint else []),
         Text("Ctrl-C ends the demo", "dim"),
     )

@@ -6,13 +6,32 @@ differ for people who see red and green alike (Okabe and Ito, "Color Universal D
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+
+from policy_runner.core.errors import refuse
 
 PAPER, INK, FAINT = "#f7f8fa", "#1f2933", "#c3cad3"
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#aa4499", "#56b4e9",
 )  # fmt: skip
 LINES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+
+
+def check_drawable(option: str, picture: Path | None) -> None:
+    """Check that a picture can be drawn, before the work that it shows.
+
+    Args:
+        option: that asks for the picture, such as `--picture`.
+        picture: the file to write; None: no picture is asked for.
+
+    Raises:
+        Refusal: matplotlib is missing.
+    """
+    if picture is not None and find_spec("matplotlib") is None:
+        remedy = "pip install 'policy_runner[plots]'"
+        raise refuse(str(picture), option, "the package matplotlib", "none", remedy)
 
 
 def drawing() -> Any:

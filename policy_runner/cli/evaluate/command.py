@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 
 from policy_runner.cli.command_parser import add_params, check_written, table_width
 from policy_runner.cli.drawing.progress import counted_progress
+from policy_runner.cli.drawing.style import check_drawable
 from policy_runner.cli.evaluate.options import (
     add_episodes,
     add_robot,
@@ -165,10 +165,9 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise refuse("", "--verdict", "--require, since a verdict needs one", "none")
         check_written("--verdict", _verdict_of(arguments.spec))
     for option in ("picture", "frames"):
-        if getattr(arguments, option) is not None and find_spec("matplotlib") is None:
-            raise refuse("", f"--{option}", "matplotlib", "none", "pip install matplotlib")
-    if arguments.card and find_spec("matplotlib") is None:
-        raise refuse("", "--card", "matplotlib", "none", "pip install matplotlib")
+        check_drawable(f"--{option}", getattr(arguments, option))
+    if arguments.card:
+        check_drawable("--card", arguments.spec)
     if arguments.record is not None and arguments.record.exists():
         raise refuse(str(arguments.record), "--record", "no such file yet", "a file")
     if not 0 <= arguments.shown_episode < max(1, arguments.episodes):

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         loaded = load_policy(arguments.path, arguments.params, node=node_of(arguments))
         spec = loaded.spec_file.spec
-        path = loaded.spec_file.next_to(spec.model.file, "model.file")
+        if arguments.graph:
+            path = loaded.spec_file.next_to(spec.model.file, "model.file")
         found = contract(loaded)
     if arguments.graph:
         draw(path, arguments.graph)
@@ -112,8 +113,8 @@ def _model(console: Console, found: dict[str, Any]) -> None:
         console.print(f"[bold]{escape(found['name'])}[/]  {rate}  {escape(found['spec'])}")
     model = found["model"]
     files = "".join(f" + {name}" for name in model["data_files"])
-    console.print(f"model {escape(model['file'] + files)}  sha256 {model['sha256'][:12]}...",
-                  soft_wrap=True)  # fmt: skip
+    sha256 = f"sha256 {model['sha256'][:12]}..." if model["sha256"] else "only a server has it"
+    console.print(f"model {escape(model['file'] + files)}  {sha256}", soft_wrap=True)
     table = Table(title="tensors", title_justify="left")
     for column in ("", "name", "type", "shape", "use"):
         table.add_column(column, overflow="fold")

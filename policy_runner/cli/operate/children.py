@@ -40,30 +40,45 @@ class Children:
         self.status: dict[str, int] = {}
         try:
             for row in rows:
-                self._start(row, extra)
+                self.start(row, extra)
         except BaseException:
             self.end()
             raise
 
-    def _start(self, row: Process, extra: Sequence[str]) -> None:
+    def start(self, row: Process, extra: Sequence[str] = ()) -> None:
+        """Start one more process of the table; see the constructor."""
         # The dictionary goes into a file of its own, like launch does it; JSON is YAML.
         over = self._folder / f"{row.node_name}.yaml"
         section = {f"/**/{row.node_name}": {"ros__parameters": dict(row.parameters)}}
         over.write_text(json.dumps(section), encoding="utf-8")
         files = [word for file in (row.params_file, over) for word in ("--params-file", str(file))]
         name = ["-r", f"__node:={row.node_name}"] if row.node_name != row.executable else []
-        argv = [sys.executable, "-m", row.module, "--ros-args", *files, *name, *extra]
+        self.launch(
+            row.node_name,
+            [sys.executable, "-m", row.module, "--ros-args", *files, *name, *extra],
+            is_node=True,
+        )
+
+    def launch(self, name: str, argv: Sequence[str], is_node: bool = False) -> int:
+        """Start a program as a child; return its process id.
+
+        Args:
+            name: of the child here, and of its log.
+            argv: the program and its arguments.
+            is_node: it calls `end_on_signal`, so it is started with its signals blocked.
+        """
         parent = os.getpid()
 
         def before_exec() -> None:
-            hold_signals_until_heard()
+            if is_node:
+                hold_signals_until_heard()
             end_with_parent(parent)
 
         with ExitStack() as opened:
             log = None
             if not self._to_terminal:
-                log = opened.enter_context(self.log(row.node_name).open("wb"))
-            self._running[row.node_name] = subprocess.Popen(
+                log = opened.enter_context(self.log(name).open("wb"))
+            child = self._running[name] = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -73,6 +88,7 @@ class Children:
                 start_new_session=True,
                 preexec_fn=before_exec,
             )
+        return child.pid
 
     def log(self, name: str) -> Path:
         """Return the file with a child's output."""

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="", help="of all nodes; default none")
     parser.add_argument("--dry-run", action="store_true",
                         help="do not command the robot; commands go to ~/dry_run")  # fmt: skip
-    parser.add_argument("--backend", default="", help="auto, onnxruntime, tensorrt")
+    parser.add_argument("--backend", default="", help="auto, onnxruntime, tensorrt, remote")
     parser.add_argument("--use-sim-time", action="store_true", help="take the time from /clock")
     parser.add_argument("--no-guard", action="store_true", help="without policy_runner_guard")
     parser.add_argument("--no-sidecar", action="store_true", help="without jetson_diagnostics")

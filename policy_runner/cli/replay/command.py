@@ -15,9 +15,10 @@ from rich.table import Table
 
 from policy_runner.cli.command_parser import add_params, check_written, node_of
 from policy_runner.cli.drawing.progress import counted_progress
+from policy_runner.cli.drawing.style import check_drawable
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
 from policy_runner.cli.replay.compare import Comparison, compare, pairs
-from policy_runner.cli.replay.plot import check_plot, plot
+from policy_runner.cli.replay.plot import plot
 from policy_runner.cli.replay.recorded_pipeline import is_black_box, replay_black_box
 from policy_runner.cli.replay.recordings import is_recording, open_recording
 from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
@@ -55,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, print a summary, compare; return 1 if the result differs from the reference."""
-    if arguments.plot:
-        check_plot(arguments.plot)
+    check_drawable("--plot", arguments.plot)
     for option in ("start", "duration"):
         value = getattr(arguments, option)
         if not 0.0 <= value < MOST_TIME_S:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,9 @@ import numpy as np
 
 from policy_runner.cli.replay.chunks import draw_chunks, draw_seams
 from policy_runner.cli.replay.compare import Comparison
-from policy_runner.core.errors import refuse
 
 MOST_LINES = 12
 Arrays = Mapping[str, np.ndarray]
-
-
-def check_plot(path: Path) -> None:
-    """Check that the picture can be drawn, before the replay runs.
-
-    Raises:
-        Refusal: matplotlib is missing.
-    """
-    if find_spec("matplotlib") is None:
-        remedy = "pip install 'policy_runner[plots]'"
-        raise refuse(str(path), "--plot", "the package matplotlib", "none", remedy)
 
 
 def plot(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from policy_runner.backends.remote.protocols.bounds import WireLimits
+from policy_runner.backends.remote.tokens import ENVIRONMENT, read_token
 from policy_runner.cli.command_parser import add_params, node_of
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.serving.protocols.bounds import WireLimits
 from policy_runner.serving.server.serve_settings import PORT, Bounds, ServeSettings
 from policy_runner.serving.session.request import KeyRule
-from policy_runner.serving.tokens import ENVIRONMENT, read_token
 
 if TYPE_CHECKING:
     from policy_runner.serving.session.served_policy import ServedPolicy

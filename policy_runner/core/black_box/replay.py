@@ -163,7 +163,9 @@ class Replay:
 
     def _tick(self, tick: Tick) -> Replayed:
         self._operator.use(tick)
-        self._times = [0, 0, tick.took_ns]  # the last one is also the end of the step
+        # Begin, observation, inference; the last one is also the end of the step. With a lane the
+        # pipeline reads no clock between the first two.
+        self._times = [0, 0, tick.took_ns] if self._lane is None else [0, tick.took_ns]
         then_ns = tick.now_ns if tick.looked_ns is None else tick.looked_ns
         step = self._pipeline.step(tick.now_ns, tick.outer, lambda _late: then_ns)
         alike = step.decision is tick.decision and step.inferred == tick.inferred

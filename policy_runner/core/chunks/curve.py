@@ -28,6 +28,25 @@ def knot_rates(rows: Array) -> Array:
     return rates
 
 
+def between(
+    first: Array, second: Array, share: Array | float, rates: tuple[Array, Array] | None
+) -> Array:
+    """Interpolate between many pairs of actions; returns a new array [n, A].
+
+    Args:
+        first: actions, float64 [n, A].
+        second: the actions one step later, float64 [n, A].
+        share: of the step, from 0 to 1; float64 [n, 1], or one for all.
+        rates: of a cubic curve at both, per step, float64 [n, A]; None: linear.
+    """
+    if rates is None:
+        return first + (second - first) * share
+    square = share * share
+    change = (second - first) * (square * (3.0 - 2.0 * share))
+    before = rates[0] * (share * (1.0 - share) ** 2)
+    return first + change + before + rates[1] * (square * (share - 1.0))
+
+
 class Curve:
     """The actions of one chunk over time. It keeps copies in arrays that stay.
 
@@ -36,6 +55,7 @@ class Curve:
         start_ns: time of action 0 [ns]; the observation's, unless the chunk was restarted.
         count: number of actions; 0: no chunk.
         rows: the actions, float64 [steps, A]; the first `count` are valid.
+        rates: of a cubic curve at the actions, per step, like `rows`; None: linear.
     """
 
     def __init__(self, steps: int, size: int, dt_ns: int, cubic: bool) -> None:
@@ -50,7 +70,7 @@ class Curve:
         self.observed_ns = self.start_ns = 0
         self.count = 0
         self.rows = np.zeros((steps, size))
-        self._rates = np.zeros((steps, size)) if cubic else None
+        self.rates = np.zeros((steps, size)) if cubic else None
         self._dt_ns = dt_ns
         self._work = np.zeros(size)
 
@@ -68,8 +88,8 @@ class Curve:
 
     def refresh(self) -> None:
         """Compute what depends on `rows`, after a change in place."""
-        if self._rates is not None:
-            self._rates[: self.count] = knot_rates(self.rows[: self.count])
+        if self.rates is not None:
+            self.rates[: self.count] = knot_rates(self.rows[: self.count])
 
     def clear(self) -> None:
         """Drop the chunk."""
@@ -99,7 +119,7 @@ class Curve:
             np.copyto(out, self.rows[k])
             return
         first, second = self.rows[k], self.rows[k + 1]
-        if self._rates is None:
+        if self.rates is None:
             np.subtract(second, first, out=out)
             np.multiply(out, share, out=out)
             np.add(out, first, out=out)
@@ -109,7 +129,7 @@ class Curve:
         np.subtract(second, first, out=out)
         np.multiply(out, square * (3.0 - 2.0 * share), out=out)
         np.add(out, first, out=out)
-        np.multiply(self._rates[k], share * (1.0 - share) ** 2, out=self._work)
+        np.multiply(self.rates[k], share * (1.0 - share) ** 2, out=self._work)
         np.add(out, self._work, out=out)
-        np.multiply(self._rates[k + 1], square * (share - 1.0), out=self._work)
+        np.multiply(self.rates[k + 1], square * (share - 1.0), out=self._work)
         np.add(out, self._work, out=out)

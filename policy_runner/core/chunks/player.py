@@ -57,15 +57,15 @@ class ChunkPlayer:
         if max_rate is not None:
             self._max_step = np.asarray(max_rate, dtype=np.float64) * (period_ns * 1e-9)
         cubic = rules.interpolation == "cubic"
-        ensemble = rules.seam == "temporal_ensemble"
-        places = rules.steps if ensemble else 2
-        curves = [Curve(rules.steps, size, rules.dt_ns, cubic) for _ in range(places)]
-        self._ensemble = (
-            Ensemble(curves, rules.ensemble_coefficient, rules.dt_ns) if ensemble else None
-        )
+        self._ensemble = None
+        if rules.seam == "temporal_ensemble":
+            self._ensemble = Ensemble(
+                rules.steps, size, rules.ensemble_coefficient, rules.dt_ns, cubic
+            )
         self._share_of_old = AGGREGATIONS.get(rules.seam, 0.0)
         # The newest one is found by its number: a saved state names objects by where they were.
-        self._curves, self._newest = curves, 0
+        self._curves = [Curve(rules.steps, size, rules.dt_ns, cubic) for _ in range(2)]
+        self._newest = 0
         self._fade = Fade(size, rules.catch_up_rate)
         self._out = np.zeros(size)
         self._last = np.zeros(size)
@@ -97,15 +97,13 @@ class ChunkPlayer:
             self._refused += 1
             return why
         self._now_ns = max(self._now_ns, now_ns)
+        old, new = self._curve, self._curves[1 - self._newest]
+        new.set(actions, observed_ns)
         if self._ensemble is not None:
-            pushed = self._ensemble.push(actions, observed_ns)
-            self._newest = next(k for k, one in enumerate(self._curves) if one is pushed)
-        else:
-            old, new = self._curve, self._curves[1 - self._newest]
-            new.set(actions, observed_ns)
-            if self._share_of_old and self._playing:
-                aggregate(old, new, self._share_of_old, self._rules.dt_ns, self._work)
-            self._newest = 1 - self._newest
+            self._ensemble.push(new)
+        elif self._share_of_old and self._playing:
+            aggregate(old, new, self._share_of_old, self._rules.dt_ns)
+        self._newest = 1 - self._newest
         self._between_ns = now_ns - self._taken_ns if self._taken_ns != _NEVER else 0
         self._taken_ns = now_ns
         self._oldest_ns = observed_ns
@@ -195,6 +193,8 @@ class ChunkPlayer:
         """Begin to play from standstill, from the held command if one is known."""
         if self._rules.start == "restart" and self._seam:
             self._curve.start_ns = now_ns
+            if self._ensemble is not None:
+                self._ensemble.restart(now_ns)
         self._fade.active = False
         self._rate.fill(0.0)
         if self._has_last:

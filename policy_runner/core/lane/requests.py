@@ -57,6 +57,7 @@ class LaneRequests:
         self._observed_ns = self._started_ns = NEVER  # of the newest request
         self._early: LaneEvent | None = None  # it arrived before its simulated latency
         self._fresh = True  # the next inference begins with the start state
+        self._failing_ns = NEVER  # observation of the first failure since a usable result
         self._sampled_ns = NEVER  # of the newest frame of the histories
         self._recent: list[int] = []  # latencies of the newest inferences
 
@@ -137,6 +138,10 @@ class LaneRequests:
     def _use(self, event: LaneEvent, now_ns: int) -> LaneResult:
         self._under_way = 0
         latency_ns = now_ns - self._observed_ns
+        if event.rows is not None:
+            self._failing_ns = NEVER
+        elif self._failing_ns == NEVER:
+            self._failing_ns = self._observed_ns
         self.latencies.add(latency_ns)
         self.durations.add(event.took_ns)
         self._recent.append(latency_ns)
@@ -191,6 +196,9 @@ class LaneRequests:
     def _start(self, now_ns: int) -> None:
         self._sequence += 1
         self._under_way = self._sequence
+        failing_ns = self._failing_ns
+        # A recurrent state from before a long interruption is not the state of now.
+        self._fresh |= failing_ns != NEVER and now_ns - failing_ns > self._rules.reset_after_ns
         self._observed_ns = self._started_ns = now_ns
         latency_ns = max(self._recent, default=0)
         self.lane.start(LaneRequest(self._sequence, now_ns, latency_ns, self._fresh))

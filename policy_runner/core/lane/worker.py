@@ -8,8 +8,8 @@ import numpy as np
 
 from policy_runner.core.lane.interface import Infers, LaneEvent, LaneRequest
 from policy_runner.core.lane.snapshot import Snapshot, SnapshotLayout
-from policy_runner.core.model import Array
-from policy_runner.core.safety.decision import Fault
+from policy_runner.core.model import Array, InferenceFailed
+from policy_runner.core.safety.decision import Decision, Fault, Reason
 
 Begin = Callable[[LaneRequest], None]  # called before the models run
 # Returns the decoded action, float64 [rows, elements], or why it is not usable.
@@ -68,7 +68,10 @@ class LaneWorker:
         if fault is not None:
             return LaneEvent("result", request.sequence, None, fault.detail)
         self._begin(request)
-        fault = policy.run(request.observed_ns)
+        try:
+            fault = policy.run(request.observed_ns)
+        except InferenceFailed as error:
+            return LaneEvent("result", request.sequence, None, str(error))
         if fault is not None:
             return LaneEvent("result", request.sequence, None, fault.detail, True)
         rows = self._decode()
@@ -81,7 +84,10 @@ class LaneWorker:
         policy = self._policy
         fault = None if built else policy.build()
         self._begin(LaneRequest(0, now_ns, 0, False))
-        return fault or policy.run(now_ns)
+        try:
+            return fault or policy.run(now_ns)
+        except InferenceFailed as error:
+            return Fault(Decision.HOLD, Reason.INFERENCE_FAILED, str(error))
 
     def push(self) -> None:
         """Let the inputs as they are become a past frame of the histories."""

@@ -32,7 +32,7 @@ from policy_runner.core.spec.command_terms import (
     VelocityCommandTerm,
     ZeroRule,
 )
-from policy_runner.core.spec.models import EarlierModel, Model, Switch
+from policy_runner.core.spec.models import EarlierModel, Model, ServerTensors, Switch
 from policy_runner.core.spec.motion_terms import Motion, MotionOrientationTerm, MotionTerm
 from policy_runner.core.spec.policy import SCHEMA, Input, PolicySpec, json_schema
 from policy_runner.core.spec.reader import SpecFile, read_spec
@@ -125,6 +125,7 @@ __all__ = [
     "RotatedVectors",
     "Rotation6dTerm",
     "Seam",
+    "ServerTensors",
     "SmallSignal",
     "SpecFile",
     "State",

@@ -1,4 +1,4 @@
-"""Several models in one policy: models that run before `model`, and policies that take turns."""
+"""A policy's models: the network, models that run before it, and policies that take turns."""
 
 from __future__ import annotations
 
@@ -13,12 +13,40 @@ from policy_runner.core.spec.tensors import Observation, State
 
 # A part's name becomes the first half of its tensors' names, as in `encoder/obs`.
 PartName = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
+Dtype = Literal["bool", "uint8", "int32", "int64", "float16", "float32", "float64"]
+
+
+class ServerTensor(Strict):
+    """One tensor of a model on a server, exactly as it is sent or taken."""
+
+    dtype: Dtype = Field(description="type of the numbers; images are mostly uint8")
+    shape: Annotated[list[PositiveInt], Field(max_length=8)] = Field(
+        description="elements per axis, without a batch axis if the server has none"
+    )
+
+
+class ServerTensors(Strict):
+    """The tensors of a model whose file is not here, by name."""
+
+    inputs: Annotated[dict[Name, ServerTensor], Field(min_length=1)] = Field(
+        description="what is sent; with openpi's protocol the names are the keys of a request"
+    )
+    outputs: Annotated[dict[Name, ServerTensor], Field(min_length=1)] = Field(
+        description="what is taken of an answer; the rest of it is ignored"
+    )
 
 
 class Model(Strict):
-    """The ONNX file, relative to the spec's folder."""
+    """The network: an ONNX file, or the tensors of a model that only a server has."""
 
-    file: Name = Field(description="path in the spec's folder")
+    file: Name | None = Field(
+        None, description="ONNX file, a path in the spec's folder; default: none"
+    )
+    tensors: ServerTensors | None = Field(
+        None,
+        description="in place of `file`: what the server has, for `backend: remote` only; default:"
+        " none",
+    )
     sha256: Sha256 | None = Field(None, description="checksum of the file; default: not checked")
     data: dict[Name, Sha256] | None = Field(
         None,

@@ -19,7 +19,7 @@ from policy_runner.core.spec.elements import action_elements, limits_by_element
 from policy_runner.core.spec.models import Model
 from policy_runner.core.spec.motion_terms import Motion
 from policy_runner.core.spec.named_numbers import by_name
-from policy_runner.core.spec.parts import model_files, several_problems
+from policy_runner.core.spec.parts import ModelFile, model_files, several_problems
 from policy_runner.core.spec.policy import PolicySpec
 from policy_runner.core.spec.tensors import Normalization, StoredTensor
 from policy_runner.core.spec.validation_errors import spec_problems
@@ -39,16 +39,21 @@ class SpecFile:
         """The spec's folder."""
         return self.path.parent
 
-    def next_to(self, name: str, key: str) -> Path:
+    def next_to(self, name: str | None, key: str) -> Path:
         """The path of a file that the spec names.
 
         Args:
-            name: path of the file, relative to the spec's folder.
+            name: path of the file, relative to the spec's folder; None: the spec names none.
             key: the key in the spec that names the file, for error messages.
 
         Raises:
-            Refusal: the file is outside the spec's folder.
+            Refusal: the file is outside the spec's folder, or there is none.
         """
+        if name is None:
+            expected = "a file, since this needs the network itself"
+            got = "only the `tensors` of a model on a server"
+            remedy = "set backend: remote, or put the model's file into the folder"
+            raise refuse(str(self.path), key, expected, got, remedy)
         return next_to(self.path, name, key)
 
 
@@ -121,10 +126,24 @@ def _cross_checks(spec: PolicySpec, file: str) -> list[Problem | str]:
     if spec.limits:
         problems += _limit_problems(spec, file)
     for one in model_files(spec):
+        problems += _model_problems(one, file)
         problems += one.placed(_tensor_problems(one.spec, file))
     if spec.chunk is not None:
         problems += _chunk_problems(spec, spec.chunk, file)
     return problems + several_problems(spec, file)
+
+
+def _model_problems(one: ModelFile, file: str) -> list[Problem | str]:
+    """Whether a model has either a file or the tensors of a server."""
+    key, model = one.file_key.removesuffix("file"), one.model
+    if (model.file is None) == (model.tensors is None):
+        got = "nothing" if model.file is None else "both"
+        return [Problem(file, f"{key}file", "a file, or `tensors` in place of it", got)]
+    return [
+        Problem(file, f"{key}{name}", "nothing, since there is no `file`", "checksums")
+        for name in ("sha256", "data")
+        if model.file is None and getattr(model, name) is not None
+    ]
 
 
 def _tensor_problems(spec: PolicySpec, file: str) -> list[Problem | str]:
@@ -265,7 +284,7 @@ def named_files(spec: PolicySpec) -> list[str]:
 
 def _visit(part: Any) -> Iterator[tuple[str, str | None]]:
     """The name of every file, and the sha256 that the spec states."""
-    if isinstance(part, (Model, Motion, StoredTensor)):
+    if isinstance(part, (Model, Motion, StoredTensor)) and part.file:  # a remote model has none
         yield part.file, part.sha256
     if isinstance(part, Normalization) and isinstance(part.statistics, str):
         yield part.statistics, part.sha256

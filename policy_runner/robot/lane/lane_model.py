@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from policy_runner.core.model import Buffer, ModelAbilities, StateTensors
-from policy_runner.robot.lane.process_lane import ProcessFacts
+from policy_runner.robot.lane.process_lane import ProcessLane
 
 
 class LaneModel(ModelAbilities):
@@ -41,6 +41,7 @@ class LaneModel(ModelAbilities):
         self.facts = {str(name): str(text) for name, text in about["facts"].items()}
         self._closes = closes
         self._take_log: Callable[[], Sequence[str]] = tuple
+        self._live: Callable[[], Mapping[str, str]] = dict
         names = dict.fromkeys(name.rpartition("/")[0] for name in [*inputs, *outputs])
         several = bool(set(names) - {""})
         self._parts = {name: self._part(name) for name in names} if several else {}
@@ -63,14 +64,17 @@ class LaneModel(ModelAbilities):
         return part
 
     @staticmethod
-    def of_process(facts: ProcessFacts, close: Callable[[], None]) -> LaneModel:
+    def of_process(process: ProcessLane) -> LaneModel:
         """Stand in for the model of a lane's process."""
+        facts = process.facts
 
         def arrays(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Buffer]:
             return {name: np.zeros(shape, kind) for name, (kind, shape) in tensors.items()}
 
         about = {"provider": facts.provider, "sha256": facts.sha256, "facts": facts.facts}
-        return LaneModel(arrays(facts.inputs), arrays(facts.outputs), about, [close])
+        made = LaneModel(arrays(facts.inputs), arrays(facts.outputs), about, [process.close])
+        made._live = process.live_facts
+        return made
 
     @staticmethod
     def of_thread(model: Any, closes: Sequence[Callable[[], None]]) -> LaneModel:
@@ -81,12 +85,16 @@ class LaneModel(ModelAbilities):
 
         about = {"provider": model.provider, "sha256": model.sha256, "facts": model.facts}
         made = LaneModel(arrays(model.inputs), arrays(model.outputs), about, closes)
-        made._take_log = model.take_log
+        made._take_log, made._live = model.take_log, model.live_facts
         return made
 
     def take_log(self) -> Sequence[str]:
         """Log lines of the model in a thread; a process writes them to stderr itself."""
         return self._take_log()
+
+    def live_facts(self) -> Mapping[str, str]:
+        """See `ModelAbilities.live_facts`; those of a process are at most a second old."""
+        return self._live()
 
     def keep_states(self, states: Sequence[StateTensors]) -> Callable[[], None] | None:
         """None: the lane carries the states."""

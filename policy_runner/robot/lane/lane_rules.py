@@ -19,10 +19,12 @@ LOCKSTEP_WAITS_S = 60.0  # for a result; then lockstep continues without it
 def lane_kind(config: RobotConfig, spec: PolicySpec) -> str:
     """Return control, thread or process; "" if every inference runs in the tick, without a lane.
 
-    `auto` is decided by the spec, never by a measurement: the same policy runs the same way on
-    every start.
+    `auto` is decided by the spec and the backend, never by a measurement: the same policy runs the
+    same way on every start. A server is never waited for in the tick.
     """
     lane, chunked = config.inference.lane, spec.chunk is not None
+    if config.backend.backend == "remote" and lane != "thread":
+        return "process"
     if lane == "auto":
         lane = "process" if chunked else "control"
     return lane if chunked or lane != "control" else ""
@@ -31,6 +33,7 @@ def lane_kind(config: RobotConfig, spec: PolicySpec) -> str:
 def lane_problems(config: RobotConfig, spec: PolicySpec, kind: str) -> list[Problem | str]:
     """Return the problems of the parameters `inference.*` with this policy."""
     given, problems = config.inference, _lead_problems(config, spec)
+    problems += _remote_problems(config, spec)
     if not kind:
         expected = "not set, since this policy infers in the tick"
         remedy = "set inference.lane to thread or process, or leave it out"
@@ -64,6 +67,32 @@ def lane_problems(config: RobotConfig, spec: PolicySpec, kind: str) -> list[Prob
     if config.loop.publish_vectors and kind != "control":
         expected = f"false, since the tensors are in the {kind} of the lane"
         problems.append(Problem("", "parameter publish_vectors", expected, "true"))
+    return problems
+
+
+def _remote_problems(config: RobotConfig, spec: PolicySpec) -> list[Problem | str]:
+    """Return the problems of a model on a server with the lane."""
+    if config.backend.backend != "remote":
+        return []
+    given, option = config.inference, config.backend.option
+    problems: list[Problem | str] = []
+    if given.lane == "control":
+        expected = "auto, process or thread, since a tick must not wait for a server"
+        problems.append(Problem("", "parameter inference.lane", expected, given.lane))
+    runs = 1
+    if spec.chunk is not None and spec.chunk.denoise is not None:
+        runs = spec.chunk.denoise.steps
+    deadline_s, connect_s = option("remote.deadline", 1.0), option("remote.connect_timeout", 0.5)
+    # Otherwise the lane would end its process for a slow server.
+    if connect_s + runs * deadline_s >= given.timeout_ns / 1e9:
+        most_s = (given.timeout_ns / 1e9 - connect_s) / runs
+        each = f", for each of {runs} denoising steps" if runs > 1 else ""
+        expected = (
+            f"less than {max(most_s, 0.0):g} s{each}, so that it ends before inference.timeout "
+            f"({given.timeout_ns / 1e9:g} s), with remote.connect_timeout ({connect_s:g} s)"
+        )
+        key, remedy = "parameter remote.deadline", "lower it, or raise inference.timeout"
+        problems.append(Problem("", key, expected, f"{deadline_s:g}", remedy))
     return problems
 
 

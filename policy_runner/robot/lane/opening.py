@@ -65,7 +65,7 @@ def open_beside(
             process.connect(worker.layout)
             return process
 
-        return LaneModel.of_process(process.facts, process.close), connect
+        return LaneModel.of_process(process), connect
     # The threads that ONNX Runtime starts inherit the priority of the thread that loads. With the
     # node's real-time priority they would keep the middleware's threads from the cores.
     with ThreadPoolExecutor(1, "load", initializer=leave_realtime) as loading:

@@ -109,11 +109,15 @@ class _Child:
         """Return the next line as JSON, {} if it is not whole yet; None: the process has ended."""
         piece = os.read(self.said_fd, 65536)
         self._said += piece
-        if b"\n" in self._said:
-            line, self._said = self._said.split(b"\n", 1)
-            found: Mapping[str, Any] = json.loads(line)
-            return found
-        return {} if piece else None
+        return self.more() or ({} if piece else None)
+
+    def more(self) -> Mapping[str, Any]:
+        """Return the next line that has already arrived as JSON; {}: there is none."""
+        if b"\n" not in self._said:
+            return {}
+        line, self._said = self._said.split(b"\n", 1)
+        found: Mapping[str, Any] = json.loads(line)
+        return found
 
     def share(self, layout: SnapshotLayout, facts: ProcessFacts) -> None:
         """Make the memory, and tell the process where it is."""
@@ -182,6 +186,7 @@ class ProcessLane:
         self._found: ProcessFacts | None = None
         self.pid = 0  # of the process; 0: there is none
         self.starts = 0  # how often a process was started
+        self._live: Mapping[str, str] = {}  # as the process told it last
         self._ended = False
         self._keeper = threading.Thread(target=self._keep, name="lane keeper", daemon=True)
         self._keeper.start()
@@ -204,6 +209,10 @@ class ProcessLane:
         self._frames = FrameKeeper(layout, self.facts.depth)
         self._connected.set()
         self.wait(_STARTED_WITHIN_S)
+
+    def live_facts(self) -> Mapping[str, str]:
+        """See `ModelAbilities.live_facts`."""
+        return self._live
 
     # --- the control thread ---
 
@@ -328,7 +337,7 @@ class ProcessLane:
             problems = [str(one) for one in said["problems"]]
             self._problems = problems
             return f"was refused: {problems[0]}"
-        facts = ProcessFacts.of(said)
+        facts, self._live = ProcessFacts.of(said), said["live"]
         if self._found is not None and facts.names != self._found.names:
             return "was refused: the policy's files have changed; reload it"
         self._found = self._found or facts
@@ -364,8 +373,13 @@ class ProcessLane:
                     return "ended"
                 if word == _AGAIN:
                     return ""
-            if child.said_fd in ready and child.hear() is None:
-                return self._how_it_ended(child)
+            if child.said_fd in ready:
+                said = child.hear()
+                if said is None:
+                    return self._how_it_ended(child)
+                while said:
+                    self._live = said.get("live", self._live)
+                    said = child.more()
 
     def _hear_word(self, pause_s: float) -> None:
         """Wait before the next start; a word of the control thread ends the pause."""

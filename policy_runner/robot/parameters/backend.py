@@ -11,7 +11,7 @@ BACKEND_TABLE: tuple[Parameter, ...] = (
         "auto",
         "inference backend that runs the model; auto takes the backend that "
         "`policy-runner bench backends SPEC --remember` found fastest, else a documented order, "
-        "and reports why",
+        "and reports why; remote: a server at remote.url",
         choices=BACKENDS,
     ),
     Parameter(

@@ -10,7 +10,7 @@ INFERENCE_ROWS: tuple[Parameter, ...] = (
         "inference.lane",
         "auto",
         "where inferences run: control (in the tick), thread, or process; auto: a policy with "
-        "chunks in a process, every other policy in the tick",
+        "chunks or with backend: remote in a process, every other policy in the tick",
         choices=LANES,
     ),
     Parameter(

@@ -8,6 +8,7 @@ from policy_runner.robot.parameters.command import COMMAND_ROWS
 from policy_runner.robot.parameters.inference import INFERENCE_ROWS
 from policy_runner.robot.parameters.naming import NAMING_ROWS
 from policy_runner.robot.parameters.parameter import Parameter
+from policy_runner.robot.parameters.remote import REMOTE_ROWS
 from policy_runner.robot.parameters.safety import SAFETY_ROWS
 from policy_runner.robot.parameters.stop import STOP_ROWS
 
@@ -47,6 +48,7 @@ TABLE: tuple[Parameter, ...] = (
         "allow_rate_mismatch", False, "accept a rate other than the one the policy was trained at"
     ),
     *BACKEND_TABLE,
+    *REMOTE_ROWS,
     *INFERENCE_ROWS,
     Parameter("dry_run", False, "do everything except command; commands go to ~/dry_run"),
     Parameter(

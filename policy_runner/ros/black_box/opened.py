@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.remote.server_options import ASKS
 from policy_runner.core.black_box.records import Received
 from policy_runner.core.black_box.replay import Replay, Replayed
 from policy_runner.core.command.effort_pd import EffortFromPd
@@ -64,9 +65,8 @@ def open_box(path: Path, spec: Path) -> OpenedBox:
     if facts.outside:
         expected = "a backend whose recurrent state is in the node's memory, such as onnxruntime"
         raise refuse(str(path), "", expected, "a state that stayed on the GPU")
-    loaded = bind_policy(
-        read_spec(spec), dict(facts.values), facts.simulated, open_lane=open_inline
-    )
+    values = {**facts.values, ASKS: False}  # the results of a server are in the file
+    loaded = bind_policy(read_spec(spec), values, facts.simulated, open_lane=open_inline)
     if loaded.model.sha256 != facts.sha256:
         loaded.close()
         remedy = f"replay with {facts.spec} as it was"

@@ -96,7 +96,7 @@ class _Robot:
         self._topic = f"{space}/{DESCRIPTION}"
         self._prefix = frame_prefix(space)
         self._tree: LinkTree | None = None
-        self._told_ns = 0
+        self._told_ns = self._told_odometry_ns = 0
         kinds = (String, JointState, Odometry)
         self._read = {kind: CheckedDeserializer(kind, _MOST_ITEMS) for kind in kinds}
         node.create_subscription(String, self._topic, self._describe, _LATCHED, raw=True)
@@ -127,8 +127,12 @@ class _Robot:
         self._write(message.header.stamp, poses)
 
     def _take_odometry(self, data: bytes) -> None:
-        message = self._message(Odometry, data) if self.computes else None
+        now_ns = time.time_ns()
+        if not self.computes or now_ns - self._told_odometry_ns < _LEAST_NS:
+            return
+        message = self._message(Odometry, data)
         if message is not None:
+            self._told_odometry_ns = now_ns
             self._write(message.header.stamp, [odometry_pose(message, self._prefix)])
 
     def _message(self, kind: Any, data: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from policy_runner.core.inputs.joints import NEVER
@@ -169,17 +170,28 @@ class RunnerDiagnostics:
         level = LEVEL_WARN if sentences else LEVEL_OK
         return self.status("inputs", level, "; ".join(sentences) or "all inputs arrive", values)
 
-    def inference(self, loop: ControlLoop, provider: str, now_ns: int) -> Any:
+    def inference(
+        self,
+        loop: ControlLoop,
+        provider: str,
+        now_ns: int,
+        live: Mapping[str, str] = MappingProxyType({}),
+    ) -> Any:
         """Build the status `inference`: how long inferences take.
 
         Args:
             loop: the loop.
             provider: what runs the model.
             now_ns: monotonic clock, for the rate of a lane.
+            live: the model's own values, see `ModelAbilities.live_facts`.
         """
         laned = loop.pipeline.laned
         if isinstance(laned, ChunkedPolicy):
-            return self.status("inference", *self._lane.report(laned, provider, now_ns))
+            level, message, values = self._lane.report(laned, provider, now_ns)
+            failure = live.get("newest failure", "none")
+            if failure != "none":
+                level, message = LEVEL_WARN, f"{failure}; {message}"
+            return self.status("inference", level, message, {**values, **live})
         figures = loop.windows["inference"].percentiles()
         late_now = loop.pipeline.late_inferences
         late = late_now - self._last.get("late", (0, 0))[0]

@@ -156,7 +156,7 @@ class RunnerReports:
         self._report_deaf_receivers(connected, statuses[-1])
         _warn(statuses[-1], self._participants.commanders)
         self._log(connected, loop)
-        now_ns = time.monotonic_ns()
+        now_ns, model = time.monotonic_ns(), connected.policy.model
 
         self.explain_silence(connected)
         further = [*self._estop_says, *self._participants.of_inputs]
@@ -166,7 +166,7 @@ class RunnerReports:
         statuses += [
             texts.loop(loop, now_ns, missed_warn, black_box_state(connected.recorder)),
             texts.inputs(connected.pipeline, now_ns, connected.loop_clock_ns, further),
-            texts.inference(loop, connected.policy.model.provider, now_ns),
+            texts.inference(loop, model.provider, now_ns, model.live_facts()),
         ]
         _warn(statuses[2], ended)
         return statuses

@@ -8,10 +8,10 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from policy_runner.backends.remote.tokens import allows
 from policy_runner.serving.server.offer import Offer
 from policy_runner.serving.server.openpi_endpoint import OpenpiConnection
 from policy_runner.serving.server.trust import foreign_page
-from policy_runner.serving.tokens import allows
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]

@@ -13,9 +13,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
 from policy_runner import __version__
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage, WireLimits
+from policy_runner.backends.remote.protocols.json_arrays import decode_value
 from policy_runner.core.errors import Refusal
-from policy_runner.serving.protocols.bounds import MalformedMessage, WireLimits
-from policy_runner.serving.protocols.json_arrays import decode_value
 from policy_runner.serving.server.offer import HttpConnection, Offer
 from policy_runner.serving.server.turns import Overloaded
 from policy_runner.serving.server.v2_routes import v2_router

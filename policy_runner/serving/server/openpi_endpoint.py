@@ -16,9 +16,9 @@ from urllib.parse import parse_qs
 
 import numpy as np
 
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage
+from policy_runner.backends.remote.protocols.openpi_messages import decode_map, encode
 from policy_runner.core.errors import Refusal, refuse
-from policy_runner.serving.protocols.bounds import MalformedMessage
-from policy_runner.serving.protocols.openpi_messages import decode_map, encode
 from policy_runner.serving.server.offer import DIRECT, Direct, Offer
 from policy_runner.serving.server.trust import Rate
 from policy_runner.serving.server.turns import Overloaded

@@ -6,9 +6,9 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from policy_runner.backends.remote.protocols.bounds import WireLimits
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.robot.values import NODE
-from policy_runner.serving.protocols.bounds import WireLimits
 from policy_runner.serving.session.request import KeyRule
 
 PORT = 8000  # openpi's

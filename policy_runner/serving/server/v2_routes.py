@@ -13,13 +13,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from policy_runner import __version__
-from policy_runner.core.errors import refuse
-from policy_runner.serving.protocols.v2_messages import (
+from policy_runner.backends.remote.protocols.v2_messages import (
     JSON_LENGTH,
     datatype,
     decode_request,
     encode_answer,
 )
+from policy_runner.core.errors import refuse
 from policy_runner.serving.server.offer import Offer
 from policy_runner.serving.session.tensor_runs import MOST_ROWS, TensorRuns, described
 

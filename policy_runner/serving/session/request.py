@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.remote.protocols.bounds import shown
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.serving.protocols.bounds import shown
 
 CONTROL = {
     "reset": "forget histories, states, inputs and a latched stop before this tick",

@@ -46,6 +46,11 @@ class ServedPolicy:
             Refusal: names every problem that could be found.
         """
         self.loaded: LoadedPolicy = load_policy(spec, params, node=node, view=view_of)
+        if self.loaded.config.backend.backend == "remote":
+            self.loaded.close()
+            expected = "a backend that runs the model here"
+            remedy = "let clients ask that server itself"
+            raise refuse(str(params), "parameter backend", expected, "remote", remedy)
         rule = rule or KeyRule()
         joints = self.loaded.joints
         names = tuple(joints[name].name for name in self.loaded.spec.joint_names)

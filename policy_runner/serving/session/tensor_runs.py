@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from policy_runner.backends.onnxruntime.batched import BatchedModel, has_open_batch
+from policy_runner.backends.remote.protocols.bounds import shown
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Buffer
 from policy_runner.robot.load import LoadedPolicy
-from policy_runner.serving.protocols.bounds import shown
 from policy_runner.serving.session.shared_model import ModelView, check_names
 
 Arrays = Mapping[str, np.ndarray]

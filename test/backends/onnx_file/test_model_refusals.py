@@ -143,5 +143,5 @@ def test_shapes_and_types_that_no_tick_can_fill(path: Path) -> None:
 
 def test_no_such_backend(path: Path) -> None:
     assert _refused(path, backend="tensorflow") == [
-        "parameter backend: expected one of auto, onnxruntime, tensorrt, got tensorflow"
+        "parameter backend: expected one of auto, onnxruntime, tensorrt, remote, got tensorflow"
     ]

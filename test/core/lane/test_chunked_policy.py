@@ -199,6 +199,25 @@ def test_a_chunk_that_is_too_old_or_not_finite_is_said(tmp_path: Path) -> None:
     assert rig.policy.unusable == 1
 
 
+@pytest.mark.parametrize(("failing_ms", "fresh"), [(400, False), (700, True)])
+def test_after_long_failures_the_recurrent_state_starts_over(
+    tmp_path: Path, failing_ms: int, fresh: bool
+) -> None:
+    """As after any interruption longer than `reset_after_ns`; a short one keeps the state."""
+    rig = lane_rig(tmp_path, reset_after_ns=500 * MS)
+    rig.step()
+    rig.lane.answer(ramp(0.0))
+    rig.step()
+    for _ in range(failing_ms // 10):
+        rig.lane.answer(None, why="the server is lost")
+        rig.step()
+    assert rig.said() == "HOLD: no fresh action: the server is lost"
+    assert rig.lane.requests[-1].fresh == fresh
+    rig.lane.answer(ramp(0.0))
+    rig.step()
+    assert not rig.lane.requests[-1].fresh
+
+
 def test_inputs_of_different_times_are_no_observation(tmp_path: Path) -> None:
     rig = lane_rig(tmp_path, tolerance_ns=30 * MS)
     slot = rig.pipeline.slots["joints"]

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from cli_rig import ORDER
 
+from policy_runner.backends.remote.client.interface import ServerAddress
 from policy_runner.cli.serve.command import NEEDED
-from policy_runner.serving.client.interface import ServerAddress
 from policy_runner.serving.session.served_policy import ServedPolicy
 
 if TYPE_CHECKING:

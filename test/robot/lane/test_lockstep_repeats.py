@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_policy(tmp_path_factory.mktemp("lockstep"))
 
 
-def commands(loaded: LoadedPolicy, between: Any = lambda _k: None) -> list[Any]:
-    """Step so many ticks of 20 ms; return every decision and command."""
+def commands(loaded: LoadedPolicy, between: Any = lambda _k: None, late_ns: int = 0) -> list[Any]:
+    """Step so many ticks of 20 ms; return every decision and command.
+
+    `late_ns`: how far the clock is ahead at the look after a late tick.
+    """
     found = []
     loaded.pipeline.activate()
     for k in range(TICKS):
         now_ns = 10**9 + k * 20 * MS
         feed(loaded, k, now_ns)
         between(k)
-        step = loaded.pipeline.stepper(now_ns)
+        look = partial(_look, now_ns, late_ns)
+        step = loaded.pipeline.stepper(now_ns, None, look if late_ns else None)
         command = None if step.command is None else step.command.tobytes()
         found.append((step.decision.name, command))
     return found
+
+
+def _look(now_ns: int, late_ns: int, late: bool) -> int:
+    return now_ns + late_ns * late
 
 
 def test_a_thread_with_any_duration_commands_what_the_tick_commands(folder: Path) -> None:
@@ -115,6 +124,29 @@ def test_a_tick_that_infers_and_commands_replays_to_the_bit(folder: Path) -> Non
     fed = commands(first)
     first.close()
     assert {decision for decision, _ in fed} == {"RUN"}
+    assert replayed(folder, recorder, list(recorder.read()), **given) == [True] * TICKS
+
+
+def test_a_stalled_tick_replays_to_the_bit(folder: Path) -> None:
+    """The host stops the process within a tick: its inputs are too old at its end."""
+    given = {"inference.simulated_latency": 0.0, "inference.tolerance": 0.0}
+    first = bound(folder, "control", **given)
+    recorder = first.pipeline.recorder = Recorder(first.pipeline, Memory(1 << 22), 60.0)
+    now, stall_ns = 0, 0
+
+    def clock() -> int:
+        nonlocal now
+        now += 1 + stall_ns
+        return now
+
+    def between(k: int) -> None:
+        nonlocal stall_ns
+        stall_ns = 244 * MS if k == 40 else 0
+
+    first.pipeline.use_clock(clock)
+    fed = commands(first, between, late_ns=5000 * MS)
+    first.close()
+    assert next(k for k, (decision, _) in enumerate(fed) if decision == "HOLD") == 40
     assert replayed(folder, recorder, list(recorder.read()), **given) == [True] * TICKS
 
 

@@ -75,6 +75,13 @@ def test_a_robot_without_tf2_msgs_is_recorded_with_transforms(tmp_path: Path) ->
 
     try:
         wait_until(told, 15.0)
+        # 300 poses in a burst: one transform in 20 ms is enough to draw them.
+        before, begin = counts["/tf"], time.monotonic()
+        for _ in range(300):
+            poses.publish(base)
+        time.sleep(0.3)
+        assert counts["/tf"] - before <= 2 + (time.monotonic() - begin) / 0.02
+        assert counts["/tf"] > before
     finally:
         listener.close()
         recorder.close()

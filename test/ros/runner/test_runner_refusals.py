@@ -179,7 +179,7 @@ def test_all_problems_at_once(
     sentences = refused(graph, capfd)
     expected = [
         "parameter decimation: expected an integer in 1..100, got 0",
-        "parameter backend: expected one of auto, onnxruntime, tensorrt, got 'tensorflow'",
+        "parameter backend: expected one of auto, onnxruntime, tensorrt, remote, got 'tensorflow'",
         "parameter raet: expected a parameter of this node, got an unknown name; "
         "did you mean 'rate'?",
         "parameter inputs.joints.max_age: expected a float in 0.001..60 (s), got -1",

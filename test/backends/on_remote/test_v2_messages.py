@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_runner.serving.protocols.bounds import MalformedMessage
-from policy_runner.serving.protocols.json_arrays import decode_value, encode_array
-from policy_runner.serving.protocols.v2_messages import (
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage
+from policy_runner.backends.remote.protocols.json_arrays import decode_value, encode_array
+from policy_runner.backends.remote.protocols.v2_messages import (
     DATATYPES,
     InferRequest,
     decode_answer,

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_runner.core.errors import Refusal
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.interface import (
     Garbled,
     RemoteError,
     ServerAddress,
@@ -22,10 +21,11 @@ from policy_runner.serving.client.interface import (
     TooLate,
     Unreachable,
 )
-from policy_runner.serving.client.open_client import Backoff, SteadyClient, open_client
-from policy_runner.serving.client.v2_client import V2Client
-from policy_runner.serving.protocols.bounds import WireLimits
-from policy_runner.serving.protocols.v2_messages import InferRequest, encode_answer
+from policy_runner.backends.remote.client.open_client import Backoff, SteadyClient, open_client
+from policy_runner.backends.remote.client.v2_client import V2Client
+from policy_runner.backends.remote.protocols.bounds import WireLimits
+from policy_runner.backends.remote.protocols.v2_messages import InferRequest, encode_answer
+from policy_runner.core.errors import Refusal
 
 with_websockets = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("websockets", "msgpack")), reason="no extra [remote]"
@@ -229,7 +229,7 @@ def websocket_server(after: Callable[[Any], None]) -> Any:
 @contextmanager
 def openpi(after: Callable[[Any], None]) -> Iterator[Any]:
     """A connected client of such a server."""
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     with websocket_server(after) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -283,7 +283,7 @@ def test_a_bad_answer_of_openpi(after: Any, kind: Any, word: str) -> None:
 def test_an_answer_without_request_is_dropped() -> None:
     import msgpack
 
-    from policy_runner.serving.protocols.openpi_messages import encode
+    from policy_runner.backends.remote.protocols.openpi_messages import encode
 
     def twice(connection: Any) -> None:
         for value in (1.0, 2.0):
@@ -308,7 +308,7 @@ def test_a_server_of_http_is_no_server_of_openpi() -> None:
         take_request(connection)
         connection.sendall(answer_http(b"hello"))
 
-    from policy_runner.serving.client.openpi_client import OpenpiClient
+    from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
     with speaking(talk) as port, pytest.raises(ServerRefused, match="status 200"):
         OpenpiClient(ServerAddress(f"ws://127.0.0.1:{port}")).connect()
@@ -368,3 +368,25 @@ def test_jitter_shortens_a_pause_only() -> None:
     assert backoff.pause_s(1, 0.0) == 1.0
     assert backoff.pause_s(1, 1.0) == pytest.approx(0.8)
     assert backoff.pause_s(10_000, 0.0) == 8.0
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a robot that has lost its network."""
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [asked.wait(20.0)])
+    address = ServerAddress("http://gpu.example:1/v2/models/m", connect_s=0.2)
+    begun_s = time.monotonic()
+    with pytest.raises(Unreachable, match=r"gpu\.example:1: no connection within 0\.2 s"):
+        V2Client(address).connect()
+    assert time.monotonic() - begun_s < 5.0
+    asked.set()
+
+
+def test_the_second_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with speaking(v2_server(lambda connection, _: connection.close())) as port:
+        inet, stream = socket.AF_INET, socket.SOCK_STREAM
+        places = [(inet, stream, 6, "", ("127.0.0.1", p)) for p in (1, port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+        client = v2_client(port)
+        assert client.connect() == {}
+        client.close()

@@ -8,18 +8,22 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from policy_runner.core.errors import refuse
-from policy_runner.serving.client.deadline import Deadline, DeadlineSocket
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSocket
+from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
     ServerAddress,
     ServerRefused,
     Unreachable,
 )
-from policy_runner.serving.protocols.bounds import MalformedMessage, shown
-from policy_runner.serving.protocols.json_arrays import read_json
-from policy_runner.serving.protocols.v2_messages import JSON_LENGTH, decode_answer, encode_request
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage, shown
+from policy_runner.backends.remote.protocols.json_arrays import read_json
+from policy_runner.backends.remote.protocols.v2_messages import (
+    JSON_LENGTH,
+    decode_answer,
+    encode_request,
+)
+from policy_runner.core.errors import refuse
 
 _HINTS = {
     400: "compare the tensors; or the model is not ready",
@@ -31,7 +35,11 @@ _HINTS = {
 
 
 class V2Client:
-    """See `interface.InferenceClient`. Servers: Triton, KServe, OpenVINO Model Server, `serve`."""
+    """See `interface.InferenceClient`. Servers: Triton, KServe, OpenVINO Model Server, `serve`.
+
+    Attributes:
+        told: the parameters of the newest answer; see `interface.InferenceClient`.
+    """
 
     def __init__(self, address: ServerAddress) -> None:
         """Keep the address; nothing is sent yet.
@@ -50,6 +58,7 @@ class V2Client:
         self._path = path
         self._socket: DeadlineSocket | None = None
         self._count = 0
+        self.told: Mapping[str, Any] = {}
 
     def connect(self) -> Mapping[str, Any]:
         """See `InferenceClient.connect`; return the model's metadata."""
@@ -68,7 +77,8 @@ class V2Client:
 
     def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`."""
-        return self.ask(inputs, deadline_s)[0]
+        found, self.told = self.ask(inputs, deadline_s)
+        return found
 
     def ask(self, inputs: Arrays, deadline_s: float) -> tuple[Arrays, Mapping[str, Any]]:
         """Return the outputs, and the parameters of the answer; see `infer`."""

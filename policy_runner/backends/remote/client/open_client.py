@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.interface import (
     Arrays,
     InferenceClient,
     RemoteError,
@@ -24,10 +24,10 @@ def open_client(address: ServerAddress) -> InferenceClient:
         Refusal: the address does not name what its protocol needs.
     """
     if address.scheme in ("ws", "wss"):
-        from policy_runner.serving.client.openpi_client import OpenpiClient
+        from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
         return OpenpiClient(address)
-    from policy_runner.serving.client.v2_client import V2Client
+    from policy_runner.backends.remote.client.v2_client import V2Client
 
     return V2Client(address)
 
@@ -90,6 +90,11 @@ class SteadyClient:
         self.metadata: Mapping[str, Any] = {}
         self.connections = 0
         self.failures = 0
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """See `InferenceClient.told`."""
+        return self._client.told
 
     def connect(self) -> Mapping[str, Any]:
         """Connect if the pause is over; return the server's metadata.

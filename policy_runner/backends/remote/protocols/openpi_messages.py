@@ -13,7 +13,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped, unused-ignore]
 import numpy as np
 
-from policy_runner.serving.protocols.bounds import (
+from policy_runner.backends.remote.protocols.bounds import (
     MalformedMessage,
     WireLimits,
     array_from,

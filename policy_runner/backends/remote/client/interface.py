@@ -14,14 +14,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from policy_runner.backends.remote.protocols.bounds import WireLimits
 from policy_runner.core.errors import did_you_mean, refuse
-from policy_runner.serving.protocols.bounds import WireLimits
+from policy_runner.core.model import InferenceFailed
 
 Arrays = Mapping[str, np.ndarray]
 _PORTS = {"ws": 8000, "wss": 443, "http": 8000, "https": 443}
 
 
-class RemoteError(Exception):
+class RemoteError(InferenceFailed):
     """An inference on a server did not succeed; the text says why, and what to do."""
 
 
@@ -64,7 +65,7 @@ class ServerAddress:
         """Refuse an address that cannot be used.
 
         Raises:
-            Refusal: of its scheme, host or port; or a token would be sent in the clear.
+            Refusal: of its scheme, host or port, or it has a secret in it.
         """
         try:
             parts = urlsplit(self.url)
@@ -103,6 +104,10 @@ class ServerAddress:
 
 class InferenceClient(Protocol):
     """A client of one server. `infer` without a connection is a RemoteError."""
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the newest answer of `infer` says in addition to its arrays, such as times."""
 
     def connect(self) -> Mapping[str, Any]:
         """Connect; return what the server says about itself.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.serving.protocols.bounds import (
+from policy_runner.backends.remote.protocols.bounds import (
     Array,
     MalformedMessage,
     WireLimits,

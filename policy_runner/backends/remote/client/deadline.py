@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from policy_runner.serving.client.interface import ServerAddress, TooLate, Unreachable
+from policy_runner.backends.remote.client.interface import ServerAddress, TooLate, Unreachable
 
 _PIECE = 1 << 18
 
@@ -44,6 +46,34 @@ class Deadline:
         return found
 
 
+def resolved(host: str, port: int, within_s: float) -> list[Any]:
+    """Return the addresses of a host, as `socket.getaddrinfo` does, within this time.
+
+    A resolver without a network may wait for 10 s and more. It is left behind in its thread then.
+
+    Raises:
+        OSError: the host has no address; TimeoutError: the resolver has not answered.
+    """
+    found: SimpleQueue[list[Any] | OSError] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except OSError as error:
+            found.put(error)
+        except UnicodeError:  # of IDNA, such as a label that is too long
+            found.put(OSError("no name of a host"))
+
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    try:
+        answer = found.get(timeout=within_s)
+    except Empty as error:
+        raise TimeoutError("the resolver does not answer") from error
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
+
+
 class DeadlineSocket:
     """A TCP connection, with TLS if the address says so. Every call ends at the deadline."""
 
@@ -55,10 +85,9 @@ class DeadlineSocket:
         """
         self._where = f"{address.host}:{address.port}"
         self.deadline = Deadline(address.connect_s)
-        left = self.deadline.left("connection")
         plain: socket.socket | None = None
         try:
-            plain = socket.create_connection((address.host, address.port), timeout=left)
+            plain = self._connected(address)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = plain if not address.encrypted else self._secured(plain, address)
         except ssl.SSLCertVerificationError as error:
@@ -76,6 +105,23 @@ class DeadlineSocket:
                 plain.close()
             text = f"{self._where}: {error.strerror or error}"
             raise Unreachable(f"{text}; start the server, or correct the address") from error
+
+    def _connected(self, address: ServerAddress) -> socket.socket:
+        """Connect to the first of the host's addresses that answers; each gets its share."""
+        found = resolved(address.host, address.port, self.deadline.left("connection"))
+        last: OSError = OSError("no address")
+        for k, (family, kind, protocol, _, place) in enumerate(found):
+            share = self.deadline.left("connection") / (len(found) - k)
+            plain = socket.socket(family, kind, protocol)
+            try:
+                plain.settimeout(share)
+                plain.connect(place)
+            except OSError as error:
+                plain.close()
+                last = error
+            else:
+                return plain
+        raise last
 
     def _secured(self, plain: socket.socket, address: ServerAddress) -> ssl.SSLSocket:
         authorities = str(address.authorities) if address.authorities else None

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.serving.protocols.bounds import (
+from policy_runner.backends.remote.protocols.bounds import (
     Array,
     MalformedMessage,
     WireLimits,
@@ -24,7 +24,7 @@ from policy_runner.serving.protocols.bounds import (
     checked_shape,
     shown,
 )
-from policy_runner.serving.protocols.json_arrays import read_json
+from policy_runner.backends.remote.protocols.json_arrays import read_json
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: dict[str, np.dtype[Any]] = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy_runner.serving.protocols.bounds import MalformedMessage, WireLimits
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage, WireLimits
 
 pytestmark = pytest.mark.skipif(find_spec("msgpack") is None, reason="msgpack is not installed")
 
@@ -39,7 +39,7 @@ VALUES = st.recursive(
 
 
 def messages() -> Any:
-    from policy_runner.serving.protocols import openpi_messages
+    from policy_runner.backends.remote.protocols import openpi_messages
 
     return openpi_messages
 

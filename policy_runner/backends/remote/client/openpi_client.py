@@ -13,16 +13,16 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from policy_runner.serving.client.deadline import Deadline, DeadlineSocket
-from policy_runner.serving.client.interface import (
+from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSocket
+from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
     ServerAddress,
     ServerRefused,
     Unreachable,
 )
-from policy_runner.serving.protocols.bounds import MalformedMessage, shown
-from policy_runner.serving.protocols.openpi_messages import decode_map, encode
+from policy_runner.backends.remote.protocols.bounds import MalformedMessage, shown
+from policy_runner.backends.remote.protocols.openpi_messages import decode_map, encode
 
 _LONGEST_TEXT = 2000  # of a server's error that is shown
 _ID = "id"
@@ -33,6 +33,7 @@ class OpenpiClient:
 
     Attributes:
         dropped: answers that arrived without a request, and were dropped.
+        told: see `interface.InferenceClient`.
     """
 
     def __init__(self, address: ServerAddress) -> None:
@@ -50,6 +51,7 @@ class OpenpiClient:
         self._sends_id = False
         self._count = 0
         self.dropped = 0
+        self.told: Mapping[str, Any] = {}
 
     def connect(self) -> Mapping[str, Any]:
         """See `InferenceClient.connect`; return openpi's metadata."""
@@ -76,7 +78,9 @@ class OpenpiClient:
     def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`; arrays of the answer only, by key."""
         answer = self.ask(inputs, deadline_s)
-        return {key: value for key, value in answer.items() if isinstance(value, np.ndarray)}
+        found = {key: value for key, value in answer.items() if isinstance(value, np.ndarray)}
+        self.told = {key: value for key, value in answer.items() if key not in found}
+        return found
 
     def ask(self, given: Mapping[str, Any], deadline_s: float) -> Mapping[str, Any]:
         """Return the whole answer, with its texts and timing; see `infer`."""
