@@ -24,7 +24,8 @@ INPUTS = ("/imu/data", "/joint_states", "/cmd_vel")
 MEANINGS: dict[str, dict[str, str]] = {
     RUNNER: {
         "the policy's inputs": "keep last 10; the control thread itself takes them;"
-        " `qos_overrides` work",
+        " `qos_overrides` work. A [text](../guides/text_prompts.md), such as `~/prompt`, is"
+        " latched",
         "/clock": "with `use_sim_time`; the control thread itself takes it",
         "~/estop": "emergency stop: `true` stops in the same tick and latches. Depth 2000; the"
         " control thread itself takes it. `estop.topics` names other or more topics",

@@ -28,7 +28,7 @@ MOST_ROWS = 64  # of a batch that Triton collects from several robots
 DELAY_US = 500  # that a request waits for others
 _TYPES = {
     "float16": "TYPE_FP16", "float32": "TYPE_FP32", "float64": "TYPE_FP64", "bool": "TYPE_BOOL",
-    "int32": "TYPE_INT32", "int64": "TYPE_INT64",
+    "int32": "TYPE_INT32", "int64": "TYPE_INT64", "uint8": "TYPE_UINT8",
 }  # fmt: skip
 _PYTHON = '''\
 """Runs model.onnx with ONNX Runtime in Triton's Python backend; by `policy-runner export`."""

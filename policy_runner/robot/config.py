@@ -12,9 +12,11 @@ from typing import Any
 
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.core.errors import Problem
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.spec import Limit, PolicySpec
 from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 from policy_runner.robot.parameters.policy import limit_prefix
+from policy_runner.robot.prompt import NO_AGE_LIMIT_NS
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ class RobotConfig:
     safety: SafetyConfig
     limits_urdf: str  # topic, a path, or empty
     robot_description: str | None  # the URDF from the topic
+    prompt: str  # text of the policy's text inputs, until a newer one comes; "": none
     inputs: Mapping[str, InputConfig] = field(default_factory=dict)
     joints: Mapping[str, JointConfig] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by name of `limit_names`
@@ -210,6 +213,7 @@ def robot_config(
         safety=_safety(values),
         limits_urdf=values["limits.urdf"],
         robot_description=values.get("robot_description"),
+        prompt=values["prompt"],
         inputs=_inputs(values, spec) if spec is not None else {},
         joints=_joints(values, spec) if spec is not None else {},
         limits=_limits(values, elements),
@@ -290,15 +294,18 @@ def _safety(values: Mapping[str, Any]) -> SafetyConfig:
 
 
 def _inputs(values: Mapping[str, Any], spec: PolicySpec) -> dict[str, InputConfig]:
+    text = InputConfig(STRING, (0.0, 0.0, 0.0), NO_AGE_LIMIT_NS, "hold", strict_stamp=False)
     return {
-        name: InputConfig(
+        name: text
+        if given.type == STRING
+        else InputConfig(
             type=values[f"inputs.{name}.type"],
             mounting=tuple(values[f"inputs.{name}.mounting"]),
             max_age_ns=_ns(values[f"inputs.{name}.max_age"]),
             on_stale=values[f"inputs.{name}.on_stale"],
             strict_stamp=values[f"inputs.{name}.strict_stamp"],
         )
-        for name in spec.inputs
+        for name, given in spec.inputs.items()
     }
 
 

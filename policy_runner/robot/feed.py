@@ -19,13 +19,16 @@ def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
         slot: the input, `pipeline.slots[name]`.
         fields: numbers by field path, such as `angular_velocity` (3 numbers) or `twist.linear.x`;
             for a JointState `name` and any of `position`, `velocity`, `effort`. The key of a
-            sequence that a term reads unchanged is its path; the key of an image message is "".
+            sequence that a term reads unchanged is its path; the key of an image message is "";
+            the key of a text is `data`.
         now_ns: time of arrival on the clock of `pipeline.step` [ns].
 
     Raises:
         Refusal: a number that the policy reads is missing, or a field has the wrong size.
     """
     key = f"inputs.{slot.name}"
+    if slot.text is not None:
+        return _feed_text(slot, fields, key, now_ns)
     # Do all checks before the first write, so that a refused message changes nothing.
     numbers = _by_leaf(slot, fields, key)
     for paths in slot.paths.values():
@@ -50,6 +53,16 @@ def feed(slot: InputSlot, fields: Mapping[str, Any], now_ns: int) -> None:
         array[:] = [numbers[leaf] for leaf in slot.paths[path]]
     for path, keep in slot.keepers.items():
         keep(fields[path])
+    slot.received(now_ns, now_ns)
+
+
+def _feed_text(slot: InputSlot, fields: Mapping[str, Any], key: str, now_ns: int) -> None:
+    text = fields.get("data")
+    if not isinstance(text, str) or len(fields) != 1 or slot.text is None:
+        got = ", ".join(f"'{path}' of {type(value).__name__}" for path, value in fields.items())
+        raise refuse("", key, "one text under 'data'", got or "nothing")
+    if fault := slot.text(text):
+        raise refuse("", f"{key}: data", "a usable text", fault)
     slot.received(now_ns, now_ns)
 
 

@@ -40,6 +40,7 @@ from policy_runner.robot.feed import feed
 from policy_runner.robot.lane.lane_rules import lane_kind, lane_problems, lane_rules
 from policy_runner.robot.lane.opening import OpenLane, open_beside, open_inline
 from policy_runner.robot.limits import with_urdf_limits
+from policy_runner.robot.prompt import give_prompt, prompt_problems
 from policy_runner.robot.settings import (
     build_settings,
     mountings,
@@ -94,6 +95,7 @@ class LoadedPolicy:
         laned = self.pipeline.laned is not None
         settings = build_settings(config, self.spec, elements, laned)
         problems = tilt_problems(settings, self.spec)
+        problems += prompt_problems(self.pipeline.slots, config.prompt)
         if problems:
             raise Refusal(problems)
         return settings
@@ -121,10 +123,12 @@ class LoadedPolicy:
         if lane_kind(config, self.spec):
             rules = lane_rules(config, self.spec, True)
             lane = LaneSetup(rules, open_inline, config.loop.max_message_bytes)
-        return build_pipeline(
+        pipeline = build_pipeline(
             self.spec_file, model, self.pipeline.settings, self.joints, time.perf_counter_ns,
             mountings(config), lane,
         )  # fmt: skip
+        give_prompt(pipeline.slots, config.prompt)
+        return pipeline
 
     def close(self) -> None:
         """Release the model's memory and sessions; do not step the pipeline afterwards."""
@@ -140,6 +144,8 @@ class LoadedPolicy:
         self.values.update(values)
         elements, simulated = self.pipeline.elements, self.config.loop.simulated
         self.config = robot_config(self.values, self.spec, elements, simulated)
+        if "prompt" in values:
+            give_prompt(self.pipeline.slots, self.config.prompt)
 
 
 Further = Callable[[LoadedPolicy], Sequence[Problem | str]]
@@ -291,6 +297,8 @@ def bind_policy(
                     joints or {name: RobotJoint(name) for name in spec.joint_names},
                     time.perf_counter_ns, turned, lane,
                 )  # fmt: skip
+                found += prompt_problems(pipeline.slots, config.prompt)
+                give_prompt(pipeline.slots, config.prompt)
                 if joints is not None and settings is not None:
                     loaded = LoadedPolicy(spec_file, model, pipeline, joints, config, values, told)
                     found += further(loaded) if further is not None else ()

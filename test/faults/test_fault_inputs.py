@@ -18,6 +18,9 @@ from fault_rig import nursery as nursery
 from fault_rig import robot as robot
 from fault_rig import shared as shared
 from fault_table import FAULTS
+from text_policy import write_text_policy
+
+from policy_runner.robot.load import load_policy
 
 pytestmark = pytest.mark.skipif(
     find_spec("rclpy") is None or find_spec("onnx") is None, reason="needs rclpy and onnx"
@@ -117,3 +120,40 @@ def test_what_never_came_has_its_reason(fault_graphs: Callable[..., FaultGraph])
 def _without_the_left_joint(message: Any) -> None:
     if hasattr(message, "effort"):
         message.name, message.velocity = message.name[:2], message.velocity[:2]
+
+
+def test_a_text_that_is_missing_empty_or_unusable(tmp_path: Path) -> None:
+    """In this process; `test_prompt.py` has the topic and the parameter in a graph."""
+    loaded = load_policy(write_text_policy(tmp_path))
+    pipeline, slot = loaded.pipeline, loaded.pipeline.slots["prompt"]
+    assert slot.text is not None
+    now_ns = 0
+
+    def step(seconds: float = 0.0) -> tuple[str, str]:
+        nonlocal now_ns
+        for _ in range(1 + round(seconds / PERIOD_S)):
+            now_ns += round(PERIOD_S * 1e9)
+            names = ["left_joint", "right_joint"]
+            loaded.feed("joints", {"name": names, "velocity": [1.0, 2.0]}, now_ns)
+            pipeline.step(now_ns)
+        return pipeline.safety.decision.name, pipeline.safety.reason.value
+
+    row = FAULTS["no prompt"]
+    assert step() == (row.decision, row.reason)
+    assert row.says in slot.missing()
+    slot.text("go")
+    assert step() == ("RUN", "none")
+    row = FAULTS["empty prompt"]
+    slot.text("")
+    assert step() == (row.decision, row.reason)
+    assert row.says in slot.missing()
+    slot.text("go")
+    assert step(row.recovers_s) == ("RUN", "none")
+    row = FAULTS["unusable prompt"]
+    for bad in ("x" * 17, "a\0", b"\xff"):
+        fault = slot.text(bad)
+        slot.refused(fault)
+        assert row.says in f"prompt: {slot.fault}"
+        assert step() == (row.decision, row.reason)
+        assert slot.text.data == b"go"
+    loaded.close()

@@ -11,6 +11,7 @@ import pytest
 import several_rig
 from cli_rig import signals, write_policy
 from serve_rig import observation
+from text_policy import write_text_policy
 
 from policy_runner.cli.replay.run import replay_messages
 from policy_runner.cli.replay.signals import signal_events
@@ -45,8 +46,10 @@ def several_observation(given: dict[str, np.ndarray], k: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def replayed(spec: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    loaded = load_policy(spec)
+def replayed(
+    spec: Path, arrays: dict[str, np.ndarray], params: Path | None = None
+) -> dict[str, np.ndarray]:
+    loaded = load_policy(spec, params)
     events = iter(signal_events(arrays, loaded.spec.inputs, "signals.npz"))
     return replay_messages(loaded, events, 0.0, 0.0, lambda _count: None)
 
@@ -288,3 +291,42 @@ def test_a_policy_of_chunks_is_the_replays_to_the_bit(tmp_path: Path, latency_s:
         if len(fields["actions"]):
             assert fields["actions"][0].tobytes() == wanted["limited"][k].tobytes()
     assert fields["decision"] == "RUN"
+
+
+def test_a_text_comes_as_openpis_key_or_by_its_field(tmp_path: Path) -> None:
+    policy = ServedPolicy(write_text_policy(tmp_path))
+    speeds = {"joints/velocity": np.array([1.0, -2.0])}
+    session = policy.session()
+    fields, _ = session.answer(speeds)
+    assert fields["decision"] == "STARTING"
+    assert fields["reason"].endswith("prompt: no text; publish one, or set the parameter prompt")
+    for k, given in enumerate(({"prompt": "a"}, {"prompt/data": "b"}, {"prompt": {"data": "c"}})):
+        fields, _ = session.answer({**speeds, **given})
+        assert fields["actions"][0] == pytest.approx([10.7 + 0.1 * k, 7.7 + 0.1 * k])
+    fields, _ = session.answer(speeds)
+    assert fields["actions"][0] == pytest.approx([10.9, 7.9])
+    for bad, word in (("x" * 17, "17 bytes"), (3.0, "one text under 'data'"), ("a\0", "NUL")):
+        with pytest.raises(Refusal, match=word):
+            session.answer({**speeds, "prompt": bad})
+    assert session.answer({**speeds, "reset": True})[0]["decision"] == "STARTING"
+    assert policy.session().answer(speeds)[0]["decision"] == "STARTING"
+    policy.close()
+
+
+def test_a_text_in_a_recording_is_replayed(tmp_path: Path) -> None:
+    """Without one in the recording the parameter `prompt` counts."""
+    spec = write_text_policy(tmp_path)
+    arrays = {
+        "joints/name": np.array(["left_joint", "right_joint"]),
+        "joints/velocity": np.zeros((10, 2)),
+        "control_dt": np.array(0.02),
+        "prompt/data": np.array(["a", "b"]),
+        "prompt/t": np.array([0.0, 0.1]),
+    }
+    wanted = [9.7] * 5 + [9.8] * 5
+    assert replayed(spec, arrays)["limited"][:, 0] == pytest.approx(wanted)
+    params = tmp_path / "p.yaml"
+    params.write_text("/**/policy_runner: {ros__parameters: {prompt: c}}\n", encoding="utf-8")
+    without = {name: one for name, one in arrays.items() if "prompt" not in name}
+    found = replayed(spec, without, params)["limited"]
+    assert found[:, 0] == pytest.approx([9.9] * 10)

@@ -8,7 +8,7 @@ states stay with the policy: they travel with each request, so a new server lose
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +20,7 @@ from policy_runner.backends.onnx_file.file_tensors import file_arrays
 from policy_runner.backends.remote.client.checked_client import CheckedClient, Contradiction
 from policy_runner.backends.remote.client.interface import (
     Arrays,
+    Given,
     InferenceClient,
     RemoteError,
     ServerAddress,
@@ -32,9 +33,10 @@ from policy_runner.backends.remote.server_options import (
     server_address,
     shown_address,
 )
-from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.inputs.text import text_of
 from policy_runner.core.model import Buffer, ModelAbilities
-from policy_runner.core.spec import ServerTensors, SpecFile
+from policy_runner.core.spec import ServerTensors, SpecFile, TextTerm
 from policy_runner.core.spec.parts import has_several, model_files
 from policy_runner.core.timing import Window
 
@@ -56,7 +58,7 @@ class _NoServer:
         text = "no server is asked here"
         raise Unreachable(f"{text}: give parameters with backend: remote and remote.url")
 
-    def infer(self, _inputs: Arrays, _deadline_s: float) -> Arrays:
+    def infer(self, _inputs: Given, _deadline_s: float) -> Arrays:
         """Refuse."""
         self.connect()
         return {}
@@ -77,6 +79,7 @@ class RemoteModel(ModelAbilities):
         outputs: Mapping[str, Buffer],
         deadline_s: float = DEADLINE_S,
         client: InferenceClient | None = None,
+        texts: Collection[str] = (),
     ) -> None:
         """Keep the address; nothing is sent yet.
 
@@ -86,6 +89,7 @@ class RemoteModel(ModelAbilities):
             outputs: zeroed arrays, which the answers fill.
             deadline_s: of one inference, without the time to connect [s].
             client: of that server; None: the one of its protocol.
+            texts: names of the inputs, uint8 [bytes], that are sent as texts.
 
         Raises:
             Refusal: the address does not name what its protocol needs.
@@ -99,7 +103,9 @@ class RemoteModel(ModelAbilities):
         # A repeated output has one array under several names; the server knows the first one.
         first = {id(array): name for name, array in reversed(list(outputs.items()))}
         wanted = {name: outputs[name] for name in outputs if first[id(outputs[name])] == name}
-        self._checked = CheckedClient(client or open_client(address), address, inputs, wanted)
+        self._texts = tuple(texts)
+        client = client or open_client(address, tuple(wanted))
+        self._checked = CheckedClient(client, address, inputs, wanted, self._texts)
         self._client = SteadyClient(self._checked, _PAUSES)
         self._trips = Window(1000)
         self._last = ""  # the newest failure; '' after an answer
@@ -134,8 +140,9 @@ class RemoteModel(ModelAbilities):
     def run(self) -> None:
         """Ask the server once; see `Model.run`."""
         begun_ns = time.perf_counter_ns()
+        texts = {name: text_of(self._inputs[name]).decode() for name in self._texts}
         try:
-            found = self._client.infer(self._inputs, self._deadline_s)
+            found = self._client.infer({**self._inputs, **texts}, self._deadline_s)
         except RemoteError as error:
             self._last = str(error)
             raise
@@ -184,8 +191,9 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
         raise refuse(str(spec_file.path), "model", expected, got, "join them into one model")
     asks = bool(choice.option(ASKS, True))
     address = server_address(choice) if asks else _NOWHERE
-    sha256 = ""
+    sha256, texts = "", []
     if spec.model.tensors is not None:
+        texts = text_names(spec_file, spec.model.tensors)
         inputs, outputs = stated_arrays(spec.model.tensors)
     else:
         path = spec_file.next_to(spec.model.file, "model.file")
@@ -193,7 +201,7 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
         inputs, outputs = file_arrays(path)
     deadline_s = float(choice.option("remote.deadline", DEADLINE_S))
     client = None if asks else _NoServer()
-    model = RemoteModel(address, inputs, outputs, deadline_s, client)
+    model = RemoteModel(address, inputs, outputs, deadline_s, client, texts)
     model.sha256 = sha256
     try:
         if asks:
@@ -208,9 +216,36 @@ def load_remote(choice: BackendChoice, spec_file: SpecFile) -> RemoteModel:
 
 
 def stated_arrays(tensors: ServerTensors) -> tuple[dict[str, Buffer], dict[str, Buffer]]:
-    """Return zeroed arrays for the inputs and outputs that a spec states."""
-    inputs, outputs = (
-        {name: np.zeros(one.shape, np.dtype(one.dtype)) for name, one in side.items()}
-        for side in (tensors.inputs, tensors.outputs)
-    )
+    """Return zeroed arrays for the inputs and outputs that a spec states; a text is uint8."""
+    inputs = {
+        name: np.zeros(one.shape, np.dtype("uint8" if one.dtype == "text" else one.dtype))
+        for name, one in tensors.inputs.items()
+    }
+    outputs = {
+        name: np.zeros(one.shape, np.dtype(one.dtype)) for name, one in tensors.outputs.items()
+    }
     return inputs, outputs
+
+
+def text_names(spec_file: SpecFile, tensors: ServerTensors) -> list[str]:
+    """Return the inputs that are sent as texts.
+
+    Raises:
+        Refusal: one has several axes, or is not exactly one term `text`.
+    """
+    found = [name for name, one in tensors.inputs.items() if one.dtype == "text"]
+    problems: list[Problem | str] = []
+    for name in found:
+        key, shape = f"model.tensors.inputs.{name}", tensors.inputs[name].shape
+        if len(shape) != 1:
+            expected = "[bytes], one size, for a text"
+            problems.append(Problem(str(spec_file.path), f"{key}.shape", expected, f"{shape}"))
+        for given in spec_file.spec.observation:
+            if given.tensor == name and not (
+                isinstance(given.whole, TextTerm) and given.history is None
+            ):
+                expected = f"`whole: {{term: text, ...}}` for the tensor '{name}', which is a text"
+                problems.append(Problem(str(spec_file.path), key, expected, "something else"))
+    if problems:
+        raise Refusal(problems)
+    return found

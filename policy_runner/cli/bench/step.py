@@ -115,6 +115,8 @@ def _stand_still(pipeline: Pipeline) -> None:
             array.fill(0.0)
             if slot.paths[path][-1].endswith(".w"):
                 array[-1] = 1.0  # a quaternion x, y, z, w
+        if slot.text is not None:
+            slot.text("go")
         if slot.joints is not None:
             names = list(slot.joints.joint_names)
             zeros = [0.0] * len(names)

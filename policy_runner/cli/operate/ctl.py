@@ -48,6 +48,9 @@ def add_arguments(parser: CommandParser) -> None:
     estop = parser.add_command("estop", "press the emergency stop; only `arm` ends it", run=_estop)
     _add_node(estop)
     estop.add_argument("--topic", default="", help="another one of the node's estop.topics")
+    prompt = parser.add_command("prompt", "give the policy a text, such as a task", run=_prompt)
+    prompt.add_argument("text", metavar="TEXT", help="the newest text counts; '' is none")
+    _add_node(prompt)
     status = parser.add_command("status", "print what the node does, and why", run=_status)
     _add_node(status)
     how = status.add_mutually_exclusive_group()
@@ -115,6 +118,15 @@ def _trigger(options: argparse.Namespace, service: str, answer_s: float) -> int:
 def _estop(options: argparse.Namespace) -> int:
     def work(client: RunnerClient, _ended: EndRequest) -> int:
         print(f"{client.name}: {client.press_estop(options.topic)}")
+        return DONE
+
+    return _operate(options, work)
+
+
+def _prompt(options: argparse.Namespace) -> int:
+    def work(client: RunnerClient, _ended: EndRequest) -> int:
+        client.set_prompt(options.text)
+        print(f"{client.name}: prompt {options.text!r}")
         return DONE
 
     return _operate(options, work)

@@ -95,10 +95,9 @@ def _replay(arguments: argparse.Namespace) -> tuple[LoadedPolicy, Arrays]:
     inputs = read_spec(arguments.spec).spec.inputs
     if is_recording(arguments.input):
         topics = dict(topic_option(one) for one in arguments.topic)
-        with open_recording(arguments.input, inputs, topics) as recording:
-            loaded = load_policy(
-                arguments.spec, arguments.params, recording.types, node=node_of(arguments)
-            )
+        node = node_of(arguments)
+        with open_recording(arguments.input, inputs, topics, node) as recording:
+            loaded = load_policy(arguments.spec, arguments.params, recording.types, node=node)
             with counted_progress("messages", recording.count) as done:
                 return loaded, replay_messages(
                     loaded, recording.events, arguments.start, arguments.duration, done

@@ -11,7 +11,9 @@ from typing import Any
 
 from policy_runner.cli.replay.signals import Event
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.spec import Input
+from policy_runner.robot.values import NODE
 
 SUFFIXES = (".mcap", ".db3")
 TWISTS = {"geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"}
@@ -39,7 +41,7 @@ def is_recording(path: Path) -> bool:
 
 @contextmanager
 def open_recording(
-    path: Path, inputs: Mapping[str, Input], topics: Mapping[str, str]
+    path: Path, inputs: Mapping[str, Input], topics: Mapping[str, str], node: str = NODE
 ) -> Iterator[Recording]:
     """Open a recording.
 
@@ -47,6 +49,7 @@ def open_recording(
         path: rosbag2 folder, or one of its storage files.
         inputs: inputs of the policy spec by name.
         topics: input name -> recorded topic, if it differs from the spec's topic.
+        node: fully qualified name of the node, for topics such as `~/prompt`.
 
     Raises:
         Refusal: rosbags is missing, the path is no recording, a topic is not in it, or has
@@ -68,7 +71,7 @@ def open_recording(
     except Exception as error:  # a damaged file raises errors of struct, lz4, sqlite, yaml, ...
         raise refuse(str(path), "", "a rosbag2 recording", _text(error)) from error
     try:
-        chosen = _choose(reader.connections, inputs, topics, path)
+        chosen = _choose(reader.connections, inputs, topics, path, node)
         _known(chosen, reader.typestore.fielddefs, path)
         wanted = {name: list(found) for name, found in chosen.items()}
         yield Recording(
@@ -89,7 +92,7 @@ def _text(error: Exception) -> str:
 
 
 def _choose(
-    connections: Any, inputs: Mapping[str, Input], topics: Mapping[str, str], path: Path
+    connections: Any, inputs: Mapping[str, Input], topics: Mapping[str, str], path: Path, node: str
 ) -> dict[str, list[Any]]:
     problems = [
         Problem(str(path), f"--topic {name}", f"an input ({', '.join(inputs)})", f"'{name}'")
@@ -98,9 +101,12 @@ def _choose(
     ]
     chosen: dict[str, list[Any]] = {}
     for name, given in inputs.items():
-        topic = "/" + topics.get(name, given.topic).lstrip("/")
+        said = topics.get(name, given.topic)
+        topic = f"{node}/{said[2:]}" if said.startswith("~/") else "/" + said.lstrip("/")
         fitting = TWISTS if given.type in TWISTS else {given.type}
         found = [one for one in connections if one.topic == topic]
+        if not found and given.type == STRING and name not in topics:
+            continue  # the parameter `prompt` may be the only text
         if not found:
             alike = sorted({one.topic for one in connections if one.msgtype in fitting})
             got = f"topics of its type: {', '.join(alike)}" if alike else "none of its type"

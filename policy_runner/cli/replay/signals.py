@@ -10,6 +10,7 @@ Keys, with N samples each, for every input of the policy spec by its name INPUT:
                                 encoding, height, width and step follow from it, or are given as
                                 INPUT/encoding (text), ... For a CompressedImage [N, bytes] and
                                 INPUT/format (text)
+    INPUT/data        [N] text  of a String, such as a prompt
     INPUT/data        [N, rows x columns]: the cells of an OccupancyGrid; header.frame_id,
                                 info.width, ... [N], or one value for every sample
     t                 [N]       the same, for every input without INPUT/t
@@ -31,6 +32,7 @@ import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.message_fields import leaves
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.spec import Input
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -95,13 +97,14 @@ def signal_events(arrays: Arrays, inputs: Mapping[str, Input], file: str) -> lis
     problems = [
         Problem(file, f"{name}/...", f"signals of input '{name}' ({inputs[name].type})", "none")
         for name, found in fields.items()
-        if not found
+        if not found and inputs[name].type != STRING  # the parameter `prompt` may be the only text
     ]
     if problems:
         raise Refusal(problems)
     events: list[Event] = []
     for name, found in fields.items():
-        events += _events(name, found, arrays, inputs[name], file)
+        if found:
+            events += _events(name, found, arrays, inputs[name], file)
     return sorted(events, key=lambda event: event.t_ns)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from policy_runner.core.inputs.attitude import AttitudeCheck
 from policy_runner.core.inputs.joints import NEVER, JointSamples, RobotJoint
 from policy_runner.core.inputs.message_fields import leaves
+from policy_runner.core.inputs.text import TextValues
 from policy_runner.core.model import Array
 from policy_runner.core.spec import Input
 from policy_runner.core.timing import Window
@@ -84,7 +85,7 @@ class InputSlot:
     """The newest values of one input, with the newest message's arrival and stamp [ns].
 
     `arrays` maps a field path to a float64 array of its leaves. `joints` is set for a JointState.
-    `keepers` hold sequences and images, by path ("": the message).
+    `keepers` hold sequences and images, by path ("": the message). `text` is set for a text.
     The arrival is on the loop's clock; the time that the message waited in the middleware is
     already included in the age.
     """
@@ -95,6 +96,7 @@ class InputSlot:
         self.arrays: dict[str, Array] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
         self.keepers: dict[str, ValueKeeper] = {}
+        self.text: TextValues | None = None
         self.joints: JointSamples | None = None
         self.joint_kinds: list[str] = []
         self._used: dict[str, npt.NDArray[np.intp]] = {}  # kind -> policy joints that terms read
@@ -144,6 +146,12 @@ class InputSlot:
         keeper = self.keepers.setdefault("", MessageKeeper())
         assert isinstance(keeper, MessageKeeper)
         return keeper
+
+    def text_values(self) -> TextValues:
+        """The newest text, created on the first request."""
+        if self.text is None:
+            self.text = TextValues()
+        return self.text
 
     def joint_values(
         self,
@@ -230,7 +238,9 @@ class InputSlot:
         return min(ages) if ages else self.arrived_ns
 
     def forget(self) -> None:
-        """Return to the state before the first message (activation, clock jump)."""
+        """Return to the state before the first message (activation, clock jump). A text stays."""
+        if self.text is not None:
+            return
         self.arrived_ns = self.stamp_ns = NEVER
         self.fault = ""
         self.stamp_wrong, self.stamp_judged, self._wrong_stamp = False, True, None
@@ -245,13 +255,20 @@ class InputSlot:
 
     def forget_later_than(self, now_ns: int) -> None:
         """Forget values that arrived after `now_ns`: they are from before a clock jump."""
-        if self.arrived_ns > now_ns:
+        if self.text is not None:
+            self.arrived_ns = min(self.arrived_ns, now_ns)
+        elif self.arrived_ns > now_ns:
             self.forget()
         elif self.joints is not None:
             self.joints.forget_later_than(now_ns)
 
     def missing(self) -> str:
         """The values that were never seen, in words; '' if all were seen."""
+        if self.text is not None:
+            if self.text.is_given:
+                return ""
+            why = f"no text, {self.silence}" if self.silence else "no text"
+            return f"{self.fault or why}; publish one, or set the parameter prompt"
         if self.joints is not None and self.arrived_ns != NEVER:
             names = [
                 f"{kind} of {self.joints.joint_names[k]}"

@@ -82,6 +82,8 @@ class SnapshotLayout:
         for name, slot in slots.items():
             for path, array in slot.arrays.items():
                 arrays[f"{name}/{path}"] = array
+            if slot.text is not None:
+                arrays |= {f"{name}/{part}": array for part, array in slot.text.arrays.items()}
             if slot.joints is not None:
                 for kind in slot.joint_kinds:
                     arrays[f"{name}/{kind}"] = slot.joints.values[kind]

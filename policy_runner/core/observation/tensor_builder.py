@@ -23,6 +23,7 @@ from policy_runner.core.spec import (
     ObservationTensor,
     PerTermNormalization,
     TermArithmetic,
+    TextTerm,
 )
 from policy_runner.core.spec.named_numbers import bounds_by_name
 
@@ -74,7 +75,7 @@ class TensorBuilder:
         self._before_check, self._stages = frame_stages(
             [
                 (
-                    plain if isinstance(settings, ImageTerm) else settings,
+                    plain if isinstance(settings, (ImageTerm, TextTerm)) else settings,
                     term.relative,
                     term.elements,
                     where,

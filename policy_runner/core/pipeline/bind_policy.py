@@ -20,7 +20,7 @@ from policy_runner.core.command.decoder import ActionDecoder
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.core.inputs.joints import RobotJoint
 from policy_runner.core.inputs.slot import InputSlot
-from policy_runner.core.model import Model, batch_remedy
+from policy_runner.core.model import Buffer, Model, batch_remedy, cast_range
 from policy_runner.core.observation.tensor_builder import TensorBuilder
 from policy_runner.core.observation.terms.rotation import Quaternion
 from policy_runner.core.observation.terms.sources import Sources
@@ -36,7 +36,7 @@ from policy_runner.core.pipeline.bind_tensors import (
 )
 from policy_runner.core.pipeline.chain import ChainPolicy, EarlierStage
 from policy_runner.core.pipeline.policy import BuiltTensor, Policy
-from policy_runner.core.spec import SpecFile
+from policy_runner.core.spec import ObservationTensor, SpecFile, TextTerm
 from policy_runner.core.spec.elements import ActionElement, action_elements
 from policy_runner.core.spec.parts import (
     ModelFile,
@@ -239,10 +239,21 @@ def _tensor_builders(
                 remedy = batch_remedy(into.shape, builder.size)
                 problems.append(Problem(sources.file, f"{key}.{which}", expected, got, remedy))
             elif into is not None:
+                problems += _text_problems(tensor, into, sources.file, key)
                 builders.append((builder, into.reshape(-1)))
         except Refusal as refusal:
             problems += refusal.problems
     return builders
+
+
+def _text_problems(given: ObservationTensor, into: Buffer, file: str, key: str) -> Problems:
+    """Whether the tensor's type holds every byte of a text."""
+    if cast_range(into.dtype)[1] >= 255 or not any(
+        isinstance(term, TextTerm) for term in given.every_term
+    ):
+        return []
+    expected = "a tensor whose type holds 0 to 255, such as uint8, for the bytes of a text"
+    return [Problem(file, f"{key}.tensor", expected, f"'{given.tensor}' of {into.dtype}")]
 
 
 def _fill_constants(spec_file: SpecFile, model: Model) -> None:

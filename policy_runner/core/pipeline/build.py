@@ -161,7 +161,7 @@ def _unused(
     unread = [
         Problem(file, f"inputs.{name}", "an input that some term reads", "none", "remove it")
         for name, slot in slots.items()
-        if not slot.arrays and slot.joints is None and not slot.keepers
+        if not slot.arrays and slot.joints is None and not slot.keepers and slot.text is None
     ]
     return [
         *unread,

@@ -78,11 +78,12 @@ def laned_policy(
     worker = LaneWorker(policy, layout, parts.begin, parts.decode, (parts.rows, size))
     if worker.depth == 1:
         rules = replace(rules, frame_ns=0)
+    aging = [slot for slot in slots.values() if slot.text is None]
     # A tick may be a little early: half a period is no reason to wait for the next one.
     rules = replace(rules, every_ns=max(0, rules.every_ns - settings.period_ns // 2))
     return ChunkedPolicy(
         decoder,
-        LaneRequests(setup.open(worker, policy), rules, list(slots.values())),
+        LaneRequests(setup.open(worker, policy), rules, aging),
         parts.player,
         measured,
         (spec.last_action, sources.last_action),

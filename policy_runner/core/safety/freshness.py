@@ -18,7 +18,10 @@ class Freshness:
     """Judges the inputs of one policy by the robot's rules."""
 
     def __init__(self, slots: Mapping[str, InputSlot], settings: Settings) -> None:
-        self._watched = [(slot, settings.inputs[name], name) for name, slot in slots.items()]
+        rules = settings.inputs
+        # A text has no age: it is valid until the next one.
+        self._texts = [(slot, name) for name, slot in slots.items() if slot.text is not None]
+        self._watched = [(s, rules[name], name) for name, s in slots.items() if s.text is None]
         for slot, rule, _ in self._watched:
             slot.newest_stamp_ns = settings.stamp_tolerance_ns
             slot.oldest_stamp_ns = rule.max_age_ns + settings.stamp_tolerance_ns
@@ -62,7 +65,15 @@ class Freshness:
             elif first is None:
                 first = Fault(Decision.HOLD, reason, f"{name}: {why}")
         self.worst_age_ns = worst_ns
+        if self._texts and first is None:
+            return self._without_text()
         return first
+
+    def _without_text(self) -> Fault | None:
+        for slot, name in self._texts:
+            if why := slot.missing():
+                return Fault(Decision.HOLD, Reason.INPUT_MISSING, f"{name}: {why}")
+        return None
 
 
 def zero(slot: InputSlot) -> None:

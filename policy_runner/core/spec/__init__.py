@@ -70,6 +70,7 @@ from policy_runner.core.spec.terms import (
     QuaternionTerm,
     Rotation6dTerm,
     Term,
+    TextTerm,
 )
 
 __all__ = [
@@ -134,6 +135,7 @@ __all__ = [
     "Switch",
     "Term",
     "TermArithmetic",
+    "TextTerm",
     "TorqueLimit",
     "VelocityCommandTerm",
     "ZeroRule",

@@ -17,18 +17,30 @@ Dtype = Literal["bool", "uint8", "int32", "int64", "float16", "float32", "float6
 
 
 class ServerTensor(Strict):
-    """One tensor of a model on a server, exactly as it is sent or taken."""
+    """One output of a model on a server, exactly as it is taken."""
 
-    dtype: Dtype = Field(description="type of the numbers; images are mostly uint8")
+    dtype: Dtype = Field(description="type of the numbers")
     shape: Annotated[list[PositiveInt], Field(max_length=8)] = Field(
         description="elements per axis, without a batch axis if the server has none"
+    )
+
+
+class ServerInput(Strict):
+    """One input of a model on a server, exactly as it is sent."""
+
+    dtype: Dtype | Literal["text"] = Field(
+        description="type of the numbers; images are mostly uint8; text: a text, from a term `text`"
+    )
+    shape: Annotated[list[PositiveInt], Field(max_length=8)] = Field(
+        description="elements per axis, without a batch axis if the server has none; of a text"
+        " [bytes], the `size` of its term"
     )
 
 
 class ServerTensors(Strict):
     """The tensors of a model whose file is not here, by name."""
 
-    inputs: Annotated[dict[Name, ServerTensor], Field(min_length=1)] = Field(
+    inputs: Annotated[dict[Name, ServerInput], Field(min_length=1)] = Field(
         description="what is sent; with openpi's protocol the names are the keys of a request"
     )
     outputs: Annotated[dict[Name, ServerTensor], Field(min_length=1)] = Field(

@@ -239,6 +239,23 @@ class OccupancyGridTerm(TermArithmetic):
     )
 
 
+class TextTerm(Strict):
+    """A text, such as the instruction of a policy: its bytes in UTF-8, and zeros after them.
+
+    The input's newest message, or the runner's parameter `prompt`, whichever is newer. It is valid
+    until the next one. Without a text, or with an empty one, the policy does not run.
+    """
+
+    term: Literal["text"]
+    name: str | None = Field(None, description="default: text")
+    input: Name = Field(
+        description="a std_msgs/msg/String of `inputs`; the topic `~/prompt` is usual"
+    )
+    size: Annotated[PositiveInt, Field(le=65_536)] = Field(
+        description="count of numbers; a text of more bytes is refused, and the old one stays"
+    )
+
+
 class CustomTerm(TermArithmetic):
     """A term from an installed package's entry point in the group `policy_runner.terms`."""
 
@@ -271,6 +288,7 @@ Term = Annotated[
     | MotionOrientationTerm
     | ImageTerm
     | OccupancyGridTerm
+    | TextTerm
     | CustomTerm,
     Field(discriminator="term"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.spec import Input, PolicySpec
 from policy_runner.core.spec.elements import KINDS, ActionElement, limit_names
 from policy_runner.robot.parameters.parameter import Parameter
@@ -19,7 +20,12 @@ def joint_unit(unit: str) -> str:
 
 
 def input_rows(name: str, given: Input) -> tuple[Parameter, ...]:
-    """Return the rows of one input; by default a stale velocity command counts as zero."""
+    """Return the rows of one input; by default a stale velocity command counts as zero.
+
+    A text has none: it has no age, and its type is fixed.
+    """
+    if given.type == STRING:
+        return ()
     is_command = given.type.endswith(("/Twist", "/TwistStamped"))
     return (
         Parameter(

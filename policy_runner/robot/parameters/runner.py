@@ -50,6 +50,12 @@ TABLE: tuple[Parameter, ...] = (
     *BACKEND_TABLE,
     *REMOTE_ROWS,
     *INFERENCE_ROWS,
+    Parameter(
+        "prompt",
+        "",
+        "text for the policy's text input; the newest of this and ~/prompt counts; empty: none",
+        live=True,
+    ),
     Parameter("dry_run", False, "do everything except command; commands go to ~/dry_run"),
     Parameter(
         "lockstep",

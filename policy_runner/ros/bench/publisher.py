@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.spec import PolicySpec, read_spec
 from policy_runner.core.spec.named_numbers import by_name
+from policy_runner.robot.values import NODE
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.process.lifetime import end_on_signal
 from policy_runner.ros.process.realtime import Granted, prepare_control_thread
@@ -45,7 +47,10 @@ def example_messages(spec: PolicySpec) -> list[tuple[str, Any]]:
         elif given.type == "sensor_msgs/msg/Joy":
             message.axes = array.array("f", [0.0] * _JOY_ELEMENTS)
             message.buttons = array.array("i", [0] * _JOY_ELEMENTS)
-        messages.append((given.topic, message))
+        elif given.type == STRING:
+            message.data = "go"
+        # The runner's private topics, such as ~/prompt, are not those of this node.
+        messages.append((given.topic.replace("~", NODE, 1), message))
     return messages
 
 

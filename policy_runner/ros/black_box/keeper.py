@@ -211,7 +211,10 @@ class BlackBox:
         }
         for name, given in loaded.spec.inputs.items():
             schema = (given.type, "ros2msg", message_definition(given.type))
-            channels[f"input {name}"] = writer.channel("/" + given.topic.lstrip("/"), schema, "cdr")
+            topic = "/" + given.topic.lstrip("/")
+            if given.topic.startswith("~/"):
+                topic = f"{self._node.get_fully_qualified_name()}/{given.topic[2:]}"
+            channels[f"input {name}"] = writer.channel(topic, schema, "cdr")
         simulated = loaded.config.loop.simulated
         # Files have wall times; the loop's clock is monotonic, except in simulation.
         offset_ns = 0 if simulated else time.time_ns() - time.monotonic_ns()

@@ -11,17 +11,20 @@ from policy_runner.core.errors import Problem, Refusal, collect
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.robot.config import RobotConfig
 from policy_runner.robot.load import LoadedPolicy
-from policy_runner.ros.messages.raw_reader import SlotReader
+from policy_runner.ros.inputs.texts import text_reader
+from policy_runner.ros.messages.raw_reader import RawReader, SlotReader
 from policy_runner.ros.messages.types import message_class
 
 
-def checked_reader(slot: InputSlot, message_type: Any, config: RobotConfig) -> SlotReader:
+def checked_reader(slot: InputSlot, message_type: Any, config: RobotConfig) -> RawReader:
     """Create the reader that writes an input's messages into its slot.
 
     Raises:
         Refusal: the type lacks a field that the policy reads, or a header that the configuration
             needs (`strict_stamp`, lockstep).
     """
+    if slot.text is not None:  # it has no age and no step, so it needs no header
+        return text_reader(slot)
     reader = SlotReader(slot, message_type, config.loop.max_joint_names)
     problems: list[Problem | str] = []
     if not slot.stamped and config.inputs[slot.name].strict_stamp:

@@ -29,6 +29,7 @@ from policy_runner.ros.inputs.participants import (
     sources_sentence,
 )
 from policy_runner.ros.inputs.polling import input_qos
+from policy_runner.ros.inputs.texts import LATCHED, text_reader
 from policy_runner.ros.messages.raw_reader import SlotReader
 from policy_runner.ros.messages.types import message_class
 
@@ -138,7 +139,8 @@ def _listen(
 
 def _subscribe(node: Node, slot: InputSlot, name: str, topic: str, lockstep: bool) -> _Listener:
     message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
-    read = SlotReader(slot, message_type)
+    is_text = slot.text is not None
+    read = text_reader(slot) if is_text else SlotReader(slot, message_type)
     arrivals: list[int] = []
 
     def take(raw: bytes) -> None:
@@ -153,7 +155,7 @@ def _subscribe(node: Node, slot: InputSlot, name: str, topic: str, lockstep: boo
         else:
             slot.received(now, stamp)
 
-    qos = input_qos(lockstep)
+    qos = LATCHED if is_text else input_qos(lockstep)
     subscription = node.create_subscription(message_type, topic, take, qos, raw=True)
     joints = JointListener(node, topic) if slot.spec.type == JOINT_STATE else None
     return _Listener(slot, subscription, arrivals, joints)
@@ -174,6 +176,8 @@ def _judge(
     infos = publishers_of(node, topic)
     types = {full_name(info): info.topic_type for info in infos}
     other_type = another_type(name, topic, slot.spec.type, types)
+    if slot.text is not None and not slot.faults and not slot.missing():
+        return []  # it comes once, or is the parameter `prompt`
     if not arrivals:
         got = explain_silence(node, listener.subscription, slot.spec.type)
         remedy = other_type.partition("; ")[2]

@@ -220,6 +220,12 @@ class PolledInput:
             if self.also is not None:
                 self.also._hear(raw, arrived_ns, clock_ns, arrival)
 
+    def hear(self, raw: bytes, now_ns: int) -> None:
+        """Read a message that did not come from the topic; between two ticks."""
+        self._hear(raw, now_ns, None, "now")
+        if self.also is not None:
+            self.also._hear(raw, now_ns, None, "now")
+
     def leave_out_before(self, wall_ns: int) -> None:
         """Skip the messages received before a clock jump: they do not count as new.
 
@@ -227,6 +233,8 @@ class PolledInput:
             wall_ns: when the /clock message of the jump was received [ns, wall time]. 0 means
                 unknown; then all messages that wait now are skipped.
         """
+        if self.slot.text is not None:  # it stays valid
+            return
         self._not_before_ns = wall_ns
         if wall_ns == 0:
             for _ in range(MOST_TAKES):
@@ -279,7 +287,7 @@ def hear(
         return
     before_ns = slot.arriving_ns
     try:
-        if arrival == "stamp":
+        if arrival == "stamp" and slot.text is None:
             arrived_ns = header_stamp_ns(raw)
         slot.arriving_ns = arrived_ns
         fault, stamp = read(raw)

@@ -49,6 +49,9 @@ def build_reader(slot: InputSlot, message_type: Any) -> Reader:
     """
     if slot.joints is not None:
         return _joint_reader(slot)
+    if slot.text is not None:
+        keep_text = slot.text
+        return lambda message: keep_text(str(message.data))
     example = message_type()
     reads: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = []  # (take, write)
     problems = []

@@ -10,7 +10,8 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
@@ -101,6 +102,23 @@ class RunnerClient:
         """
         response = self._call(Trigger, service, Trigger.Request(), answer_s)
         return bool(response.success), str(response.message)
+
+    def set_prompt(self, text: str, answer_s: float = 5.0) -> None:
+        """Set the parameter `prompt`: the text of the policy's text input.
+
+        Args:
+            text: the instruction; empty: none.
+            answer_s: how long to wait for the answer.
+
+        Raises:
+            Unanswered: there is no such node, or no answer.
+            Refusal: the policy cannot use this text.
+        """
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+        request = SetParameters.Request(parameters=[Parameter(name="prompt", value=value)])
+        (result,) = self._call(SetParameters, "set_parameters", request, answer_s).results
+        if not result.successful:
+            raise Refusal([f"{self.name} refused: {result.reason}"])
 
     def lifecycle(self, answer_s: float = 5.0) -> str:
         """Ask for the lifecycle state, and keep it for the report."""

@@ -27,6 +27,7 @@ from policy_runner.ros.inputs.checked_reader import checked_reader
 from policy_runner.ros.inputs.estop import EstopInput
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription, input_qos
 from policy_runner.ros.inputs.robot_description import robot_description
+from policy_runner.ros.inputs.texts import text_inputs
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.messages.types import message_class
 from policy_runner.ros.outputs.command_format import command_format
@@ -293,8 +294,12 @@ def _connect(made: ConnectedPolicy, before: ConnectedPolicy | None) -> None:
         with collect(problems):
             message_type = message_class(slot.spec.type, f"parameter inputs.{name}.type")
             reader = checked_reader(slot, message_type, config)
+            most_bytes = config.loop.max_message_bytes
+            if slot.text is not None:
+                made.inputs += text_inputs(topics, message_type, slot, reader, most_bytes)
+                continue
             polled = PolledSubscription(topics, message_type, slot.spec.topic, input_qos(lockstep))
-            made.inputs.append(PolledInput(polled, slot, reader, config.loop.max_message_bytes))
+            made.inputs.append(PolledInput(polled, slot, reader, most_bytes))
     if problems:
         raise Refusal(problems)
     if made.config.loop.simulated:

@@ -154,6 +154,9 @@ class RunnerDiagnostics:
             values[f"{name} refused"] = slot.faults
             values[f"{name} wrong stamps"] = slot.stamp_faults
             why = slot.silence or slot.fault
+            if slot.text is not None:
+                values[f"{name} text"] = slot.text.shown
+                why = slot.missing() or slot.fault
             if not seen and not why and pipeline.settings.inputs[name].on_stale != "zero":
                 why = slot.missing()
             # A wrong stamp since the last report counts even if the newest stamp is right: a

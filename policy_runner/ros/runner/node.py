@@ -18,6 +18,7 @@ from policy_runner.core.safety.operator_requests import Operator
 from policy_runner.robot.parameters.runner import TABLE
 from policy_runner.ros.black_box.keeper import BlackBox
 from policy_runner.ros.inputs.estop import EstopInput
+from policy_runner.ros.inputs.texts import say
 from policy_runner.ros.parameters.declared import DeclaredParameters
 from policy_runner.ros.parameters.of_policy import live_values
 from policy_runner.ros.process.executor import ExecutorPulse
@@ -302,6 +303,10 @@ class PolicyRunner(RunnerNode):
         if loop is not None:  # otherwise the next activation uses them
             loop.swap_settings(settings, made.pipeline)
             made.tell_guard(settings=settings)
+        if "prompt" in changed:
+            prompt = changed["prompt"]
+            give = lambda: say(made.inputs, prompt, made.loop_clock_ns)  # noqa: E731
+            give() if loop is None else loop.call(give)
         return ""
 
     def _report(self) -> None:

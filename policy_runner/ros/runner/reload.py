@@ -19,6 +19,7 @@ from policy_runner.core.errors import Refusal
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
 from policy_runner.robot.reload_gate import gate_problems
 from policy_runner.ros.inputs.polling import PolledInput
+from policy_runner.ros.inputs.texts import keep_texts
 from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
 from policy_runner.ros.process.realtime import prepare_working_thread
 from policy_runner.ros.runner.configure import ConnectedPolicy, connect
@@ -135,13 +136,16 @@ class Attempt:
     def _begin_to_hear(self, connected: ConnectedPolicy) -> None:
         """Let the loop fill the new inputs in addition to the old ones: no tick misses an input."""
         self._hear_until_s = time.monotonic() + _HEARD_WITHIN_S
-        if self._loop is None:
-            return
         old = {one.polled.subscription: one for one in self._before.inputs}
         pairs = [(old.get(one.polled.subscription), one) for one in connected.inputs]
+        give_texts = keep_texts(pairs)
         loop = self._loop
+        if loop is None:
+            give_texts()
+            return
 
         def hear() -> None:
+            give_texts()
             for before, one in pairs:
                 if before is not None:
                     before.also = one

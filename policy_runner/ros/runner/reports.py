@@ -84,6 +84,8 @@ class RunnerReports:
             slot = one.slot
             oldest_ns = slot.oldest_ns
             heard = oldest_ns != NEVER and now_ns - oldest_ns <= rules[slot.name].max_age_ns
+            if slot.text is not None:
+                heard = slot.text.is_given
             subscription = one.polled.subscription
             slot.silence = (
                 "" if heard else explain_silence(self._node, subscription, slot.spec.type)
@@ -183,7 +185,7 @@ class RunnerReports:
             f"lockstep waits for {name}: its stamp is {slot.stamp_ns / 1e9:.3f} s,"
             f" /clock is {clock_ns / 1e9:.3f} s"
             for name, slot in connected.pipeline.slots.items()
-            if slot.stamp_ns not in (NEVER, clock_ns)
+            if slot.text is None and slot.stamp_ns not in (NEVER, clock_ns)
         ]
 
     def _report_deaf_receivers(self, connected: ConnectedPolicy, safety: DiagnosticStatus) -> None:

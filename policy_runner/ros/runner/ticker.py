@@ -231,6 +231,7 @@ class LockstepTicker(_ClockTicker):
     ) -> None:
         super().__init__(node, period_ns, clock)
         self._inputs = inputs
+        self._stamped = [one for one in inputs if one.slot.text is None]
         self._repeat = repeat
         self._stepped_ns = NEVER
         self._messages = MessageWait(node.context, [clock, *(one.polled for one in inputs)])
@@ -258,7 +259,7 @@ class LockstepTicker(_ClockTicker):
             if self.jumped:
                 # After a jump back, single joints may still have stamps of the future.
                 one.slot.forget_later_than(self.now_ns)
-        if self.now_ns == NEVER or any(o.slot.stamp_ns != self.now_ns for o in self._inputs):
+        if self.now_ns == NEVER or any(o.slot.stamp_ns != self.now_ns for o in self._stamped):
             return None
         if self.now_ns == self._stepped_ns:
             if clock_came:

@@ -67,6 +67,9 @@ class PolicySession:
 
     def reset(self) -> None:
         """Return to the state after connecting."""
+        for slot in self._pipeline.slots.values():
+            if slot.text is not None:
+                slot.text.restart()
         self._pipeline.activate()
         self._now_ns = None
 

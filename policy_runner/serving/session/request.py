@@ -92,6 +92,8 @@ def read_request(
         name, slash, path = rule.renamed.get(key, key).partition("/")
         if key in rule.ignored:
             continue
+        if name in slots and not path and slots[name].text is not None:
+            slash, path = "/", "data"  # openpi's clients say `prompt`
         if slash and name in slots:
             inputs.setdefault(name, {})[path] = _usable(value, key)
         elif key in CONTROL:

@@ -137,6 +137,8 @@ class ServedPolicy:
             about = f"default: {', '.join(names)}"
             found["name"] = {"type": "array", "items": {"type": "string"}, "description": about}
             found |= {kind: dict(_NUMBERS) for kind in slot.joint_kinds}
+        if slot.text is not None:
+            found["data"] = {"type": "string"}
         for path in slot.keepers:
             about = "an array, nested or as json_numpy writes it"
             found[path or "data"] = {"description": about}
@@ -152,4 +154,5 @@ def _described(slot: InputSlot) -> dict[str, Any]:
     if slot.joints is not None:
         fields |= dict.fromkeys(slot.joint_kinds, len(slot.joints.joint_names))
     fields |= dict.fromkeys((path or "data" for path in slot.keepers), 0)
+    fields |= {} if slot.text is None else {"data": slot.text.most}
     return {"type": slot.spec.type, "fields": fields}

@@ -94,6 +94,8 @@ class InputFeed:
     def _writer(self, slot: InputSlot, source: Source | None, loaded: LoadedPolicy) -> Writer:
         if source is not None:
             return _from_source(slot, source)
+        if slot.text is not None:
+            return _from_parameter(slot)
         sensors = self._plant.robot.spec.sensors
         topic, kind = slot.spec.topic, slot.spec.type
         sensor = sensors.get(topic)
@@ -213,3 +215,15 @@ def _from_source(slot: InputSlot, source: Source) -> Writer:
             feed(slot, fields, now_ns)
 
     return write
+
+
+def _from_parameter(slot: InputSlot) -> Writer:
+    """No message: the text of the parameter `prompt` stays.
+
+    Raises:
+        Refusal: there is no text.
+    """
+    if slot.missing():
+        expected = f"a text for input {slot.name}, which no sensor has"
+        raise refuse("", "parameter prompt", expected, "none")
+    return lambda _now_ns: None

@@ -24,7 +24,12 @@ from policy_runner.backends.remote.client.interface import (
 from policy_runner.backends.remote.client.open_client import Backoff, SteadyClient, open_client
 from policy_runner.backends.remote.client.v2_client import V2Client
 from policy_runner.backends.remote.protocols.bounds import WireLimits
-from policy_runner.backends.remote.protocols.v2_messages import InferRequest, encode_answer
+from policy_runner.backends.remote.protocols.v2_messages import (
+    InferRequest,
+    decode_request,
+    encode_answer,
+)
+from policy_runner.backends.remote.remote_model import RemoteModel
 from policy_runner.core.errors import Refusal
 
 with_websockets = pytest.mark.skipif(
@@ -137,6 +142,30 @@ def test_a_bad_answer_of_protocol_v2(answer: bytes, kind: type[RemoteError], wor
             client.infer(GIVEN, 10.0)
         with pytest.raises(Unreachable, match=r"call connect\(\) first"):
             client.infer(GIVEN, 10.0)
+
+
+def test_a_model_asks_for_its_outputs_only() -> None:
+    """A server's further outputs may be large, or of types that no policy reads."""
+    asked: list[dict[str, bool]] = []
+
+    def talk(connection: socket.socket) -> None:
+        while True:
+            head, body = take_request(connection)
+            if not head.startswith(b"POST"):
+                connection.sendall(answer_http(b"{}"))
+                continue
+            size = head.lower().split(b"inference-header-content-length: ")[1].split(b"\r\n")[0]
+            asked.append(dict(decode_request(body, size.decode()).outputs))
+            connection.sendall(good_answer("1"))
+
+    actions = np.ones((1, 2), np.float32)
+    with speaking(talk) as port:
+        address = ServerAddress(f"http://127.0.0.1:{port}/v2/models/m", limits=LIMITS)
+        model = RemoteModel(address, dict(GIVEN), {"actions": actions})
+        model.run()
+        model.close()
+    assert asked == [{"actions": True}]
+    np.testing.assert_array_equal(actions, 0.0)
 
 
 @pytest.mark.parametrize("pieces", [0, 1])

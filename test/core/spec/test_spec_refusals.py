@@ -102,7 +102,8 @@ ONE_MISTAKE: dict[str, tuple[Edit, str]] = {
         "euler_angles, heading, rotation_6d, quaternion, pose_in_frame, "
         "relative_rotation, position_difference, joint_position, "
         "joint_velocity, joint_effort, last_action, constant, phase_clock, step_counter, "
-        "first_step, motion, motion_orientation, image, occupancy_grid, custom, model_output, "
+        "first_step, motion, motion_orientation, image, occupancy_grid, text, custom, "
+        "model_output, "
         "got 'joint_velocty'; "
         "did you mean 'joint_velocity'?",
     ),

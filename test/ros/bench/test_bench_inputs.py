@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from core_rig import spec_content, term, write_spec
+from text_policy import text_spec
 
 pytestmark = pytest.mark.skipif(find_spec("rclpy") is None, reason="needs rclpy")
 
@@ -29,6 +30,15 @@ def test_a_joy_has_the_axes_and_buttons_that_a_policy_reads(tmp_path: Path) -> N
     assert len(message.axes) > 7
     assert len(message.buttons) > 11
     assert not any(message.axes)
+
+
+def test_a_text_is_sent_to_the_runners_own_topic() -> None:
+    from policy_runner.core.spec import PolicySpec
+    from policy_runner.ros.bench.publisher import example_messages
+
+    ((_, _), (topic, message)) = example_messages(PolicySpec.model_validate(text_spec()))
+    assert topic == "/policy_runner/prompt"
+    assert message.data
 
 
 def test_the_age_of_an_input_without_a_header_is_that_of_its_arrival() -> None:

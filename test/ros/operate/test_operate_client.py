@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 from children import wait_until
 from runner_rig import GraphMaker
 from runner_rig import graphs as graphs
+from text_policy import write_text_policy
 
 from policy_runner.cli.main import main
 
@@ -236,3 +238,18 @@ def test_a_wrong_name_is_refused_before_anything_is_asked(ctl: Ctl, words: tuple
     code, _, err = ctl(*words)
     assert code == 1
     assert "expected letters, digits and underscores" in err
+
+
+def test_a_prompt_is_set_or_refused(graphs: GraphMaker, ctl: Ctl, tmp_path: Path) -> None:
+    write_text_policy(tmp_path / "policy")
+    graph = graphs()
+    assert graph.peer.change("configure")
+    assert ctl("prompt", "wave") == (0, "/policy_runner: prompt 'wave'\n", "")
+    slot = graph.node.configured.pipeline.slots["prompt"]
+    assert slot.text is not None
+    assert slot.text.data == b"wave"
+    code, out, err = ctl("prompt", "x" * 17)
+    assert (code, out) == (1, "")
+    assert "/policy_runner refused: " in err
+    assert "a text of 17 bytes in UTF-8, at most 16 are read" in err
+    assert slot.text.data == b"wave"

@@ -179,7 +179,7 @@ class Stepped:
 
     def __init__(self) -> None:
         self.polled = Wire()
-        self.slot: Any = type("Slot", (), {"stamp_ns": -1})()
+        self.slot: Any = type("Slot", (), {"stamp_ns": -1, "text": None})()
 
     def drain(self, _now_ns: int, arrival: str) -> None:
         assert arrival == "stamp"
@@ -212,3 +212,30 @@ def test_in_lockstep_every_step_is_answered_once_and_a_repeated_one_again(rig: A
     assert step(half, half) == (None, 1)  # between two ticks the last command stays valid
     due = S + S // 100
     assert step(due, due) == (due, 0)
+
+
+def test_in_lockstep_no_step_waits_for_a_text(rig: Any) -> None:
+    from policy_runner.core.inputs.slot import InputSlot
+    from policy_runner.core.inputs.text import string_message
+    from policy_runner.core.spec import Input
+    from policy_runner.ros.inputs.polling import PolledInput
+    from policy_runner.ros.inputs.texts import text_reader
+    from policy_runner.ros.runner.ticker import LockstepTicker
+
+    slot = InputSlot("prompt", Input(type="std_msgs/msg/String", topic="~/prompt"))
+    slot.text_values().array(8)
+    wire: Any = Wire()
+    text: Any = PolledInput(wire, slot, text_reader(slot), 1000)
+    one: Any = Stepped()
+    node: Any = type("Node", (), {"context": None})()
+    lockstep = LockstepTicker(node, S // 100, rig.clock, [one, text], lambda: None)
+    lockstep.start()
+    for k, said in enumerate(("", "go", "on")):
+        at_ns = S + k * S // 100
+        rig.clock.waiting = [(clock(at_ns), 0)]
+        wire.waiting = [(string_message(said), 0)] if said else []
+        one.slot.stamp_ns = at_ns
+        assert lockstep.wait() == at_ns
+        assert slot.text is not None
+        assert slot.text.data == said.encode()
+        assert not slot.fault

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,13 @@ import numpy as np
 from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
+    Given,
     InferenceClient,
     RemoteError,
     ServerAddress,
 )
 from policy_runner.backends.remote.protocols.bounds import shown
-from policy_runner.backends.remote.protocols.v2_messages import DATATYPES
+from policy_runner.backends.remote.protocols.v2_messages import DATATYPES, TEXTS
 
 Tensors = Mapping[str, np.ndarray]  # arrays of the expected dtypes and shapes
 _TIMES = ("total_ms", "infer_ms", "inference_ms")
@@ -36,7 +37,12 @@ class CheckedClient:
     """
 
     def __init__(
-        self, client: InferenceClient, address: ServerAddress, inputs: Tensors, outputs: Tensors
+        self,
+        client: InferenceClient,
+        address: ServerAddress,
+        inputs: Tensors,
+        outputs: Tensors,
+        texts: Collection[str] = (),
     ) -> None:
         """Wrap a client.
 
@@ -45,7 +51,10 @@ class CheckedClient:
             address: of its server, for messages.
             inputs: what will be sent.
             outputs: what every answer must have.
+            texts: names of the inputs that are texts.
         """
+        self._texts = texts
+        self._text_shapes: dict[str, list[int]] = {}  # as the server told them
         self._client = client
         self._where = f"{address.host}:{address.port}"
         self._inputs, self._outputs = inputs, outputs
@@ -81,9 +90,10 @@ class CheckedClient:
             raise
         return metadata
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`; only the expected outputs are returned."""
-        answer = self._client.infer(inputs, deadline_s)
+        shaped = {n: np.array(inputs[n]).reshape(shape) for n, shape in self._text_shapes.items()}
+        answer = self._client.infer({**inputs, **shaped}, deadline_s)
         try:
             found = {name: self._output(name, answer) for name in self._outputs}
         except RemoteError:
@@ -113,6 +123,7 @@ class CheckedClient:
     def _compare(self, metadata: Mapping[str, Any]) -> None:
         """Compare with metadata of the Open Inference Protocol; others tell no tensors."""
         told = {key: metadata.get(key) for key in ("inputs", "outputs")}
+        self._text_shapes.clear()
         self.tells = all(isinstance(rows, list) and rows for rows in told.values())
         if not self.tells:
             return
@@ -131,7 +142,10 @@ class CheckedClient:
                 text = f"{self._where}: the server's {key} are {has}, the policy's are {ours}"
                 raise Contradiction(f"{text}; correct the policy spec, or name the right model")
             for name, array in wanted.items():
-                self._fits(key.removesuffix("s"), name, array, found[name])
+                if key == "inputs" and name in self._texts:
+                    self._fits_text(name, found[name])
+                else:
+                    self._fits(key.removesuffix("s"), name, array, found[name])
 
     def _fits(self, what: str, name: str, array: np.ndarray, row: Mapping[str, Any]) -> None:
         datatype, shape = str(row.get("datatype")), list(row["shape"])
@@ -143,6 +157,15 @@ class CheckedClient:
         text = f"{self._where}: {what} '{name}': the server has {expected} {shape}"
         text = f"{text}, the policy {_kind(array)}"
         raise Contradiction(f"{text}; correct the policy spec, or name the right model")
+
+    def _fits_text(self, name: str, row: Mapping[str, Any]) -> None:
+        shape = [1 if size == -1 else size for size in row["shape"]]
+        if str(row.get("datatype")) == TEXTS and all(size == 1 for size in shape):
+            self._text_shapes[name] = shape
+            return
+        has = f"{shown(row.get('datatype'))} {list(row['shape'])}"
+        text = f"{self._where}: input '{name}': the server has {has}, the policy one text"
+        raise Contradiction(f"{text} (BYTES [1]); correct the policy spec, or name the right model")
 
 
 def _kind(array: np.ndarray) -> str:

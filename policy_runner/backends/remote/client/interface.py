@@ -19,6 +19,7 @@ from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.model import InferenceFailed
 
 Arrays = Mapping[str, np.ndarray]
+Given = Mapping[str, np.ndarray | str]  # arrays and texts
 _PORTS = {"ws": 8000, "wss": 443, "http": 8000, "https": 443}
 
 
@@ -116,11 +117,11 @@ class InferenceClient(Protocol):
             RemoteError: no connection within the address's `connect_s`.
         """
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """Return the outputs of the server for these inputs.
 
         Args:
-            inputs: arrays by name; texts, too, for openpi.
+            inputs: arrays and texts by name.
             deadline_s: for all of it [s].
 
         Raises:

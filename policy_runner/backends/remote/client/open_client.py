@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from policy_runner.backends.remote.client.interface import (
     Arrays,
+    Given,
     InferenceClient,
     RemoteError,
     ServerAddress,
@@ -17,8 +18,12 @@ from policy_runner.backends.remote.client.interface import (
 )
 
 
-def open_client(address: ServerAddress) -> InferenceClient:
+def open_client(address: ServerAddress, outputs: Sequence[str] = ()) -> InferenceClient:
     """Return the client of the address's protocol, not connected yet.
+
+    Args:
+        address: the server.
+        outputs: those that are used; none: all. openpi's servers always send all.
 
     Raises:
         Refusal: the address does not name what its protocol needs.
@@ -29,7 +34,7 @@ def open_client(address: ServerAddress) -> InferenceClient:
         return OpenpiClient(address)
     from policy_runner.backends.remote.client.v2_client import V2Client
 
-    return V2Client(address)
+    return V2Client(address, outputs)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class SteadyClient:
         self.connections += 1
         return self.metadata
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`; it connects first if necessary."""
         self.connect()
         try:

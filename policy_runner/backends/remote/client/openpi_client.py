@@ -17,6 +17,7 @@ from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSock
 from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
+    Given,
     ServerAddress,
     ServerRefused,
     Unreachable,
@@ -75,7 +76,7 @@ class OpenpiClient:
         self._sends_id = _ID in (metadata.get("controls") or ())
         return metadata
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`; arrays of the answer only, by key."""
         answer = self.ask(inputs, deadline_s)
         found = {key: value for key, value in answer.items() if isinstance(value, np.ndarray)}

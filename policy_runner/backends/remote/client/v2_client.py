@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from policy_runner.backends.remote.client.deadline import Deadline, DeadlineSock
 from policy_runner.backends.remote.client.interface import (
     Arrays,
     Garbled,
+    Given,
     ServerAddress,
     ServerRefused,
     Unreachable,
@@ -41,11 +42,12 @@ class V2Client:
         told: the parameters of the newest answer; see `interface.InferenceClient`.
     """
 
-    def __init__(self, address: ServerAddress) -> None:
+    def __init__(self, address: ServerAddress, outputs: Sequence[str] = ()) -> None:
         """Keep the address; nothing is sent yet.
 
         Args:
             address: `http://HOST:PORT/v2/models/NAME`, or with `/versions/VERSION` after it.
+            outputs: the server sends no others; none: all.
 
         Raises:
             Refusal: the address has no model.
@@ -56,6 +58,7 @@ class V2Client:
             raise refuse("", "the server's address", expected, address.url)
         self._address = address
         self._path = path
+        self._wanted = tuple(outputs)
         self._socket: DeadlineSocket | None = None
         self._count = 0
         self.told: Mapping[str, Any] = {}
@@ -75,19 +78,19 @@ class V2Client:
             raise
         return metadata
 
-    def infer(self, inputs: Arrays, deadline_s: float) -> Arrays:
+    def infer(self, inputs: Given, deadline_s: float) -> Arrays:
         """See `InferenceClient.infer`."""
         found, self.told = self.ask(inputs, deadline_s)
         return found
 
-    def ask(self, inputs: Arrays, deadline_s: float) -> tuple[Arrays, Mapping[str, Any]]:
+    def ask(self, inputs: Given, deadline_s: float) -> tuple[Arrays, Mapping[str, Any]]:
         """Return the outputs, and the parameters of the answer; see `infer`."""
         if self._socket is None:
             raise Unreachable(f"{self._address.host}: not connected; call connect() first")
         try:
             self._socket.deadline = Deadline(deadline_s)
             self._count += 1
-            body, length = encode_request(inputs, str(self._count))
+            body, length = encode_request(inputs, str(self._count), self._wanted)
             headers = {JSON_LENGTH: str(length), "Content-Type": "application/octet-stream"}
             status, json_length, answer = self._exchange(
                 "POST", f"{self._path}/infer", body, headers

@@ -33,6 +33,7 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     **{f"INT{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
     **{f"FP{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
 }
+TEXTS = "BYTES"  # each element: its size as 4 bytes, then the text
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 _BINARY_SIZE, _BINARY, _ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 _DEFAULT = WireLimits()
@@ -68,12 +69,12 @@ def datatype(dtype: np.dtype[Any] | type | str) -> str:
 
 
 def encode_request(
-    tensors: Mapping[str, Array], request_id: str, outputs: Sequence[str] = ()
+    tensors: Mapping[str, Array | str], request_id: str, outputs: Sequence[str] = ()
 ) -> tuple[bytes, int]:
     """Return the body of a request with binary tensors, and the size of its JSON.
 
     Args:
-        tensors: inputs by name.
+        tensors: inputs by name; a text, or an array of texts, becomes BYTES.
         request_id: the server repeats it in its answer.
         outputs: the wanted outputs; none: all.
     """
@@ -163,12 +164,17 @@ def decode_answer(
     return tensors, _text(head, "id"), _parameters(head)
 
 
-def _binary_tensors(tensors: Mapping[str, Array]) -> tuple[list[dict[str, Any]], list[bytes]]:
+def _binary_tensors(
+    tensors: Mapping[str, Array | str],
+) -> tuple[list[dict[str, Any]], list[bytes]]:
     described, parts = [], []
     for name, given in tensors.items():
-        array = np.asarray(given)
-        kind = datatype(array.dtype)
-        data = array.astype(DATATYPES[kind], copy=False).tobytes()
+        array = np.asarray([given] if isinstance(given, str) else given)
+        if array.dtype.kind == "U":
+            kind, data = TEXTS, b"".join(_counted(text) for text in array.reshape(-1).tolist())
+        else:
+            kind = datatype(array.dtype)
+            data = array.astype(DATATYPES[kind], copy=False).tobytes()
         described.append(
             {
                 "name": name, "shape": list(array.shape), "datatype": kind,
@@ -177,6 +183,11 @@ def _binary_tensors(tensors: Mapping[str, Array]) -> tuple[list[dict[str, Any]],
         )  # fmt: skip
         parts.append(data)
     return described, parts
+
+
+def _counted(text: str) -> bytes:
+    data = text.encode()
+    return len(data).to_bytes(4, "little") + data
 
 
 def _joined(head: Mapping[str, Any], parts: Sequence[bytes]) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""Terms from message fields: numbers, constants, and pooled sequences."""
+"""Terms from message fields: numbers, constants, pooled sequences, and texts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from policy_runner.core.errors import did_you_mean, refuse
 from policy_runner.core.inputs.message_fields import field_kind
 from policy_runner.core.inputs.slot import Read
+from policy_runner.core.inputs.text import STRING
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.gait.conditions import all_small
 from policy_runner.core.observation.terms.rotation import matrix
@@ -21,7 +22,7 @@ from policy_runner.core.observation.terms.sources import (
     compiles,
     copy,
 )
-from policy_runner.core.spec import ConstantTerm, FieldTerm
+from policy_runner.core.spec import ConstantTerm, FieldTerm, TextTerm
 
 _POOLS = {"min": np.minimum, "max": np.maximum, "mean": np.add}
 
@@ -221,3 +222,18 @@ def constant(term: ConstantTerm, _sources: Sources, _key: str) -> CompiledTerm:
     """Numbers that never change."""
     value = np.array(term.value, dtype=np.float64)
     return copy(term.name or "constant", tuple(f"[{k}]" for k in range(value.size)), value)
+
+
+@compiles(TextTerm)
+def text(term: TextTerm, sources: Sources, key: str) -> CompiledTerm:
+    """The bytes of a text, and zeros after them.
+
+    Raises:
+        Refusal: the input is no text.
+    """
+    slot = sources.slot(term.input, key)
+    if slot.spec.type != STRING:
+        expected = f"an input of type {STRING}"
+        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    elements = tuple(f"byte[{k}]" for k in range(term.size))
+    return copy(term.name or "text", elements, slot.text_values().array(term.size))
