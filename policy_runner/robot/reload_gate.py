@@ -51,8 +51,13 @@ def policy_files(spec_file: SpecFile) -> dict[str, str]:
     return {name: _sha256(path) for name, path in sorted(paths.items())}
 
 
-def gate_problems(values: Mapping[str, Any], spec_file: SpecFile) -> list[Problem | str]:
+def gate_problems(
+    values: Mapping[str, Any], spec_file: SpecFile, _loaded: object = None
+) -> list[Problem | str]:
     """Why the gate is closed for a policy; empty if it is open, or `GATE` is false.
+
+    A reload asks before the load and, as `robot.load.Further`, after it: a file may have been
+    replaced meanwhile.
 
     Args:
         values: of the node's parameters.

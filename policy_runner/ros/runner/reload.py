@@ -89,9 +89,8 @@ class Attempt:
             gate = partial(gate_problems, plan.values, spec_file)
             problems += [*plan.problems, *gate()]
             loaded = bind_policy(
-                spec_file, plan.values, self._simulated, problems, plan.warnings,
-                lambda _: gate(),  # again: a file may have been replaced during the load
-            )  # fmt: skip
+                spec_file, plan.values, self._simulated, problems, plan.warnings, gate
+            )
             loaded.pipeline.activate()
             self._plan, self._loaded = plan, loaded
             if self._given_up:
