@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import onnx
@@ -9,6 +10,7 @@ import pytest
 from folders import OBS6, contract, not_normalized
 
 from policy_runner.cli.main import main
+from policy_runner.core.errors import Refusal
 from policy_runner.export.graph import stored_model
 from policy_runner.export.policy_export import export_policy
 from policy_runner.export.sources.open_source import SourceOptions
@@ -44,6 +46,15 @@ def test_weights_are_next_to_the_graph_and_verified(large: Path) -> None:
 def test_the_same_source_gives_the_same_bytes(large: Path) -> None:
     for name in ("policy.onnx", "policy.onnx.data", "policy.yaml"):
         assert (large / "first" / name).read_bytes() == (large / "again" / name).read_bytes()
+
+
+def test_weights_of_another_export_are_refused(large: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(large / "first", tmp_path / "policy")
+    content = bytearray((folder / "policy.onnx.data").read_bytes())
+    content[100] ^= 1
+    (folder / "policy.onnx.data").write_bytes(content)
+    with pytest.raises(Refusal, match=r"policy\.onnx\.data: sha256: expected"):
+        verify_policy(folder, "folders:Wide", options=SourceOptions(inputs=OBS6, folder=HERE))
 
 
 def test_import_takes_the_weights_along(large: Path) -> None:

@@ -82,6 +82,22 @@ def test_swapped_gates(tmp_path: Path) -> None:
     assert "60 steps, 1 sigma" in failed("gru", folder)
 
 
+def test_a_state_that_the_folder_forgets(tmp_path: Path) -> None:
+    """Single observations agree; only a sequence shows it, and the folder has no state."""
+    folder = copy_of("gru", tmp_path)
+
+    def forget(spec: Any) -> None:
+        state = spec.pop("state")[0]
+        spec["observation"].append({"tensor": state["input"], "constant": [0.0] * 16})
+        spec["ignored_outputs"] = [state["output"]]
+
+    change_model(folder, lambda model: model.ClearField("metadata_props"))
+    change_spec(folder, forget)
+    found = failed("gru", folder)
+    assert "60 steps, 1 sigma" in found
+    assert "random, 1 sigma" not in found
+
+
 def test_a_missing_normalizer(tmp_path: Path) -> None:
     folder = copy_of("ppo", tmp_path)
     change_spec(folder, lambda spec: spec["observation"][0].update(normalization="none"))

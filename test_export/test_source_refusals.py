@@ -116,6 +116,79 @@ def test_statistics_that_were_never_learnt(tmp_path: Path) -> None:
     assert "expected numbers that were learnt, got mean 0 and variance 1 everywhere" in text
 
 
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"mean": np.ones(6), "var": np.full(6, 1e-14)}, "of at most 1e-07 everywhere"),
+        ({"mean": np.ones(6), "var": np.full(6, 2.0), "std": np.full(6, 3.0)},
+         "expected std and var that agree, got a difference of 1.59"),
+    ],
+)  # fmt: skip
+def test_statistics_that_contradict_themselves(
+    tmp_path: Path, arrays: dict[str, Any], told: str
+) -> None:
+    np.savez(tmp_path / "s.npz", **arrays)
+    options = SourceOptions(inputs=OBS6, folder=HERE, normalizer=tmp_path / "s.npz", preset="sb3")
+    assert told in refused(tmp_path, "folders:Small", options=options)
+
+
+class Noisy(Small):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.net(obs) + 0.1 * torch.randn(1, 2)
+
+
+class OneRow(Small):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.net(obs.view(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        (Noisy(), "answers the same twice, got another answer (randn)"),
+        (Small().double(), "'net.0.weight': expected float32 parameters, got float64"),
+        (OneRow(), "a batch that the network's code fixes (shape '[1, 6]' is invalid"),
+    ],
+)
+def test_a_torchscript_file_names_its_culprit(
+    tmp_path: Path, module: torch.nn.Module, told: str
+) -> None:
+    torch.jit.script(module.eval()).save(str(tmp_path / "policy.pt"))
+    options = SourceOptions(inputs=OBS6)
+    text = refused(tmp_path, tmp_path / "policy.pt", options=options, dynamic_batch=True)
+    assert told in text
+
+
+def test_eval_of_a_torchscript_file_is_reported(tmp_path: Path) -> None:
+    torch.jit.script(Small().train()).save(str(tmp_path / "policy.pt"))
+    options = SourceOptions(inputs=OBS6)
+    given = contract(observation=not_normalized())
+    done = export_policy(tmp_path / "policy.pt", tmp_path / "policy", given, options=options)
+    assert any(note.startswith("eval() was set") for note in done.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"activation": "elu", "inputs": OBS6, "folder": HERE},
+         "folders:Small: --activation: expected a checkpoint with it, got a torch module"),
+        ({"keep_value": True, "inputs": OBS6, "folder": HERE},
+         "--keep-value: expected an archive of Stable-Baselines3 with it"),
+        ({"preset": "sb3", "inputs": OBS6, "folder": HERE},
+         "--preset: expected a --normalizer of .npz, .json or .safetensors with it, got none"),
+    ],
+)  # fmt: skip
+def test_an_option_that_a_source_does_not_take(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    assert told in refused(tmp_path, "folders:Small", options=SourceOptions(**options))
+
+
+def test_an_archive_takes_no_inputs(tmp_path: Path) -> None:
+    text = refused(tmp_path, made("sac").source, options=SourceOptions(inputs=OBS6))
+    assert "--input: expected a torch module or a TorchScript file with it" in text
+
+
 def test_a_constant_dimension_is_a_warning_with_its_name(tmp_path: Path) -> None:
     var = np.full(6, 0.5)
     var[3] = 1e-12

@@ -8,20 +8,24 @@ import onnx
 import pytest
 from zoo import BROKEN, GOOD, Broken, Good, as_policy, seeded
 from zoo_further import FURTHER_BROKEN, FURTHER_GOOD
+from zoo_hidden import HIDDEN_BROKEN, HIDDEN_GOOD
 
 from policy_runner.core.errors import Refusal
 from policy_runner.export.graph.network_export import export_network
 from policy_runner.export.graph.onnx_checks import dimensions, opset_of
 from policy_runner.export.sources.trained_policy import TrainedPolicy
 
-EVERY_GOOD = (*GOOD, *FURTHER_GOOD)
-EVERY_BROKEN = {**BROKEN, **FURTHER_BROKEN}
+EVERY_GOOD = (*GOOD, *FURTHER_GOOD, *HIDDEN_GOOD)
+NOTED = {"writing", "cached", "double inside", "constant double", "times zero"}
+EVERY_BROKEN = {**BROKEN, **FURTHER_BROKEN, **HIDDEN_BROKEN}
 
 
 @pytest.fixture(scope="module", params=EVERY_GOOD, ids=[one.name for one in EVERY_GOOD])
 def exported(request: pytest.FixtureRequest) -> tuple[Good, Any]:
     good: Good = request.param
-    model, _ = export_network(as_policy(good), dynamic=good.dynamic)
+    model, notes = export_network(as_policy(good), dynamic=good.dynamic)
+    further = [note for note in notes if not note.startswith("eval() was set")]
+    assert bool(further) == (good.name in NOTED), further
     return good, model
 
 
@@ -69,11 +73,16 @@ def test_eval_is_set_and_reported() -> None:
     assert not policy.module.training
 
 
-def test_double_inside_is_a_note() -> None:
-    _, notes = export_network(
-        as_policy(next(one for one in FURTHER_GOOD if one.name == "double inside"))
-    )
+@pytest.mark.parametrize("name", ["double inside", "constant double"])
+def test_double_inside_is_a_note(name: str) -> None:
+    _, notes = export_network(as_policy(next(one for one in EVERY_GOOD if one.name == name)))
     assert any("computes in float64 inside" in note for note in notes)
+
+
+def test_an_input_without_effect_is_a_note() -> None:
+    _, notes = export_network(as_policy(HIDDEN_GOOD[0]))
+    assert "no output changed with input 'goal' in 2 tries" in notes
+    assert not any("input 'obs'" in note for note in notes)
 
 
 def test_what_is_only_written_is_a_note() -> None:

@@ -3,7 +3,8 @@
     python examples/balancer_sb3/from_training_to_demo.py -o out
 
 Needs the extras [sim], [train] and [export]. 2 million steps take about 11 minutes of one core and
-give a policy that stands. `--steps 4096` shows the way in seconds, with a policy that falls. Then:
+give a policy that stands and follows its command. `--steps 4096` shows the way in seconds, with a
+policy that falls. Then:
 
     policy-runner demo --policy out/policy/policy.yaml
 """

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.cli.command_parser import add_params, node_of
+from policy_runner.cli.command_parser import add_params, node_of, number_from_0, only_with
 from policy_runner.cli.state_wiring import state_problems
 from policy_runner.cli.suspicions import all_suspicions, read_all_facts
 from policy_runner.core.errors import Problem, Refusal, refuse
@@ -23,13 +23,14 @@ from policy_runner.robot.values import sections_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC, --params, --live and its options."""
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
-    add_params(parser, "the node's parameters, too")
+    add_params(parser, "the node's parameters, too", also="--live")
     parser.add_argument("--live", action="store_true", help="compare with the running ROS graph")
-    parser.add_argument("--wait", type=float, default=3.0, metavar="S",
+    parser.add_argument("--wait", type=number_from_0, default=3.0, metavar="S",
                         help="how long --live listens; default 3 s")  # fmt: skip
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
                         help="with --live: where an input is published, as the node's remapping"
                         " says it")  # fmt: skip
+    only_with(parser, "--live", lambda given: given.live, "--wait", "--topic")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,8 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     Suspicious numbers are printed as warnings; they are no reason to refuse.
     """
-    if arguments.topic and not arguments.live:
-        raise refuse("", "--topic", "--live with it", "no --live")
     node = node_of(arguments)
     ros = find_spec("rclpy") is not None
     further = partial(_ros_problems, arguments.params is not None) if ros else None

@@ -4,26 +4,105 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from policy_runner.core.errors import did_you_mean, refuse
+from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
 
 FOLDER = "policy_runner.cli"
 Run = Callable[[argparse.Namespace], int]
+Fits = Callable[[argparse.Namespace], object]
+_RULES = "option_rules"
 _NO_WRAPPING = 10_000  # columns; rich makes a table as wide as what is in it
 
 
-def add_params(parser: argparse.ArgumentParser, text: str = "the node's parameters") -> None:
-    """Add --params, and --name and --namespace, which select the sections of its file."""
+class OptionRule(NamedTuple):
+    """Options that the command ignores unless `fits` is true of the command line."""
+
+    expected: str
+    fits: Fits
+    defaults: Mapping[str, object]
+
+
+def only_with(parser: argparse.ArgumentParser, needed: str, fits: Fits, *options: str) -> None:
+    """Let `check_options` refuse options that mean something only next to another one.
+
+    Args:
+        needed: the other option, as the refusal names it, such as `--live`.
+        fits: whether the parsed command line has it.
+        options: of `parser`, such as `--wait`. Their arguments are added already.
+    """
+    _add_rule(parser, f"{needed} with it", fits, options)
+
+
+def not_with(parser: argparse.ArgumentParser, other: str, given: Fits, *options: str) -> None:
+    """Let `check_options` refuse options that mean nothing next to another one.
+
+    Args:
+        other: the other option, as the refusal names it, such as `--as triton`.
+        given: whether the parsed command line has it.
+        options: of `parser`. Their arguments are added already.
+    """
+    _add_rule(parser, f"not with {other}", lambda arguments: not given(arguments), options)
+
+
+def _add_rule(
+    parser: argparse.ArgumentParser, expected: str, fits: Fits, options: Sequence[str]
+) -> None:
+    defaults = {option: parser.get_default(_attribute(option)) for option in options}
+    rules = parser.get_default(_RULES) or []
+    parser.set_defaults(**{_RULES: [*rules, OptionRule(expected, fits, defaults)]})
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Refuse every option that the command line gives and the command would ignore.
+
+    Raises:
+        Refusal: one sentence for each.
+    """
+    problems: list[Problem | str] = []
+    for rule in getattr(arguments, _RULES, None) or []:
+        if rule.fits(arguments):
+            continue
+        for option, default in rule.defaults.items():
+            value = getattr(arguments, _attribute(option))
+            if value != default:
+                got = option if value is True else f"{option} {_as_given(value)}"
+                problems.append(Problem("", option, rule.expected, got))
+    if problems:
+        raise Refusal(problems)
+
+
+def _as_given(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _attribute(option: str) -> str:
+    return option.lstrip("-").replace("-", "_").lower()
+
+
+def add_params(
+    parser: argparse.ArgumentParser, text: str = "the node's parameters", also: str = ""
+) -> None:
+    """Add --params, and --name and --namespace, which select the sections of its file.
+
+    Args:
+        also: another option that reads --namespace.
+    """
     parser.add_argument("--params", type=Path, metavar="FILE", help=text)
     parser.add_argument("--name", default="policy_runner",
                         help="name of the node in FILE; default policy_runner")  # fmt: skip
     parser.add_argument("--namespace", default="", help="of that node; default none")
+    only_with(parser, "--params", lambda given: given.params, "--name")
+    only_with(
+        parser, f"--params or {also}" if also else "--params",
+        lambda given: given.params or (also and getattr(given, _attribute(also))), "--namespace",
+    )  # fmt: skip
 
 
 def node_of(arguments: argparse.Namespace) -> str:
@@ -45,12 +124,36 @@ def check_ros() -> None:
 
 def seconds_above_0(text: str) -> float:
     """Read the argument of an option."""
+    return _number(text, "seconds above 0", lambda value: value > 0.0)
+
+
+def number_from_0(text: str) -> float:
+    """Read a number of 0 or more, as the argument of an option."""
+    return _number(text, "a number of 0 or more", lambda value: value >= 0.0)
+
+
+def number_above_0(text: str) -> float:
+    """Read a number above 0, as the argument of an option."""
+    return _number(text, "a number above 0", lambda value: value > 0.0)
+
+
+def count_above_0(text: str) -> int:
+    """Read a whole number of 1 or more, as the argument of an option."""
+    return int(_number(text, "a whole number above 0", lambda value: value >= 1, int))
+
+
+def _number(
+    text: str,
+    expected: str,
+    fits: Callable[[float], bool],
+    read: Callable[[str], float] = float,
+) -> float:
     try:
-        value = float(text)
+        value = read(text)
     except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text}")
+        value = math.nan
+    if not (fits(value) and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
     return value
 
 

@@ -19,7 +19,7 @@ from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.private_folder import default_folder
 from policy_runner.backends.tensorrt.engine_cache import EngineCache, Entry
 from policy_runner.cli.backend_options import add_choice_options, choice_from
-from policy_runner.cli.command_parser import CommandParser, table_width
+from policy_runner.cli.command_parser import CommandParser, number_from_0, table_width
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
 
@@ -37,7 +37,7 @@ def add_arguments(parser: CommandParser) -> None:
     shown = parser.add_command("list", "every engine, most recently used first", run=_list)
     shown.add_argument("--json", action="store_true", help="as JSON")
     remove = parser.add_command("remove", "remove engines", run=_remove)
-    remove.add_argument("--unused-for", type=float, default=0.0, metavar="DAYS",
+    remove.add_argument("--unused-for", type=number_from_0, default=0.0, metavar="DAYS",
                         help="only engines not used for this long; default: all")  # fmt: skip
     for one in (shown, remove):
         one.add_argument("--folder", type=Path, help="the node's engines.folder")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from policy_runner import __version__
-from policy_runner.cli.command_parser import CommandParser
+from policy_runner.cli.command_parser import CommandParser, check_options
 from policy_runner.cli.old_names import OLD_NAMES, with_new_names
 from policy_runner.core.errors import Refusal
 
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(sentence, file=sys.stderr)
     arguments = make_parser().parse_args(words)
     try:
+        check_options(arguments)
         return int(arguments.run(arguments))
     except Refusal as refusal:
         for problem in refusal.problems:

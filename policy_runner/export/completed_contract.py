@@ -21,13 +21,12 @@ from policy_runner.core.files.bounded import MOST_SPEC
 from policy_runner.core.files.safe_yaml import load_yaml
 from policy_runner.core.model import Array, ModelFacts
 from policy_runner.core.spec import SCHEMA
-from policy_runner.export.sources.trained_policy import Statistics, TrainedPolicy
+from policy_runner.export.sources.trained_policy import CONSTANT_SPREAD, Statistics, TrainedPolicy
 from policy_runner.formats.draft import todo
 from policy_runner.formats.plain_onnx import draft_plain
 
 STATISTICS_FILE = "statistics.npz"
 MODEL_FILE = "policy.onnx"
-CONSTANT_SPREAD = 1e-4  # below it a dimension was constant in training
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]

@@ -40,7 +40,7 @@ from policy_runner.export.sources.trained_policy import (
     named_results,
 )
 from policy_runner.formats.draft import Draft, spec_text
-from policy_runner.formats.own.exported import as_metadata, npz_bytes, set_digests
+from policy_runner.formats.own.exported import as_metadata, model_entry, npz_bytes, set_digests
 from policy_runner.robot.load import load_policy
 
 Contract = Mapping[str, Any] | Path | str | None
@@ -258,7 +258,7 @@ def _write(network: Any, path: Path, completed: Completed, how: Mapping[str, Any
         entry.key, entry.value = key, text
     save_model(network, path)
     facts = read_model_facts(path)
-    spec["model"] = {"file": path.name, "sha256": facts.sha256}
+    spec["model"] = model_entry(facts)
     draft = Draft(str(how["source"]), [Path(str(how["source"]))], spec=spec, exact=True)
     text = spec_text(draft).replace("# Imported from ", "# Exported from ", 1)
     (path.parent / "policy.yaml").write_text(text, encoding="utf-8")

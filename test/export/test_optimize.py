@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import yaml
 from cli_rig import spec as toy_spec
 from cli_rig import weights
 from onnx import TensorProto, helper, numpy_helper
@@ -14,17 +16,21 @@ from onnx import TensorProto, helper, numpy_helper
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
-from policy_runner.export.optimize.optimize_policy import optimize_policy
-from policy_runner.export.optimize.variants import make
+from policy_runner.core.spec import read_spec
+from policy_runner.export.graph.stored_model import save_model
+from policy_runner.export.optimize.optimize_policy import optimize_policy, with_model
+from policy_runner.export.optimize.variants import VARIANTS, make
 from policy_runner.export.optimize.verdicts import (
     HARMS,
     HELPS,
     NO_GAIN,
+    NOT_MADE,
     Judged,
     best,
     judge,
     set_errors,
 )
+from policy_runner.formats.own.exported import model_entry
 from policy_runner.package_files import share_path
 from policy_runner.robot.load import load_policy
 
@@ -33,8 +39,6 @@ BALANCER = share_path("models", "balancer")
 
 def toy(folder: Path, offset: float = 0.0) -> Path:
     """obs [1, 13] + offset times a matrix is actions [1, 2]; with policy.yaml."""
-    import yaml
-
     stored = {"w": weights(), "offset": np.full((1, 13), offset, np.float32)}
     graph = helper.make_graph(
         [helper.make_node("Sub", ["obs", "offset"], ["centred"]),
@@ -67,6 +71,13 @@ def test_the_static_int8_balancer_is_refused_by_its_largest_error() -> None:
     assert static.mean < 0.02 * 15.0 < 10 * static.largest
 
 
+def test_another_model_than_the_specs_is_refused(tmp_path: Path) -> None:
+    path = toy(tmp_path) / "toy.onnx"
+    path.write_bytes(path.read_bytes() + b"\x00")
+    with pytest.raises(Refusal, match=r"toy\.onnx: sha256: expected"):
+        optimize_policy(tmp_path, names=["fp16"])
+
+
 def test_the_best_variant_becomes_a_folder_that_check_accepts(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     found = optimize_policy(toy(tmp_path / "toy"), tmp_path / "new", names=["fp16"])
@@ -84,6 +95,16 @@ def test_a_number_that_float16_does_not_hold_is_refused_by_name(tmp_path: Path) 
     """The converters cut it to 10000 or 65504 without an error: air pressure in Pa."""
     with pytest.raises(Refusal, match=r"'offset': expected numbers up to 65504.*got 101325"):
         make("fp16", toy(tmp_path, 101325.0) / "toy.onnx", tmp_path / "half.onnx", [])
+
+
+def test_an_opset_without_a_scale_for_each_channel_is_named(tmp_path: Path) -> None:
+    """ONNX Runtime writes an invalid model: Unrecognized attribute: axis."""
+    path = toy(tmp_path) / "toy.onnx"
+    model = onnx.load(path)
+    model.opset_import[0].version = 11
+    onnx.save(model, path)
+    with pytest.raises(Refusal, match=r"opset: expected 13 or newer.*got 11; export the network"):
+        make("int8-tensorrt", path, tmp_path / "half.onnx", [])
 
 
 def test_the_verdict_comes_from_the_maximum_and_the_loop() -> None:
@@ -104,6 +125,67 @@ def test_the_verdict_comes_from_the_maximum_and_the_loop() -> None:
     nothing = Judged("nothing", share=float("nan"))
     judge(nothing, {}, trusted=True)
     assert nothing.verdict == HARMS
+
+
+def split_toy(folder: Path) -> Path:
+    """The toy with a hidden layer, and its weights in `toy.onnx.data`; the spec has checksums."""
+    toy(folder)
+    random = np.random.default_rng(3)
+    stored = {"w": random.normal(0, 0.3, (13, 128)).astype(np.float32),
+              "v": random.normal(0, 0.1, (128, 2)).astype(np.float32)}  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["obs", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["b"]),
+         helper.make_node("MatMul", ["b", "v"], ["actions"])],
+        "toy",
+        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, 13])],
+        [helper.make_tensor_value_info("actions", TensorProto.FLOAT, [1, 2])],
+        [numpy_helper.from_array(one, name) for name, one in stored.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    path = folder / "toy.onnx"
+    save_model(model, path, most=1024)
+    keys = model_entry(read_model_facts(path))
+    assert keys["data"]
+    text = (folder / "policy.yaml").read_text()
+    begin, end = text.index("model:"), text.index("control_dt:")
+    block = yaml.safe_dump({"model": keys}, sort_keys=False)
+    (folder / "policy.yaml").write_text(f"{text[:begin]}{block}# kept\n{text[end:]}")
+    return folder
+
+
+def test_weights_next_to_the_graph_are_optimized_like_others(tmp_path: Path) -> None:
+    folder = split_toy(tmp_path)
+    before = {one.name: one.read_bytes() for one in folder.iterdir()}
+    names = [name for name in VARIANTS if name != "onnxslim" or find_spec("onnxslim")]
+    found = optimize_policy(folder, names=names)
+    assert [row.name for row in found.rows if row.verdict == NOT_MADE] == []
+    half = next(row for row in found.rows if row.name == "fp16")
+    assert half.size is not None
+    assert half.size < 0.75  # of graph and weights together
+    # ONNX Runtime's quantization writes next to the model that it reads.
+    assert {one.name: one.read_bytes() for one in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_folder_with_another_model_has_its_checksums(tmp_path: Path, outside: bool) -> None:
+    (tmp_path / "old").mkdir()
+    folder = split_toy(tmp_path / "old")
+    new = tmp_path / "new" / "toy.onnx"
+    new.parent.mkdir()
+    model = onnx.load(folder / "toy.onnx")
+    model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
+    save_model(model, new, most=1024 if outside else None)
+    spec_file = read_spec(folder)
+    with_model(spec_file, folder / "toy.onnx", new, tmp_path / "made")
+    assert (tmp_path / "made" / "toy.onnx.data").exists() == outside
+    load_policy(tmp_path / "made").close()
+    spec = yaml.safe_load((tmp_path / "made" / "policy.yaml").read_text())
+    old = yaml.safe_load((folder / "policy.yaml").read_text())
+    assert spec["model"] == model_entry(read_model_facts(tmp_path / "made" / "toy.onnx")) | (
+        {} if outside else {"data": {}}
+    )
+    assert {**spec, "model": None} == {**old, "model": None}
 
 
 @pytest.mark.parametrize(

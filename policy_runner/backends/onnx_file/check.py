@@ -14,6 +14,7 @@ from pathlib import Path
 
 from policy_runner.backends.onnx_file.graph import fields
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.spec import SpecFile
 
 # message: {field number: type of the message in it}; the numbers are from onnx.proto.
 _PARTS: dict[str, dict[int, str]] = {
@@ -157,6 +158,19 @@ def check_model_file(path: Path, sha256: str | None, spec_path: Path) -> str:
         remedy = "the model is not the one that the spec was written for"
         raise refuse(str(path), "sha256", sha256, found, remedy)
     return found
+
+
+def checked_model(spec_file: SpecFile) -> Path:
+    """The file of a spec's model, with the checksums that the spec states.
+
+    Raises:
+        Refusal: no such file, or another one than the spec was written for.
+    """
+    model = spec_file.spec.model
+    path = spec_file.next_to(model.file, "model.file")
+    check_model_file(path, model.sha256, spec_file.path)
+    check_data(path, model.data, spec_file.path, "model.data")
+    return path
 
 
 def sha256_of(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from policy_runner.core.errors import refuse
 from policy_runner.core.model import Buffer
 
 RUNS = 200
-_WARM_UP = 20
+WARM_UP = 20
 _KERNEL = "_kernel_time"
 
 
@@ -38,13 +38,19 @@ class OperatorTime:
     share: float
 
 
-def operator_times(path: Path, feed: Mapping[str, Buffer], runs: int = RUNS) -> list[OperatorTime]:
+def operator_times(
+    path: Path,
+    feed: Mapping[str, Buffer],
+    runs: int = RUNS,
+    done: Callable[[int], object] = lambda _: None,
+) -> list[OperatorTime]:
     """Run the model with the profiler on, one thread; the longest operator first.
 
     Args:
         path: an ONNX file.
         feed: its inputs.
         runs: how many runs are averaged. The profile is 10 to 100 kB for each.
+        done: is told after each run how many runs there were, the `WARM_UP` first ones included.
 
     Raises:
         Refusal: ONNX Runtime cannot load or run it.
@@ -59,8 +65,9 @@ def operator_times(path: Path, feed: Mapping[str, Buffer], runs: int = RUNS) -> 
         options.profile_file_prefix = str(Path(folder) / "run")
         try:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            for _ in range(_WARM_UP + runs):
+            for k in range(WARM_UP + runs):
                 session.run(None, dict(feed))
+                done(k + 1)
         except Exception as error:  # ORT raises its own pybind types, one per status code
             text = " ".join(str(error).split())[:300]
             raise refuse(str(path), "", "a model that ONNX Runtime can run", text) from error
@@ -75,7 +82,7 @@ def operator_times(path: Path, feed: Mapping[str, Buffer], runs: int = RUNS) -> 
         per_node[node] = per_node.get(node, 0) + 1
         if per_node[node] == 1:
             counts[operator] = counts.get(operator, 0) + 1
-        if per_node[node] > _WARM_UP:
+        if per_node[node] > WARM_UP:
             totals[operator] = totals.get(operator, 0.0) + float(one["dur"])
     whole = sum(totals.values()) or 1.0
     found = [

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.check import checked_model
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import count_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.source_options import add_source_options, source_options
 from policy_runner.core.model import Array
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add DIR, --against, --rounds and --json, and the options of a source."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the policy's folder")
     parser.add_argument("--against", required=True, metavar="SOURCE", help="what was exported")
-    parser.add_argument("--rounds", type=int, default=ROUNDS,
+    parser.add_argument("--rounds", type=count_above_0, default=ROUNDS,
                         help=f"of {BLOCK} runs each; default {ROUNDS}")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_source_options(parser)
@@ -57,15 +58,16 @@ def run(options: argparse.Namespace) -> int:
     facts = machine()
     print_machine(facts)
     spec_file = read_spec(options.folder)
-    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
-    policy = open_source(options.against, source_options(options))
-    session = session_of(str(path), str(path))
-    second = session_of(str(path), str(path))
-    names = [one.name for one in session.get_inputs()]
-    is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
+    path = checked_model(spec_file)
     throughput = {}
     times: Mapping[str, Array] = {}
     with shown_progress() as progress:
+        progress("open the source")
+        policy = open_source(options.against, source_options(options))
+        progress("open the model")
+        session, second = (session_of(str(path), str(path)) for _ in range(2))
+        names = [one.name for one in session.get_inputs()]
+        is_open = all(not isinstance(one.shape[0], int) for one in session.get_inputs())
         for rows in BATCHES if is_open else BATCHES[:1]:
             in_torch, given = torch_call(policy, rows, batch_first=is_open)
             feed = dict(zip(names, given, strict=True))

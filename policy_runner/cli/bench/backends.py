@@ -28,10 +28,12 @@ from policy_runner.backends.onnx_file.check import check_model_file
 from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.onnxruntime.proof import samples_for
 from policy_runner.cli.bench.machine import check_outputs, machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import number_above_0, seconds_above_0, table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.core.spec.parts import has_several
+from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.package_files import share_path
 
 RAW_RATES = (50.0, 500.0)  # rates for a model without a policy spec
@@ -77,9 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, or gpu:N")
     parser.add_argument("--precision", default="as_exported", choices=PRECISIONS,
                         help="numbers the model computes with")  # fmt: skip
-    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
+    parser.add_argument("--rates", nargs="+", type=number_above_0, metavar="HZ",
                         help="default: the policy's own")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
+    parser.add_argument("--seconds", type=seconds_above_0, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument(
         "--remember", action="store_true", help="let `backend: auto` take the fastest from now on"
@@ -124,13 +126,19 @@ def names_of(words: str) -> list[str]:
 
 
 def measure(
-    what: Subject, names: Sequence[str], choice: BackendChoice, seconds: float
+    what: Subject,
+    names: Sequence[str],
+    choice: BackendChoice,
+    seconds: float,
+    progress: Progress = no_progress,
 ) -> list[Row]:
     """Measure each candidate at each rate; the row of an unavailable candidate gives the reason."""
+    every = len(names) * len(what.rates)
     # Build the engines here, since otherwise configure would have to wait for them.
     choice = replace(choice, options={**choice.options, "onnxruntime.build": True})
-    rows = []
+    rows: list[Row] = []
     for name in names:
+        progress(f"load {name}", len(rows), every)
         try:
             model = what.load(candidate(choice, name))
         except Refusal as refusal:
@@ -139,6 +147,7 @@ def measure(
             continue
         try:
             for rate in what.rates:
+                progress(f"measure {name} at {rate:g} Hz", len(rows), every)
                 figures = summary(time_at(model, rate, seconds), time_tightly(model))
                 rows.append(Row(name, rate, figures, model.provider, dict(model.facts)))
         finally:
@@ -226,8 +235,8 @@ def run(options: argparse.Namespace) -> int:
         raise refuse("", "--remember", expected, "a policy with several models", remedy)
     choice = BackendChoice(device=options.device, precision=options.precision)
     choice.check()
-    with priority(options.priority) as granted:
-        rows = measure(what, names, choice, options.seconds)
+    with shown_progress() as progress, priority(options.priority) as granted:
+        rows = measure(what, names, choice, options.seconds, progress)
     facts = {**machine(), "priority": granted}
     _print(what, rows, facts)
     if options.json:

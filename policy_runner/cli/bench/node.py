@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import number_above_0, seconds_above_0, table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.drawing.style import drawing, log_durations
 from policy_runner.core.errors import refuse
 from policy_runner.package_files import share_path
@@ -31,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", nargs="?", type=Path, metavar="SPEC",
                         help="policy.yaml or its folder; default: the shipped policy")  # fmt: skip
     rates = " ".join(f"{rate:g}" for rate in RATES)
-    parser.add_argument("--rates", nargs="+", type=float, metavar="HZ",
+    parser.add_argument("--rates", nargs="+", type=number_above_0, metavar="HZ",
                         help=f"control rates; default {rates}")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=10.0, help="per rate")
+    parser.add_argument("--seconds", type=seconds_above_0, default=10.0, help="per rate")
     parser.add_argument("--priority", type=int, default=80, help="SCHED_FIFO; 0: none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="period errors (matplotlib)")
@@ -63,10 +64,12 @@ def measure(spec: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         raise refuse("", "bench", "the Python module rclpy", "none", remedy)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     with tempfile.TemporaryDirectory(prefix="policy_runner_bench_") as folder:
-        rows = [
-            _graph(spec, rate, options.seconds, options.priority, Path(folder))
-            for rate in options.rates or RATES
-        ]
+        rates = options.rates or RATES
+        rows: list[dict[str, Any]] = []
+        with shown_progress() as progress:
+            for rate in rates:
+                progress(f"run the node at {rate:g} Hz", len(rows), len(rates))
+                rows.append(_graph(spec, rate, options.seconds, options.priority, Path(folder)))
     _print_graph(rows)
     if options.picture:
         errors = {f"{row['rate_hz']:g} Hz": row["errors_us"] for row in rows}

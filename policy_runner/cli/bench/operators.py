@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from policy_runner.backends.onnx_file.check import checked_model
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
-from policy_runner.backends.onnxruntime.operator_times import RUNS, OperatorTime, operator_times
+from policy_runner.backends.onnxruntime.operator_times import (
+    RUNS,
+    WARM_UP,
+    OperatorTime,
+    operator_times,
+)
 from policy_runner.backends.sample_inputs import generated
 from policy_runner.cli.bench.machine import check_outputs, machine, print_machine
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import count_above_0, table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.core.model import Buffer
 from policy_runner.core.spec import read_spec
 
@@ -22,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL_OR_SPEC, --runs, --picture and --json."""
     parser.add_argument("path", type=Path, metavar="MODEL_OR_SPEC",
                         help="an .onnx model, or a policy.yaml or its folder")  # fmt: skip
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"default {RUNS}")
+    parser.add_argument("--runs", type=count_above_0, default=RUNS, help=f"default {RUNS}")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw them as bars")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
@@ -32,8 +39,14 @@ def run(options: argparse.Namespace) -> int:
     check_outputs(options.json, options.picture)
     facts = machine()
     print_machine(facts)
-    path, feed = model_and_inputs(options.path)
-    found = operator_times(path, feed, options.runs)
+    with shown_progress() as progress:
+        progress("open the model")
+        path, feed = model_and_inputs(options.path)
+        every = WARM_UP + options.runs
+        text = "run with the profiler"
+        found = operator_times(
+            path, feed, options.runs, lambda done: progress(text, done, every)
+        )  # fmt: skip
     report(found, path)
     if options.json:
         content = {"machine": facts, "model": path.name, "operators": [asdict(o) for o in found]}
@@ -51,7 +64,7 @@ def model_and_inputs(path: Path) -> tuple[Path, dict[str, Buffer]]:
     """
     spec_file = None if path.suffix == ".onnx" else read_spec(path)
     if spec_file is not None:
-        path = spec_file.next_to(spec_file.spec.model.file, "model.file")
+        path = checked_model(spec_file)
     model = OnnxRuntimeModel(path)
     feed = {name: array.copy() for name, array in model.inputs.items()}
     if spec_file is not None:

@@ -28,7 +28,8 @@ from policy_runner.backends.onnxruntime.libraries import check_importable
 from policy_runner.backends.precision_check import compare_with_cpu, cpu_models
 from policy_runner.cli.backend_options import add_choice_options, choice_from
 from policy_runner.cli.bench.machine import machine
-from policy_runner.cli.command_parser import check_written, table_width
+from policy_runner.cli.command_parser import check_written, seconds_above_0, table_width
+from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.engine import build_in_child
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile, read_spec
@@ -46,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="what runs the model")  # fmt: skip
     parser.add_argument("--device", default="auto", help="cpu, gpu, gpu:1; default: auto")
     add_choice_options(parser)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring, per row")
+    parser.add_argument(
+        "--seconds", type=seconds_above_0, default=4.0, help="of measuring, per row"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
 
 
@@ -86,10 +89,13 @@ def variants(choice: BackendChoice) -> list[tuple[str, BackendChoice]]:
 def _rows(
     choice: BackendChoice, spec_file: SpecFile, folder: Path, said: Console, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    cpu = cpu_models(spec_file)
-    yield {"name": "CPU, the reference", "ok": True, "facts": {}, "problems": [],
-           "latency_us": _latency(cpu, spec_file.spec.control_dt, seconds)}  # fmt: skip
-    cpu.close()
+    with shown_progress() as progress:
+        progress("measure the CPU")
+        cpu = cpu_models(spec_file)
+        latency = _latency(cpu, spec_file.spec.control_dt, seconds)
+        cpu.close()
+    name = "CPU, the reference"
+    yield {"name": name, "ok": True, "facts": {}, "problems": [], "latency_us": latency}
     if choice.backend == "tensorrt":
         # Build a new engine instead of a cached one: the self-test also tests the build.
         choice = replace(choice, options={**choice.options, "engines.folder": str(folder)})
@@ -103,7 +109,10 @@ def _rows(
         if not row["ok"]:
             return
     for name, variant in variants(choice):
-        yield _row(name, variant, spec_file, seconds)
+        with shown_progress() as progress:  # none during the build, which shows its own
+            progress(f"measure {name}")
+            row = _row(name, variant, spec_file, seconds)
+        yield row
 
 
 def _row(name: str, choice: BackendChoice, spec_file: SpecFile, seconds: float) -> dict[str, Any]:

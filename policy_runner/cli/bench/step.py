@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from policy_runner.core.spec import read_spec
 from policy_runner.core.spec.elements import action_elements
 from policy_runner.package_files import share_path
 
+Told = Callable[[str, int, int], object]  # text of a step, its done parts, all of them
 PARTS = ("observation", "inference", "command", "whole step", "bare run of the model")
 
 
@@ -54,7 +56,10 @@ def measure(spec: Path, backend: str) -> dict[str, float]:
     from rich.console import Console
     from rich.table import Table
 
-    step = time_step(spec, backend)
+    from policy_runner.cli.drawing.progress import shown_progress
+
+    with shown_progress() as progress:
+        step = time_step(spec, backend, progress=progress)
     table = Table("part", r"p50 \[us]", title="step without ROS")
     for part, figure in step.items():
         table.add_row(part, f"{figure:.1f}")
@@ -62,7 +67,9 @@ def measure(spec: Path, backend: str) -> dict[str, float]:
     return step
 
 
-def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> dict[str, float]:
+def time_step(
+    spec_path: Path, backend: str = "auto", steps: int = 20_000, progress: Told = lambda *_: None
+) -> dict[str, float]:
     """Return the p50 of every part [us], in a tight loop (warm caches).
 
     `observation` contains ages, checks and terms. `inference` contains history, normalization,
@@ -72,6 +79,7 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
         spec_path: a policy.yaml, or its folder.
         backend: value of the parameter `backend`.
         steps: number of measured steps.
+        progress: is told every hundredth of them.
 
     Raises:
         Refusal: the policy cannot be loaded, or does not run on plausible inputs.
@@ -91,6 +99,8 @@ def time_step(spec_path: Path, backend: str = "auto", steps: int = 20_000) -> di
     _stand_still(pipeline)
     samples = np.zeros((len(PARTS), steps), dtype=np.int64)
     for k in range(-100, steps):
+        if k % max(1, steps // 100) == 0:
+            progress("run the step", k, steps)
         step = pipeline.step(k + 1000)
         if step.decision is not Decision.RUN:
             raise Refusal([f"{spec_path}: the policy did not run: {pipeline.safety.detail}"])

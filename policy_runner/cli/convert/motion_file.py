@@ -11,6 +11,7 @@ import numpy as np
 
 from policy_runner.backends.load import load_model
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
+from policy_runner.cli.command_parser import count_above_0, not_with, only_with
 from policy_runner.core.errors import refuse
 from policy_runner.core.spec import read_spec
 from policy_runner.formats.motions.chains import read_chains, with_bodies
@@ -49,7 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="central, forward or backward differences, or kept; default: kept where the source"
         " has them, otherwise central",
     )  # fmt: skip
-    parser.add_argument("--rows", type=int, metavar="N", help="rows to take from an .onnx")
+    parser.add_argument(
+        "--rows", type=count_above_0, metavar="N", help="rows to take from an .onnx"
+    )
+    not_with(parser, "--joints and --control-dt",
+             lambda given: given.joints and given.control_dt is not None, "--spec")  # fmt: skip
+    only_with(parser, "an .onnx", lambda given: given.source.suffix != ".csv", "--rows")
+    only_with(parser, "a .csv or --chains",
+              lambda given: given.source.suffix != ".onnx" or given.chains, "--base")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:

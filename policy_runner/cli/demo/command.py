@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.cli.command_parser import check_written, seconds_above_0, table_width
+from policy_runner.cli.command_parser import (
+    check_written,
+    number_from_0,
+    seconds_above_0,
+    table_width,
+)
 from policy_runner.cli.demo import policy_server
 from policy_runner.cli.demo.reach import NAME as REACH
 from policy_runner.cli.demo.reach import reach_figures, reach_rows, refuse_options
@@ -50,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pushes", action="store_true", help="leave the robot alone")
     parser.add_argument("--no-commands", action="store_true", help="send cmd_vel yourself")
     parser.add_argument(
-        "--command-delay", type=float, default=0.0, metavar="S", help="delay of the motors"
+        "--command-delay", type=number_from_0, default=0.0, metavar="S", help="delay of the motors"
     )
     parser.add_argument(
         "--policy", default="", help="reach (an arm with a camera); or a policy.yaml or folder"

@@ -1,4 +1,8 @@
-"""A bar on stderr for what takes longer than two seconds; nothing where that is no terminal."""
+"""A bar on stderr for what takes longer than two seconds; nothing where that is no terminal.
+
+It is drawn only by the thread that reports progress, while it reports. A measurement between two
+reports has no thread of the bar next to it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ def shown_progress() -> Iterator[Told]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("start", total=None)
         shown, drawn_at = "", 0.0
 
@@ -51,7 +55,7 @@ def shown_progress() -> Iterator[Told]:
             elif now - drawn_at < _BETWEEN_S and done < total:
                 return
             drawn_at = now
-            bar.update(task, completed=done, total=total or None)
+            bar.update(task, completed=done, total=total or None, refresh=True)
 
         yield tell
     sys.stderr.flush()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from policy_runner.cli.command_parser import add_params, check_written, table_width
+from policy_runner.cli.command_parser import add_params, check_written, only_with, table_width
 from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.drawing.style import check_drawable
 from policy_runner.cli.evaluate.options import (
@@ -71,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="write verdict and picture into the policy's README.md")  # fmt: skip
     group.add_argument("--shown-episode", type=int, default=0, metavar="K",
                        help="which episode --frames and --record show; default 0")  # fmt: skip
+    only_with(parser, "--frames or --record", lambda given: given.frames or given.record,
+              "--shown-episode")  # fmt: skip
+    only_with(parser, "--sweep", lambda given: given.sweep, "--measured")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,19 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from policy_runner.cli.command_parser import not_with, only_with
 from policy_runner.cli.drawing.progress import shown_progress
-from policy_runner.cli.export.source_options import add_source_options, source_options
-from policy_runner.core.errors import Problem, Refusal
+from policy_runner.cli.export.source_options import (
+    SOURCE_OPTIONS,
+    add_source_options,
+    source_options,
+)
 from policy_runner.export.graph.torch_graph import OPSET
 from policy_runner.export.policy_export import Exported, export_policy
 from policy_runner.export.sources.open_source import SOURCES
 from policy_runner.export.triton_repository import BACKENDS, write_triton
-
-# Options of a trained source, by their attribute; a policy folder has been exported with its own.
-_OF_A_SOURCE = (
-    *("contract", "name", "in_graph", "dynamic_batch", "force", "input", "outputs", "state"),
-    *("activation", "normalizer", "preset", "normalized_inside", "keep_value", "trust_pickle"),
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-version", type=int, default=1, metavar="N",
                         help="of the model in Triton's repository; default 1")  # fmt: skip
     add_source_options(parser)
+    # A policy folder has been exported with options of its own.
+    not_with(parser, "--as triton", _is_triton, "--contract", "--name", "--in-graph",
+             "--dynamic-batch", "--force", *SOURCE_OPTIONS, "--opset")  # fmt: skip
+    only_with(parser, "--as triton", _is_triton, "--triton-backend", "--model-version")
+
+
+def _is_triton(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.form == "triton")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Refusal: the source, the network or the contract is refused; nothing is left at DIR.
     """
-    if arguments.form == "triton":
+    if _is_triton(arguments):
         return _export_triton(arguments)
     options = source_options(arguments)
     with shown_progress() as progress:
@@ -69,15 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _export_triton(arguments: argparse.Namespace) -> int:
-    given = {name.removesuffix("s"): getattr(arguments, name) for name in _OF_A_SOURCE}
-    given["opset"] = arguments.opset if arguments.opset != OPSET else None
-    problems = [
-        Problem("", f"--{name.replace('_', '-')}", "not with --as triton", str(value))
-        for name, value in given.items()
-        if value
-    ]
-    if problems:
-        raise Refusal(problems)
     folder = write_triton(
         Path(arguments.source), arguments.folder, arguments.triton_backend,
         arguments.model_version,

@@ -11,13 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from policy_runner.backends.sample_inputs import Sample
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import count_above_0, only_with, seconds_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.robot_loop import SECONDS, RobotLoop, add_loops, reason
 from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
 from policy_runner.export.optimize.variants import VARIANTS
 from policy_runner.export.optimize.verdicts import Optimization, control_text
 
+LOOP = "closed-loop"  # of --calibration
 _STYLES = {"helps": "green", "harms": "red", "no gain": "", "not made": "dim"}
 
 
@@ -34,11 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="observations: as `policy-runner replay -o` writes them, or of the"
                         " closed loop (--robot, else balancer); default: generated")  # fmt: skip
     add_loops(parser, "judge each by driving this simulated robot, too")
-    parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
-    parser.add_argument("--seconds", type=float, default=SECONDS,
+    parser.add_argument(
+        "--seeds", type=count_above_0, default=5, help="of the closed loop; default 5"
+    )
+    parser.add_argument("--seconds", type=seconds_above_0, default=SECONDS,
                         help=f"simulated, for each seed; default {SECONDS:g} s")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace NEW")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    only_with(parser, "-o", lambda given: given.output, "--force")
+    only_with(
+        parser, "--closed-loop, --robot or --calibration closed-loop",
+        lambda given: given.closed_loop or given.robot or given.calibration == LOOP,
+        "--seeds", "--seconds",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return reason(driven.drive(folder), original)
 
         given: Path | list[Sample] | None = None
-        if arguments.calibration == "closed-loop":
+        if arguments.calibration == LOOP:
             robot = RobotLoop.of(arguments, arguments.seconds, progress)
             given = robot.samples(arguments.folder)
         elif arguments.calibration:

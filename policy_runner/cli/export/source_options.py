@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from policy_runner.cli.command_parser import only_with
 from policy_runner.export.sources.open_source import PRESETS, SourceOptions
 from policy_runner.export.sources.trained_policy import parse_tensor
 
+SOURCE_OPTIONS = (
+    *("--input", "--output", "--state", "--activation", "--normalizer", "--preset"),
+    *("--normalized-inside", "--keep-value", "--trust-pickle"),
+)
+
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Add --input, --output-name, --state, --activation, --normalizer and --trust-pickle."""
+    """Add `SOURCE_OPTIONS`."""
     group = parser.add_argument_group("what the source does not say")
     group.add_argument("--input", action="append", default=[], metavar="NAME=1xN[:TYPE]",
                        help="an argument of a module's forward, in order; TYPE: float32, int64,"
                        " bool")  # fmt: skip
-    group.add_argument("--output", action="append", default=[], metavar="NAME", dest="outputs",
+    group.add_argument("--output", action="append", default=[], metavar="NAME",
                        help="a result of a module, in order; default actions")  # fmt: skip
     group.add_argument("--state", action="append", default=[], metavar="INPUT:OUTPUT",
                        help="a recurrent state among them")  # fmt: skip
@@ -30,6 +36,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trust-pickle", action="store_true",
                        help="run a source's pickle with your rights: for files that you wrote"
                        " yourself")  # fmt: skip
+    only_with(parser, "--normalizer", lambda given: given.normalizer, "--preset")
 
 
 def source_options(arguments: argparse.Namespace) -> SourceOptions:
@@ -40,7 +47,7 @@ def source_options(arguments: argparse.Namespace) -> SourceOptions:
     """
     return SourceOptions(
         inputs=[parse_tensor(one) for one in arguments.input],
-        outputs=arguments.outputs,
+        outputs=arguments.output,
         states=arguments.state,
         activation=arguments.activation,
         normalizer=arguments.normalizer,

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.cli.command_parser import table_width
+from policy_runner.cli.command_parser import count_above_0, not_with, only_with, table_width
 from policy_runner.cli.drawing.progress import shown_progress
 from policy_runner.cli.export.robot_loop import SECONDS, RobotLoop, add_loops
 from policy_runner.cli.export.source_options import (
+    SOURCE_OPTIONS,
     add_source_options,
     source_options,
 )
@@ -35,10 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recorded", type=Path, metavar="FILE.npz",
                         help="further observations to compare on")  # fmt: skip
     add_loops(parser, "drive this simulated robot, and compare on everything that it observes")
-    parser.add_argument("--seeds", type=int, default=5, help="of the closed loop; default 5")
+    parser.add_argument(
+        "--seeds", type=count_above_0, default=5, help="of the closed loop; default 5"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--no-card", action="store_true", help="leave DIR/README.md as it is")
     add_source_options(parser)
+    only_with(parser, "--closed-loop or --robot", lambda given: given.closed_loop or given.robot,
+              "--seeds")  # fmt: skip
+    not_with(parser, "--against FILE.npz", lambda given: given.against.endswith(".npz"),
+             "--recorded", "--closed-loop", "--robot", *SOURCE_OPTIONS)  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,13 @@ from rich.table import Table
 
 from policy_runner.backends.onnx_file.graph import read_graph
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
-from policy_runner.cli.command_parser import add_params, check_written, node_of, table_width
+from policy_runner.cli.command_parser import (
+    add_params,
+    check_written,
+    node_of,
+    only_with,
+    table_width,
+)
 from policy_runner.cli.inspect.contract import contract, model_contract, permutation, print_limits
 from policy_runner.cli.inspect.graph_blocks import blocks_of
 from policy_runner.cli.inspect.graph_svg import svg
@@ -31,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--graph", type=Path, metavar="FILE.svg",
                         help="draw the network: shapes, parameters, normalizer, encoder and"
                         " heads")  # fmt: skip
+    only_with(parser, "a policy.yaml or its folder", lambda given: given.path.suffix != ".onnx",
+              "--params")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.cli.command_parser import add_params, check_written, node_of
+from policy_runner.cli.command_parser import add_params, check_written, node_of, only_with
 from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.drawing.style import check_drawable
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
@@ -23,7 +23,7 @@ from policy_runner.cli.replay.recorded_pipeline import is_black_box, replay_blac
 from policy_runner.cli.replay.recordings import is_recording, open_recording
 from policy_runner.cli.replay.run import Arrays, replay_frames, replay_messages, replay_tensors
 from policy_runner.cli.replay.signals import MOST_TIME_S, is_signals, signal_events
-from policy_runner.core.errors import refuse
+from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.spec import Input, read_spec
 from policy_runner.robot.load import LoadedPolicy, load_policy
 
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rtol", type=float, default=1e-5, help="relative tolerance; default 1e-5")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="what came out")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="observation, action and error")
+    only_with(parser, "--reference", lambda given: given.reference, "--atol", "--rtol")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,11 +127,14 @@ def _replay_arrays(
     inputs: Mapping[str, Input],
 ) -> Arrays:
     file = str(arguments.input)
+    _not_used(arguments, "a recording", "topic")
     frames = frames_of(arrays, loaded, file)
+    tensors = {} if frames else tensors_of(arrays, loaded, file)
+    if frames or tensors:
+        _not_used(arguments, "messages with times", "start", "duration")
     if frames:
         with counted_progress("observations", len(next(iter(frames.values())))) as done:
             return replay_frames(loaded, frames, done)
-    tensors = tensors_of(arrays, loaded, file)
     if tensors:
         with counted_progress("tensors", len(next(iter(tensors.values())))) as done:
             return replay_tensors(loaded, tensors, done)
@@ -141,6 +145,21 @@ def _replay_arrays(
     events = signal_events(arrays, loaded.spec_file.spec.inputs, file)
     with counted_progress("messages", len(events)) as done:
         return replay_messages(loaded, iter(events), arguments.start, arguments.duration, done)
+
+
+def _not_used(arguments: argparse.Namespace, needed: str, *names: str) -> None:
+    """Refuse options that this INPUT has no use for.
+
+    Raises:
+        Refusal: one of them is given.
+    """
+    problems: list[Problem | str] = [
+        Problem(str(arguments.input), f"--{name}", f"{needed} with it", "arrays")
+        for name in names
+        if getattr(arguments, name)
+    ]
+    if problems:
+        raise Refusal(problems)
 
 
 def topic_option(text: str) -> tuple[str, str]:

@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from policy_runner.backends.onnxruntime.libraries import check_importable
-from policy_runner.cli.command_parser import check_ros, check_written, seconds_above_0, table_width
+from policy_runner.cli.command_parser import (
+    check_ros,
+    check_written,
+    not_with,
+    number_from_0,
+    only_with,
+    seconds_above_0,
+    table_width,
+)
 from policy_runner.cli.evaluate.options import SHIPPED, robot_path
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import Problem, Refusal, refuse
+from policy_runner.core.spec import Input
 from policy_runner.package_files import share_path
 from policy_runner.robot.load import LoadedPolicy, load_policy
 from policy_runner.ros.process.lifetime import (
@@ -28,6 +37,7 @@ from policy_runner.sim.with_mujoco import need_mujoco
 
 _ROBOT, _RUNNER = "simulated_robot", "policy_runner"
 _TWIST, _TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
+_STILL = (0.0, 0.0, 0.0)
 _UNSTAMPED = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
 
 
@@ -54,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--command",
         type=_twist,
         metavar="VX,VY,WZ",
-        default=(0.0, 0.0, 0.0),
         help="velocity on the policy's twist input [m/s, rad/s]; default 0,0,0",
     )
     parser.add_argument(
@@ -64,12 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", action="store_true", help="add the noise of robot.yaml")
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="shuffle the joints' order")
     parser.add_argument(
-        "--command-delay", type=float, default=0.0, metavar="S", help="delay of the motors"
+        "--command-delay", type=number_from_0, default=0.0, metavar="S", help="delay of the motors"
     )
     parser.add_argument("--no-meshes", action="store_true", help="load the model without meshes")
     parser.add_argument("--viewer", action="store_true", help="show the robot in a window")
     parser.add_argument("--backend", default="", help="what runs the model")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here")
+    only_with(parser, "--draft", lambda given: given.draft, "--out")
+    not_with(parser, "--draft", lambda given: given.draft, "SPEC", "--robot", "--params",
+             "--lockstep", "--duration", "--command", "--no-command", "--seed", "--noise",
+             "--shuffle", "--command-delay", "--viewer", "--backend", "--json")  # fmt: skip
+    not_with(parser, "--no-command", lambda given: given.no_command, "--command")
 
 
 def _twist(text: str) -> tuple[float, ...]:
@@ -157,10 +171,11 @@ def _rows(options: argparse.Namespace, params: Path, report: Path) -> list[Proce
 
     loaded = load_policy(options.spec, params)
     try:
+        twists = _twist_inputs(options, loaded)
         robot = read_robot(robot_path(options.robot), meshes=not options.no_meshes)
         command = _command_parameters(loaded, options.lockstep)
         PolicyInLoop(loaded, plant_for(robot, loaded), images=_no_image)
-        return _with_overrides(options, params, report, loaded, command)
+        return _with_overrides(options, params, report, loaded, twists, command)
     finally:
         loaded.close()
 
@@ -170,12 +185,9 @@ def _with_overrides(
     params: Path,
     report: Path,
     loaded: LoadedPolicy,
+    twists: dict[str, Input],
     command: dict[str, Any],
 ) -> list[Process]:
-    twists = {
-        name: given for name, given in loaded.spec.inputs.items()
-        if given.type in (_TWIST, _TWIST_STAMPED)
-    }  # fmt: skip
     # Only a message with a stamp can be part of a step in lockstep.
     changed = {
         f"inputs.{name}.type": _TWIST_STAMPED
@@ -203,7 +215,7 @@ def _with_overrides(
                 "noise": options.noise,
                 "duration": options.duration or 0.0,
                 "commands": "none" if options.no_command or first is None else "random",
-                "twist": list(options.command),
+                "twist": list(options.command or _STILL),
                 "twist_type": "twist" if kinds == {_TWIST} else "twist_stamped",
                 "twist_topic": first.topic if first is not None else "cmd_vel",
                 "command_delay": options.command_delay,
@@ -224,6 +236,24 @@ def _with_overrides(
         replace(row, parameters={**row.parameters, **over}) if row.node_name == _RUNNER else row
         for row in rows
     ]
+
+
+def _twist_inputs(options: argparse.Namespace, loaded: LoadedPolicy) -> dict[str, Input]:
+    """The policy's inputs of a commanded velocity, by name.
+
+    Raises:
+        Refusal: --command, and the policy has no such input or several on different topics.
+    """
+    found = {
+        name: given for name, given in loaded.spec.inputs.items()
+        if given.type in (_TWIST, _TWIST_STAMPED)
+    }  # fmt: skip
+    if options.command is not None and len({given.topic for given in found.values()}) != 1:
+        remedy = "publish them yourself, with --no-command" if found else "leave it out"
+        got = ", ".join(found) or "none"
+        expected = "a policy with one twist input"
+        raise refuse(str(loaded.spec_file.path), "--command", expected, got, remedy)
+    return found
 
 
 def _command_parameters(loaded: LoadedPolicy, lockstep: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -126,15 +126,18 @@ def compare_with_torch(
     for rows in batches:
         for sigma in (1.0, 3.0):
             given = random_inputs(policy.arguments, rows, sigma, seed=rows, batch_axes=axes)
-            with torch.no_grad():
-                wanted = named_results(policy.module(*[one.clone() for one in given]), policy)
+            try:
+                with torch.no_grad():
+                    wanted = named_results(policy.module(*[one.clone() for one in given]), policy)
+            except RuntimeError as error:
+                raise _not_with(policy, rows, error) from error
             feed = {name: one.numpy() for name, one in zip(names, given, strict=True)}
             try:
                 got = dict(zip(policy.results, session.run(policy.results, feed), strict=True))
             except Exception as error:
-                text = " ".join(str(error).split())[:200]
-                expected = f"a network that runs with a batch of {rows}"
-                raise refuse(policy.kind, "batch", expected, text) from error
+                raise _not_with(policy, rows, error) from error
+            if rows > 1 and not problems:
+                problems += _rows_apart(policy, session, feed, got, axes, tolerance)
             for name in policy.results:
                 apart = difference(got[name], wanted[name].numpy())
                 largest = max(largest, apart)
@@ -146,6 +149,36 @@ def compare_with_torch(
     if problems:
         raise Refusal(problems[:4])
     return largest
+
+
+def _not_with(policy: TrainedPolicy, rows: int, error: Exception) -> Refusal:
+    text = " ".join(str(error).split())[:200]
+    expected = f"a network that runs with a batch of {rows}"
+    return refuse(policy.kind, "batch", expected, text)
+
+
+def _rows_apart(
+    policy: TrainedPolicy,
+    session: Any,
+    feed: Mapping[str, Any],
+    whole: Mapping[str, Any],
+    axes: Sequence[int],
+    tolerance: float,
+) -> list[Problem | str]:
+    """The problem of a network whose rows of a batch change each other's answers."""
+    first = {
+        name: np.take(values, [0], axis) for (name, values), axis in zip(feed.items(), axes)
+    }  # fmt: skip
+    alone = dict(zip(policy.results, session.run(policy.results, first), strict=True))
+    batch = [0] * len(policy.outputs) + list(axes[len(policy.inputs) :])
+    for name, axis in zip(policy.results, batch, strict=True):
+        apart = difference(np.take(whole[name], [0], axis), alone[name])
+        if not apart <= tolerance:
+            expected = "rows of a batch that do not change each other's answers"
+            got = f"a first row that differs by {apart:.3g} when it runs alone"
+            remedy = "look for a mean, a softmax or a norm over the batch (dim 0)"
+            return [Problem(policy.kind, f"output '{name}'", expected, got, remedy)]
+    return []
 
 
 def difference(got: Any, wanted: Any) -> float:

@@ -50,16 +50,32 @@ def _constant_false(model: Any, name: str) -> bool:
 
 
 def computes_in_double(model: Any) -> bool:
-    """Whether a weight is float64, or an operator makes float64 of something else."""
+    """Whether a weight or a constant is float64, or an operator makes float64 of something else."""
     import onnx
 
     double = onnx.TensorProto.DOUBLE
-    return any(one.data_type == double for one in model.graph.initializer) or any(
-        attribute.name == "to" and attribute.i == double
+    stored = (one for graph in _every_graph(model.graph) for one in graph.initializer)
+    sparse = (one.values for graph in _every_graph(model.graph) for one in graph.sparse_initializer)
+    constants = (
+        tensor
         for node in every_node(model.graph)
-        if node.op_type == "Cast"
+        for attribute in node.attribute
+        for tensor in (attribute.t, attribute.sparse_tensor.values, *attribute.tensors)
+    )
+    return any(one.data_type == double for one in (*stored, *sparse, *constants)) or any(
+        attribute.name in ("to", "dtype") and attribute.i == double
+        for node in every_node(model.graph)
         for attribute in node.attribute
     )
+
+
+def _every_graph(graph: Any) -> Iterator[Any]:
+    """A graph and its inner graphs."""
+    yield graph
+    for node in every_node(graph):
+        for attribute in node.attribute:
+            yield from ([attribute.g] if attribute.HasField("g") else [])
+            yield from attribute.graphs
 
 
 def unused_inputs(model: Any) -> list[str]:

@@ -7,14 +7,14 @@ were seen to pass (torch 2.13): see docs/guides/export.md.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from policy_runner.core.errors import Problem, Refusal, refuse
-from policy_runner.export.graph.watched_calls import run_watched
+from policy_runner.export.graph.contents import Kept, Snapshot, changes, contents, same
+from policy_runner.export.graph.watched_calls import run_watched, script_draws
 from policy_runner.export.sources.trained_policy import (
     BOOL,
     FLOAT,
@@ -27,8 +27,6 @@ SIGMAS = (1.0, 3.0, 30.0)
 MOST_TOLD = 2  # culprits of one refusal
 _SEED = 11
 _SAME = 1e-5  # a watched call may take other kernels, whose last bits differ
-_BUFFER = " (buffer)"
-_FOREIGN = ("torch", "numpy", "builtins", "gymnasium", "gym")  # objects that keep no state of ours
 
 
 def random_inputs(
@@ -78,6 +76,7 @@ def make_ready(policy: TrainedPolicy) -> list[str]:
             policy.kind, f"'{scripted[0]}'", "parts that are Python modules", "TorchScript",
             "leave torch.jit.script out, or export the whole as a TorchScript file",
         )  # fmt: skip
+    check_parameters(policy)
     training = [name or "the module" for name, one in module.named_modules() if one.training]
     module.eval()
     doubles = [
@@ -94,8 +93,27 @@ def make_ready(policy: TrainedPolicy) -> list[str]:
         )  # fmt: skip
     if not training:
         return []
-    more = f" and {len(training) - 1} parts of it" if len(training) > 1 else ""
-    return [f"eval() was set: {training[0]}{more} was in training mode"]
+    if len(training) == 1:
+        return [f"eval() was set: {training[0]} was in training mode"]
+    count = len(training) - 1
+    return [f"eval() was set: {training[0]} and {count} parts of it were in training mode"]
+
+
+def check_parameters(policy: TrainedPolicy) -> None:
+    """Refuse parameters without numbers, or on another device.
+
+    Raises:
+        Refusal: with the name of the first.
+    """
+    import torch
+
+    module = policy.module
+    for name, one in (*module.named_parameters(), *module.named_buffers()):
+        if torch.nn.parameter.is_lazy(one) or one.device.type == "meta":
+            remedy = "load the trained weights; a lazy part gets its own in its first call"
+            raise refuse(policy.kind, f"'{name}'", "numbers", "a place without numbers", remedy)
+        if one.device.type != "cpu":
+            raise refuse(policy.kind, f"'{name}'", "the CPU", str(one.device), "call module.cpu()")
 
 
 def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
@@ -110,13 +128,13 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
     if policy.script:
         return _plain_run(policy)
     problems: list[Problem | str] = []
-    before = _contents(policy.module)
-    attributes = [(part, dict(vars(part))) for part in policy.module.modules()]
+    before = contents(policy.module)
+    start = Snapshot(policy.module)
     given = random_inputs(policy.arguments, 1, 1.0)
     kept = [one.clone() for one in given]
     result, seen = _first_run(policy, given)
     first = {name: one.detach().clone() for name, one in _results(policy, result).items()}
-    changed = _changes(before, _contents(policy.module))
+    changed = changes(before, contents(policy.module))
     problems += _assigned(policy, kept, given)
     # Rare branches and bounds lie far out, so wide inputs are watched, too.
     drawn = _draws()
@@ -133,7 +151,7 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
     if changed and not seen.random:
         later = _results(policy, _call(policy, [one.clone() for one in kept]))
         if not any(one.lasts for one in changed):
-            later = {**later, **_after_another_start(policy, attributes, kept, first)}
+            later = {**later, **_after_another_start(policy, start, kept, first)}
         told = _kept_state(policy, changed, first, later)
         if isinstance(told, Problem):
             problems.append(told)
@@ -155,19 +173,37 @@ def check_runs(policy: TrainedPolicy) -> dict[str, Any]:
             _results(policy, _call(policy, [one.clone() for one in kept])) for _ in range(2)
         )
         for name, one in once.items():
-            if not _same(one, again[name]):
+            if not same(one, again[name]):
                 expected = "a module that answers the same twice"
+                remedy = "look for a clock, a file or random numbers in its forward"
                 problems.append(
-                    Problem(policy.kind, f"output '{name}'", expected, "another answer")
+                    Problem(policy.kind, f"output '{name}'", expected, "another answer", remedy)
                 )
     problems += _types(policy, first)
     if problems:
         raise Refusal(list(dict.fromkeys(problems))[:MOST_TOLD])
+    policy.notes += _without_effect(policy, kept, first)
     return first
 
 
+def _without_effect(policy: TrainedPolicy, kept: list[Any], first: dict[str, Any]) -> list[str]:
+    """A note for each input that changed no output, such as one that is multiplied by 0."""
+    if len(kept) < 2:
+        return []
+    notes = []
+    wide = [random_inputs(policy.arguments, 1, sigma) for sigma in SIGMAS[1:]]
+    for k, one in enumerate(policy.arguments):
+        found = []
+        for other in wide:
+            given = [value.clone() for value in (*kept[:k], other[k], *kept[k + 1 :])]
+            found.append(_results(policy, _call(policy, given)))
+        if all(_relative(value, r[name]) <= _SAME for r in found for name, value in first.items()):
+            notes.append(f"no output changed with input '{one.name}' in {len(found)} tries")
+    return notes
+
+
 def _kept_state(
-    policy: TrainedPolicy, changed: list[_Kept], first: dict[str, Any], later: dict[str, Any]
+    policy: TrainedPolicy, changed: list[Kept], first: dict[str, Any], later: dict[str, Any]
 ) -> Problem | str:
     """The problem of what a module keeps; a note where it only writes, such as a last output.
 
@@ -191,7 +227,7 @@ def _kept_state(
 
 def _after_another_start(
     policy: TrainedPolicy,
-    attributes: list[tuple[Any, dict[str, Any]]],
+    start: Snapshot,
     kept: list[Any],
     first: dict[str, Any],
 ) -> dict[str, Any]:
@@ -200,11 +236,9 @@ def _after_another_start(
     What a module takes from its first inputs and keeps from then on never changes again.
 
     Args:
-        attributes: of every part of the module, before its first call.
+        start: of the module, before its first call.
     """
-    for part, values in attributes:
-        vars(part).clear()
-        vars(part).update(values)
+    start.restore()
     _call(policy, random_inputs(policy.arguments, 1, SIGMAS[1]))
     found = _results(policy, _call(policy, [one.clone() for one in kept]))
     apart = max(_relative(one, found[name]) for name, one in first.items())
@@ -226,7 +260,7 @@ def _assigned(policy: TrainedPolicy, kept: list[Any], given: list[Any]) -> list[
             "an assignment into it", f"work on a copy: {one.name} = {one.name}.clone()",
         )
         for one, old, new in zip(policy.arguments, kept, given, strict=True)
-        if not _same(old, new)
+        if not same(old, new)
     ]  # fmt: skip
 
 
@@ -240,20 +274,22 @@ def _draws() -> dict[str, str]:
 
 def _plain_run(policy: TrainedPolicy) -> dict[str, Any]:
     """TorchScript holds no Python: only what changes is looked for."""
-    before = _contents(policy.module)
+    before = contents(policy.module)
     given = random_inputs(policy.arguments, 1, 1.0)
     kept = [one.clone() for one in given]
     first = {n: one.clone() for n, one in _results(policy, _call(policy, given)).items()}
-    changed = _changes(before, _contents(policy.module))
+    changed = changes(before, contents(policy.module))
     if changed:
         expected = "a module that keeps nothing between two calls"
         name = changed[0].name
         raise refuse(policy.kind, name, expected, f"{name} changed in a call")
     again = _results(policy, _call(policy, kept))
     for name, one in first.items():
-        if not _same(one, again[name]):
-            expected = "a module that answers the same twice"
-            raise refuse(policy.kind, f"output '{name}'", expected, "another answer")
+        if not same(one, again[name]):
+            expected, got = "a module that answers the same twice", "another answer"
+            drawn = script_draws(policy.module)
+            got += f" ({', '.join(drawn)})" if drawn else ""
+            raise refuse(policy.kind, f"output '{name}'", expected, got)
     problems = _types(policy, first)
     if problems:
         raise Refusal(problems)
@@ -265,7 +301,10 @@ def _types(policy: TrainedPolicy, results: dict[str, Any]) -> list[Problem | str
 
     found: list[Problem | str] = []
     for name, one in results.items():
-        if one.is_floating_point() and one.dtype != torch.float32:
+        if one.is_complex():
+            got, remedy = str(one.dtype).removeprefix("torch."), "return real and imaginary part"
+            found.append(Problem(policy.kind, f"output '{name}'", "float32", got, remedy))
+        elif one.is_floating_point() and one.dtype != torch.float32:
             got = str(one.dtype).removeprefix("torch.")
             remedy = "a constant of numpy, or of torch.float64, makes it double"
             if one.dtype != torch.float64:
@@ -301,6 +340,12 @@ def _call(policy: TrainedPolicy, given: list[Any]) -> Any:
 
 
 def _failed(policy: TrainedPolicy, error: Exception) -> Refusal:
+    import torch
+
+    for name, one in policy.module.named_parameters():
+        if policy.script and one.dtype == torch.float64:
+            remedy = "convert it before torch.jit: module.float()"
+            return refuse(policy.kind, f"'{name}'", "float32 parameters", "float64", remedy)
     shapes = ", ".join(f"{one.name} {list(one.shape)}" for one in policy.arguments)
     text = " ".join(str(error).split())[:300]
     expected = f"a module that takes {shapes}"
@@ -315,75 +360,3 @@ def _results(policy: TrainedPolicy, given: Any) -> dict[str, Any]:
         if not isinstance(one, torch.Tensor):
             raise refuse(policy.kind, f"output '{name}'", "a tensor", type(one).__name__)
     return {name: found[name] for name in policy.results}
-
-
-def _same(a: Any, b: Any) -> bool:
-    import torch
-
-    return a.shape == b.shape and bool(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)))
-
-
-def _contents(module: Any) -> dict[str, Any]:
-    """Copies of everything that a module holds: buffers, tensors in attributes, plain numbers."""
-    import torch
-
-    found: dict[str, Any] = {}
-
-    def visit(name: str, value: Any, depth: int) -> None:
-        if isinstance(value, torch.nn.Module) or depth > 3:
-            return
-        if isinstance(value, torch.Tensor):
-            found[name] = value.detach().clone()
-        elif isinstance(value, np.ndarray):
-            found[name] = value.tobytes()
-        elif isinstance(value, (bool, int, float, str)) or value is None:
-            found[name] = value
-        elif isinstance(value, (tuple, list, deque)):
-            found[f"{name} (length)"] = len(value)
-            for k, one in enumerate(value):
-                visit(f"{name}[{k}]", one, depth + 1)
-        elif isinstance(value, dict):
-            for key, one in value.items():
-                visit(f"{name}[{key!r}]", one, depth + 1)
-        elif type(value).__module__.split(".")[0] not in _FOREIGN and hasattr(value, "__dict__"):
-            for key, one in vars(value).items():
-                visit(f"{name}.{key}", one, depth + 1)
-
-    own = set(vars(torch.nn.Module()))  # torch's own bookkeeping
-    for path, part in module.named_modules():
-        at = f"{path}." if path else ""
-        for name, one in (
-            *part.named_buffers(recurse=False),
-            *part.named_parameters(recurse=False),
-        ):
-            visit(f"'{at}{name}'", one, 0)
-            found[f"'{at}{name}'{_BUFFER}"] = True
-        for name, one in vars(part).items():
-            if name not in own:
-                visit(f"'{at}{name}'", one, 0)
-    return found
-
-
-class _Kept(NamedTuple):
-    """Something that a call changed; `lasts`: a buffer or a number, which is kept on purpose."""
-
-    name: str
-    lasts: bool
-
-
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[_Kept]:
-    import torch
-
-    found = []
-    for name in {**before, **after}:
-        old, new = before.get(name), after.get(name)
-        if isinstance(old, torch.Tensor) and isinstance(new, torch.Tensor):
-            if not _same(old, new):
-                found.append(_Kept(name, f"{name}{_BUFFER}" in before))
-        elif not name.endswith(_BUFFER) and (
-            name not in before or name not in after or type(old) is not type(new)
-            or (not isinstance(new, torch.Tensor) and old != new)
-        ):  # fmt: skip
-            number = isinstance(old, (bool, int, float)) and isinstance(new, (bool, int, float))
-            found.append(_Kept(name, number))
-    return found

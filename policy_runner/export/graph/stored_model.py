@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from policy_runner.backends.onnx_file.check import data_files
+
 MOST_IN_ONE_FILE = (2 << 30) - (64 << 20)  # the rest is for the graph and the metadata
 _SMALLEST_OUTSIDE = 1024  # bytes: shapes and flags stay in the graph, where checks read them
+_SLOW = 512 << 20  # bytes
 _ALIGNED = 4096  # bytes: what the ONNX documentation wants for a mapped file
 
 
@@ -20,6 +23,21 @@ def weights_size(model: Any) -> int:
     """Bytes of the weights in an onnx.ModelProto, without those that always stay in it."""
     sizes = (len(one.raw_data) for one in model.graph.initializer)
     return sum(size for size in sizes if size >= _SMALLEST_OUTSIDE)
+
+
+def stored_size(path: Path) -> int:
+    """Bytes of a model's file and of the weights next to it."""
+    return sum(one.stat().st_size for one in (path, *data_files(path)))
+
+
+def is_slow(path: Path) -> bool:
+    """Whether one inference of a model takes a tenth of a second or more, by its size."""
+    return stored_size(path) > _SLOW
+
+
+def is_large(model: Any) -> bool:
+    """Whether an onnx.ModelProto is too large for one file."""
+    return weights_size(model) > MOST_IN_ONE_FILE
 
 
 def save_model(model: Any, path: Path, most: int | None = None) -> None:

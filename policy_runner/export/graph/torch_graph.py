@@ -39,6 +39,8 @@ def export_graph(policy: TrainedPolicy, opset: int = OPSET, dynamic: bool = Fals
     given = tuple(random_inputs(policy.arguments, rows, 1.0, batch_axes=axes))
     names = [one.name for one in policy.arguments]
     module = _ordered(policy)
+    if dynamic:
+        _check_batch(policy, module, given)
     with _quiet() as told, torch.no_grad():
         try:
             if policy.script:
@@ -55,6 +57,27 @@ def export_graph(policy: TrainedPolicy, opset: int = OPSET, dynamic: bool = Fals
             text = " ".join(str(warning.message).split())[:200]
             raise refuse(policy.kind, place, "no decision on data", text)
     return model
+
+
+def _check_batch(policy: TrainedPolicy, module: Any, given: tuple[Any, ...]) -> None:
+    """Refuse a module that runs with one row, and not with several.
+
+    Raises:
+        Refusal: what torch says of it.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            module(*(one.clone() for one in given))
+    except RuntimeError as error:
+        lines = [one for one in str(error).splitlines() if one.strip()]
+        text = lines[-1].removeprefix("RuntimeError: ")[:200] if lines else ""
+        raise refuse(
+            policy.kind, "batch", "a batch of any size",
+            f"a batch that the network's code fixes ({text})",
+            "use shape[0] or -1 in place of the number, or export without --dynamic-batch",
+        ) from error  # fmt: skip
 
 
 def _ordered(policy: TrainedPolicy) -> Any:

@@ -7,6 +7,7 @@ lost silently (tracing) or refused without a name (torch.export); so it is found
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,20 @@ _LEAVES = {
     "__float__": "a number of Python made of data (float)",
     "__index__": "a number of rounds or an index made of data",
     "__complex__": "a number of Python made of data (complex)",
+    "equal": "a branch on data (torch.equal)",
+    "allclose": "a branch on data (torch.allclose)",
+    "is_nonzero": "a branch on data (is_nonzero)",
+    "__contains__": "a branch on data (in)",
     "item": "a number of Python made of data (item)",
     "tolist": "a list of Python made of data (tolist)",
     "numpy": "a detour through numpy",
     "__array__": "a detour through numpy",
+    "__dlpack__": "a detour through another library (dlpack)",
+    "data_ptr": "a detour through an address",
 }
 # Parts of the names of torch's operations that draw random numbers.
 _RANDOM = ("bernoulli", "normal_", "normal.", "rand", "multinomial", "uniform", "exponential",
-           "poisson", "cauchy", "geometric", "native_dropout")  # fmt: skip
+           "poisson", "cauchy", "geometric", "native_dropout", "rrelu_with_noise")  # fmt: skip
 
 
 @dataclass
@@ -90,6 +97,13 @@ def run_watched(module: Any, given: list[Any]) -> tuple[Any, Watched]:
     with torch.no_grad(), Functions(), Operations():
         result = module(*given)
     return result, seen
+
+
+def script_draws(module: Any) -> list[str]:
+    """Operations of a TorchScript module that draw random numbers; a dropout may be off."""
+    found = re.findall(r"aten::(\w+)", str(getattr(module, "inlined_graph", "")))
+    parts = (*(part.rstrip(".") for part in _RANDOM), "dropout")
+    return sorted({name for name in found if any(part in name for part in parts)})
 
 
 def _own(name: str) -> bool:

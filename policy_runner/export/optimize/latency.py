@@ -20,6 +20,9 @@ from policy_runner.export.graph.network_export import Progress, no_progress, ses
 
 ROUNDS = 40
 BLOCK = 20  # runs of one model in a row
+# A network of 2 GB takes half a second: 40 rounds of 20 runs of seven of them would take an hour.
+FEWEST_ROUNDS, SHORTEST_BLOCK = 5, 2
+_MOST_BLOCK_S, _MOST_S = 0.5, 180.0
 TRUSTED = 0.05  # A/A may be off by so much
 CONTROL = "A/A"
 
@@ -40,7 +43,7 @@ def latency_ratios(
     given = dict(feed)
     calls = {}
     for name, path in paths.items():
-        session = session_of(path.read_bytes(), str(path))
+        session = session_of(str(path), str(path))
         calls[name] = partial(session.run, None, given)
     return ratios(shuffled_times(calls, rounds, progress=progress), "")
 
@@ -53,19 +56,27 @@ def shuffled_times(
 ) -> dict[str, Array]:
     """Seconds of single runs, in blocks whose order is drawn again in each round.
 
+    Calls of more than 25 ms have shorter blocks, and fewer rounds where all would take minutes.
+
     Returns:
-        By name, float64 [rounds, BLOCK].
+        By name, float64 [rounds, runs of a block]: [rounds, BLOCK] for quick calls.
     """
     times: dict[str, list[list[float]]] = {name: [] for name in calls}
     order = list(calls)
     shuffle = random.Random(seed)
     for call in calls.values():
-        _block(call)
+        call()
+    single = [min(_block(call, SHORTEST_BLOCK)) for call in calls.values()]
+    size = max(SHORTEST_BLOCK, min(BLOCK, int(_MOST_BLOCK_S / max(single))))
+    for call in calls.values():
+        _block(call, size)
+    most = int(_MOST_S / (size * sum(single)))
+    rounds = min(rounds, max(FEWEST_ROUNDS, most))
     for k in range(rounds):
         progress("measure latencies", k, rounds)
         shuffle.shuffle(order)
         for name in order:
-            times[name].append(_block(calls[name]))
+            times[name].append(_block(calls[name], size))
     return {name: np.array(found) for name, found in times.items()}
 
 
@@ -79,9 +90,9 @@ def ratios(times: Mapping[str, Array], base: str) -> dict[str, float]:
     }
 
 
-def _block(call: Callable[[], object]) -> list[float]:
+def _block(call: Callable[[], object], size: int) -> list[float]:
     found = []
-    for _ in range(BLOCK):
+    for _ in range(size):
         begin = time.perf_counter()
         call()
         found.append(time.perf_counter() - begin)

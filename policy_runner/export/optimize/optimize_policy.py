@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from policy_runner.backends.decoded_policy import DecodedPolicy
 from policy_runner.backends.interface import LoadedModel
-from policy_runner.backends.onnx_file.check import data_files, sha256_of
+from policy_runner.backends.onnx_file.check import (
+    checked_model,
+    data_digests,
+    data_files,
+    sha256_of,
+)
 from policy_runner.backends.onnxruntime.cpu import OnnxRuntimeModel
 from policy_runner.backends.sample_inputs import Sample, generated, recorded
 from policy_runner.core.errors import Refusal, refuse
@@ -22,6 +29,7 @@ from policy_runner.core.spec import SpecFile, read_spec
 from policy_runner.core.spec.parts import model_files, policies
 from policy_runner.export.card import OPTIMIZED, table, with_section
 from policy_runner.export.graph.network_export import Progress, no_progress
+from policy_runner.export.graph.stored_model import is_slow, stored_size
 from policy_runner.export.optimize.latency import CONTROL, latency_ratios
 from policy_runner.export.optimize.variants import VARIANTS, make
 from policy_runner.export.optimize.verdicts import (
@@ -35,7 +43,7 @@ from policy_runner.export.optimize.verdicts import (
 )
 from policy_runner.export.policy_folder import check_target, new_folder
 
-SAMPLES = 512  # half calibrates, half judges
+SAMPLES, LARGE_SAMPLES = 512, 64  # half calibrates, half judges
 SEQUENCE = 16
 # (folder) -> (what a person reads, falls and errors as comparable numbers)
 Loop = Callable[[Path], "tuple[str, bool]"]
@@ -70,11 +78,11 @@ def optimize_policy(
     if output is not None:
         check_target(output, force)
     spec_file = read_spec(Path(folder))
-    path = spec_file.next_to(spec_file.spec.model.file, "model.file")
-    if data_files(path):
-        raise refuse(str(path), "", "weights in one file", "weights next to it", "")
+    path = checked_model(spec_file)
+    progress("load the model")
     model = OnnxRuntimeModel(path)
     model.warm_up()
+    progress("run the model")
     samples, text = _samples(spec_file, path, model, observations)
     half = len(samples) // 2
     fed = inputs_of(spec_file, model, samples[:half])
@@ -87,20 +95,23 @@ def optimize_policy(
             progress(f"make {name}")
             row = Judged(name)
             found.rows.append(row)
-            target = Path(place) / f"{name}.onnx"
+            # In a folder of its own: a model names the file of its weights.
+            target = Path(place) / name / path.name
+            target.parent.mkdir()
             try:
                 make(name, path, target, fed)
                 variant = OnnxRuntimeModel(target)
                 variant.warm_up()
                 got, _ = actions_of(spec_file, variant, judged)
             except Refusal as refusal:
-                row.verdict, row.why = NOT_MADE, str(refusal.problems[0])
+                why = str(refusal.problems[0]).replace(str(target), "the variant")
+                row.verdict, row.why = NOT_MADE, why
                 continue
             made[name] = target
-            row.size = target.stat().st_size / path.stat().st_size
+            row.size = stored_size(target) / stored_size(path)
             set_errors(row, wanted, got, elements)
             if closed_loop is not None:
-                copied = Path(place) / name
+                copied = Path(place) / f"{name}-folder"
                 with_model(spec_file, path, target, copied)
                 row.loop, row.falls_more = closed_loop(copied)
         ratios = latency_ratios(path, made, fed[0], progress=progress)
@@ -138,13 +149,14 @@ def _samples(
     spec_file: SpecFile, path: Path, model: LoadedModel, given: Path | Sequence[Sample] | None
 ) -> tuple[Sequence[Sample], str]:
     tensors = {name: model.inputs[name] for name in observed(decoded_policy(spec_file, model))}
+    count = LARGE_SAMPLES if is_slow(path) else SAMPLES
     if isinstance(given, Path):
-        samples: Sequence[Sample] = recorded(given, tensors, 8 * SAMPLES)
+        samples: Sequence[Sample] = recorded(given, tensors, 8 * count)
         text = f"recorded ({given.name})"
     elif given is not None:
         samples, text = given, "of the closed loop"
     else:
-        samples, text = generated(tensors, spec_file, path, SAMPLES), "generated"
+        samples, text = generated(tensors, spec_file, path, count), "generated"
     if len(samples) < 2:
         raise refuse(str(spec_file.path), "observations", "2 or more", f"{len(samples)}")
     return samples, text
@@ -183,14 +195,41 @@ def actions_of(
 
 
 def with_model(spec_file: SpecFile, old: Path, new: Path, target: Path) -> None:
-    """Copy the policy's folder with another model; its checksum in policy.yaml follows."""
-    shutil.copytree(spec_file.folder, target, dirs_exist_ok=True)
-    shutil.copyfile(new, target / old.relative_to(spec_file.folder.resolve()))
+    """Copy the policy's folder with another model; its checksums in policy.yaml follow."""
+    folder = spec_file.folder.resolve()
+    gone = {one.resolve() for one in (old, *data_files(old))}
+
+    def ignored(place: str, names: list[str]) -> list[str]:
+        return [name for name in names if (Path(place) / name).resolve() in gone]
+
+    shutil.copytree(folder, target, dirs_exist_ok=True, ignore=ignored)
+    place = target / old.relative_to(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files = data_files(new)
+    for one in (new, *files):
+        shutil.copyfile(one, place.with_name(one.name))
     path = target / spec_file.path.name
-    stated = spec_file.spec.model.sha256
-    if stated is not None:
-        text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(stated, sha256_of(new), text), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    changed = _with_checksums(text, sha256_of(new), dict(data_digests(new, files)))
+    path.write_text(changed, encoding="utf-8")
+
+
+def _with_checksums(text: str, digest: str, data: Mapping[str, str]) -> str:
+    """policy.yaml with other checksums under `model`, where it states them. The rest stays."""
+    whole: Any = yaml.compose(text)
+    model = {key.value: value for key, value in whole.value}["model"]
+    stated = {key.value: value for key, value in model.value}
+    changes: list[tuple[int, int, str]] = []
+    if "sha256" in stated:
+        value = stated["sha256"]
+        changes.append((value.start_mark.index, value.end_mark.index, digest))
+    if "data" in stated:
+        value = stated["data"]
+        flow = json.dumps(dict(data)) + ("" if value.flow_style else "\n")
+        changes.append((value.start_mark.index, value.end_mark.index, flow))
+    for begin, end, new in sorted(changes, reverse=True):
+        text = text[:begin] + new + text[end:]
+    return text
 
 
 def cells(row: Judged) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -18,9 +19,12 @@ import numpy as np
 
 from policy_runner.core.errors import Refusal, refuse
 from policy_runner.core.model import Buffer
-from policy_runner.export.graph.stored_model import save_model
+from policy_runner.export.graph.onnx_checks import opset_of
+from policy_runner.export.graph.stored_model import is_large, save_model
 
 FP16_LARGEST, FP16_SMALLEST = 65504.0, 5.96e-8
+PER_CHANNEL_OPSET = 13
+PLAIN, DATA = "plain.onnx", "plain.onnx.data"
 Fed = Sequence[Mapping[str, Buffer]]
 Make = Callable[[Path, Path, Fed], None]
 
@@ -66,8 +70,10 @@ def fp16(source: Path, target: Path, _fed: Fed) -> None:
                 raise refuse(str(source), f"'{stored.name}'", expected, f"{largest:g}")
     props = [(one.key, one.value) for one in model.metadata_props]
     found = convert_float_to_float16(
-        model, keep_io_types=True, min_positive_val=FP16_SMALLEST, max_finite_val=FP16_LARGEST
-    )
+        model, keep_io_types=True, min_positive_val=FP16_SMALLEST, max_finite_val=FP16_LARGEST,
+        # It passes the model through protobuf, which ends at 2 GiB. The exporter wrote the shapes.
+        disable_shape_infer=is_large(model),
+    )  # fmt: skip
     sorting = ONNXModel(found)
     sorting.topological_sort()  # the converter leaves its casts unsorted
     _keep_metadata(sorting.model, props)
@@ -76,17 +82,12 @@ def fp16(source: Path, target: Path, _fed: Fed) -> None:
 
 def int8_dynamic(source: Path, target: Path, _fed: Fed) -> None:
     """Weights in INT8, activations quantized while it runs: for ONNX Runtime on a CPU only."""
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # ONNX Runtime transposes weights, and then contradicts the shapes that torch's exporter has
     # written for them: "Inferred shape and existing shape differ in dimension 0: (12) vs (64)".
-    plain = target.with_name(f"{target.stem}.plain.onnx")
-    model = onnx.load(source)
-    del model.graph.value_info[:]
-    save_model(model, plain)
-    quantize_dynamic(str(plain), str(target), weight_type=QuantType.QInt8)
-    plain.unlink()
+    with _copied(source, target, shapes=False) as plain:
+        quantize_dynamic(str(plain), str(target), weight_type=QuantType.QInt8)
 
 
 def int8_static(source: Path, target: Path, fed: Fed) -> None:
@@ -95,7 +96,17 @@ def int8_static(source: Path, target: Path, fed: Fed) -> None:
 
 
 def int8_tensorrt(source: Path, target: Path, fed: Fed) -> None:
-    """The same with the settings that TensorRT takes: symmetric, per channel, float bias."""
+    """The same with the settings that TensorRT takes: symmetric, per channel, float bias.
+
+    Raises:
+        Refusal: an opset without a scale for each channel; ONNX Runtime writes an invalid model.
+    """
+    import onnx
+
+    opset = opset_of(onnx.load(source, load_external_data=False))
+    if opset < PER_CHANNEL_OPSET:
+        expected = f"{PER_CHANNEL_OPSET} or newer, which has a scale for each channel"
+        raise refuse(str(source), "opset", expected, f"{opset}", "export the network again")
     options = {
         "ActivationSymmetric": True, "WeightSymmetric": True, "AddQDQPairToWeight": True,
         "DedicatedQDQPair": True, "QuantizeBias": False,
@@ -149,11 +160,31 @@ def _static(
             one = next(self._left, None)
             return None if one is None else dict(one)
 
-    quantize_static(
-        str(source), str(target), Reader(), quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=per_channel,
-        extra_options=options,
-    )  # fmt: skip
+    with _copied(source, target) as plain:
+        quantize_static(
+            str(plain), str(target), Reader(), quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=per_channel,
+            extra_options=options, use_external_data_format=plain.with_name(DATA).exists(),
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _copied(source: Path, target: Path, shapes: bool = True) -> Iterator[Path]:
+    """A copy of the model for ONNX Runtime's quantization, which writes next to what it reads.
+
+    Args:
+        shapes: keep the shapes inside the graph.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory(prefix="plain-", dir=target.parent) as place:
+        plain = Path(place) / PLAIN
+        model = onnx.load(source)
+        if not shapes:
+            del model.graph.value_info[:]
+        save_model(model, plain)
+        del model
+        yield plain
 
 
 def _interface(model: Any) -> list[tuple[str, bytes]]:

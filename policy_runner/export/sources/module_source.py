@@ -180,7 +180,7 @@ def load_torchscript(path: Path) -> Any:
     import torch
 
     try:
-        return torch.jit.load(str(path), map_location="cpu").eval()
+        return torch.jit.load(str(path), map_location="cpu")
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise refuse(str(path), "", "a TorchScript file", text) from error

@@ -27,7 +27,12 @@ from policy_runner.export.sources.module_source import (
 )
 from policy_runner.export.sources.sb3 import of_archive, vec_normalize
 from policy_runner.export.sources.sb3_archive import is_archive
-from policy_runner.export.sources.trained_policy import Statistics, TensorShape, TrainedPolicy
+from policy_runner.export.sources.trained_policy import (
+    CONSTANT_SPREAD,
+    Statistics,
+    TensorShape,
+    TrainedPolicy,
+)
 from policy_runner.formats.sb3_statistics import read_pickle
 
 SOURCES = (
@@ -35,6 +40,20 @@ SOURCES = (
     "an archive of Stable-Baselines3 or sb3-contrib, or a checkpoint of rsl_rl, rl_games "
     "or skrl"
 )
+_MODULE, _CHECKPOINT, _ARCHIVE = (
+    "a torch module or a TorchScript file", "a checkpoint", "an archive of Stable-Baselines3"
+)  # fmt: skip
+# Attribute of `SourceOptions`: its option of the command line, and the source that takes it.
+_TAKEN_BY = {
+    "inputs": ("--input", _MODULE),
+    "outputs": ("--output", _MODULE),
+    "states": ("--state", _MODULE),
+    "normalized_inside": ("--normalized-inside", _MODULE),
+    "activation": ("--activation", _CHECKPOINT),
+    "keep_value": ("--keep-value", _ARCHIVE),
+}
+_SAME_SPREAD = 1e-3  # std may have an eps inside, as rsl_rl's
+_WITH_FORMULA = (".pkl", ".pickle", ".pt", ".pth")
 PRESETS = ("sb3", "rsl_rl", "rl_games", "skrl")
 
 
@@ -112,6 +131,7 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     if not path.is_file():
         raise refuse(text, "", SOURCES, "no such file")
     if is_archive(path):
+        _check_taken(text, options, _ARCHIVE)
         return of_archive(
             path, options.trust_pickle, _statistics(options, "obs"), options.keep_value
         )
@@ -120,6 +140,7 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     content = load_checkpoint(path, options.trust_pickle)
     layout = layout_of(content)
     if layout is not None:
+        _check_taken(text, options, _CHECKPOINT)
         policy = of_checkpoint(path, content, layout, options.activation)
         given = _statistics(options, "obs")
         if given and policy.statistics:
@@ -134,9 +155,25 @@ def _open(source: Any, options: SourceOptions) -> TrainedPolicy:
     raise refuse(text, "", SOURCES, got, remedy)
 
 
+def _check_taken(source: str, options: SourceOptions, kind: str) -> None:
+    """Refuse options that this kind of source does not take.
+
+    Raises:
+        Refusal: one of them is given.
+    """
+    problems: list[Problem | str] = [
+        Problem(source, option, f"{taker} with it", kind)
+        for name, (option, taker) in _TAKEN_BY.items()
+        if getattr(options, name) and taker != kind
+    ]
+    if problems:
+        raise Refusal(problems)
+
+
 def _of_module(
     source: str, module: Any, options: SourceOptions, script: bool = False
 ) -> TrainedPolicy:
+    _check_taken(source, options, _MODULE)
     first = options.inputs[0].name if options.inputs else "obs"
     return of_module(
         source, module, options.inputs, options.outputs, options.states,
@@ -147,6 +184,10 @@ def _of_module(
 def _statistics(options: SourceOptions, name: str) -> dict[str, Statistics]:
     """The statistics that `normalizer` names; of the input `name` where the file names none."""
     path = options.normalizer
+    if options.preset is not None and (path is None or path.suffix in _WITH_FORMULA):
+        got = "none" if path is None else f"{path.name}, which says its formula itself"
+        expected = "a --normalizer of .npz, .json or .safetensors with it"
+        raise refuse("", "--preset", expected, got)
     if path is None:
         return {}
     if path.suffix in (".pkl", ".pickle"):
@@ -188,6 +229,15 @@ def _statistics_problems(where: str, shape: TensorShape, given: Statistics) -> l
         return [Problem(where, key, expected, f"{mean.size} and {spread.size}")]
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(spread))):
         return [Problem(where, key, "finite numbers", "others")]
+    if "std" in given.values and "var" in given.values:
+        apart = np.abs(np.sqrt(np.maximum(given.values["var"], 0.0)) - spread)
+        if np.any(apart > _SAME_SPREAD * (1.0 + spread)):
+            expected = "std and var that agree"
+            return [Problem(where, key, expected, f"a difference of {np.max(apart):.3g}")]
+    if bool((spread < CONSTANT_SPREAD).all()):
+        got = f"a standard deviation of at most {np.max(spread):.3g} everywhere"
+        remedy = "save the normalizer after training, not before"
+        return [Problem(where, key, "numbers that were learnt", got, remedy)]
     unlearnt = not mean.any() and bool((spread == 1.0).all())
     if unlearnt or (given.count is not None and given.count < 2):
         got = "mean 0 and variance 1 everywhere" if unlearnt else f"a count of {given.count:g}"

@@ -15,6 +15,7 @@ from policy_runner.core.model import Array
 Arrays = Mapping[str, npt.NDArray[Any]]
 FLOAT, LONG, BOOL = "float32", "int64", "bool"
 DTYPES = (FLOAT, LONG, BOOL)
+CONSTANT_SPREAD = 1e-4  # below it a dimension was constant in training
 
 
 @dataclass(frozen=True)

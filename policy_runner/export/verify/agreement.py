@@ -17,8 +17,8 @@ from policy_runner.export.verify.rows import NOT_RUN, Row, within
 WIDTHS = ((1.0, 1e-5), (3.0, 1e-5), (10.0, 1e-4), (30.0, 1e-4))
 RECORDED_TOLERANCE = 1e-5
 STEPS = 60  # of a sequence: what a recurrent state forgets adds up
-SAMPLES = 64
-SEQUENCES = 2
+SAMPLES, SEQUENCES = 64, 2
+LARGE_SAMPLES, LARGE_SEQUENCES = 8, 1  # of a network whose inference takes a tenth of a second
 _SEED = 23
 Samples = list[dict[str, Array]]
 
@@ -71,18 +71,31 @@ def largest_difference(
 
 
 def random_rows(
-    ours: OurSide, truth: Truth, tensors: Sequence[TensorShape], progress: Progress
+    ours: OurSide,
+    truth: Truth,
+    tensors: Sequence[TensorShape],
+    progress: Progress,
+    large: bool = False,
+    remembers: bool = False,
 ) -> list[Row]:
-    """Single observations of every width, and sequences of `STEPS` where there is a memory."""
+    """Single observations of every width, and sequences of `STEPS` where there is a memory.
+
+    Args:
+        large: compare fewer of them; the text of each row says how many.
+        remembers: the source has a memory, also where the folder has none.
+    """
     rows = []
-    remembers = bool(ours.loaded.spec.state)
+    count = LARGE_SAMPLES if large else SAMPLES
+    sequences = LARGE_SEQUENCES if large else SEQUENCES
+    remembers = remembers or bool(ours.loaded.spec.state)
     for width, tolerance in WIDTHS:
         text = f"compare at {width:g} standard deviations"
-        given = samples(tensors, width, SAMPLES)
+        given = samples(tensors, width, count)
         figure, where = largest_difference(ours, truth, given, 1, progress, text)
-        rows.append(within(f"random, {width:g} sigma", figure, tolerance, where))
+        where += f" (of {count})" if large else ""
+        rows.append(within(f"random, {width:g} sigma", figure, tolerance, where.strip()))
         if remembers:
-            given = samples(tensors, width, SEQUENCES * STEPS)
+            given = samples(tensors, width, sequences * STEPS)
             figure, where = largest_difference(
                 ours, truth, given, STEPS, progress, f"{text}, {STEPS} steps"
             )

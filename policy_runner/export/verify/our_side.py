@@ -42,6 +42,9 @@ class OurSide:
         policy = self.loaded.pipeline.policy
         model = self.loaded.model
         spec = self.loaded.spec
+        if spec.model.file is None:
+            self.loaded.close()
+            self.loaded.spec_file.next_to(None, "model.file")  # refuses it
         if len(model_files(spec)) > 1 or not isinstance(policy, Policy):
             where = str(self.loaded.spec_file.path)
             self.loaded.close()

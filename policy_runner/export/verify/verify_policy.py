@@ -17,6 +17,7 @@ from policy_runner.core.files.bounded import MOST_STORED, read_bounded
 from policy_runner.core.model import Array
 from policy_runner.export.graph.network_export import Progress, no_progress
 from policy_runner.export.graph.probes import make_ready
+from policy_runner.export.graph.stored_model import is_slow
 from policy_runner.export.sources.open_source import NO_OPTIONS, SourceOptions, open_source
 from policy_runner.export.sources.trained_policy import Arrays, TensorShape, Truth
 from policy_runner.export.verify.agreement import (
@@ -56,6 +57,7 @@ def verify_policy(
         Refusal: a folder that `check` refuses, or a source that cannot be read.
     """
     folder = Path(folder)
+    progress("load the folder")
     ours = OurSide(folder)
     try:
         spec_file = ours.loaded.spec_file
@@ -74,7 +76,9 @@ def verify_policy(
         ours.unclipped = frozenset(policy.outputs) - policy.bounds.keys()
         tensors = _tensors(ours, policy.inputs, policy.statistics)
         result.rows += determinism_rows(ours, truth, tensors)
-        result.rows += random_rows(ours, truth, tensors, progress)
+        result.rows += random_rows(
+            ours, truth, tensors, progress, is_slow(facts.path), bool(policy.states)
+        )
         if recorded is not None:
             observations = _rows(recorded, "observation", list(ours.sizes), ours.sizes)
             result.rows.append(recorded_row(ours, truth, observations, recorded.name, progress))

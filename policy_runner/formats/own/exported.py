@@ -98,12 +98,18 @@ def draft_exported(model: ModelFacts) -> Draft:
     """
     draft = Draft("exported by policy_runner", [model.path], exact=True)
     spec = contract_of(model)
-    spec["model"] = {"file": model.path.name, "sha256": model.sha256}
+    spec["model"] = model_entry(model)
     draft.files = {name: npz_bytes(arrays) for name, arrays in statistics_of(model).items()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in draft.files.items()}
     set_digests(spec, digests)
     draft.spec = spec
     return draft
+
+
+def model_entry(model: ModelFacts) -> dict[str, Any]:
+    """The key `model` of policy.yaml: the file and the checksums of it and of its weight files."""
+    data = {"data": dict(model.data_sha256)} if model.data_sha256 else {}
+    return {"file": model.path.name, "sha256": model.sha256, **data}
 
 
 def set_digests(spec: Any, digests: Mapping[str, str]) -> None:

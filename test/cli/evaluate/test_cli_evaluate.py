@@ -204,9 +204,9 @@ def test_a_margin_below_the_measured_delay_is_told(tmp_path: Path, capsys: Any) 
         (["--seconds", "-1"], "--seconds: expected a positive number, got -1"),
         (["--with", "pushh=3"], "did you mean 'push'?"),
         (["--sweep", "rate=60:90:30"], "physics.timestep: expected a divisor of"),
-        (["--shown-episode", "2"], "--shown-episode: expected 0 to 1, got 2"),
+        (["--frames", "x.png", "--shown-episode", "2"], "--shown-episode: expected 0 to 1, got 2"),
         (["--json", "nowhere/at/all.json"], "expected a file in a folder that exists"),
-        (["--measured", "nowhere.mcap"], "nowhere.mcap"),
+        (["--sweep", "mass=1:1.2:0.2", "--measured", "nowhere.mcap"], "nowhere.mcap"),
     ],
 )
 def test_what_cannot_run_is_refused_in_a_sentence(

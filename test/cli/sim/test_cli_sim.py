@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cli_rig import spec, write_policy
 from sim_rig import MODELS, robot_file
 
 from policy_runner.cli.main import main
@@ -76,6 +77,30 @@ def test_what_does_not_fit_is_refused_before_anything_starts(
         argv += ["--params", str(params)]
     assert main(argv) == 1
     assert sentence in capsys.readouterr().err
+
+
+@needs_ros
+@pytest.mark.parametrize(
+    ("terms", "size", "told"),
+    [
+        ([], 10, "--command: expected a policy with one twist input, got none; leave it out"),
+        (["cmd", "other"], 16, "got cmd, other; publish them yourself, with --no-command"),
+    ],
+)
+def test_a_command_needs_one_twist_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], terms: list[str], size: int, told: str
+) -> None:
+    given = spec()
+    twist = given["inputs"].pop("cmd")
+    given["inputs"] |= {name: {**twist, "topic": f"twist/{name}"} for name in terms}
+    kept = [one for one in given["observation"][0]["terms"] if one["term"] != "velocity_command"]
+    commanded = [{"term": "velocity_command", "name": one, "input": one} for one in terms]
+    given["observation"][0]["terms"] = [*kept, *commanded]
+    folder = write_policy(tmp_path / "toy", size, **given)
+    robot = robot_file(tmp_path / "r", "toy.xml")
+    argv = ["sim", str(folder), "--robot", str(robot), "--command", "0.3,0,0"]
+    assert main(argv) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_without_a_robot_it_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
