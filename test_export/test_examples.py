@@ -18,6 +18,11 @@ EXAMPLES = ROOT / "examples"
     [
         ("balancer_sb3/from_training_to_demo.py", ["--steps", "512", "--environments", "2"]),
         ("lstm_actor/train_and_export.py", ["--steps", "60"]),
+        pytest.param(
+            "gymnasium_walkers/train_and_export.py",
+            ["half_cheetah", "--steps", "400"],
+            marks=pytest.mark.skipif(find_spec("imageio") is None, reason="needs imageio"),
+        ),
         ("planner/train_and_export.py", ["--steps", "20"]),
         pytest.param(
             "rsl_rl_actor/train_and_export.py",

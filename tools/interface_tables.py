@@ -75,8 +75,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         " balancer's; another robot has those of its [robot.yaml](robot_file.md#sensors)",
         "/joint_states": "position, velocity and effort of the joints",
         "/odom": "pose and velocity of the base",
-        "/robot_description": "latched: the URDF of the balancer, or of a robot that is a URDF; for"
-        " viewers and `limits.urdf: topic`",
+        "/robot_description": "latched: the URDF of robot.yaml (`description`), or of a robot that"
+        " is a URDF; for viewers and `limits.urdf: topic`",
         "/cmd_vel": "random velocity commands, or `twist` with `robot`; not with `commands: none`",
         "/clock": "in lockstep, and with `publish_clock`",
         "/diagnostics": "how well it balances: [diagnostics](diagnostics.md)",

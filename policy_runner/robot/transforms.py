@@ -89,6 +89,11 @@ class LinkTree:
             found.append(Transform(one.parent, one.child, place, rotation))
         return found
 
+    def fixed(self) -> list[Transform]:
+        """Return the pose of every link that a fixed joint carries."""
+        poses = self.transforms({})
+        return [pose for pose, one in zip(poses, self._joints) if one.kind == "fixed"]
+
 
 def _joint(element: ElementTree.Element) -> _Joint:
     ends = [element.find(tag) for tag in ("parent", "child")]

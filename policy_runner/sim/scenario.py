@@ -15,6 +15,7 @@ import numpy as np
 
 from policy_runner.core.model import Array
 from policy_runner.sim.balancer import Balancer
+from policy_runner.sim.plant.plant import physics_steps
 
 RATE_HZ = 100
 FORWARD_LIMIT = 0.6  # m/s, commands are drawn from -limit to limit
@@ -75,16 +76,11 @@ class Scenario:
             rate_hz: ticks per simulated second.
 
         Raises:
-            ValueError: a tick is not a whole number of physics steps.
+            Refusal: a tick is not a whole number of physics steps.
         """
         self.balancer = balancer
         self.tick_s = 1.0 / rate_hz
-        self._steps = round(self.tick_s / balancer.timestep_s)
-        if self._steps < 1 or abs(self._steps * balancer.timestep_s - self.tick_s) > 1e-9:
-            raise ValueError(
-                f"rate: expected a divisor of {1 / balancer.timestep_s:g} Hz, the rate of the "
-                f"physics, got {rate_hz}"
-            )
+        self._steps = physics_steps(self.tick_s, balancer.timestep_s, "rate")
         streams = np.random.SeedSequence(seed).spawn(3)
         self._rng_stand, self._rng_commands, self._rng_pushes = map(np.random.default_rng, streams)
         self._with_commands, self._with_pushes = commands, pushes

@@ -84,7 +84,7 @@ def test_the_closed_loop_of_the_balancer_takes_its_policy_only(
     for words in (["--calibration", "closed-loop"], ["--closed-loop", "balancer"]):
         assert main(["optimize", folder, "--variant", "fp16", *words]) == 1
         told = capsys.readouterr().err
-        assert "expected the balancer's obs of 12 numbers and actions of 2, got obs of 13" in told
+        assert "balancer.yaml: joints: expected every joint of the policy (hip, knee" in told
 
 
 def test_the_same_options_are_taken_with_it() -> None:

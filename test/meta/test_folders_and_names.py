@@ -21,6 +21,7 @@ SHORT: dict[str, str] = {
     "policy_runner/robot/parameters/naming.py": "the rows of every node; the others are of one",
     "policy_runner/ros/parameters/unknown_names.py": "a base class of nodes, not of their rows",
     "policy_runner/ros/simulated_robot/heartbeat.py": "pure: tested without ROS",
+    "policy_runner/sim/with_mujoco.py": "is imported where MuJoCo may be absent",
     "policy_runner/sim/variation.py": "serves the balancer and its trainer",
 }
 # A room's file or folder with the name of a standard library module, and why.

@@ -99,3 +99,20 @@ def test_without_opengl_there_is_one_sentence(tmp_path: Path) -> None:
     last = ran.stderr.strip().splitlines()[-1]
     assert "cameras: expected OpenGL off screen (MUJOCO_GL=egl), got" in last, ran.stderr
     assert last.endswith("MUJOCO_GL=osmesa")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sim"])
+def test_an_opengl_that_mujoco_cannot_load_is_one_sentence(command: str) -> None:
+    program = [sys.executable, "-m", "policy_runner.cli.main", command, "models/toy"]
+    ran = subprocess.run(
+        [*program, "--robot", "models/toy"],
+        env={"MUJOCO_GL": "no-such-library", "PATH": ""},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "expected the Python module mujoco with MUJOCO_GL=no-such-library, got " in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1

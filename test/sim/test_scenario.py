@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_runner.core.errors import Refusal
+
 pytestmark = pytest.mark.skipif(
     find_spec("mujoco") is None, reason="the simulated robot needs mujoco"
 )
@@ -174,5 +176,5 @@ def test_without_own_commands_nothing_is_compared() -> None:
 
 
 def test_a_rate_must_divide_the_physics() -> None:
-    with pytest.raises(ValueError, match=r"rate: expected a divisor of 500 Hz.*got 300"):
+    with pytest.raises(Refusal, match=r"rate: physics.timestep: expected a divisor of 0.00333"):
         scenario(Puppet(), rate_hz=300)

@@ -1,7 +1,7 @@
-"""A humanoid walks and a quadruped stands and moves, as robots from files.
+"""A humanoid and a quadruped walk, as robots from files, and the quadruped takes every command.
 
-The G1 walks 20 s at 0.5 m/s with two published policies. One of them is also driven by a loop by
-hand: both end in the same floats.
+They walk 20 s at 0.5 m/s with published policies. One policy is also driven by a loop by hand: both
+end in the same floats.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import pytest
 import yaml
 from walkers_rig import (
     G1_MOTORS,
+    GO1_POLICY,
     PHYSICS,
     g1,
     go1,
     needs_g1_policies,
+    needs_go1_policy,
     needs_walkers,
+    playground_go1,
     policy_folder,
 )
 
@@ -30,16 +33,28 @@ HIST5 = "g1-velocity-hist5"
 @needs_g1_policies
 @pytest.mark.parametrize("name", [HIST5, "g1-mjlab-velocity-extdata"])
 def test_the_g1_walks(tmp_path: Path, name: str) -> None:
+    walks(policy_folder(tmp_path / name, name), g1(tmp_path / "g1"), "pelvis")
+
+
+@needs_walkers
+@needs_go1_policy
+def test_the_go1_walks(tmp_path: Path) -> None:
+    folder = policy_folder(tmp_path / GO1_POLICY, GO1_POLICY)
+    walks(folder, playground_go1(tmp_path / "go1"), "trunk")
+
+
+def walks(policy: Path, robot: Path, base: str) -> None:
+    """20 s without a fall, at the commanded speed."""
     from policy_runner.sim.loop.policy_in_loop import put_in_loop
     from policy_runner.sim.robot_file.robot_reader import read_robot
 
-    loop = put_in_loop(policy_folder(tmp_path / name, name), read_robot(g1(tmp_path / "g1")))
+    loop = put_in_loop(policy, read_robot(robot))
     loop.begin()
     loop.inputs.command[0] = SPEED
     forward, tilts = [], []
 
     def look(one: Any, _step: Any) -> None:
-        forward.append(one.plant.read.velocity("pelvis")[0][0])
+        forward.append(one.plant.read.velocity(base)[0][0])
         tilts.append(one.plant.tilt)
 
     loop.run(SECONDS, look)

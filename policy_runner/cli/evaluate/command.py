@@ -16,12 +16,12 @@ from policy_runner.cli.drawing.style import check_drawable
 from policy_runner.cli.evaluate.options import (
     add_episodes,
     add_robot,
-    need_mujoco,
     plan_of,
     processes_of,
     subject_of,
 )
 from policy_runner.core.errors import refuse
+from policy_runner.robot.reload_gate import verdict_path
 from policy_runner.sim.evaluate.measured import (
     Measured,
     comparisons,
@@ -31,6 +31,7 @@ from policy_runner.sim.evaluate.measured import (
 from policy_runner.sim.evaluate.requirement import read_requirements
 from policy_runner.sim.evaluate.summary import FIGURES
 from policy_runner.sim.evaluate.sweep import read_sweep
+from policy_runner.sim.with_mujoco import need_mujoco
 from policy_runner.telemetry.recording.mcap import Unrecordable, read_recording
 
 INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
@@ -57,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         " does not fulfil it")  # fmt: skip
     group = parser.add_argument_group("output")
     group.add_argument("--json", type=Path, metavar="FILE", help="the whole report")
+    group.add_argument("--verdict", action="store_true",
+                       help="write the report next to policy.yaml, too, where a reload with"
+                       " reload.require_verdict looks for it; needs --require")  # fmt: skip
     group.add_argument("--picture", type=Path, metavar="PNG", help="figures, margins, what-ifs")
     group.add_argument("--frames", type=Path, metavar="PNG",
                        help="images of one episode, rendered off screen")  # fmt: skip
@@ -103,9 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
         f" {found.simulated_s / found.cpu_s:.0f} x real time for each",
         soft_wrap=True,
     )
+    report = json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"
     if arguments.json is not None:
-        text = json.dumps(found.as_json(), indent=2, allow_nan=False)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        arguments.json.write_text(report, encoding="utf-8")
+    if arguments.verdict:
+        path = _verdict_of(arguments.spec)
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(report, encoding="utf-8")
+        part.replace(path)  # a reload that looks now reads the old report or the new one
     if arguments.picture is not None:
         from policy_runner.cli.evaluate.picture import draw
 
@@ -119,6 +128,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         show_episode(subject, plan, arguments.shown_episode, arguments.frames, arguments.record)
     return 0 if found.passed else 1
+
+
+def _verdict_of(spec: Path) -> Path:
+    return verdict_path(spec / "policy.yaml" if spec.is_dir() else spec)
 
 
 def read_measured(path: Path) -> Measured:
@@ -150,6 +163,10 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     """
     for option in ("json", "picture", "frames", "record"):
         check_written(f"--{option}", getattr(arguments, option))
+    if arguments.verdict:
+        if not arguments.require:
+            raise refuse("", "--verdict", "--require, since a verdict needs one", "none")
+        check_written("--verdict", _verdict_of(arguments.spec))
     for option in ("picture", "frames"):
         check_drawable(f"--{option}", getattr(arguments, option))
     if arguments.card:

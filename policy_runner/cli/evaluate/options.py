@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from policy_runner.sim.evaluate.plan import (
     read_commands,
     read_conditions,
 )
+from policy_runner.sim.with_mujoco import need_mujoco
 
 if TYPE_CHECKING:  # importing a simulation needs MuJoCo, and --help does not
     from policy_runner.sim.evaluate.subject import Subject
@@ -67,17 +67,6 @@ def robot_path(text: str) -> Path:
 
         return ROBOT_FILE
     return Path(text)
-
-
-def need_mujoco() -> None:
-    """Refuse a simulation where MuJoCo is not installed.
-
-    Raises:
-        Refusal: it is not.
-    """
-    if find_spec("mujoco") is None:
-        remedy = "pip install 'policy_runner[sim]'"
-        raise refuse("", "simulation", "the Python module mujoco", "none", remedy)
 
 
 def subject_of(arguments: argparse.Namespace) -> Subject:

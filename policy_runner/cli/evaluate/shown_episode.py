@@ -12,12 +12,13 @@ from policy_runner.cli.drawing.style import drawing
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Step
 from policy_runner.ros.black_box.mcap_file import McapWriter
-from policy_runner.sim.camera import Cameras, Pixels
+from policy_runner.sim.camera import Cameras, Pixels, RenderedImage
 from policy_runner.sim.evaluate.episode import run_episode
 from policy_runner.sim.evaluate.plan import Plan
 from policy_runner.sim.evaluate.sensor_cdr import (
     array_bytes,
     definition,
+    image_bytes,
     imu_bytes,
     joint_state_bytes,
     odometry_bytes,
@@ -26,7 +27,12 @@ from policy_runner.sim.evaluate.sensor_cdr import (
 from policy_runner.sim.evaluate.subject import Subject, bind
 from policy_runner.sim.loop.policy_in_loop import PolicyInLoop
 from policy_runner.sim.loop.sensor_numbers import JointOrder
-from policy_runner.sim.robot_file.sensor_keys import ImuSensor, JointStatesSensor, OdometrySensor
+from policy_runner.sim.robot_file.sensor_keys import (
+    CameraSensor,
+    ImuSensor,
+    JointStatesSensor,
+    OdometrySensor,
+)
 
 LIBRARY = "policy_runner simulation 1"
 COMMANDS, BASE = "commands", "simulation/base"
@@ -63,6 +69,7 @@ class EpisodeRecorder:
         self._sensors = loop.plant.robot.spec.sensors
         self._before = loop.inputs.change, loop.output.change
         loop.inputs.change, loop.output.change = self._read, self._sent
+        loop.inputs.on_image = self._see
 
     def _read(self, name: str, kind: str, numbers: Array) -> Array:
         """Note the numbers of an input, as the policy gets them."""
@@ -88,6 +95,15 @@ class EpisodeRecorder:
         else:
             self._waiting.append((topic, of_type, lambda _stamp: array_bytes(kept)))
         return numbers
+
+    def _see(self, name: str, image: RenderedImage) -> None:
+        """Note an image."""
+        topic, sensor = self._topics[name], self._sensors[self._topics[name]]
+        assert isinstance(sensor, CameraSensor)
+        frame = sensor.frame_id
+        self._waiting.append(
+            (topic, self._types[name], lambda stamp_ns: image_bytes(stamp_ns, frame, image))
+        )
 
     def _sent(self, kind: str, names: Sequence[str], values: Array) -> Array:
         """Note a command, before the errors that the evaluation adds."""

@@ -13,9 +13,7 @@ from rich.table import Table
 from policy_runner.backends.sample_inputs import Sample
 from policy_runner.cli.command_parser import count_above_0, only_with, seconds_above_0, table_width
 from policy_runner.cli.drawing.progress import shown_progress
-from policy_runner.cli.export.closed_loop import SECONDS, drive_folder, observations_of, reason
-from policy_runner.cli.export.robot_loop import RobotLoop, add_loops
-from policy_runner.cli.export.robot_loop import reason as robot_reason
+from policy_runner.cli.export.robot_loop import SECONDS, RobotLoop, add_loops, reason
 from policy_runner.export.optimize.optimize_policy import HEAD, Loop, cells, optimize_policy
 from policy_runner.export.optimize.variants import VARIANTS
 from policy_runner.export.optimize.verdicts import Optimization, control_text
@@ -35,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="which to try; default: all")  # fmt: skip
     parser.add_argument("--calibration", metavar="FILE.npz|closed-loop",
                         help="observations: as `policy-runner replay -o` writes them, or of the"
-                        " closed loop (balancer or --robot); default: generated")  # fmt: skip
-    add_loops(parser, "judge each by driving the simulated robot, too")
+                        " closed loop (--robot, else balancer); default: generated")  # fmt: skip
+    add_loops(parser, "judge each by driving this simulated robot, too")
     parser.add_argument(
         "--seeds", type=count_above_0, default=5, help="of the closed loop; default 5"
     )
@@ -54,29 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge and perhaps apply; 0 also where nothing was applied, which is a normal outcome."""
-    seeds = range(arguments.seeds)
     loop: Loop | None = None
-    robot: RobotLoop | None = None
     with shown_progress() as progress:
-        if arguments.robot:
-            driven = robot = RobotLoop.of(arguments, arguments.seconds, progress)
-            figures = driven.drive(arguments.folder)
+        if arguments.robot or arguments.closed_loop:
+            driven = RobotLoop.of(arguments, arguments.seconds, progress)
+            original = driven.drive(arguments.folder)
 
             def loop(folder: Path) -> tuple[str, bool]:
-                return robot_reason(driven.drive(folder), figures)
-
-        elif arguments.closed_loop:
-            original = drive_folder(arguments.folder, seeds, arguments.seconds, progress)
-
-            def loop(folder: Path) -> tuple[str, bool]:
-                return reason(drive_folder(folder, seeds, arguments.seconds, progress), original)
+                return reason(driven.drive(folder), original)
 
         given: Path | list[Sample] | None = None
         if arguments.calibration == LOOP:
-            if robot is not None:
-                given = robot.samples(arguments.folder)
-            else:
-                given = observations_of(arguments.folder, seeds, arguments.seconds, progress)
+            robot = RobotLoop.of(arguments, arguments.seconds, progress)
+            given = robot.samples(arguments.folder)
         elif arguments.calibration:
             given = Path(arguments.calibration)
         found = optimize_policy(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from policy_runner.backends.sample_inputs import Sample
-from policy_runner.cli.evaluate.options import robot_path
+from policy_runner.cli.evaluate.options import SHIPPED, robot_path
 from policy_runner.core.errors import refuse
 from policy_runner.core.model import Array
 from policy_runner.core.pipeline.pipeline import Step
@@ -23,10 +23,11 @@ from policy_runner.export.sources.trained_policy import Truth
 from policy_runner.export.verify.agreement import recorded_row
 from policy_runner.export.verify.our_side import OurSide
 from policy_runner.export.verify.rows import FAILED, PASSED, Row
-from policy_runner.sim.evaluate.plan import Plan, default_commands
+from policy_runner.sim.evaluate.plan import Conditions, Plan, default_commands
 from policy_runner.sim.evaluate.scoring import TRACKED
 from policy_runner.sim.evaluate.summary import Figures
 
+SECONDS = 20.0  # of an episode
 MOST_SAMPLES = 2048
 # More than this of the original's error is no rounding.
 MOST_MORE = 0.1
@@ -34,16 +35,16 @@ _TRACKED = tuple(f"{axis}_rmse" for axis in TRACKED)
 
 
 def add_loops(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add --closed-loop, or --robot for a closed loop on any robot.
+    """Add --robot, and --closed-loop, its word for the robot of this package.
 
     Args:
-        text: help of --closed-loop.
+        text: what the closed loop is for.
     """
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--closed-loop", choices=["balancer"], help=text)
+    group.add_argument("--closed-loop", choices=[SHIPPED], help=f"the same as --robot {SHIPPED}")
     group.add_argument("--robot", metavar="FILE",
-                       help="drive this simulated robot, as `policy-runner evaluate` does:"
-                       " robot.yaml, an MJCF, a URDF or the word balancer")  # fmt: skip
+                       help=f"{text}, as `policy-runner evaluate` does: robot.yaml, an MJCF, a"
+                       f" URDF, or the word {SHIPPED}")  # fmt: skip
 
 
 class RobotLoop(NamedTuple):
@@ -53,16 +54,24 @@ class RobotLoop(NamedTuple):
     episodes: int
     seconds: float
     progress: Progress = no_progress
+    conditions: Conditions = Conditions()
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, seconds: float, progress: Progress) -> RobotLoop:
-        """That of the command line."""
-        return cls(robot_path(arguments.robot), arguments.seeds, seconds, progress)
+        """That of the command line; without --robot the balancer, which the demo pushes, too."""
+        word = arguments.robot or SHIPPED
+        path = robot_path(word)
+        conditions = Conditions()
+        if word == SHIPPED and path != Path(word):
+            from policy_runner.sim.scenario import PUSH_FORCE_N
+
+            conditions = Conditions(push=PUSH_FORCE_N)
+        return cls(path, arguments.seeds, seconds, progress, conditions)
 
     def plan(self, folder: Path) -> Plan:
         """The plan for a policy."""
         commands = default_commands(read_spec(folder).spec)
-        return Plan(self.episodes, self.seconds, commands=commands)
+        return Plan(self.episodes, self.seconds, commands=commands, conditions=self.conditions)
 
     def drive(self, folder: Path, seen: Callable[[Any], None] | None = None) -> Figures:
         """Drive the robot with a policy folder.

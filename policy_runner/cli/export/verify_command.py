@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -13,8 +12,7 @@ from rich.table import Table
 
 from policy_runner.cli.command_parser import count_above_0, not_with, only_with, table_width
 from policy_runner.cli.drawing.progress import shown_progress
-from policy_runner.cli.export.closed_loop import SECONDS, compare_in_loop
-from policy_runner.cli.export.robot_loop import RobotLoop, add_loops
+from policy_runner.cli.export.robot_loop import SECONDS, RobotLoop, add_loops
 from policy_runner.cli.export.source_options import (
     SOURCE_OPTIONS,
     add_source_options,
@@ -37,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         " actions, which needs no torch")  # fmt: skip
     parser.add_argument("--recorded", type=Path, metavar="FILE.npz",
                         help="further observations to compare on")  # fmt: skip
-    add_loops(parser, "drive the simulated robot with both, and compare falls and errors")
+    add_loops(parser, "drive this simulated robot, and compare on everything that it observes")
     parser.add_argument(
         "--seeds", type=count_above_0, default=5, help="of the closed loop; default 5"
     )
@@ -54,9 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, print, write the card's section; 1 when a row failed."""
     loop: ClosedLoop | None = None
     with shown_progress() as progress:
-        if arguments.closed_loop:
-            loop = partial(compare_in_loop, seeds=arguments.seeds, progress=progress)
-        elif arguments.robot:
+        if arguments.robot or arguments.closed_loop:
             loop = RobotLoop.of(arguments, SECONDS, progress).rows
         found = verify_policy(
             arguments.folder, arguments.against, options=source_options(arguments),

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from policy_runner.cli.command_parser import (
     seconds_above_0,
     table_width,
 )
+from policy_runner.cli.evaluate.options import SHIPPED, robot_path
 from policy_runner.cli.operate.children import Children
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.spec import Input
@@ -33,6 +33,7 @@ from policy_runner.ros.process.lifetime import (
     ignore_further_signals,
 )
 from policy_runner.ros.processes import Arguments, Process, processes
+from policy_runner.sim.with_mujoco import need_mujoco
 
 _ROBOT, _RUNNER = "simulated_robot", "policy_runner"
 _TWIST, _TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
@@ -43,7 +44,9 @@ _UNSTAMPED = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC, the robot and the options."""
     parser.add_argument("spec", nargs="?", metavar="SPEC", help="policy.yaml or its folder")
-    parser.add_argument("--robot", metavar="FILE", help="robot.yaml, MJCF or URDF")
+    parser.add_argument(
+        "--robot", metavar="FILE", help=f"robot.yaml, MJCF or URDF, or the word {SHIPPED}"
+    )
     parser.add_argument(
         "--params", metavar="FILE", help="parameters of the runner; default: those for simulation"
     )
@@ -95,9 +98,7 @@ def _twist(text: str) -> tuple[float, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Run the simulation, or write a draft; returns 0 if all processes ended well."""
-    if find_spec("mujoco") is None:
-        remedy = "pip install 'policy_runner[sim]'"
-        raise refuse("", "sim", "the Python module mujoco", "none", remedy)
+    need_mujoco("sim")
     if options.draft:
         return _draft(options)
     if not options.spec or not options.robot:
@@ -171,7 +172,7 @@ def _rows(options: argparse.Namespace, params: Path, report: Path) -> list[Proce
     loaded = load_policy(options.spec, params)
     try:
         twists = _twist_inputs(options, loaded)
-        robot = read_robot(options.robot, meshes=not options.no_meshes)
+        robot = read_robot(robot_path(options.robot), meshes=not options.no_meshes)
         command = _command_parameters(loaded, options.lockstep)
         PolicyInLoop(loaded, plant_for(robot, loaded), images=_no_image)
         return _with_overrides(options, params, report, loaded, twists, command)
@@ -204,7 +205,7 @@ def _with_overrides(
             lockstep=options.lockstep,
             sidecar=False,
             robot={
-                "robot": str(Path(options.robot).expanduser().resolve()),
+                "robot": str(robot_path(options.robot).expanduser().resolve()),
                 "policy": str(loaded.spec_file.path.resolve()),
                 "policy_parameters": str(params.resolve()),
                 "meshes": not options.no_meshes,

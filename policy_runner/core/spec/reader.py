@@ -274,14 +274,20 @@ def _texts(key: str, content: Any) -> Iterator[tuple[str, str]]:
 
 def unchecked_files(spec: PolicySpec) -> list[str]:
     """The files without a sha256 in the spec, each once, in the order of the spec."""
-    return list(dict.fromkeys(_visit(spec)))
+    return list(dict.fromkeys(name for name, sha256 in _visit(spec) if sha256 is None))
 
 
-def _visit(part: Any) -> Iterator[str]:
-    if isinstance(part, (Model, Motion, StoredTensor)) and part.sha256 is None and part.file:
-        yield part.file
-    if isinstance(part, Normalization) and part.sha256 is None and isinstance(part.statistics, str):
-        yield part.statistics
+def named_files(spec: PolicySpec) -> list[str]:
+    """All files that a spec names, each once, in its order; without the weights of its models."""
+    return list(dict.fromkeys(name for name, _ in _visit(spec)))
+
+
+def _visit(part: Any) -> Iterator[tuple[str, str | None]]:
+    """The name of every file, and the sha256 that the spec states."""
+    if isinstance(part, (Model, Motion, StoredTensor)) and part.file:  # a remote model has none
+        yield part.file, part.sha256
+    if isinstance(part, Normalization) and isinstance(part.statistics, str):
+        yield part.statistics, part.sha256
     if isinstance(part, BaseModel):
         for name in type(part).model_fields:
             yield from _visit(getattr(part, name))

@@ -20,6 +20,12 @@ TABLE: tuple[Parameter, ...] = (
         live=True,
     ),
     Parameter(
+        "reload.require_verdict",
+        False,
+        "refuse a reload without a passed evaluation of exactly the new policy's files, as"
+        " `policy-runner evaluate --require ... --verdict` writes it next to policy.yaml",
+    ),
+    Parameter(
         "autostart", False, "configure and activate automatically after the start", at_start=True
     ),
     Parameter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -16,6 +17,7 @@ from std_srvs.srv import Trigger
 
 from policy_runner.core.errors import Refusal
 from policy_runner.robot.load import LoadedPolicy, bind_policy, read_policy
+from policy_runner.robot.reload_gate import gate_problems
 from policy_runner.ros.inputs.polling import PolledInput
 from policy_runner.ros.inputs.texts import keep_texts
 from policy_runner.ros.parameters.of_policy import PolicyParameters, policy_parameters
@@ -84,8 +86,11 @@ class Attempt:
             plan.values["policy"] = self.path
             # The description received in configure, if the limits come from a topic.
             plan.values["robot_description"] = self._before.values.get("robot_description")
-            problems += plan.problems
-            loaded = bind_policy(spec_file, plan.values, self._simulated, problems, plan.warnings)
+            gate = partial(gate_problems, plan.values, spec_file)
+            problems += [*plan.problems, *gate()]
+            loaded = bind_policy(
+                spec_file, plan.values, self._simulated, problems, plan.warnings, gate
+            )
             loaded.pipeline.activate()
             self._plan, self._loaded = plan, loaded
             if self._given_up:

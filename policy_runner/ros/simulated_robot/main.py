@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from importlib.util import find_spec
 
+from policy_runner.core.errors import Refusal
 from policy_runner.ros.process.lifetime import (
     ENDED_WELL,
     GONE_WITHIN_S,
@@ -18,6 +18,7 @@ from policy_runner.ros.process.lifetime import (
 )
 from policy_runner.ros.process.stderr import PrivateStderr
 from policy_runner.ros.process.usage import answered
+from policy_runner.sim.with_mujoco import need_mujoco
 
 NODE_NAME = "simulated_robot"
 _END_S = 1.5
@@ -36,8 +37,10 @@ def main(args: list[str] | None = None) -> int:
         return status
     # rclpy's own handlers would shut the context down before the last message.
     ended = end_on_signal(at_once=True)
-    if find_spec("mujoco") is None:
-        _tell("the module mujoco is missing; pip install 'policy_runner[sim]'")
+    try:
+        need_mujoco()
+    except Refusal as refusal:
+        _tell(str(refusal))
         return _FAILED
     stderr = PrivateStderr()
     try:

@@ -42,8 +42,8 @@ ENDING_S = 3.0
 class SimulatedRobot(RefusesUnknownNames, Node):
     """Publishes the sensors of robot.yaml and cmd_vel; drives the joints by joint_commands.
 
-    For viewers it also publishes /tf where `tf2_msgs` is installed, and robot_description of the
-    balancer and of URDFs.
+    For viewers it also publishes /tf where `tf2_msgs` is installed, and robot_description of robots
+    that have one (`description` of robot.yaml, or a URDF).
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -269,8 +269,8 @@ def _world(values: dict[str, Any]) -> World:
     """The robot that the parameter `robot` names, or the balancer in its scenario.
 
     Raises:
-        Refusal: the robot or the policy has problems.
-        ValueError: the rate does not fit the physics, or a task has no robot.
+        Refusal: the robot or the policy has problems, or the rate does not fit the physics.
+        ValueError: a task has no robot.
     """
     if not values["robot"]:
         if values["task"] != "none":

@@ -1,27 +1,20 @@
-"""What shows the simulated robot: its description, and /tf where `tf2_msgs` is installed."""
+"""What shows a simulated robot: its description, and /tf where `tf2_msgs` is installed."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from policy_runner.robot.transforms import LinkTree
-from policy_runner.ros.diagnostics.robots import (
-    DESCRIPTION,
-    TF,
-    frame_prefix,
-    link_poses,
-    odometry_pose,
-    tf_message,
-)
-from policy_runner.sim import balancer
+from policy_runner.ros.diagnostics.robots import DESCRIPTION, TF, frame_prefix, tf_message
+from policy_runner.ros.simulated_robot.sensor_messages import set_stamp
+from policy_runner.sim.plant.plant import Plant
+from policy_runner.sim.robot_file.robot_reader import read_description
 
 _LATCHED = QoSProfile(
     depth=1,
@@ -30,42 +23,70 @@ _LATCHED = QoSProfile(
 )
 
 
-def balancer_urdf() -> str:
-    """Return the description of the simulated robot."""
-    return Path(balancer.__file__).with_name("balancer.urdf").read_text("utf-8")
-
-
 class RobotSeen:
-    """Publishes robot_description once, and with every state the transforms."""
+    """Publishes robot_description once, and the transforms with every state."""
 
-    def __init__(self, node: Node) -> None:
-        """Publish the description; `node` gets the publishers."""
-        text = balancer_urdf()
-        self._prefix = frame_prefix(node.get_namespace())
-        self._tree = LinkTree(text, "balancer.urdf")
-        self._description = node.create_publisher(String, DESCRIPTION, _LATCHED)
-        self._description.publish(String(data=text))
-        self._kind = tf_message()
-        self._transforms: Any = None
-        if self._kind is not None:
-            self._transforms = node.create_publisher(self._kind, TF, QoSProfile(depth=100))
+    def __init__(self, node: Node, plant: Plant, odometry: Odometry | None = None) -> None:
+        """Publish the description, if the robot has one.
 
-    def publish(self, joints: JointState, odometry: Odometry) -> None:
-        """Publish where the links are, if `tf2_msgs` is installed."""
-        if self._transforms is None:
+        Args:
+            node: gets the publishers.
+            plant: the robot.
+            odometry: names the frames of the world and of the base; None: world, and the body.
+
+        Raises:
+            Refusal: the description is no URDF.
+        """
+        self._plant = plant
+        text = read_description(plant.robot)
+        links = LinkTree(text, plant.file).fixed() if text else []
+        if text:
+            self._description = node.create_publisher(String, DESCRIPTION, _LATCHED)
+            self._description.publish(String(data=text))
+        kind = tf_message()
+        self._publisher: Any = None
+        if kind is None:
             return
-        positions = dict(zip(joints.name, joints.position, strict=True))
-        poses = [
-            odometry_pose(odometry, self._prefix),
-            *link_poses(self._tree, positions, self._prefix),
-        ]
-        message = self._kind()
-        for parent, child, place, turn in poses:
-            one = TransformStamped()
-            one.header.stamp = joints.header.stamp
-            one.header.frame_id, one.child_frame_id = parent, child
-            at, rotation = one.transform.translation, one.transform.rotation
-            at.x, at.y, at.z = place
-            rotation.x, rotation.y, rotation.z, rotation.w = turn
-            message.transforms.append(one)
-        self._transforms.publish(message)
+        self._publisher = node.create_publisher(kind, TF, QoSProfile(depth=100))
+        self._message = kind()
+        self._pairs: list[tuple[str, str, TransformStamped]] = []
+        self._prefix = frame_prefix(node.get_namespace())
+        self._add_bodies(odometry)
+        known = {one.child_frame_id for one in self._message.transforms}
+        # Such as a sensor's frame: a link of the description that the model has no body for.
+        for link in links:
+            if self._prefix + link.child not in known:
+                _set_pose(self._added(link.parent, link.child), link.translation, link.rotation)
+
+    def _add_bodies(self, odometry: Odometry | None) -> None:
+        model, called = self._plant.model, {}
+        if odometry is not None:
+            frames = odometry.header.frame_id, odometry.child_frame_id
+            called = dict(zip(("world", self._plant.base), frames))
+        for k in range(1, model.nbody):
+            body, parent = model.body(k).name, model.body(int(model.body_parentid[k])).name
+            one = self._added(called.get(parent, parent), called.get(body, body))
+            self._pairs.append((parent, body, one))
+
+    def _added(self, parent: str, child: str) -> TransformStamped:
+        one = TransformStamped()
+        one.header.frame_id, one.child_frame_id = self._prefix + parent, self._prefix + child
+        self._message.transforms.append(one)
+        return one
+
+    def publish(self, stamp_ns: int) -> None:
+        """Publish the pose of every body in its parent, if `tf2_msgs` is installed."""
+        if self._publisher is None:
+            return
+        for one in self._message.transforms:
+            set_stamp(one.header.stamp, stamp_ns)
+        for parent, body, one in self._pairs:
+            place, turn = self._plant.read.relative_pose(body, parent)
+            _set_pose(one, place.tolist(), turn.tolist())
+        self._publisher.publish(self._message)
+
+
+def _set_pose(one: TransformStamped, place: Any, turn: Any) -> None:
+    at, q = one.transform.translation, one.transform.rotation
+    at.x, at.y, at.z = place
+    q.x, q.y, q.z, q.w = turn

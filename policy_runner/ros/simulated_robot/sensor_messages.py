@@ -6,14 +6,12 @@ import array
 from collections.abc import Callable
 from typing import Any
 
-from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
-from policy_runner.ros.diagnostics.robots import TF, frame_prefix
 from policy_runner.sim.camera import Cameras
 from policy_runner.sim.loop.sensor_numbers import ImageTimes, JointOrder, SensorNoise, numbers_of
 from policy_runner.sim.plant.plant import Plant
@@ -191,48 +189,6 @@ class SensorTopics:
         """Release the cameras, in the thread that has rendered."""
         if self._cameras is not None:
             self._cameras.close()
-
-
-class PlantFrames:
-    """Publishes /tf of every body, where `tf2_msgs` is installed."""
-
-    def __init__(
-        self, node: Node, plant: Plant, message_type: Any, odometry: Odometry | None = None
-    ) -> None:
-        """Create the publisher.
-
-        Args:
-            node: creates it.
-            plant: the robot.
-            message_type: the class TFMessage.
-            odometry: names the frames of the world and of the base; None: world, and the body.
-        """
-        self._plant = plant
-        self._publisher = node.create_publisher(message_type, TF, QoSProfile(depth=100))
-        model = plant.model
-        self._message = message_type()
-        prefix = frame_prefix(node.get_namespace())
-        called = {}
-        if odometry is not None:
-            called = {"world": odometry.header.frame_id, plant.base: odometry.child_frame_id}
-        self._pairs: list[tuple[str, str, TransformStamped]] = []
-        for k in range(1, model.nbody):
-            body, parent = model.body(k).name, model.body(int(model.body_parentid[k])).name
-            one = TransformStamped()
-            one.header.frame_id = prefix + called.get(parent, parent)
-            one.child_frame_id = prefix + called.get(body, body)
-            self._message.transforms.append(one)
-            self._pairs.append((parent, body, one))
-
-    def publish(self, stamp_ns: int) -> None:
-        """Publish the pose of every body in its parent."""
-        for parent, body, one in self._pairs:
-            set_stamp(one.header.stamp, stamp_ns)
-            place, turn = self._plant.read.relative_pose(body, parent)
-            at, q = one.transform.translation, one.transform.rotation
-            at.x, at.y, at.z = place.tolist()
-            q.x, q.y, q.z, q.w = turn.tolist()
-        self._publisher.publish(self._message)
 
 
 def set_stamp(stamp: Any, stamp_ns: int) -> None:

@@ -10,11 +10,9 @@ from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Float64MultiArray, String
+from std_msgs.msg import Float64MultiArray
 
-from policy_runner.ros.diagnostics.robots import tf_message
 from policy_runner.ros.inputs.polling import MessageWait, PolledSubscription
-from policy_runner.ros.inputs.robot_description import TOPIC as DESCRIPTION_TOPIC
 from policy_runner.ros.messages.topics import COMMAND_TOPIC
 from policy_runner.ros.simulated_robot.command_reader import (
     MESSAGES,
@@ -23,12 +21,8 @@ from policy_runner.ros.simulated_robot.command_reader import (
     SentCommand,
 )
 from policy_runner.ros.simulated_robot.seen import RobotSeen
-from policy_runner.ros.simulated_robot.sensor_messages import (
-    PlantFrames,
-    SensorTopics,
-    set_stamp,
-)
-from policy_runner.ros.simulated_robot.worlds import ScenarioWorld, World
+from policy_runner.ros.simulated_robot.sensor_messages import SensorTopics, set_stamp
+from policy_runner.ros.simulated_robot.worlds import World
 from policy_runner.sim.loop.sensor_numbers import SensorNoise
 
 STATUS_TOPIC = "policy_runner/status"
@@ -78,14 +72,7 @@ class RobotTopics:
         self._clock_publisher = publisher(Clock, "/clock", _qos()) if clock else None
         self._clock = Clock()
         self._diagnostics_publisher = publisher(DiagnosticArray, "/diagnostics", _qos())
-        self._seen: RobotSeen | None = None
-        self._frames: PlantFrames | None = None
-        kind = tf_message()
-        if isinstance(world, ScenarioWorld):
-            self._seen = RobotSeen(node)  # the URDF of the balancer, and the frames of its links
-        elif kind is not None:
-            self._frames = PlantFrames(node, world.plant, kind, self.sensors.odometry)
-        self._description = _describe(node, world)
+        self._seen = RobotSeen(node, world.plant, self.sensors.odometry)
         self.commands = CommandReader(world.plant.joint_names, world.expected)
         self._inputs = _command_inputs(node, world, values, _qos(reliable=lockstep))
         self.kinds = len({kind for _, kind, _ in self._inputs})
@@ -119,11 +106,7 @@ class RobotTopics:
             topic.publish()
         if self._twist is not None:
             self._twist_publisher.publish(self._twist)
-        if self._frames is not None:
-            self._frames.publish(self._stamp_ns)
-        joints, odometry = self.sensors.joints, self.sensors.odometry
-        if self._seen is not None and joints is not None and odometry is not None:
-            self._seen.publish(joints, odometry)
+        self._seen.publish(self._stamp_ns)
         if self._clock_publisher is not None:
             self._clock_publisher.publish(self._clock)
 
@@ -190,17 +173,6 @@ def _command_inputs(
             continue
         found.append((PolledSubscription(node, MESSAGES[usual], topic, qos), kind, ()))
     return found
-
-
-def _describe(node: Node, world: World) -> Any:
-    """Publish robot_description, latched, if the model is a URDF; `limits.urdf: topic` reads it."""
-    path = world.plant.robot.model_path
-    if path.suffix.lower() != ".urdf":
-        return None
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    publisher = node.create_publisher(String, DESCRIPTION_TOPIC, latched)
-    publisher.publish(String(data=path.read_text("utf-8")))
-    return publisher
 
 
 def _take_all(polled: PolledSubscription) -> list[Any]:

@@ -65,7 +65,7 @@ class ScenarioWorld:
         """Build the robot; `values` are the node's parameters.
 
         Raises:
-            ValueError: the rate is no divisor of the physics' rate.
+            Refusal: a tick is not a whole number of physics steps.
         """
         self.balancer = Balancer(delay_s=values["command_delay"])
         self.scenario = Scenario(

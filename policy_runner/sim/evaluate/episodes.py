@@ -1,8 +1,9 @@
 """Runs many episodes, in this process or in several; the results do not depend on their number.
 
-The processes are spawned: a forked one would inherit the threads and locks of ONNX Runtime. Each
-has one numpy thread, since two processes with two threads each would wait for each other's. A
-process ends by itself when its pipe closes, so none is left when this process is killed.
+A process of its own imports the libraries once, and forks the others. It has one thread and no
+session of ONNX Runtime, whose threads and locks a fork of this process would inherit. Each has one
+numpy thread, since two processes with two threads each would wait for each other's. A process ends
+by itself when its pipe closes, so none is left when this process is killed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from policy_runner.sim.evaluate.episode import Done, EpisodeRunner, Job, cpu_tim
 from policy_runner.sim.evaluate.subject import Subject
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ENDS_WITHIN_S = 1.0  # until the exit status of a process that closed its pipe is known
 Progress = Callable[[], None]  # called after every episode
 
 
@@ -61,10 +63,11 @@ def run_jobs(
 def _run_in_processes(
     subject: Subject, jobs: Sequence[Job], processes: int, progress: Progress
 ) -> list[Done]:
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     found: list[Done | None] = [None] * len(jobs)
     waiting = iter(range(len(jobs)))
     workers: dict[Connection, Any] = {}
+    under_way: dict[Connection, int] = {}
     try:
         with _one_thread():
             for _ in range(processes):
@@ -75,15 +78,15 @@ def _run_in_processes(
                 workers[ours] = process
         left = len(jobs)
         for pipe in workers:
-            _give(pipe, jobs, waiting)
+            _give(pipe, jobs, waiting, under_way)
         while left:
-            for ready in wait(list(workers)):
+            for ready in wait(list(under_way)):
                 assert isinstance(ready, Connection)
-                number, done = _result(ready)
-                found[number] = done
+                number = under_way.pop(ready)
+                found[number] = _result(ready, workers[ready], jobs[number])
                 left -= 1
                 progress()
-                _give(ready, jobs, waiting)
+                _give(ready, jobs, waiting, under_way)
     finally:
         for pipe, process in workers.items():
             pipe.close()
@@ -92,28 +95,50 @@ def _run_in_processes(
     return [done for done in found if done is not None]
 
 
-def _give(pipe: Connection, jobs: Sequence[Job], waiting: Iterator[int]) -> None:
-    """Send the next job, if one is left."""
+def _context() -> Any:
+    """How the processes start: forked from one that has the libraries, where that is possible."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["policy_runner.sim.evaluate.episode"])
+    return context
+
+
+def _give(
+    pipe: Connection, jobs: Sequence[Job], waiting: Iterator[int], under_way: dict[Connection, int]
+) -> None:
+    """Send the next job, if one is left, and note its number."""
     number = next(waiting, None)
-    if number is not None:
-        pipe.send((number, jobs[number]))
+    if number is None:
+        return
+    under_way[pipe] = number
+    # A process that has ended is told with its result, which does not come.
+    with contextlib.suppress(OSError):
+        pipe.send(jobs[number])
 
 
-def _result(pipe: Connection) -> tuple[int, Done]:
-    """Receive one result.
+def _result(pipe: Connection, process: Any, job: Job) -> Done:
+    """Receive the result of a job.
 
     Raises:
         Refusal: the job was refused, or its process ended.
     """
     try:
-        number, done, problems = pipe.recv()
+        done, problems = pipe.recv()
     except (EOFError, OSError) as error:
-        remedy = "use fewer --jobs if the memory is short"
-        got = f"one that ended ({type(error).__name__})"
+        process.join(_ENDS_WITHIN_S)
+        code = process.exitcode
+        how = "one that ended"
+        if code is not None:
+            how += f" by signal {-code}" if code < 0 else f" with exit status {code}"
+        which = f" of {job.variant.name}" if job.variant.name else ""
+        remedy = "use fewer --jobs if the memory is short, or --jobs 1 to see the process fail"
+        got = f"{how} in episode {job.number}{which}"
         raise refuse("", "evaluate", "running processes", got, remedy) from error
     if problems:
         raise Refusal(problems)
-    return int(number), done
+    assert isinstance(done, Done)
+    return done
 
 
 @contextlib.contextmanager
@@ -137,7 +162,7 @@ def _serve(subject: Subject, pipe: Connection) -> None:
     runner, counted_s = EpisodeRunner(subject), 0.0
     while True:
         try:
-            number, job = pipe.recv()
+            job = pipe.recv()
         except (EOFError, OSError):
             return
         done: Done | None = None
@@ -152,6 +177,6 @@ def _serve(subject: Subject, pipe: Connection) -> None:
         except Exception:  # noqa: BLE001 - it must reach the parent, whatever it is
             problems = (traceback.format_exc(),)
         try:
-            pipe.send((number, done, problems))
+            pipe.send((done, problems))
         except OSError:
             return

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from policy_runner.core.errors import Refusal
+from policy_runner.robot.reload_gate import SCHEMA
 from policy_runner.sim.evaluate.episode import Done, Job
 from policy_runner.sim.evaluate.episodes import no_progress, run_jobs
 from policy_runner.sim.evaluate.plan import RATE, Plan
@@ -18,7 +19,6 @@ from policy_runner.sim.evaluate.summary import Figures, summarize
 from policy_runner.sim.evaluate.sweep import Margin, Sweep, margin_of, nominal_of
 from policy_runner.sim.evaluate.what_if import Mutant, WhatIf, judge, mutants, refused
 
-SCHEMA = "policy_runner_evaluation/1"
 _VERSIONS = ("policy_runner", "mujoco", "numpy", "onnxruntime")
 
 

@@ -44,6 +44,7 @@ class Episode:
         errors: velocity errors by short axis name.
         counted: ticks over which both were summed.
         distance: length of the base's horizontal path [m].
+        progress: horizontal distance of the base from its start, at the end [m].
         energy: sum of |effort x velocity| of all joints [J].
         at_limit: ticks in which a joint was at the end of its range.
         limit_hits: commands that a limit of the robot changed.
@@ -71,6 +72,7 @@ class Episode:
     errors: dict[str, float] = field(default_factory=dict)
     counted: int = 0
     distance: float = 0.0
+    progress: float = 0.0
     energy: float = 0.0
     at_limit: int = 0
     limit_hits: int = 0
@@ -119,7 +121,7 @@ class Scorer:
         if self._feet:
             self.episode.touched = 0.0
         self._hits = int(loop.loaded.pipeline.limit_hits.sum())
-        self._height = float(loop.plant.read.position(loop.plant.base)[2])
+        self._start = loop.plant.read.position(loop.plant.base)
         self._before: Array | None = None
         self._change: Array | None = None
 
@@ -164,7 +166,7 @@ class Scorer:
             episode.counted += 1
         if self._feet:
             self._judge_feet()
-        low = plant.floats and plan.fall_height * self._height
+        low = plant.floats and plan.fall_height * float(self._start[2])
         if tilt > plan.fall_tilt or (low and float(read.position(plant.base)[2]) < low):
             episode.fell_s = now_s
             return True
@@ -174,6 +176,9 @@ class Scorer:
         """Finish the episode and return it."""
         hits = int(self._loop.loaded.pipeline.limit_hits.sum())
         self.episode.limit_hits = hits - self._hits
+        plant = self._loop.plant
+        x, y, _ = plant.read.position(plant.base) - self._start
+        self.episode.progress = math.hypot(x, y) if not self.episode.diverged else 0.0
         self.episode.commands = commands
         return self.episode
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from policy_runner.core.model import Array
+from policy_runner.sim.camera import RenderedImage
 from policy_runner.telemetry.recording.cdr_bytes import CdrBytes
 
 _LINE = "=" * 80
@@ -35,6 +36,8 @@ _PARTS = {
     "geometry_msgs/TwistStamped": "std_msgs/Header header\ngeometry_msgs/Twist twist\n",
     "nav_msgs/Odometry": "std_msgs/Header header\nstring child_frame_id\n"
     "geometry_msgs/PoseWithCovariance pose\ngeometry_msgs/TwistWithCovariance twist\n",
+    "sensor_msgs/Image": "std_msgs/Header header\nuint32 height\nuint32 width\nstring encoding\n"
+    "uint8 is_bigendian\nuint32 step\nuint8[] data\n",
     "std_msgs/Float64MultiArray": "std_msgs/MultiArrayLayout layout\nfloat64[] data\n",
 }
 
@@ -93,6 +96,19 @@ def odometry_bytes(stamp_ns: int, frame_id: str, child_frame_id: str, numbers: A
     for part in (numbers[:7], numbers[7:13]):
         out.floats(part)
         out.floats(np.zeros(36))
+    return out.finish()
+
+
+def image_bytes(stamp_ns: int, frame_id: str, image: RenderedImage) -> bytes:
+    """A sensor_msgs/Image."""
+    out = CdrBytes()
+    out.header(stamp_ns, frame_id)
+    out.number("I", image.height)
+    out.number("I", image.width)
+    out.text(image.encoding)
+    out.byte(image.is_bigendian)
+    out.number("I", image.step)
+    out.blob(image.data.tobytes())
     return out.finish()
 
 

@@ -13,13 +13,10 @@ from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.lane.opening import open_inline
 from policy_runner.robot.load import LoadedPolicy, bind_policy
+from policy_runner.robot.reload_gate import policy_files
 from policy_runner.robot.values import NODE, parameter_values
-from policy_runner.sim.loop.policy_in_loop import PolicyInLoop, plant_for
-from policy_runner.sim.plant.plant import Plant
+from policy_runner.sim.loop.policy_in_loop import PolicyInLoop, connect
 from policy_runner.sim.robot_file.robot_reader import RobotFile, read_robot
-from policy_runner.sim.robot_file.sensor_keys import CameraSensor
-
-IMAGE = "sensor_msgs/msg/Image"
 
 
 @dataclass(frozen=True)
@@ -73,15 +70,11 @@ def bind(subject: Subject, variant: Variant = NO_CHANGE) -> PolicyInLoop:
     Raises:
         Refusal: one of them has problems, or they do not match.
     """
-    loaded = load(subject, variant)
-    try:
-        robot = read_robot(subject.robot, subject.meshes)
-        plant = plant_for(robot, loaded)
-        noise_seed = 0 if subject.noise else None
-        return PolicyInLoop(loaded, plant, images=_images(loaded, plant), noise_seed=noise_seed)
-    except BaseException:
-        loaded.close()
-        raise
+    return connect(
+        load(subject, variant),
+        read_robot(subject.robot, subject.meshes),
+        noise_seed=0 if subject.noise else None,
+    )
 
 
 def load(subject: Subject, variant: Variant = NO_CHANGE) -> LoadedPolicy:
@@ -117,19 +110,14 @@ def load(subject: Subject, variant: Variant = NO_CHANGE) -> LoadedPolicy:
     return bind_policy(spec_file, values, simulated, problems, warnings, open_lane=open_inline)
 
 
-def _images(loaded: LoadedPolicy, plant: Plant) -> Callable[[CameraSensor], Any] | None:
-    """Renders images, if the policy reads some: a context of OpenGL costs a second."""
-    if all(slot.spec.type != IMAGE for slot in loaded.pipeline.slots.values()):
-        return None
-    from policy_runner.sim.camera import Cameras
-
-    return Cameras(plant).image
-
-
 def identity(subject: Subject, loop: PolicyInLoop) -> dict[str, Any]:
     """What was evaluated, for a report: names, checksums and versions, but no path."""
     return {
-        "policy": {"name": loop.loaded.spec.name, "sha256": loop.loaded.model.sha256},
+        "policy": {
+            "name": loop.loaded.spec.name,
+            "sha256": loop.loaded.model.sha256,
+            "files": policy_files(loop.loaded.spec_file),
+        },
         "robot": {
             "name": loop.plant.robot.spec.name,
             "sha256": _checksum(loop.plant.robot),

@@ -36,6 +36,7 @@ FIGURES: dict[str, Figure] = {
     "vx_bias": Figure("m/s", "mean of measured minus commanded velocity forward"),
     "vy_bias": Figure("m/s", "the same sideways"),
     "wz_bias": Figure("rad/s", "the same of the turning rate"),
+    "progress": Figure("m/s", "mean speed from the start to the end, in a straight line"),
     "power": Figure("W", "mean of |effort x velocity| of all joints"),
     "cost_of_transport": Figure("", "power / (weight x mean speed)"),
     "at_limit_share": Figure("", "share of time with a joint at the end of its range"),
@@ -78,6 +79,7 @@ def summarize(episodes: Sequence[Episode], mass: float) -> Figures:
         found[f"{axis}_bias"] = errors / counted if tracked else None
     power = sum(one.energy for one in episodes) / time_s
     speed = sum(one.distance for one in episodes) / time_s
+    found["progress"] = sum(one.progress for one in episodes) / time_s
     found["power"] = power
     found["cost_of_transport"] = power / (mass * GRAVITY * speed) if speed > SLOWEST else None
     found["at_limit_share"] = sum(one.at_limit for one in episodes) / ticks

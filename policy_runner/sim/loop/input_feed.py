@@ -48,6 +48,7 @@ class InputFeed:
         command: the commanded velocity, float64 [6], by `TWIST_AXES`.
         skipped: names of inputs that get no message in the next call, for lost packets.
         change: changes numbers before they are written, see `Change`; None: no change.
+        on_image: called with the name of an input and every image before it is written.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class InputFeed:
         self.command = np.zeros(6)
         self.skipped: set[str] = set()
         self.change: Change | None = None
+        self.on_image: Callable[[str, Any], None] | None = None
         self._image_times: list[ImageTimes] = []
         self._writers: list[tuple[str, Writer]] = []
         problems: list[Problem | str] = []
@@ -191,6 +193,8 @@ class InputFeed:
         def write(now_ns: int) -> None:
             if times.due(now_ns):
                 newest[0] = images(sensor)
+            if self.on_image is not None:
+                self.on_image(slot.name, newest[0])
             # Between two images the newest one is sent again, as by the node in lockstep.
             if keep is not None:
                 keep(newest[0])

@@ -62,7 +62,7 @@ class PolicyInLoop:
             Refusal: joints, inputs or commands do not match.
         """
         check_joints(loaded, plant)
-        self.cameras: Cameras | None = None  # `put_in_loop` sets them, `close` releases them
+        self.cameras: Cameras | None = None  # `connect` sets them, `close` releases them
         self.loaded, self.plant = loaded, plant
         self._noise = SensorNoise(noise_seed) if noise_seed is not None else None
         # The order is the node's: an effort from a PD law asks the inputs for its joints.
@@ -170,10 +170,24 @@ def put_in_loop(
     Raises:
         Refusal: one of them has problems, or they do not match.
     """
-    loaded = load_policy(spec, params)
+    return connect(load_policy(spec, params), robot, **how)
+
+
+def connect(loaded: LoadedPolicy, robot: RobotFile, **how: Any) -> PolicyInLoop:
+    """Build the robot and connect it to a policy, with cameras if the policy reads images.
+
+    Args:
+        loaded: the policy; an error closes it.
+        robot: see `read_robot`.
+        how: further arguments of `PolicyInLoop`.
+
+    Raises:
+        Refusal: the robot has problems, or they do not match.
+    """
     cameras: Cameras | None = None
     try:
         plant = plant_for(robot, loaded)
+        # A context of OpenGL costs a second.
         if any(given.type == IMAGE for given in loaded.spec.inputs.values()):
             cameras = Cameras(plant)
             how.setdefault("images", cameras.image)

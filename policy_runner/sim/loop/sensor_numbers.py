@@ -86,7 +86,9 @@ def numbers_of(sensor: Sensor, plant: Plant) -> Array:
     if isinstance(sensor, OdometrySensor):
         body = sensor.body or plant.base
         pose = (read.position(body), read.orientation(body))
-        return np.concatenate((*pose, *read.velocity(body)))
+        in_body = sensor.twist_axes == "body"
+        twist = read.velocity(body) if in_body else read.world_velocity(body)
+        return np.concatenate((*pose, *twist))
     if isinstance(sensor, ContactsSensor):
         return read.contact_forces(sensor.of)
     assert isinstance(sensor, NamedSensors)

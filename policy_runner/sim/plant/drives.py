@@ -29,10 +29,21 @@ _CHANGED = (  # what a change of the kind of commands changes in a model
 
 
 class Channel(NamedTuple):
-    """Where the numbers of one command go: control[places] = values * factor."""
+    """Where the numbers of one command go: control[places] = values * factor / divisor.
+
+    An effort is divided by its gear, not multiplied by the inverse: the control that a trainer
+    multiplied by the gear is then the same float again.
+    """
 
     places: npt.NDArray[np.intp]
     factor: Array | None  # None: all are 1
+    divisor: Array | None  # None: all are 1
+
+    def controls(self, values: Array) -> Array:
+        """The controls of these values of a command, float64 [places]."""
+        if self.factor is not None:
+            values = values * self.factor
+        return values if self.divisor is None else values / self.divisor
 
 
 @dataclass
@@ -43,7 +54,8 @@ class _Motor:
     gear: float
     kind: str  # its own kind: position | velocity | effort
     own: bool
-    factor: float  # control per unit of its own kind
+    factor: float  # control per unit of its own kind, before the division
+    divisor: float
     force: tuple[float, float]  # range of its force; +-inf without a limit
     law: tuple[float, ...]  # the model's gain and three bias parameters
 
@@ -146,9 +158,14 @@ class Drives:
         for name, motor in zip(names, chosen):
             self._mode[motor.number] = kind
             self._apply(name, motor, kind)
-        factor = np.array([self._factor(n, motor, kind) for n, motor in zip(names, chosen)])
+        pairs = [self._factors(n, motor, kind) for n, motor in zip(names, chosen)]
+        factor, divisor = np.array(pairs).reshape(-1, 2).T.copy()
         places = np.array([motor.number for motor in chosen], dtype=np.intp)
-        channel = Channel(places, None if np.all(factor == 1.0) else factor)
+        channel = Channel(
+            places,
+            None if np.all(factor == 1.0) else factor,
+            None if np.all(divisor == 1.0) else divisor,
+        )
         # Another command may have switched one of these actuators to another kind.
         self._channels = {
             other: one
@@ -178,7 +195,8 @@ class Drives:
                     self._apply(name, motor, "position")
                     controls[motor.number] = pose[name]
                 elif motor.kind == "position" and not motor.own:
-                    controls[motor.number] = pose[name] * self._factor(name, motor, "position")
+                    factor, divisor = self._factors(name, motor, "position")
+                    controls[motor.number] = pose[name] * factor / divisor
         return controls
 
     def _usable(self, name: str, kind: str) -> _Motor:
@@ -204,11 +222,11 @@ class Drives:
                 if motor.number in self._mode:
                     self._apply(name, motor, self._mode[motor.number])
 
-    def _factor(self, name: str, motor: _Motor, kind: str) -> float:
-        """The control per unit of a command."""
+    def _factors(self, name: str, motor: _Motor, kind: str) -> tuple[float, float]:
+        """The control per unit of a command, as a factor and a divisor."""
         if motor.own or motor.kind != kind or (kind == "position" and name in self._fixed):
-            return 1.0
-        return motor.factor
+            return 1.0, 1.0
+        return motor.factor, motor.divisor
 
     def _apply(self, name: str, motor: _Motor, kind: str) -> None:
         """Set the parameters of an actuator for this kind of command."""
@@ -259,15 +277,15 @@ def _motor(model: mujoco.MjModel, k: int, own: bool) -> _Motor | None:
     if model.actuator_forcelimited[k]:
         force = (float(model.actuator_forcerange[k, 0]), float(model.actuator_forcerange[k, 1]))
     if own:
-        return _Motor(k, gear, "effort", True, 1.0, force, law)
+        return _Motor(k, gear, "effort", True, 1.0, 1.0, force, law)
     bias = int(model.actuator_biastype[k])
     if bias == int(mujoco.mjtBias.mjBIAS_NONE):
         if model.actuator_ctrllimited[k]:
             ends = sorted(float(end) * gain for end in model.actuator_ctrlrange[k])
             force = (max(force[0], ends[0]), min(force[1], ends[1]))
-        return _Motor(k, gear, "effort", False, 1.0 / (gear * gain), force, law)
+        return _Motor(k, gear, "effort", False, 1.0, gear * gain, force, law)
     if bias == int(mujoco.mjtBias.mjBIAS_AFFINE) and law[2] != 0.0:
-        return _Motor(k, gear, "position", False, -law[2] * gear / gain, force, law)
+        return _Motor(k, gear, "position", False, -law[2] * gear / gain, 1.0, force, law)
     if bias == int(mujoco.mjtBias.mjBIAS_AFFINE) and law[3] != 0.0:
-        return _Motor(k, gear, "velocity", False, -law[3] * gear / gain, force, law)
+        return _Motor(k, gear, "velocity", False, -law[3] * gear / gain, 1.0, force, law)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -73,7 +74,23 @@ def build_model(robot: RobotFile, model: mujoco.MjSpec) -> BuiltModel:
             compiled = model.compile()
     except Exception as error:  # the bindings raise ValueError, and others by mistake
         raise model_refusal(robot.model_path, error) from error
+    _check_numbers(compiled, robot.model_path)
     return BuiltModel(compiled, base.name, floats, tuple(names), tuple(own))
+
+
+def _check_numbers(model: mujoco.MjModel, path: Path) -> None:
+    """Refuse what MuJoCo compiles and cannot simulate.
+
+    Raises:
+        Refusal: the time step is not positive, or a mass is no number.
+    """
+    step = float(model.opt.timestep)
+    if not 0.0 < step < np.inf:
+        remedy = "set physics.timestep"
+        raise refuse(str(path), "option timestep", "a positive number", f"{step:g}", remedy)
+    for key in ("body_mass", "body_inertia", "body_pos", "dof_damping", "dof_armature"):
+        if not np.isfinite(getattr(model, key)).all():
+            raise refuse(str(path), key, "finite numbers", "NaN or infinity")
 
 
 def _base(spec: RobotSpec, model: mujoco.MjSpec, file: str) -> mujoco.MjsBody:

@@ -15,6 +15,7 @@ from policy_runner.sim.robot_file.robot_reader import RobotFile
 MOST_MODEL = 16 * MIB
 _MISSING_FILE = re.compile(r"[Ee]rror opening file '([^']*)'|could not open .*'([^']*)'")
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
+_MESHES = (".stl", ".obj", ".msh", ".dae")
 NO_MESHES = "correct the path, or use --no-meshes (model.meshes: false)"
 
 
@@ -56,7 +57,9 @@ def model_refusal(path: Path, error: Exception) -> Refusal:
     missing = _MISSING_FILE.search(text)
     if missing:
         name = missing[1] or missing[2]
-        return refuse(str(path), "mesh", f"the file '{name}'", "no such file", NO_MESHES)
+        mesh = Path(name).suffix.lower() in _MESHES
+        key, remedy = ("mesh", NO_MESHES) if mesh else ("file", "correct the path")
+        return refuse(str(path), key, f"the file '{name}'", "no such file", remedy)
     if "mass and inertia of moving bodies" in text:
         expected = "a mass and an inertia of every moving body"
         return refuse(str(path), "", expected, text, "add <inertial>, or geoms with a mass")
@@ -81,21 +84,24 @@ def _parse(path: Path) -> ElementTree.Element:
 
 
 def _check_includes(root: ElementTree.Element, path: Path, main: Path, seen: set[Path]) -> None:
-    """Refuse includes outside the folder of the main file; MuJoCo would read any file."""
+    """Refuse models outside the folder of the main file; MuJoCo would read any file.
+
+    `<include>` inserts a file; `<model>` of the assets is one that `<attach>` may use.
+    """
     folder = main.resolve().parent
-    for element in root.iter("include"):
+    for element in (*root.iter("include"), *root.iterfind("asset/model")):
         name = element.get("file", "")
         try:
             target = (folder / name).resolve()
         except (OSError, ValueError) as error:
-            raise refuse(str(path), "include", "a file name", repr(name)[:80]) from error
+            raise refuse(str(path), element.tag, "a file name", repr(name)[:80]) from error
         if not target.is_relative_to(folder):
-            raise refuse(str(path), "include", f"a file inside {folder}", name)
+            raise refuse(str(path), element.tag, f"a file inside {folder}", name)
         if target in seen:
             continue
         seen.add(target)
         if not target.is_file():
-            raise refuse(str(path), "include", f"the file '{name}'", "no such file")
+            raise refuse(str(path), element.tag, f"the file '{name}'", "no such file")
         _check_includes(_parse(target), target, main, seen)
 
 

@@ -191,8 +191,8 @@ class Plant:
             channel = self._drives.channel(kind, names)
         else:
             raise refuse(self.file, "commands", f"{', '.join(KINDS)} or twist", kind)
-        if channel is not None and channel.factor is not None:
-            wanted = wanted * channel.factor
+        if channel is not None:
+            wanted = channel.controls(wanted)
         self._under_way.append((self._steps + self._delay_steps, channel, wanted))
 
     def push(self, force: Sequence[float] | Array, duration_s: float) -> None:
@@ -300,16 +300,26 @@ class Plant:
         return state.hexdigest()[:16]
 
     def steps_of(self, period_s: float) -> int:
-        """The number of physics steps in a period.
+        """The number of physics steps in a period, see `physics_steps`."""
+        return physics_steps(period_s, self.timestep_s, self.file)
 
-        Raises:
-            Refusal: the period is not a whole number of steps.
-        """
-        steps = round(period_s / self.timestep_s)
-        if steps < 1 or abs(steps * self.timestep_s - period_s) > 1e-9:
-            expected = f"a divisor of {period_s:g} s, the control period"
-            raise refuse(self.file, "physics.timestep", expected, f"{self.timestep_s:g} s")
-        return steps
+
+def physics_steps(period_s: float, timestep_s: float, where: str) -> int:
+    """The number of physics steps in a period.
+
+    Args:
+        period_s: of control [s].
+        timestep_s: of the physics [s].
+        where: file or option that sets one of them, for the error.
+
+    Raises:
+        Refusal: the period is not a whole number of steps.
+    """
+    steps = round(period_s / timestep_s)
+    if steps < 1 or abs(steps * timestep_s - period_s) > 1e-9:
+        expected = f"a divisor of {period_s:g} s, the control period"
+        raise refuse(where, "physics.timestep", expected, f"{timestep_s:g} s")
+    return steps
 
 
 def _ignore(_text: str) -> None:

@@ -116,6 +116,19 @@ class Readings:
         self.refresh()
         return np.array(self._data.xpos[self._model.body(body).id])
 
+    def world_velocity(self, body: str) -> tuple[Array, Array]:
+        """Linear [m/s] and angular [rad/s] velocity of a body's origin, world axes, (3,) each."""
+        if self._is_free(body):
+            dof = self._free_dof
+            angular = np.zeros(3)
+            turn = self._data.qpos[self._free + 3 : self._free + 7]
+            mujoco.mju_rotVecQuat(angular, self._data.qvel[dof + 3 : dof + 6], turn)
+            return np.array(self._data.qvel[dof : dof + 3]), angular
+        self.refresh()
+        kind, number = mujoco.mjtObj.mjOBJ_XBODY, self._model.body(body).id
+        mujoco.mj_objectVelocity(self._model, self._data, kind, number, self._velocity, 0)
+        return self._velocity[3:].copy(), self._velocity[:3].copy()
+
     def velocity(self, body: str) -> tuple[Array, Array]:
         """Linear [m/s] and angular [rad/s] velocity of a body's origin, body frame, (3,) each."""
         if self._is_free(body):

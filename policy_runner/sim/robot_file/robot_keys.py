@@ -145,6 +145,11 @@ class RobotSpec(Strict):
     )
     name: Name = Field("robot", description="name in reports")
     model: ModelFile = Field(description="the MJCF or URDF")
+    description: Name | None = Field(
+        None,
+        description="a URDF in the same folder, for viewers: it is published on robot_description; "
+        "default: the model, if it is a URDF",
+    )
     physics: Physics = Field(Physics(), description="options of the physics")
     ground: Ground = Field(Ground(), description="the floor")
     base: Name | None = Field(

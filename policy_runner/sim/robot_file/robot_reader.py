@@ -12,12 +12,13 @@ import yaml
 from pydantic import ValidationError
 
 from policy_runner.core.errors import Problem, Refusal, did_you_mean, refuse
-from policy_runner.core.files.bounded import MOST_SPEC, next_to
+from policy_runner.core.files.bounded import MIB, MOST_SPEC, next_to, read_bounded
 from policy_runner.core.files.safe_yaml import load_yaml
 from policy_runner.core.model import Array
 from policy_runner.core.spec.named_numbers import matching_names
 from policy_runner.sim.robot_file.robot_keys import SCHEMA, RobotSpec
 
+MOST_DESCRIPTION = 16 * MIB
 MODEL_SUFFIXES = (".xml", ".mjcf", ".urdf")
 
 
@@ -73,6 +74,23 @@ def read_robot(path: Path | str, meshes: bool = True) -> RobotFile:
     if spec.start.height is not None and spec.start.position is not None:
         raise refuse(str(path), "start", "`height` or `position`", "both")
     return RobotFile(spec, path)
+
+
+def read_description(robot: RobotFile) -> str:
+    """The URDF that shows the robot; '' if there is none.
+
+    Raises:
+        Refusal: the file that `description` names is absent, outside the folder, or no text.
+    """
+    given = robot.spec.description
+    if given is None and robot.model_path.suffix.lower() != ".urdf":
+        return ""
+    path = robot.model_path if given is None else next_to(robot.path, given, "description")
+    content = read_bounded(path, MOST_DESCRIPTION, "a URDF")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise refuse(str(path), "", "a URDF in UTF-8", str(error)) from error
 
 
 def _problem(file: str, error: Any) -> Problem:

@@ -63,6 +63,11 @@ class OdometrySensor(Strict):
     type: Literal["odometry"]
     body: Name | None = Field(None, description="the body; default: the base")
     frame_id: Name = Field("odom", description="frame of the pose")
+    twist_axes: Literal["body", "world"] = Field(
+        "body",
+        description="axes of the velocity: body, as nav_msgs/Odometry says (`child_frame_id`), or "
+        "world, as policies of gymnasium observe it",
+    )
     child_frame_id: Name = Field("base_link", description="frame of the velocity")
 
 

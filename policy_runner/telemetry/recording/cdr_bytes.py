@@ -29,6 +29,15 @@ class CdrBytes:
         self.number("I", len(data))
         self._out += data
 
+    def byte(self, value: int) -> None:
+        """Append a uint8."""
+        self._out.append(value)
+
+    def blob(self, data: bytes) -> None:
+        """Append a sequence of uint8."""
+        self.number("I", len(data))
+        self._out += data
+
     def header(self, stamp_ns: int, frame_id: str) -> None:
         """Append a std_msgs/Header."""
         self.number("i", stamp_ns // 1_000_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ import numpy as np
 import pytest
 
 from policy_runner.cli.main import main
+from policy_runner.core.errors import Refusal
+from policy_runner.core.spec import read_spec
 from policy_runner.package_files import share_path
+from policy_runner.robot.reload_gate import check_verdict
 
 pytestmark = [
     pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed"),
@@ -68,6 +73,24 @@ def test_a_requirement_sets_the_exit_status(capsys: Any) -> None:
     status, _, error = run(capsys, "--require", "fall == 0")
     assert status == 1
     assert "did you mean 'falls'?" in error
+
+
+def test_a_verdict_lies_next_to_the_policy_and_names_its_files(tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(POLICY, folder, ignore=shutil.ignore_patterns("*.png", "*.py"))
+    words = ["evaluate", str(folder), "--robot", "balancer", "--episodes", "1", "--seconds", "0.5",
+             "--jobs", "1", "--verdict"]  # fmt: skip
+    assert main(words) == 1
+    assert "--verdict: expected --require" in capsys.readouterr().err
+    assert main([*words, "--require", "falls == 0"]) == 0
+    report = json.loads((folder / "policy.evaluation.json").read_text("utf-8"))
+    assert set(report["policy"]["files"]) == {"policy.yaml", "policy.onnx", "statistics.npz"}
+    check_verdict(read_spec(folder))
+    # A verdict that fails replaces the one that passed.
+    assert main([*words, "--require", "falls > 5"]) == 1
+    with pytest.raises(Refusal, match="`falls > 5`, got a report that says it is not fulfilled"):
+        check_verdict(read_spec(folder))
+    assert sorted(one.name for one in folder.glob("*.part")) == []
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib is not installed")
@@ -195,10 +218,37 @@ def test_what_cannot_run_is_refused_in_a_sentence(
     assert "Traceback" not in error
 
 
-@pytest.mark.skipif(
+needs_children = pytest.mark.skipif(
     not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="/proc has no children"
 )
+
+
+@needs_children
 def test_ctrl_c_ends_the_episodes_and_their_processes() -> None:
+    with evaluating() as (process, workers):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60.0) == 130
+        assert "interrupted, nothing is written" in process.communicate()[1]
+        # One that was just starting ends when it finds its pipe closed.
+        deadline = time.monotonic() + 60.0
+        while time.monotonic() < deadline and any(Path("/proc", one).exists() for one in workers):
+            time.sleep(0.2)
+        assert not [one for one in workers if Path("/proc", one).exists()]
+
+
+@needs_children
+def test_a_process_that_dies_is_one_sentence_with_its_episode() -> None:
+    with evaluating() as (process, workers):
+        os.kill(int(workers[0]), signal.SIGKILL)
+        assert process.wait(60.0) == 1
+        error = process.communicate()[1]
+    assert "running processes, got one that ended by signal 9 in episode " in error
+    assert "Traceback" not in error
+
+
+@contextlib.contextmanager
+def evaluating() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """An evaluation that takes long, and the process ids of its workers."""
     program = [sys.executable, "-m", "policy_runner.cli.main", "evaluate", POLICY, "--robot",
                "balancer", "--episodes", "2000", "--jobs", "2"]  # fmt: skip
     # Tests that run in a shell's background would let it ignore SIGINT.
@@ -210,27 +260,22 @@ def test_ctrl_c_ends_the_episodes_and_their_processes() -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
         deadline = time.monotonic() + 120.0
-        while time.monotonic() < deadline and not _workers(children):
+        # While the libraries load, other children come and go.
+        while time.monotonic() < deadline and len(_workers(children)) < 2:
             time.sleep(0.2)
         workers = _workers(children)
-        assert len(workers) >= 1
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60.0) == 130
-        assert "interrupted, nothing is written" in process.communicate()[1]
-        # One that was just starting ends when it finds its pipe closed.
-        deadline = time.monotonic() + 60.0
-        while time.monotonic() < deadline and any(Path("/proc", one).exists() for one in workers):
-            time.sleep(0.2)
-        assert not [one for one in workers if Path("/proc", one).exists()]
+        assert len(workers) == 2
+        yield process, workers
     finally:
         process.kill()
         process.wait()
 
 
 def _workers(children: Path) -> list[str]:
-    """Process ids of the workers, without multiprocessing's own helper."""
-    found = children.read_text("utf-8").split()
-    texts = {one: Path("/proc", one, "cmdline") for one in found}
-    return [
-        one for one, path in texts.items() if path.exists() and b"spawn_main" in path.read_bytes()
-    ]
+    """Process ids of the workers: the children of the process that forks them."""
+    found: list[str] = []
+    for one in children.read_text("utf-8").split():
+        with contextlib.suppress(OSError):
+            if b"forkserver" in Path("/proc", one, "cmdline").read_bytes():
+                found += Path("/proc", one, "task", one, "children").read_text("utf-8").split()
+    return found

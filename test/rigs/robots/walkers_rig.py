@@ -19,6 +19,11 @@ POLICIES = ROOT.parent / "shared" / "data" / "policies"
 SPECS = ROOT / "test" / "formats" / "specs"
 
 
+# The network of MuJoCo Playground's task Go1JoystickFlatTerrain, experimental/sim2sim/onnx/
+# go1_policy.onnx, as `policy.onnx`.
+GO1_POLICY = "go1-playground"
+
+
 def _wheel() -> Path | None:
     found = find_spec("mjlab")
     places = list(found.submodule_search_locations or ()) if found is not None else []
@@ -33,6 +38,12 @@ needs_walkers = pytest.mark.skipif(
 )
 needs_g1_policies = pytest.mark.skipif(
     not POLICIES.is_dir(), reason="the published policies (../shared/data/policies) are not here"
+)
+
+
+needs_go1_policy = pytest.mark.skipif(
+    not (POLICIES / GO1_POLICY).is_dir(),
+    reason=f"the published policy ../shared/data/policies/{GO1_POLICY} is not here",
 )
 
 
@@ -108,6 +119,22 @@ def go1(folder: Path, **keys: Any) -> Path:
         **keys,
     }
     return _robot(folder, "go1", **content)
+
+
+def playground_go1(folder: Path) -> Path:
+    """The same model with the joints, gains and friction of MuJoCo Playground's Go1."""
+    return go1(
+        folder,
+        start={"height": 0.278},
+        joints={
+            "armature": 0.005,
+            "damping": 0.5,
+            "frictionloss": {".*_(hip|thigh)_joint": 0.3, ".*_calf_joint": 1.0},
+            "effort_limit": {".*_(hip|thigh)_joint": 23.7, ".*_calf_joint": 35.55},
+        },
+        actuators={"stiffness": 35.0, "damping": 0.0},
+        contacts=[{"geoms": ["[FR][LR]_foot_collision"], "friction": 0.6, "priority": 1}],
+    )
 
 
 def _robot(folder: Path, name: str, **keys: Any) -> Path:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from children import wait_until
 
 pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("rclpy", "mcap", "rosbags")),
-    reason="needs rclpy, mcap and rosbags",
+    any(find_spec(name) is None for name in ("rclpy", "mcap", "rosbags", "mujoco")),
+    reason="needs rclpy, mcap, rosbags and mujoco",
 )
 
 
@@ -39,7 +37,9 @@ def test_a_robot_without_tf2_msgs_is_recorded_with_transforms(tmp_path: Path) ->
     from sensor_msgs.msg import JointState
 
     from policy_runner.ros.diagnostics.listener import DiagnosticsListener
-    from policy_runner.ros.simulated_robot.seen import RobotSeen, balancer_urdf
+    from policy_runner.ros.simulated_robot.seen import RobotSeen
+    from policy_runner.sim.balancer import Balancer
+    from policy_runner.sim.robot_file.robot_reader import read_description
     from policy_runner.telemetry.recording.mcap import Recorder
 
     if find_spec("tf2_msgs") is not None:
@@ -47,7 +47,8 @@ def test_a_robot_without_tf2_msgs_is_recorded_with_transforms(tmp_path: Path) ->
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("robot", context=context, namespace="/left")
-    seen = RobotSeen(node)
+    plant = Balancer().plant
+    RobotSeen(node, plant)
     states = node.create_publisher(JointState, "joint_states", 10)
     poses = node.create_publisher(Odometry, "odom", 10)
     path = tmp_path / "run.mcap"
@@ -69,7 +70,6 @@ def test_a_robot_without_tf2_msgs_is_recorded_with_transforms(tmp_path: Path) ->
     def told() -> bool:
         states.publish(joints)
         poses.publish(base)
-        seen.publish(joints, base)
         time.sleep(0.05)
         return counts.get("/tf", 0) >= 4 and "/left/robot_description" in counts
 
@@ -88,7 +88,7 @@ def test_a_robot_without_tf2_msgs_is_recorded_with_transforms(tmp_path: Path) ->
         node.destroy_node()
         context.try_shutdown()
     found = recorded(path)
-    assert found["/left/robot_description"][0].data == balancer_urdf()
+    assert found["/left/robot_description"][0].data == read_description(plant.robot)
     transforms = {t.child_frame_id: t for m in found["/tf"] for t in m.transforms}
     assert set(transforms) == {
         f"left/{name}" for name in ("base_link", "imu_link", "left_wheel", "right_wheel")
@@ -100,35 +100,3 @@ def test_a_robot_without_tf2_msgs_is_recorded_with_transforms(tmp_path: Path) ->
     assert wheel.header.frame_id == "left/base_link"
     assert wheel.transform.translation.y == 0.2
     assert wheel.transform.rotation.y == pytest.approx(0.6816387600233341)  # sin(1.5 / 2)
-
-
-def test_where_tf2_msgs_is_installed_the_robot_publishes_tf(monkeypatch: Any) -> None:
-    from nav_msgs.msg import Odometry
-    from sensor_msgs.msg import JointState
-
-    from policy_runner.ros.simulated_robot.seen import RobotSeen
-
-    class Message:
-        def __init__(self) -> None:
-            self.transforms: list[Any] = []
-
-    module = SimpleNamespace(TFMessage=Message)
-    monkeypatch.setitem(sys.modules, "tf2_msgs", SimpleNamespace(msg=module))
-    monkeypatch.setitem(sys.modules, "tf2_msgs.msg", module)
-    published: dict[str, list[Any]] = {}
-
-    def create(_kind: Any, topic: str, _qos: Any) -> Any:
-        return SimpleNamespace(publish=published.setdefault(topic, []).append)
-
-    node: Any = SimpleNamespace(create_publisher=create, get_namespace=lambda: "/")
-    seen = RobotSeen(node)
-    odometry = Odometry(child_frame_id="base_link")
-    odometry.header.frame_id = "odom"
-    seen.publish(JointState(name=["left_wheel_joint"], position=[0.0]), odometry)
-    assert "<robot name=" in published["robot_description"][0].data
-    (message,) = published["/tf"]
-    frames = [(one.header.frame_id, one.child_frame_id) for one in message.transforms]
-    assert frames == [
-        ("odom", "base_link"), ("base_link", "imu_link"),
-        ("base_link", "left_wheel"), ("base_link", "right_wheel"),
-    ]  # fmt: skip

@@ -95,37 +95,3 @@ def test_noise_has_its_deviation_and_its_covariance(tmp_path: Path) -> None:
     sensors.topics[0].set(MS)
     assert sensors.topics[0].message.angular_velocity.x == 0.0
     assert sensors.topics[0].message.angular_velocity_covariance[0] == 0.0
-
-
-def test_frames_are_the_bodies_in_their_parents(tmp_path: Path) -> None:
-    from policy_runner.ros.simulated_robot.sensor_messages import PlantFrames
-
-    class Frames:
-        """Stands in for tf2_msgs/TFMessage, which is not installed everywhere."""
-
-        def __init__(self) -> None:
-            self.transforms: list[Any] = []
-
-    robot = plant(tmp_path, "arm.xml")
-    robot.data.qpos[:] = 0.0, 0.0, 0.5
-    robot.read.moved()
-    node = Published()
-    frames = PlantFrames(node, robot, Frames)  # type: ignore[arg-type]
-    frames.publish(3_000_000_007)
-    (message,) = node.messages["/tf"]
-    found = {one.child_frame_id: one for one in message.transforms}
-    assert [(k, one.header.frame_id) for k, one in found.items()] == [
-        ("foot", "world"),
-        ("shoulder", "foot"),
-        ("upper", "shoulder"),
-        ("fore", "upper"),
-    ]
-    sensors, _ = topics(robot)
-    named = PlantFrames(node, robot, Frames, sensors.odometry)  # type: ignore[arg-type]
-    named.publish(1)
-    first = node.messages["/tf"][0].transforms[0]
-    assert (first.header.frame_id, first.child_frame_id) == ("odom", "base_link")
-    fore = found["fore"].transform
-    assert (fore.translation.x, fore.translation.z) == pytest.approx((0.25, 0.0))
-    assert (fore.rotation.y, fore.rotation.w) == pytest.approx((-np.sin(0.25), np.cos(0.25)))
-    assert (fore.translation.y, found["fore"].header.stamp.nanosec) == (0.0, 7)

@@ -311,7 +311,7 @@ def test_no_screen_is_one_sentence_and_no_reason_to_stop(spawn: Any, tmp_path: P
     ("parameter", "sentence"),
     [
         ("mode:=fast", "parameter mode: expected one of realtime, lockstep, got 'fast'"),
-        ("rate:=300", "rate: expected a divisor of 500 Hz, the rate of the physics, got 300"),
+        ("rate:=300", "rate: physics.timestep: expected a divisor of 0.00333333 s, the control"),
         ("command_delay:=-1.0", "parameter command_delay: expected a float in 0..1 (s), got -1"),
         ("report:=/no/such/folder/out.json", "parameter report: expected a file in a folder"),
     ],

@@ -51,6 +51,9 @@ def test_the_shipped_policy_balances_and_tracks() -> None:
     assert figures["foot_slip"] is None
     assert figures["first_fall_s"] is None
     assert figures["power"] > 0.1
+    paths = [one.distance for one in found.episodes]
+    assert all(0.05 < e.progress < path for e, path in zip(found.episodes, paths))
+    assert figures["progress"] == pytest.approx(sum(e.progress for e in found.episodes) / 24.0)
     assert 0.0 < figures["most_tilt"] < 0.4
 
 

@@ -53,6 +53,18 @@ def test_an_effort_is_divided_by_the_gear(tmp_path: Path, gear: float) -> None:
     assert robot.read.joint_velocities[0] == pytest.approx(2.0, rel=1e-6)
 
 
+@pytest.mark.parametrize("gear", [30.0, 90.0, 150.0])
+def test_the_control_of_a_trainer_times_the_gear_is_the_same_float_again(
+    tmp_path: Path, gear: float
+) -> None:
+    # gymnasium's environments are given controls. Their networks give float32.
+    robot = plant(tmp_path, "s.xml", SLIDER % f'<motor joint="slide" gear="{gear}"/>')
+    for control in np.random.default_rng(0).uniform(-1, 1, 50).astype(np.float32).tolist():
+        robot.command("effort", ["slide"], np.array([control * gear]))
+        robot.advance(1)
+        assert robot.data.ctrl[0] == control
+
+
 def test_a_motor_with_a_gear_moves_like_an_own_actuator(tmp_path: Path) -> None:
     # Start at rest with gains known: the own actuator holds the start position, the motor is free.
     text = SLIDER % '<motor joint="slide" gear="-7" ctrlrange="-1 1"/>'

@@ -73,6 +73,28 @@ def test_the_velocity_of_a_free_base_is_that_of_any_body(tmp_path: Path) -> None
     assert robot.read.position("trunk") == pytest.approx(robot.data.xpos[number])
 
 
+def test_an_odometry_has_the_axes_that_it_states(tmp_path: Path) -> None:
+    from policy_runner.sim.loop.sensor_numbers import numbers_of
+
+    sensors = {
+        "odom": {"type": "odometry"},
+        "world": {"type": "odometry", "twist_axes": "world"},
+        "leg": {"type": "odometry", "body": "FL_thigh", "twist_axes": "world"},
+        "leg_body": {"type": "odometry", "body": "FL_thigh"},
+    }
+    robot = plant(tmp_path, "toy.xml", sensors=sensors, **STAND)
+    robot.data.qvel[:6] = 0.3, 0.2, 0.1, 1.0, -2.0, 3.0
+    robot.advance(100)
+    found = {name: numbers_of(one, robot) for name, one in robot.robot.spec.sensors.items()}
+    assert found["world"][7:10].tobytes() == robot.data.qvel[:3].tobytes()
+    for body, world, name in (("odom", "world", "trunk"), ("leg_body", "leg", "FL_thigh")):
+        turn = robot.data.body(name).xmat.reshape(3, 3)
+        assert found[body][:7] == pytest.approx(found[world][:7])
+        for part in (slice(7, 10), slice(10, 13)):
+            assert turn @ found[body][part] == pytest.approx(found[world][part], abs=1e-9)
+            assert found[body][part] != pytest.approx(found[world][part], abs=1e-3)
+
+
 def test_reading_does_not_change_the_simulation(tmp_path: Path) -> None:
     robots = [plant(tmp_path / name, "toy.xml", **STAND) for name in "ab"]
     for _ in range(50):

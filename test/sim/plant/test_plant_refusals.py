@@ -22,6 +22,7 @@ URDF = """<robot name="u"><link name="base">%s</link><link name="arm">%s<collisi
 <mesh filename="hand.stl"/></geometry></collision></link><joint name="j" type="revolute">
 <parent link="base"/><child link="arm"/><axis xyz="0 0 1"/><limit effort="5" velocity="1"
  lower="-1" upper="1"/></joint></robot>"""
+BODY = '<worldbody><body name="b"><freejoint/><geom size="0.1"%s/></body></worldbody>'
 MESH = """<mujoco><asset><mesh name="hand" file="hand.stl"/></asset><worldbody><body>
 <joint name="j"/><geom size="0.1"/><geom type="mesh" mesh="hand"/></body></worldbody></mujoco>"""
 
@@ -74,6 +75,26 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ("r.xml", "\ufeff<?xml version='1.0' encoding='UTF-7'?><mujoco/>", "at least one body"),
         ("r.xml", "<mujoco/>", "at least one body, got none"),
         ("r.xml", '<mujoco><include file="../o.xml"/></mujoco>', r"include: .*got \.\./o.xml"),
+        (
+            "r.xml",
+            '<mujoco><asset><model file="../o.xml"/></asset></mujoco>',
+            r"model: expected a file inside .*got \.\./o.xml",
+        ),
+        (
+            "r.xml",
+            f'<mujoco><asset><texture type="2d" file="no.png"/></asset>{BODY % ""}</mujoco>',
+            "file: expected the file 'no.png', got no such file; correct the path$",
+        ),
+        (
+            "r.xml",
+            f'<mujoco><option timestep="0"/>{BODY % ""}</mujoco>',
+            "option timestep: expected a positive number, got 0; set physics.timestep",
+        ),
+        (
+            "r.xml",
+            "<mujoco>" + BODY % ' mass="inf"' + "</mujoco>",
+            "body_mass: expected finite numbers, got NaN or infinity",
+        ),
         ("r.xml", '<mujoco><include file="o.xml"/></mujoco>', "the file 'o.xml', got no such"),
         ("r.xml", MESH, r"mesh: expected the file '.*hand.stl', got no such file; .*--no-meshes"),
         ("r.urdf", URDF % (INERTIAL, ""), "in every moving link, got none in arm"),
