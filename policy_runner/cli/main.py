@@ -26,7 +26,11 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Robot": (
         ("run", "operate.supervise", "start a runner, its guard and its sidecar"),
-        ("ctl", "operate.ctl", "operate a node: arm, stop, reload, prompt, status and more"),
+        (
+            "ctl",
+            "operate.ctl",
+            "operate: arm, disarm, reset, reload, estop, prompt, status, dump",
+        ),
         ("monitor", "monitor.command", "watch /diagnostics in the terminal"),
         ("report", "report", "draw power, heat, clocks and latency of a recording"),
         ("serve", "serve.command", "offer a policy to simulators and other machines"),

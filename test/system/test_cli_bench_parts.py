@@ -28,8 +28,8 @@ ROW = {
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the measurements with fixed figures."""
     pytest.importorskip("rclpy")
-    monkeypatch.setattr(step, "time_step", lambda *_: {"whole step": 12.5})
-    monkeypatch.setattr(node, "_graph", lambda *_: dict(ROW))
+    monkeypatch.setattr(step, "time_step", lambda *_, **__: {"whole step": 12.5})
+    monkeypatch.setattr(node, "_graph", lambda *_, **__: dict(ROW))
 
 
 @pytest.mark.parametrize(

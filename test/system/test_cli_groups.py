@@ -25,7 +25,7 @@ FINAL_BELOW = {
     "bench": "step node backends compare operators selftest",
     "engine": "build list remove",
     "power": "list set clocks",
-    "ctl": "arm disarm reset reload estop status dump",
+    "ctl": "arm disarm reset reload estop prompt status dump",
 }
 FORMER = {
     "build-engine": "engine build",
