@@ -9,10 +9,11 @@ JOBS ?= auto
 # Whole files, in the order of test/conftest.py; a worker that crashes ends the session.
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # make soak: seconds of fuzzing per reader, simulated minutes per kind of command, and the seed.
-# PAIRS: of signals that end a runner.
+# PAIRS: of signals that end a runner. KILLS: suspensions, and kills, of a runner next to the guard.
 SECONDS ?= 20
 MINUTES ?= 10
 PAIRS ?= 1000
+KILLS ?= 20
 SEED ?= 1
 BIN := $(VENV)/bin
 # make test-export: torch has a small wheel for this Python only.
@@ -47,8 +48,10 @@ test-serving: setup-test setup-serving ## Run real clients (openpi-client, trito
 
 soak: setup-test ## Fuzz every reader, soak the loop; options: make soak SECONDS=60 MINUTES=30 SEED=2
 	@POLICY_RUNNER_SOAK_SECONDS=$(SECONDS) POLICY_RUNNER_SOAK_MINUTES=$(MINUTES) \
-		POLICY_RUNNER_SOAK_SEED=$(SEED) POLICY_RUNNER_SOAK_PAIRS=$(PAIRS) PYTEST_TIMEOUT=7200 $(BIN)/python -m pytest -rP \
-		test/fuzz test/soak \
+		POLICY_RUNNER_SOAK_SEED=$(SEED) POLICY_RUNNER_SOAK_PAIRS=$(PAIRS) POLICY_RUNNER_SOAK_KILLS=$(KILLS) \
+		PYTEST_TIMEOUT=7200 $(BIN)/python -m pytest -rP test/fuzz test/soak \
+		test/faults/test_fault_guard.py::test_a_suspended_runner \
+		test/faults/test_fault_guard.py::test_a_killed_runner \
 		test/faults/test_fault_estop.py::test_short_presses_behind_slow_inferences $(ARGS)
 
 bench: setup-test ## Measure the step and the node's timing here; options: make bench ARGS="--rates 100"

@@ -67,8 +67,9 @@ def test_a_child_keeps_the_domain_of_its_session(session: Session) -> None:
     """A killed session leaves its children in its domain; no other session may take it then."""
     code, output = session("""
 from pathlib import Path
-def test_lock(spawn):
-    child = spawn(["python", "-c", "import time; time.sleep(60)"])
+def test_lock(spawn, wait_until):
+    child = spawn(["python", "-c", "import time; print('up'); time.sleep(60)"])
+    wait_until(lambda: "up" in child.stdout)  # while it starts, files come and go
     open_files = [str(one.readlink()) for one in Path(f"/proc/{child.pid}/fd").iterdir()]
     assert any("policy_runner-test-domain-" in one for one in open_files), open_files
 """)

@@ -104,10 +104,10 @@ def test_ctrl_c_ends_all_and_prints_the_summary(
     out = tmp_path / "out.json"
     watch = Watch()
     child = spawn([*DEMO, "--headless", "--json", str(out)])
-    pids: list[int] = wait_until(
-        lambda: len(children_of(child.pid)) == 4 and children_of(child.pid)
-    )
     try:
+        pids: list[int] = wait_until(
+            lambda: len(children_of(child.pid)) == 4 and children_of(child.pid)
+        )
         wait_until(lambda: watch.message.get("policy_runner: safety") == "RUN", 30.0, "RUN")
     finally:
         watch.close()

@@ -85,6 +85,9 @@ def test_the_runner_holds_without_the_server_and_runs_with_the_next_one(spawn: A
     def runs() -> bool:
         return watch.message.get(SAFETY) == "RUN" and INFERENCE in watch.values
 
+    def connections() -> int:
+        return int(watch.values[INFERENCE]["connections"])
+
     try:
         hint = wait_until(lambda: HINT.search(child.stdout), 40.0)
         wait_until(runs, 40.0)
@@ -98,7 +101,8 @@ def test_the_runner_holds_without_the_server_and_runs_with_the_next_one(spawn: A
         wait_until(lambda: watch.message[INFERENCE].startswith("127.0.0.1:"))
         assert watch.values[INFERENCE]["server"] == "failed"
         spawn([*CLI, *hint[2].split()])
-        wait_until(lambda: watch.values[INFERENCE]["connections"] == "2", 40.0)
+        # Not exactly one more: on a busy machine an answer may have been too late before.
+        wait_until(lambda: connections() > int(before["connections"]), 40.0)
         wait_until(runs, 40.0)
         assert watch.values[INFERENCE]["lane process"] == before["lane process"]  # it never ended
         assert watch.values[INFERENCE]["lane failures"] == "0"

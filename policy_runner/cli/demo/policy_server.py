@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "policy_server"
 _MODEL = re.compile(r"protocol v2 (http://\S+)")
-_STARTED_WITHIN_S = 60.0
+STARTED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Server:
     def hint(self) -> str:
         """What the user may try, in one sentence."""
         port = self.url.split(":")[2].partition("/")[0]
-        again = f"policy-runner serve {self.policy} --port {port}"
+        again = f"policy-runner serve {shlex.quote(self.policy)} --port {port}"
         return f"model server: process {self.pid}; end it, and the robot holds until `{again}`"
 
 
@@ -57,21 +58,26 @@ def check_possible(backend: str) -> None:
 
 
 def start_server(children: Children, policy: str, ended: EndRequest) -> Server | None:
-    """Start the server and wait until it listens; None: it has ended, or the user ends the demo.
+    """Start the server and wait until it listens.
 
     Args:
         children: get the process.
         policy: policy.yaml or its folder.
         ended: Ctrl-C.
+
+    Returns:
+        None: it has ended, or takes too long, or the user ends the demo.
     """
     argv = [sys.executable, "-m", "policy_runner.cli.main", "serve", policy, "--port", "0"]
     pid = children.launch(NAME, argv)
-    until_s = time.monotonic() + _STARTED_WITHIN_S
+    until_s = time.monotonic() + STARTED_WITHIN_S
     while time.monotonic() < until_s and children.running(NAME) and not ended.is_set():
         found = _MODEL.search(children.log(NAME).read_text(errors="replace"))
         if found:
             return Server(found[1], policy, pid)
         ended.wait(0.05)
+    if children.running(NAME) and not ended.is_set():
+        children.tell_end(NAME, f"{NAME} serves no model after {STARTED_WITHIN_S:g} s")
     return None
 
 

@@ -18,7 +18,7 @@ PAIRS = int(os.environ.get("POLICY_RUNNER_SOAK_PAIRS", "0"))
 AT_ONCE = 50  # runs of one listener
 
 
-@pytest.mark.skipif(not PAIRS, reason="make soak: test_runner_signals.py has 20 of these")
+@pytest.mark.skipif(not PAIRS, reason="make soak: test_runner_signals.py has 16 of these")
 def test_pairs_of_signals(tmp_path: Path) -> None:
     given = pairs(PAIRS, SEED)
     slowest, bad = 0.0, []
