@@ -187,7 +187,7 @@ def launch_table() -> str:
 def make_targets() -> dict[str, str]:
     """What `make help` lists: each target with its text."""
     text = (ROOT / "Makefile").read_text("utf-8")
-    return dict(re.findall(r"^([a-z]+):.*## (.*)$", text, re.MULTILINE))
+    return dict(re.findall(r"^([a-z-]+):.*## (.*)$", text, re.MULTILINE))
 
 
 def make_table() -> str:

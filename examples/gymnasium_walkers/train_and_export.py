@@ -3,10 +3,10 @@
     python examples/gymnasium_walkers/train_and_export.py half_cheetah -o out
     python examples/gymnasium_walkers/train_and_export.py ant -o out_ant
 
-Needs the extras [sim], [train] and [export]. Training ends after `--minutes` of processor time, or
-after `--steps`. Then:
+Needs `pip install 'policy_runner[sim,train,export,cpu]' imageio`. Training ends after `--minutes`
+of processor time, or after `--steps`. Then:
 
-    policy-runner evaluate out/policy --robot out/robot
+    policy-runner evaluate out/policy --robot out/robot --fall-tilt 3.2
     policy-runner sim out/policy --robot out/robot --lockstep --duration 50
 """
 
