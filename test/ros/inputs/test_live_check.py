@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from runner_rig import JOINTS, Peer, spec, write_parameters, write_policy
+from text_policy import write_text_policy
 
 pytestmark = [
     pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed"),
@@ -219,3 +220,19 @@ def test_a_quaternion_in_another_order_is_named(
         peer.node.destroy_timer(timer)
     assert "inputs.imu: at rest the quaternion is 180 degrees off the accelerometer" in said
     assert "it fits as w, x, y, z" in said
+
+
+def test_a_private_topic_is_that_of_the_node(
+    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+) -> None:
+    from std_msgs.msg import String
+
+    from policy_runner.ros.inputs.texts import LATCHED
+
+    path = write_text_policy(tmp_path)
+    peer.feed(100.0)
+    assert check(path, namespace) == 1
+    said = capsys.readouterr().err
+    assert f"std_msgs/msg/String on {namespace}/policy_runner/prompt, got no publisher" in said
+    peer.publisher(String, "walker/prompt", LATCHED).publish(String(data="go"))
+    assert check(path, namespace, "--name", "walker") == 0
