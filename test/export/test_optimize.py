@@ -217,8 +217,8 @@ def test_the_closed_loop_drives_the_spec_that_was_named(tmp_path: Path) -> None:
         driven.append(read_spec(spec).path.name)
         return "", False
 
-    optimize_policy(folder / "second.yaml", names=["fp16"], closed_loop=drive)
-    assert driven == ["second.yaml"]
+    optimize_policy(folder / "second.yaml", names=["fp16", "fp16"], closed_loop=drive)
+    assert driven == ["second.yaml"]  # once, though it was named twice
 
 
 def test_a_folder_of_links_gets_another_model(tmp_path: Path) -> None:

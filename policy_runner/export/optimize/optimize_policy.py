@@ -91,7 +91,7 @@ def optimize_policy(
     found = Optimization(str(folder), len(judged), text)
     with tempfile.TemporaryDirectory(prefix="policy_runner-optimize-") as place:
         made: dict[str, Path] = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             progress(f"make {name}")
             row = Judged(name)
             found.rows.append(row)

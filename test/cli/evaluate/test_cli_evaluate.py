@@ -272,10 +272,13 @@ def evaluating() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 
 def _workers(children: Path) -> list[str]:
-    """Process ids of the workers: the children of the process that forks them."""
+    """Process ids of the workers: children, or the children of the process that forks them."""
     found: list[str] = []
     for one in children.read_text("utf-8").split():
         with contextlib.suppress(OSError):
-            if b"forkserver" in Path("/proc", one, "cmdline").read_bytes():
+            program = Path("/proc", one, "cmdline").read_bytes()
+            if b"spawn_main" in program:  # Python 3.10
+                found.append(one)
+            elif b"forkserver" in program:
                 found += Path("/proc", one, "task", one, "children").read_text("utf-8").split()
     return found
