@@ -218,6 +218,13 @@ def test_what_cannot_run_is_refused_in_a_sentence(
     assert "Traceback" not in error
 
 
+def test_a_command_needs_a_policy_that_takes_it(capsys: Any) -> None:
+    reach = str(share_path("models", "reach"))
+    assert main(["evaluate", reach, "--robot", reach, "--command", "vx=0.5"]) == 1
+    told = capsys.readouterr().err
+    assert "--command: expected a policy with a twist input, got none; leave it out" in told
+
+
 needs_children = pytest.mark.skipif(
     not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="/proc has no children"
 )
