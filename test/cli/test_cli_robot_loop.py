@@ -40,7 +40,7 @@ def test_variants_drive_the_robot_and_learn_from_it(capsys: Any) -> None:
         ({"falls": 0, "vx_rmse": 0.1, "safe_stops": 1}, True),
     ],
 )
-def test_more_falls_or_stops_or_a_larger_error_are_worse(variant: dict[str, Any], worse: bool) -> None:
+def test_more_falls_stops_or_error_are_worse(variant: dict[str, Any], worse: bool) -> None:
     from policy_runner.cli.export.robot_loop import reason
 
     rest = {"episodes": 2, "safe_stops": 0, "vy_rmse": None, "wz_rmse": None}

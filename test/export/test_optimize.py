@@ -234,7 +234,6 @@ def test_a_folder_of_links_gets_another_model(tmp_path: Path) -> None:
     assert not any(one.is_symlink() for one in (tmp_path / "made").iterdir())
 
 
-
 @pytest.mark.parametrize(
     ("size", "latency", "trusted", "verdict"),
     [

@@ -1,10 +1,10 @@
 """Runs many episodes, in this process or in several; the results do not depend on their number.
 
 A process of its own imports the libraries once, and forks the others. It has one thread and no
-session of ONNX Runtime, whose threads and locks a fork of this process would inherit. The processes
-of a policy that reads images are not forked: each imports the libraries itself. Each has one numpy
-thread, since two processes with two threads each would wait for each other's. A process ends by
-itself when its pipe closes, so none is left when this process is killed.
+session of ONNX Runtime, whose threads and locks a fork of this process would inherit. With
+MUJOCO_GL set, those of a policy that reads images are not forked: each imports the libraries
+itself. Each has one numpy thread, since two processes with two threads each would wait for each
+other's. A process ends by itself when its pipe closes, so none is left when this process is killed.
 """
 
 from __future__ import annotations
@@ -101,8 +101,11 @@ def _run_in_processes(
 
 def _context(subject: Subject) -> Any:
     """How the processes start: forked from one that has the libraries, where that is possible."""
-    # With MUJOCO_GL=egl MuJoCo opens a display when it is imported, which no fork survives.
-    renders = any(one.type == IMAGE for one in read_spec(subject.spec).spec.inputs.values())
+    # With MUJOCO_GL=egl MuJoCo opens a display when it is imported. EGL does not say what becomes
+    # of it in a fork: Mesa's rendered there, other drivers were not tried.
+    renders = bool(os.environ.get("MUJOCO_GL")) and any(
+        one.type == IMAGE for one in read_spec(subject.spec).spec.inputs.values()
+    )
     methods = multiprocessing.get_all_start_methods()
     # `_environment` needs variables that Python 3.10 does not know, and -E ignores.
     known = sys.version_info >= (3, 11) and not sys.flags.ignore_environment

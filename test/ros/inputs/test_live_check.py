@@ -223,16 +223,19 @@ def test_a_quaternion_in_another_order_is_named(
 
 
 def test_a_private_topic_is_that_of_the_node(
-    peer: Peer, namespace: str, tmp_path: Path, capsys: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    from std_msgs.msg import String
+    from policy_runner.ros.inputs import live_check
 
-    from policy_runner.ros.inputs.texts import LATCHED
+    heard: list[Any] = []
 
+    def listen(_pipeline: Any, _lockstep: bool, topics: Any, *_rest: Any) -> Any:
+        heard.append(dict(topics))
+        return live_check.LiveFindings()
+
+    monkeypatch.setattr(live_check, "compare_with_graph", listen)
     path = write_text_policy(tmp_path)
-    peer.feed(100.0)
-    assert check(path, namespace) == 1
-    said = capsys.readouterr().err
-    assert f"std_msgs/msg/String on {namespace}/policy_runner/prompt, got no publisher" in said
-    peer.publisher(String, "walker/prompt", LATCHED).publish(String(data="go"))
-    assert check(path, namespace, "--name", "walker") == 0
+    assert check(path, "/lab", "--name", "walker") == 0
+    assert check(path, "/lab", "--topic", "prompt=~/task") == 0
+    assert [one["prompt"] for one in heard] == ["/lab/walker/prompt", "/lab/policy_runner/task"]
+    assert [one["joints"] for one in heard] == ["joint_states"] * 2
