@@ -103,14 +103,6 @@ class RandomSlope(Mlp):
         return functional.rrelu(self.net(obs) - 1.0, training=True)
 
 
-class FixedSlope(Mlp):
-    """rrelu draws its slopes in training only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net.append(nn.RReLU())
-
-
 class Complex(Mlp):
     def forward(self, obs: Tensor) -> Tensor:
         return torch.fft.rfft(self.net(obs))
@@ -160,7 +152,6 @@ HIDDEN_GOOD = (
     Good("times zero", TimesZero, (*OBS, TensorShape("goal", (1, 2)))),
     Good("constant double", ConstantDouble),
     Good("logging", Logging),
-    Good("fixed slope", FixedSlope),
 )
 HIDDEN_BROKEN = {
     "branch by torch.equal": Broken(EqualBranch, ("a branch on data (torch.equal)", "zoo_hidden")),

@@ -83,9 +83,7 @@ def run_watched(module: Any, given: list[Any]) -> tuple[Any, Watched]:
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             name = str(function)
-            # In eval mode rrelu has a fixed slope. Its only bool says whether it draws.
-            fixed = "rrelu" in name and not any(one is True for one in args)
-            if not fixed and any(part in name for part in _RANDOM):
+            if any(part in name for part in _RANDOM):
                 dropout = _calls("dropout")
                 what = (
                     "a dropout that eval() does not switch off" if dropout else f"a draw ({name})"

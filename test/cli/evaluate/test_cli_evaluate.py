@@ -220,7 +220,7 @@ def test_what_cannot_run_is_refused_in_a_sentence(
 
 def test_a_command_needs_a_policy_that_takes_it(capsys: Any) -> None:
     reach = str(share_path("models", "reach"))
-    assert main(["evaluate", reach, "--robot", reach, "--command", "vx=0.5"]) == 1
+    assert main(["evaluate", reach, "--robot", reach, "--jobs", "1", "--command", "vx=1"]) == 1
     told = capsys.readouterr().err
     assert "--command: expected a policy with a twist input, got none; leave it out" in told
 
