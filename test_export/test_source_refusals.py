@@ -137,6 +137,19 @@ class Noisy(Small):
         return self.net(obs) + 0.1 * torch.randn(1, 2)
 
 
+class ForOneRow(Small):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        if obs.shape[0] != 1:
+            raise ValueError("one row only")
+        return self.net(obs)
+
+
+def test_a_module_that_checks_its_batch_is_one_sentence(tmp_path: Path) -> None:
+    options = SourceOptions(inputs=OBS6)
+    text = refused(tmp_path, ForOneRow(), options=options, dynamic_batch=True)
+    assert "a batch that the network's code fixes (one row only)" in text
+
+
 class OneRow(Small):
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         return self.net(obs.view(1, 6))

@@ -11,7 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from policy_runner.cli.command_parser import add_params, node_of, number_from_0, only_with
+from policy_runner.cli.command_parser import (
+    add_params,
+    node_of,
+    number_from_0,
+    only_with,
+    topic_of,
+)
 from policy_runner.cli.state_wiring import state_problems
 from policy_runner.cli.suspicions import all_suspicions, read_all_facts
 from policy_runner.core.errors import Problem, Refusal, refuse
@@ -23,7 +29,7 @@ from policy_runner.robot.values import sections_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SPEC, --params, --live and its options."""
     parser.add_argument("spec", type=Path, metavar="SPEC", help="policy.yaml or its folder")
-    add_params(parser, "the node's parameters, too", also="--live")
+    add_params(parser, "the node's parameters, too", "--live", lambda given: given.live)
     parser.add_argument("--live", action="store_true", help="compare with the running ROS graph")
     parser.add_argument("--wait", type=number_from_0, default=3.0, metavar="S",
                         help="how long --live listens; default 3 s")  # fmt: skip
@@ -128,11 +134,16 @@ def _live(loaded: LoadedPolicy, arguments: argparse.Namespace, warnings: list[st
     from policy_runner.ros.inputs.live_check import compare_with_graph
     from policy_runner.ros.outputs.command_format import command_topics
 
-    topics = dict(topic_option(one) for one in arguments.topic)
+    given, node = dict(topic_option(one) for one in arguments.topic), node_of(arguments)
+    # A topic such as ~/prompt is the node's, not that of the node which listens here.
+    topics = {
+        name: topic_of(given.get(name, slot.spec.topic), node)
+        for name, slot in loaded.pipeline.slots.items()
+    }
     found = compare_with_graph(
         loaded.pipeline,
         loaded.config.loop.lockstep,
-        topics,
+        {**given, **topics},
         command_topics(loaded),
         arguments.namespace,
         arguments.wait,

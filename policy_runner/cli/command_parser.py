@@ -67,13 +67,13 @@ def check_options(arguments: argparse.Namespace) -> None:
     """
     problems: list[Problem | str] = []
     for rule in getattr(arguments, _RULES, None) or []:
-        if rule.fits(arguments):
+        values = {option: getattr(arguments, _attribute(option)) for option in rule.defaults}
+        given = {one: value for one, value in values.items() if value != rule.defaults[one]}
+        if not given or rule.fits(arguments):
             continue
-        for option, default in rule.defaults.items():
-            value = getattr(arguments, _attribute(option))
-            if value != default:
-                got = option if value is True else f"{option} {_as_given(value)}"
-                problems.append(Problem("", option, rule.expected, got))
+        for option, value in given.items():
+            got = option if value is True else f"{option} {_as_given(value)}"
+            problems.append(Problem("", option, rule.expected, got))
     if problems:
         raise Refusal(problems)
 
@@ -87,28 +87,35 @@ def _attribute(option: str) -> str:
 
 
 def add_params(
-    parser: argparse.ArgumentParser, text: str = "the node's parameters", also: str = ""
+    parser: argparse.ArgumentParser,
+    text: str = "the node's parameters",
+    also: str = "",
+    given_too: Fits = lambda _given: False,
 ) -> None:
     """Add --params, and --name and --namespace, which select the sections of its file.
 
     Args:
-        also: another option that reads --namespace.
+        also: what else has a use for the node's name, such as `--live`.
+        given_too: whether the parsed command line has it.
     """
     parser.add_argument("--params", type=Path, metavar="FILE", help=text)
     parser.add_argument("--name", default="policy_runner",
                         help="name of the node in FILE; default policy_runner")  # fmt: skip
     parser.add_argument("--namespace", default="", help="of that node; default none")
-    only_with(parser, "--params", lambda given: given.params, "--name")
-    only_with(
-        parser, f"--params or {also}" if also else "--params",
-        lambda given: given.params or (also and getattr(given, _attribute(also))), "--namespace",
-    )  # fmt: skip
+    needed = f"--params or {also}" if also else "--params"
+    only_with(parser, needed, lambda given: given.params or given_too(given),
+              "--name", "--namespace")  # fmt: skip
 
 
 def node_of(arguments: argparse.Namespace) -> str:
     """Return the fully qualified node name from --name and --namespace."""
     parts = [part for part in str(arguments.namespace).split("/") if part]
     return "/".join(["", *parts, str(arguments.name)])
+
+
+def topic_of(topic: str, node: str) -> str:
+    """Return a topic as a node resolves it: `~` is its fully qualified name."""
+    return f"{node}{topic[1:]}" if topic.startswith("~/") else topic
 
 
 def check_ros() -> None:

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_runner.backends.onnx_file.check import check_model_file, data_files, named_files
+from policy_runner.backends.onnx_file.check import checked_model, data_files, named_files
 from policy_runner.backends.onnxruntime.model_facts import read_model_facts
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.model import ModelFacts, TensorFacts
@@ -81,8 +81,8 @@ def write_triton(
         version: number of the version's folder.
 
     Raises:
-        Refusal: the policy has several models, its tensors differ from the earlier versions', or
-            the version exists.
+        Refusal: the policy has several models, or others than it states; its tensors differ from
+            the earlier versions'; or the version exists.
     """
     if backend not in BACKENDS:
         raise refuse("", "--triton-backend", f"one of {', '.join(BACKENDS)}", backend)
@@ -93,11 +93,10 @@ def write_triton(
     if has_several(spec):
         remedy = "use `policy-runner serve`, which runs the whole pipeline"
         raise refuse(file, "models", "a policy of one model", "several", remedy)
-    path = spec_file.next_to(spec.model.file, "model.file")
-    sha256 = check_model_file(path, spec.model.sha256, spec_file.path)
+    path = checked_model(spec_file)
     facts = read_model_facts(path)
     name = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name) or "policy"
-    config = configuration(name, facts, backend, sha256)
+    config = configuration(name, facts, backend)
     target = repository / name
     number = target / str(version)
     if number.exists():
@@ -114,14 +113,13 @@ def write_triton(
     return target
 
 
-def configuration(name: str, facts: ModelFacts, backend: str, sha256: str) -> str:
+def configuration(name: str, facts: ModelFacts, backend: str) -> str:
     """Return the text of config.pbtxt.
 
     Args:
         name: of the model.
-        facts: its tensors.
+        facts: its tensors, and its checksum, which clients can read with the configuration.
         backend: one of BACKENDS.
-        sha256: of the file, which clients can read with the configuration.
 
     Raises:
         Refusal: Triton has no such type, or a size after the batch axis is open.
@@ -148,7 +146,7 @@ def configuration(name: str, facts: ModelFacts, backend: str, sha256: str) -> st
     ]
     if batched:
         lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY_US} }}")
-    value = f'{{ string_value: "{sha256}" }}'
+    value = f'{{ string_value: "{facts.sha256}" }}'
     lines.append(f'parameters {{ key: "policy_runner.sha256" value: {value} }}')
     return "\n".join(lines) + "\n"
 

@@ -37,12 +37,13 @@ def test_variants_drive_the_robot_and_learn_from_it(capsys: Any) -> None:
         ({"falls": 0, "vx_rmse": 0.12}, True),
         ({"falls": 1, "vx_rmse": 0.05}, True),
         ({"falls": 0, "vx_rmse": None}, True),
+        ({"falls": 0, "vx_rmse": 0.1, "safe_stops": 1}, True),
     ],
 )
-def test_more_falls_or_a_larger_error_are_worse(variant: dict[str, Any], worse: bool) -> None:
+def test_more_falls_stops_or_error_are_worse(variant: dict[str, Any], worse: bool) -> None:
     from policy_runner.cli.export.robot_loop import reason
 
-    rest = {"episodes": 2, "vy_rmse": None, "wz_rmse": None}
+    rest = {"episodes": 2, "safe_stops": 0, "vy_rmse": None, "wz_rmse": None}
     original: Any = {"falls": 0, "vx_rmse": 0.1, **rest}
     given: Any = {**rest, **variant}
     assert reason(given, original)[1] is worse

@@ -19,8 +19,9 @@ BALANCER = str(share_path("models", "balancer"))
     [
         ("check P --wait 2", "--wait: expected --live with it, got --wait 2.0"),
         ("check P --topic a=b", "--topic: expected --live with it, got --topic a=b"),
-        ("check P --name walker", "--name: expected --params with it, got --name walker"),
+        ("check P --name walker", "--name: expected --params or --live with it, got --name walker"),
         ("check P --namespace lab", "--namespace: expected --params or --live with it"),
+        ("replay P x.npz --name walker", "--name: expected --params or a recording with it"),
         ("replay P x.npz --atol 1e-3", "--atol: expected --reference with it, got --atol 0.001"),
         ("evaluate P --robot balancer --shown-episode 3", "expected --frames or --record with it"),
         ("evaluate P --robot balancer --measured x.mcap", "--measured: expected --sweep with it"),
@@ -66,6 +67,8 @@ def test_an_option_without_its_other_one_is_refused(
         "engine remove --unused-for -1",
         "sim P --robot r.yaml --command-delay -0.1",
         "check P --live --wait inf",
+        "replay P x.npz --reference r.npz --atol nan",
+        "replay P x.npz --reference r.npz --rtol inf",
     ],
 )
 def test_a_number_out_of_its_range_is_a_wrong_command_line(
@@ -91,7 +94,8 @@ def test_the_same_options_are_taken_with_it() -> None:
     for words in ("verify P --against m.zip --robot balancer --seeds 2",
                   "optimize P --calibration closed-loop --seeds 2 --seconds 5",
                   "export P -o D --as triton --triton-backend python --model-version 2",
-                  "check P --live --namespace lab --topic a=b"):  # fmt: skip
+                  "check P --live --namespace lab --name walker --topic a=b",
+                  "replay P bag.mcap --name walker"):  # fmt: skip
         arguments = make_parser().parse_args(words.split())
         for rule in arguments.option_rules:
             given = {o: v for o, v in rule.defaults.items() if getattr(arguments, _name(o)) != v}

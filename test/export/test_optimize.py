@@ -18,7 +18,11 @@ from policy_runner.cli.main import main
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
 from policy_runner.export.graph.stored_model import save_model
-from policy_runner.export.optimize.optimize_policy import optimize_policy, with_model
+from policy_runner.export.optimize.optimize_policy import (
+    optimize_policy,
+    with_checksums,
+    with_model,
+)
 from policy_runner.export.optimize.variants import VARIANTS, make
 from policy_runner.export.optimize.verdicts import (
     HARMS,
@@ -185,7 +189,49 @@ def test_a_folder_with_another_model_has_its_checksums(tmp_path: Path, outside: 
     assert spec["model"] == model_entry(read_model_facts(tmp_path / "made" / "toy.onnx")) | (
         {} if outside else {"data": {}}
     )
+    assert "# kept" in (tmp_path / "made" / "policy.yaml").read_text()
     assert {**spec, "model": None} == {**old, "model": None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{data: {a.data: x}, sha256: y}", '{data: {"b.data": "d"}, sha256: s}'),
+        ("\n  data:\n    a.data: x\n  # why\n  sha256: y  # when\n",
+         '\n  data:\n    {"b.data": "d"}\n  # why\n  sha256: s  # when\n'),
+        ("{file: a.onnx, sha256: , data: null}", "{file: a.onnx, sha256: , data: null}"),
+    ],
+)  # fmt: skip
+def test_only_the_checksums_of_a_spec_change(old: str, new: str) -> None:
+    rest = "name: toy\nmodel: %s\ncontrol_dt: 0.02\n"
+    assert with_checksums(rest % old, "s", {"b.data": "d"}) == rest % new
+
+
+def test_the_closed_loop_drives_the_spec_that_was_named(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    folder = toy(tmp_path / "toy")
+    (folder / "policy.yaml").rename(folder / "second.yaml")
+    driven: list[str] = []
+
+    def drive(spec: Path) -> tuple[str, bool]:
+        driven.append(read_spec(spec).path.name)
+        return "", False
+
+    optimize_policy(folder / "second.yaml", names=["fp16", "fp16"], closed_loop=drive)
+    assert driven == ["second.yaml"]  # once, though it was named twice
+
+
+def test_a_folder_of_links_gets_another_model(tmp_path: Path) -> None:
+    """As colcon's --symlink-install makes it."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "installed").mkdir()
+    new = toy(tmp_path / "source") / "toy.onnx"
+    for one in new.parent.iterdir():
+        (tmp_path / "installed" / one.name).symlink_to(one)
+    spec_file = read_spec(tmp_path / "installed")
+    with_model(spec_file, spec_file.next_to("toy.onnx", "model.file"), new, tmp_path / "made")
+    load_policy(tmp_path / "made").close()
+    assert not any(one.is_symlink() for one in (tmp_path / "made").iterdir())
 
 
 @pytest.mark.parametrize(

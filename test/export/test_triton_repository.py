@@ -59,6 +59,14 @@ def test_a_version_is_added_next_to_the_others(tmp_path: Path) -> None:
     assert not (folder / "3").exists()
 
 
+def test_other_weights_than_the_specs_are_refused(tmp_path: Path) -> None:
+    model = {"file": "toy.onnx", "data": {"toy.onnx.data": "0" * 64}}
+    policy = write_policy(tmp_path / "toy", model=model)
+    with pytest.raises(Refusal, match=r"model\.data: expected the weight files .*\(none\)"):
+        write_triton(policy, tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
 def test_the_python_backend_has_its_script(tmp_path: Path) -> None:
     folder = write_triton(write_policy(tmp_path / "toy"), tmp_path / "all", "python")
     script = (folder / "1" / "model.py").read_text()

@@ -84,7 +84,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan of the command line.
 
     Raises:
-        Refusal: an unknown name, or a number out of its range.
+        Refusal: an unknown name, a number out of its range, or a command that no input takes.
     """
     for option, value, least in (
         ("--episodes", arguments.episodes, 1),
@@ -98,8 +98,13 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
             raise refuse("", option, "a positive number", f"{number:g}")
     if not 0.0 <= arguments.fall_height < 1.0:
         raise refuse("", "--fall-height", "0 to 1", f"{arguments.fall_height:g}")
-    commands = read_commands(arguments.command)
-    commands = commands or default_commands(read_spec(arguments.spec).spec)
+    from policy_runner.sim.loop.input_feed import TWISTS
+
+    commands, spec = read_commands(arguments.command), read_spec(arguments.spec).spec
+    if commands and not any(given.type in TWISTS for given in spec.inputs.values()):
+        expected = "a policy with a twist input"
+        raise refuse(str(arguments.spec), "--command", expected, "none", "leave it out")
+    commands = commands or default_commands(spec)
     return Plan(
         arguments.episodes, arguments.seconds, arguments.seed, commands,
         read_conditions(arguments.conditions), arguments.fall_tilt, arguments.fall_height,

@@ -122,7 +122,7 @@ class RobotLoop(NamedTuple):
 
         The source does not drive: on the same observations it must give the same actions.
         """
-        folder = ours.loaded.spec_file.folder
+        spec = ours.loaded.spec_file.path  # DIR may name another file than policy.yaml
         given: list[dict[str, Array]] = []
         names = list(ours.sizes)
 
@@ -134,8 +134,8 @@ class RobotLoop(NamedTuple):
 
         if any(tensor.history for tensor in ours.loaded.spec.observation):
             expected = "observations without a history, which the source can be given"
-            raise refuse(str(folder), "--robot", expected, "a history", "use --recorded")
-        figures = self.drive(folder, seen)
+            raise refuse(str(spec), "--robot", expected, "a history", "use --recorded")
+        figures = self.drive(spec, seen)
         if not given:
             return [Row("closed loop", FAILED, text=f"{text_of(figures)}; the policy never ran")]
         row = recorded_row(ours, truth, given[:MOST_SAMPLES], "closed loop", self.progress)
@@ -151,7 +151,8 @@ def text_of(figures: Figures) -> str:
 
 def reason(variant: Figures, original: Figures) -> tuple[str, bool]:
     """What a variant's loop gave, and whether it is worse than the original's."""
-    worse = (variant["falls"] or 0) > (original["falls"] or 0)
+    # A robot that stands after a SAFE_STOP does not fall.
+    worse = any((variant[one] or 0) > (original[one] or 0) for one in ("falls", "safe_stops"))
     for name in _TRACKED:
         mine, theirs = variant[name], original[name]
         if theirs is not None:

@@ -13,7 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from policy_runner.cli.command_parser import add_params, check_written, node_of, only_with
+from policy_runner.cli.command_parser import (
+    add_params,
+    check_written,
+    node_of,
+    number_from_0,
+    only_with,
+)
 from policy_runner.cli.drawing.progress import counted_progress
 from policy_runner.cli.drawing.style import check_drawable
 from policy_runner.cli.replay.arrays import frames_of, read_arrays, tensors_of
@@ -41,18 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="rosbag2 recording, or .npz of signals, observations or tensors"
                         " (layouts: docs/guides/replay.md)")  # fmt: skip
-    add_params(parser)
+    add_params(parser, also="a recording", given_too=_has_topics)
     parser.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
                         help="topic of an input of the spec in the recording")  # fmt: skip
     parser.add_argument("--start", type=float, default=0.0, metavar="S", help="skip the first S s")
     parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="default: all")
     parser.add_argument("--reference", type=Path, metavar="FILE",
                         help=".npz to compare with; exit status 1 beyond tolerance")  # fmt: skip
-    parser.add_argument("--atol", type=float, default=1e-4, help="default 1e-4")
-    parser.add_argument("--rtol", type=float, default=1e-5, help="relative tolerance; default 1e-5")
+    parser.add_argument("--atol", type=number_from_0, default=1e-4, help="default 1e-4")
+    parser.add_argument("--rtol", type=number_from_0, default=1e-5,
+                        help="relative tolerance; default 1e-5")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="what came out")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="observation, action and error")
     only_with(parser, "--reference", lambda given: given.reference, "--atol", "--rtol")
+
+
+def _has_topics(arguments: argparse.Namespace) -> bool:
+    """Whether INPUT has topics, of which `~/prompt` is the node's; a black box has its own name."""
+    return is_recording(arguments.input) and not is_black_box(arguments.input)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from policy_runner.cli.command_parser import topic_of
 from policy_runner.cli.replay.signals import Event
 from policy_runner.core.errors import Problem, Refusal, refuse
 from policy_runner.core.inputs.text import STRING
@@ -101,8 +102,7 @@ def _choose(
     ]
     chosen: dict[str, list[Any]] = {}
     for name, given in inputs.items():
-        said = topics.get(name, given.topic)
-        topic = f"{node}/{said[2:]}" if said.startswith("~/") else "/" + said.lstrip("/")
+        topic = "/" + topic_of(topics.get(name, given.topic), node).lstrip("/")
         fitting = TWISTS if given.type in TWISTS else {given.type}
         found = [one for one in connections if one.topic == topic]
         if not found and given.type == STRING and name not in topics:

@@ -129,7 +129,7 @@ def compare_with_torch(
             try:
                 with torch.no_grad():
                     wanted = named_results(policy.module(*[one.clone() for one in given]), policy)
-            except RuntimeError as error:
+            except Exception as error:
                 raise _not_with(policy, rows, error) from error
             feed = {name: one.numpy() for name, one in zip(names, given, strict=True)}
             try:

@@ -70,9 +70,9 @@ def _check_batch(policy: TrainedPolicy, module: Any, given: tuple[Any, ...]) -> 
     try:
         with torch.no_grad():
             module(*(one.clone() for one in given))
-    except RuntimeError as error:
+    except Exception as error:  # the module is any code: an assertion, an index, torch's own
         lines = [one for one in str(error).splitlines() if one.strip()]
-        text = lines[-1].removeprefix("RuntimeError: ")[:200] if lines else ""
+        text = lines[-1].removeprefix("RuntimeError: ")[:200] if lines else type(error).__name__
         raise refuse(
             policy.kind, "batch", "a batch of any size",
             f"a batch that the network's code fixes ({text})",

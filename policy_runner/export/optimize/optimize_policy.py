@@ -45,7 +45,7 @@ from policy_runner.export.policy_folder import check_target, new_folder
 
 SAMPLES, LARGE_SAMPLES = 512, 64  # half calibrates, half judges
 SEQUENCE = 16
-# (folder) -> (what a person reads, falls and errors as comparable numbers)
+# (policy.yaml) -> (what a person reads, whether it is worse than the original)
 Loop = Callable[[Path], "tuple[str, bool]"]
 HEAD = ("variant", "size", "latency", "mean", "p99", "max", "of range", "closed loop", "verdict")
 
@@ -68,7 +68,7 @@ def optimize_policy(
         observations: for calibration and judgement: an .npz as `policy-runner replay -o` writes,
             or samples of the model's observation tensors; None: generated ones, which contain
             no recoveries. The first half calibrates, the second half judges.
-        closed_loop: drives a folder; what it gave, and whether it is worse than the original.
+        closed_loop: drives a policy.yaml; what it gave, and whether it is worse than the original.
 
     Raises:
         Refusal: a folder that `check` refuses, or observations that do not fit.
@@ -91,7 +91,7 @@ def optimize_policy(
     found = Optimization(str(folder), len(judged), text)
     with tempfile.TemporaryDirectory(prefix="policy_runner-optimize-") as place:
         made: dict[str, Path] = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             progress(f"make {name}")
             row = Judged(name)
             found.rows.append(row)
@@ -113,7 +113,7 @@ def optimize_policy(
             if closed_loop is not None:
                 copied = Path(place) / f"{name}-folder"
                 with_model(spec_file, path, target, copied)
-                row.loop, row.falls_more = closed_loop(copied)
+                row.loop, row.falls_more = closed_loop(copied / spec_file.path.name)
         ratios = latency_ratios(path, made, fed[0], progress=progress)
         found.control = ratios[CONTROL]
         for row in found.rows:
@@ -203,30 +203,31 @@ def with_model(spec_file: SpecFile, old: Path, new: Path, target: Path) -> None:
         return [name for name in names if (Path(place) / name).resolve() in gone]
 
     shutil.copytree(folder, target, dirs_exist_ok=True, ignore=ignored)
-    place = target / old.relative_to(folder)
+    place = target / str(spec_file.spec.model.file)  # `old` itself may be a link's target
     place.parent.mkdir(parents=True, exist_ok=True)
     files = data_files(new)
-    for one in (new, *files):
+    shutil.copyfile(new, place)
+    for one in files:
         shutil.copyfile(one, place.with_name(one.name))
     path = target / spec_file.path.name
     text = path.read_text(encoding="utf-8")
-    changed = _with_checksums(text, sha256_of(new), dict(data_digests(new, files)))
+    changed = with_checksums(text, sha256_of(new), dict(data_digests(new, files)))
     path.write_text(changed, encoding="utf-8")
 
 
-def _with_checksums(text: str, digest: str, data: Mapping[str, str]) -> str:
+def with_checksums(text: str, digest: str, data: Mapping[str, str]) -> str:
     """policy.yaml with other checksums under `model`, where it states them. The rest stays."""
     whole: Any = yaml.compose(text)
     model = {key.value: value for key, value in whole.value}["model"]
     stated = {key.value: value for key, value in model.value}
     changes: list[tuple[int, int, str]] = []
-    if "sha256" in stated:
-        value = stated["sha256"]
-        changes.append((value.start_mark.index, value.end_mark.index, digest))
-    if "data" in stated:
-        value = stated["data"]
-        flow = json.dumps(dict(data)) + ("" if value.flow_style else "\n")
-        changes.append((value.start_mark.index, value.end_mark.index, flow))
+    for name, new in (("sha256", digest), ("data", json.dumps(dict(data)))):
+        value = stated.get(name)
+        if value is not None and not value.tag.endswith(":null"):
+            # For the parser a block ends where the next key begins.
+            is_block = value.id == "mapping" and not value.flow_style
+            last = value.value[-1][1] if is_block else value
+            changes.append((value.start_mark.index, last.end_mark.index, new))
     for begin, end, new in sorted(changes, reverse=True):
         text = text[:begin] + new + text[end:]
     return text

@@ -1,9 +1,10 @@
 """Runs many episodes, in this process or in several; the results do not depend on their number.
 
 A process of its own imports the libraries once, and forks the others. It has one thread and no
-session of ONNX Runtime, whose threads and locks a fork of this process would inherit. Each has one
-numpy thread, since two processes with two threads each would wait for each other's. A process ends
-by itself when its pipe closes, so none is left when this process is killed.
+session of ONNX Runtime, whose threads and locks a fork of this process would inherit. With
+MUJOCO_GL set, those of a policy that reads images are not forked: each imports the libraries
+itself. Each has one numpy thread, since two processes with two threads each would wait for each
+other's. A process ends by itself when its pipe closes, so none is left when this process is killed.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from policy_runner.core.errors import Refusal, refuse
+from policy_runner.core.spec import read_spec
 from policy_runner.sim.evaluate.episode import Done, EpisodeRunner, Job, cpu_time_s
 from policy_runner.sim.evaluate.subject import Subject
+from policy_runner.sim.loop.policy_in_loop import IMAGE
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ENDS_WITHIN_S = 1.0  # until the exit status of a process that closed its pipe is known
@@ -63,13 +67,13 @@ def run_jobs(
 def _run_in_processes(
     subject: Subject, jobs: Sequence[Job], processes: int, progress: Progress
 ) -> list[Done]:
-    context = _context()
+    context = _context(subject)
     found: list[Done | None] = [None] * len(jobs)
     waiting = iter(range(len(jobs)))
     workers: dict[Connection, Any] = {}
     under_way: dict[Connection, int] = {}
     try:
-        with _one_thread():
+        with _environment():
             for _ in range(processes):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_serve, args=(subject, theirs), daemon=True)
@@ -95,9 +99,17 @@ def _run_in_processes(
     return [done for done in found if done is not None]
 
 
-def _context() -> Any:
+def _context(subject: Subject) -> Any:
     """How the processes start: forked from one that has the libraries, where that is possible."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    # With MUJOCO_GL=egl MuJoCo opens a display when it is imported. EGL does not say what becomes
+    # of it in a fork: Mesa's rendered there, other drivers were not tried.
+    renders = bool(os.environ.get("MUJOCO_GL")) and any(
+        one.type == IMAGE for one in read_spec(subject.spec).spec.inputs.values()
+    )
+    methods = multiprocessing.get_all_start_methods()
+    # `_environment` needs variables that Python 3.10 does not know, and -E ignores.
+    known = sys.version_info >= (3, 11) and not sys.flags.ignore_environment
+    if renders or not known or "forkserver" not in methods:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["policy_runner.sim.evaluate.episode"])
@@ -142,10 +154,19 @@ def _result(pipe: Connection, process: Any, job: Job) -> Done:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let processes that start here have one numpy thread."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+def _environment() -> Iterator[None]:
+    """Let processes that start here have one numpy thread, and import what this process imports.
+
+    The process that forks would look into its working folder first (Python 3.11.7), where another
+    copy of this package may be.
+    """
+    changed = {
+        **dict.fromkeys(_THREADS, "1"),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join(one or os.getcwd() for one in sys.path),
+    }
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     try:
         yield
     finally:

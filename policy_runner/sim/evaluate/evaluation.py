@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from policy_runner.core.errors import Refusal
-from policy_runner.robot.reload_gate import SCHEMA
+from policy_runner.core.errors import Refusal, refuse
+from policy_runner.robot.reload_gate import SCHEMA, policy_files
 from policy_runner.sim.evaluate.episode import Done, Job
 from policy_runner.sim.evaluate.episodes import no_progress, run_jobs
 from policy_runner.sim.evaluate.plan import RATE, Plan
@@ -124,7 +124,7 @@ class Evaluator:
             self.mass = float(loop.plant.model.body_mass.sum())
             self.rate_hz = 1.0 / loop.period_s
             self._identity = identity(subject, loop)
-            spec = loop.loaded.spec
+            self._spec_file = loop.loaded.spec_file
         finally:
             loop.close()
         self.jobs = [Job(NO_CHANGE, plan, k) for k in range(plan.episodes)]
@@ -137,7 +137,7 @@ class Evaluator:
         self._mutants: list[Mutant] = []
         self._refused: dict[int, WhatIf] = {}
         if what_if:
-            self._mutants = mutants(spec, self.rate_hz)
+            self._mutants = mutants(self._spec_file.spec, self.rate_hz)
         for k, mutant in enumerate(self._mutants):
             try:
                 if mutant.variant != NO_CHANGE:
@@ -156,9 +156,10 @@ class Evaluator:
             progress: called after every episode.
 
         Raises:
-            Refusal: a process ended.
+            Refusal: a process ended, or a file of the policy has changed meanwhile.
         """
         done = run_jobs(self._subject, self.jobs, processes, progress)
+        self._check_files()
         rest = iter(done)
         nominal = self._next(rest)
         figures = summarize(nominal, self.mass)
@@ -177,6 +178,15 @@ class Evaluator:
         found.cpu_s = sum(one.cpu_s for one in done)
         found.simulated_s = sum(one.episode.simulated_s for one in done)
         return found
+
+    def _check_files(self) -> None:
+        """Refuse figures of other files than those whose checksums the report has."""
+        begun, now = self._identity["policy"]["files"], policy_files(self._spec_file)
+        changed = [name for name, digest in begun.items() if now.get(name) != digest]
+        if changed:
+            where, expected = str(self._spec_file.path), "the same files until the last episode"
+            got = f"another {', '.join(changed)}"
+            raise refuse(where, "", expected, got, "evaluate a copy of the folder")
 
     def _next(self, rest: Iterator[Done]) -> list[Episode]:
         return [next(rest).episode for _ in range(self._plan.episodes)]

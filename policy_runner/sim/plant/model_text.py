@@ -89,7 +89,9 @@ def _check_includes(root: ElementTree.Element, path: Path, main: Path, seen: set
     `<include>` inserts a file; `<model>` of the assets is one that `<attach>` may use.
     """
     folder = main.resolve().parent
-    for element in (*root.iter("include"), *root.iterfind("asset/model")):
+    # An included file may have a `<model>` outside of any `<asset>`. Elsewhere it has no file.
+    models = [one for one in root.iter("model") if "file" in one.attrib]
+    for element in (*root.iter("include"), *models):
         name = element.get("file", "")
         try:
             target = (folder / name).resolve()

@@ -218,6 +218,13 @@ def test_what_cannot_run_is_refused_in_a_sentence(
     assert "Traceback" not in error
 
 
+def test_a_command_needs_a_policy_that_takes_it(capsys: Any) -> None:
+    reach = str(share_path("models", "reach"))
+    assert main(["evaluate", reach, "--robot", reach, "--jobs", "1", "--command", "vx=1"]) == 1
+    told = capsys.readouterr().err
+    assert "--command: expected a policy with a twist input, got none; leave it out" in told
+
+
 needs_children = pytest.mark.skipif(
     not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="/proc has no children"
 )
@@ -272,10 +279,13 @@ def evaluating() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 
 def _workers(children: Path) -> list[str]:
-    """Process ids of the workers: the children of the process that forks them."""
+    """Process ids of the workers: children, or the children of the process that forks them."""
     found: list[str] = []
     for one in children.read_text("utf-8").split():
         with contextlib.suppress(OSError):
-            if b"forkserver" in Path("/proc", one, "cmdline").read_bytes():
+            program = Path("/proc", one, "cmdline").read_bytes()
+            if b"spawn_main" in program:  # Python 3.10
+                found.append(one)
+            elif b"forkserver" in program:
                 found += Path("/proc", one, "task", one, "children").read_text("utf-8").split()
     return found

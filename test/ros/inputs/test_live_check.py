@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from runner_rig import JOINTS, Peer, spec, write_parameters, write_policy
+from text_policy import write_text_policy
 
 pytestmark = [
     pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed"),
@@ -219,3 +220,22 @@ def test_a_quaternion_in_another_order_is_named(
         peer.node.destroy_timer(timer)
     assert "inputs.imu: at rest the quaternion is 180 degrees off the accelerometer" in said
     assert "it fits as w, x, y, z" in said
+
+
+def test_a_private_topic_is_that_of_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from policy_runner.ros.inputs import live_check
+
+    heard: list[Any] = []
+
+    def listen(_pipeline: Any, _lockstep: bool, topics: Any, *_rest: Any) -> Any:
+        heard.append(dict(topics))
+        return live_check.LiveFindings()
+
+    monkeypatch.setattr(live_check, "compare_with_graph", listen)
+    path = write_text_policy(tmp_path)
+    assert check(path, "/lab", "--name", "walker") == 0
+    assert check(path, "/lab", "--topic", "prompt=~/task") == 0
+    assert [one["prompt"] for one in heard] == ["/lab/walker/prompt", "/lab/policy_runner/task"]
+    assert [one["joints"] for one in heard] == ["joint_states"] * 2

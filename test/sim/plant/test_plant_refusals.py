@@ -113,6 +113,16 @@ def test_a_wrong_model_is_refused(tmp_path: Path, name: str, text: str, sentence
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_model_in_an_included_file_is_refused_outside_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "robot").mkdir()
+    (tmp_path / "o.xml").write_text("<mujoco/>", "utf-8")
+    inner = '<mujocoinclude><model name="o" file="../o.xml"/></mujocoinclude>'
+    (tmp_path / "robot" / "i.xml").write_text(inner, "utf-8")
+    text = '<mujoco><asset><include file="i.xml"/></asset>' + BODY % "" + "</mujoco>"
+    with pytest.raises(Refusal, match=r"i.xml: model: expected a file inside .*got \.\./o.xml"):
+        plant(tmp_path / "robot", "r.xml", text)
+
+
 def test_no_meshes_loads_what_a_missing_mesh_does_not_need(tmp_path: Path) -> None:
     robot = plant(tmp_path / "a", "r.xml", MESH, model={"meshes": False})
     assert robot.joint_names == ("j",)
