@@ -82,6 +82,15 @@ def test_another_model_than_the_specs_is_refused(tmp_path: Path) -> None:
         optimize_policy(tmp_path, names=["fp16"])
 
 
+def test_an_output_inside_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    folder = toy(tmp_path / "toy")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(Refusal, match=r"expected a folder outside .*toy, whose files are copied"):
+        optimize_policy(folder, folder / "small" / "new", names=["fp16"])
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_the_best_variant_becomes_a_folder_that_check_accepts(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     found = optimize_policy(toy(tmp_path / "toy"), tmp_path / "new", names=["fp16"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ def _twist(text: str) -> tuple[float, ...]:
         numbers = tuple(float(word) for word in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != 3:
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
         raise argparse.ArgumentTypeError(f"expected three numbers VX,VY,WZ, got {text}")
     return numbers
 

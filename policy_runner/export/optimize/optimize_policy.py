@@ -78,6 +78,9 @@ def optimize_policy(
     if output is not None:
         check_target(output, force)
     spec_file = read_spec(Path(folder))
+    if output is not None and spec_file.path.parent.resolve() in output.resolve().parents:
+        expected = f"a folder outside {spec_file.path.parent}, whose files are copied into it"
+        raise refuse(str(output), "", expected, "one inside it", "name another")
     path = checked_model(spec_file)
     progress("load the model")
     model = OnnxRuntimeModel(path)

@@ -103,6 +103,14 @@ def test_a_command_needs_one_twist_input(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["0.3,0", "0.3,nan,0", "inf,0,0", "fast"])
+def test_a_command_is_three_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sim", str(BALANCER), "--robot", "r", "--command", text])
+    assert ended.value.code == 2
+    assert f"expected three numbers VX,VY,WZ, got {text}" in capsys.readouterr().err
+
+
 def test_without_a_robot_it_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", str(BALANCER)]) == 1
     assert "expected SPEC and --robot FILE, or --draft MODEL" in capsys.readouterr().err
