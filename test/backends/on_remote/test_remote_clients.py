@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -242,13 +243,13 @@ def test_unusable_addresses_are_refused(url: str, word: str) -> None:
 # --- openpi ---
 
 
-def websocket_server(after: Callable[[Any], None]) -> Any:
-    """A server of the websocket library; `after` gets the connection after the metadata."""
+def websocket_server(after: Callable[[Any], None], metadata: Mapping[str, Any]) -> Any:
+    """A server of the websocket library; `after` gets the connection after the first request."""
     import msgpack
     from websockets.sync.server import serve
 
     def talk(connection: Any) -> None:
-        connection.send(msgpack.packb({}))
+        connection.send(msgpack.packb(metadata))
         connection.recv()
         after(connection)
 
@@ -256,11 +257,13 @@ def websocket_server(after: Callable[[Any], None]) -> Any:
 
 
 @contextmanager
-def openpi(after: Callable[[Any], None]) -> Iterator[Any]:
+def openpi(
+    after: Callable[[Any], None], metadata: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Any]:
     """A connected client of such a server."""
     from policy_runner.backends.remote.client.openpi_client import OpenpiClient
 
-    with websocket_server(after) as server:
+    with websocket_server(after, dict(metadata)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         port = server.socket.getsockname()[1]
@@ -329,6 +332,29 @@ def test_an_answer_without_request_is_dropped() -> None:
         time.sleep(0.1)
         assert client.infer(GIVEN, 10.0)["actions"].tolist() == [3.0]
         assert client.dropped == 1
+
+
+@with_websockets
+@pytest.mark.parametrize("controls", [5, "id", ["id"], {"id": "repeated"}])
+def test_only_the_number_of_the_request_is_its_id(controls: Any) -> None:
+    """Servers of others may tell and answer anything."""
+    from policy_runner.backends.remote.protocols.openpi_messages import encode
+
+    def answers(connection: Any) -> None:
+        for given in (np.ones(2), [1], "1", True, 1):
+            connection.send(encode({"actions": np.ones(1), "id": given}))
+
+    with openpi(answers, {"controls": controls}) as client:
+        client.infer(GIVEN, 10.0)
+        assert client.dropped == (4 if isinstance(controls, dict) else 0)
+
+
+@with_websockets
+def test_a_message_in_many_empty_frames_takes_no_quadratic_time() -> None:
+    """Its frames arrive together, and the deadline is only looked at before more bytes."""
+    frames = b"\x02\x00" + b"\x00\x00" * 60_000 + b"\x80\x01\x80"
+    with openpi(lambda one: one.socket.sendall(frames)) as client:
+        assert client.infer(GIVEN, 10.0) == {}
 
 
 @with_websockets
