@@ -64,9 +64,16 @@ def text_inputs(
 
 
 def say(inputs: Sequence[PolledInput], text: str, now_ns: int) -> None:
-    """Give every text input this text, as a message that arrives now; between two ticks."""
+    """Give every text input this text, as a message that arrives now; between two ticks.
+
+    What waits on their topics is older, so it is read first. Of an inactive node it may have waited
+    for hours.
+    """
+    texts = [one for one in inputs if one.slot.text is not None]
+    for one in texts:
+        one.drain(now_ns, "now")
     raw = string_message(text)
-    for one in {one.slot.name: one for one in inputs if one.slot.text is not None}.values():
+    for one in {one.slot.name: one for one in texts}.values():
         one.hear(raw, now_ns)
 
 
