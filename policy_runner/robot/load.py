@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from policy_runner.robot.lane.lane_rules import lane_kind, lane_problems, lane_r
 from policy_runner.robot.lane.opening import OpenLane, open_beside, open_inline
 from policy_runner.robot.limits import with_urdf_limits
 from policy_runner.robot.prompt import give_prompt, prompt_problems
+from policy_runner.robot.reload_gate import changed_files
 from policy_runner.robot.settings import (
     build_settings,
     mountings,
@@ -316,10 +317,10 @@ def load_worker(given: Mapping[str, Any]) -> tuple[LaneWorker, LoadedPolicy]:
 
     Args:
         given: plain values: `spec`, its path; `sha256` of that file; `values` of the parameters;
-            `simulated`.
+            `files`, see `pinned_files`; `simulated`.
 
     Raises:
-        Refusal: see `bind_policy`; or the file has changed.
+        Refusal: see `bind_policy`; or a file has changed.
     """
     path = Path(given["spec"])
     if hashlib.sha256(path.read_bytes()).hexdigest() != given["sha256"]:
@@ -330,8 +331,9 @@ def load_worker(given: Mapping[str, Any]) -> tuple[LaneWorker, LoadedPolicy]:
         workers.append(worker)
         return open_inline(worker, policy)
 
-    values = dict(given["values"])
-    loaded = bind_policy(read_spec(path), values, given["simulated"], open_lane=keep)
+    spec_file, values = read_spec(path), dict(given["values"])
+    same = partial(changed_files, given["files"], values, spec_file)
+    loaded = bind_policy(spec_file, values, given["simulated"], further=same, open_lane=keep)
     return workers[0], loaded
 
 

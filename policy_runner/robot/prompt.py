@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from policy_runner.core.errors import Problem
+from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.inputs.text import STRING
 
@@ -30,12 +31,13 @@ def prompt_problems(slots: Mapping[str, InputSlot], prompt: str) -> list[Problem
 
 
 def give_prompt(slots: Mapping[str, InputSlot], prompt: str) -> None:
-    """Let every text input begin with this text.
+    """Let every text input begin with this text, unless a message has come already.
 
     Args:
         slots: the policy's inputs.
         prompt: the parameter, without a problem; "": no text.
     """
     for slot in slots.values():
-        if slot.text is not None:
+        # In a reload, a message may be newer than a change of the parameter.
+        if slot.text is not None and slot.arrived_ns == NEVER:
             slot.text.begin_with(prompt)

@@ -23,6 +23,7 @@ SCHEMA = "policy_runner_evaluation/1"
 GATE = "reload.require_verdict"
 _MOST_REPORT = 64 * MIB  # a thousand episodes are half a MiB
 _CHUNK = MIB
+REMOTE = "remote"  # the backend whose models no file here pins
 _REMEDY = "run policy-runner evaluate with --require and --verdict"
 
 
@@ -31,8 +32,12 @@ def verdict_path(spec: Path) -> Path:
     return spec.with_name(f"{spec.stem}.evaluation.json")
 
 
-def policy_files(spec_file: SpecFile) -> dict[str, str]:
+def policy_files(spec_file: SpecFile, models: bool = True) -> dict[str, str]:
     """The sha256 of the spec and of every file that it names, by the name in the spec.
+
+    Args:
+        spec_file: the policy.
+        models: False: without its models and their weights, since a server runs its own.
 
     Raises:
         Refusal: a file is missing or outside the folder.
@@ -42,6 +47,9 @@ def policy_files(spec_file: SpecFile) -> dict[str, str]:
         paths[name] = spec_file.next_to(name, "file")
     for one in model_files(spec_file.spec):
         if one.model.file is None:  # only a server has it
+            continue
+        if not models:
+            paths.pop(one.model.file, None)
             continue
         model = spec_file.next_to(one.model.file, one.file_key)
         inside = PurePosixPath(one.model.file).parent
@@ -57,7 +65,7 @@ def gate_problems(
     """Why the gate is closed for a policy; empty if it is open, or `GATE` is false.
 
     A reload asks before the load and, as `robot.load.Further`, after it: a file may have been
-    replaced meanwhile.
+    replaced meanwhile. With a model on a server it is closed: no file here says what runs.
 
     Args:
         values: of the node's parameters.
@@ -65,8 +73,39 @@ def gate_problems(
     """
     problems: list[Problem | str] = []
     if values[GATE]:
+        if values["backend"] == REMOTE:
+            expected = f"a backend that runs the evaluated file, since {GATE} is true"
+            problems.append(Problem("", "parameter backend", expected, REMOTE))
         with collect(problems):
             check_verdict(spec_file)
+    return problems
+
+
+def pinned_files(values: Mapping[str, Any], spec_file: SpecFile) -> dict[str, str]:
+    """The sha256 of the files that a lane must find at each of its starts; {} if `GATE` is false.
+
+    Its process may start again long after the reload, and reads the files again.
+
+    Raises:
+        Refusal: see `policy_files`.
+    """
+    if not values.get(GATE):
+        return {}
+    return policy_files(spec_file, values["backend"] != REMOTE)
+
+
+def changed_files(
+    pinned: Mapping[str, str],
+    values: Mapping[str, Any],
+    spec_file: SpecFile,
+    _loaded: object = None,
+) -> list[Problem | str]:
+    """Why a lane must not run, as `robot.load.Further`: a file is not that of `pinned_files`."""
+    problems: list[Problem | str] = []
+    with collect(problems):
+        if pinned_files(values, spec_file) != pinned:
+            expected = "the files that the node has loaded"
+            raise refuse(str(spec_file.path), "", expected, "others", "reload it")
     return problems
 
 

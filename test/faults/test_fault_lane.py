@@ -78,12 +78,14 @@ def test_inference_longer_than_its_chunk(lane: FaultGraph) -> None:
 
 
 def test_inference_hangs(lane: FaultGraph) -> None:
+    lane.well()  # then there is a process
     before = inference_pid(lane)
     lane.shows("inference hangs", lambda: slow(lane, HANGING), lambda: slow(lane, 0.0))
     assert inference_pid(lane) != before
 
 
 def test_inference_process_is_killed(lane: FaultGraph) -> None:
+    lane.well()
     before = inference_pid(lane)
     values = lane.shows(
         "inference process killed", lambda: os.kill(before, signal.SIGKILL), lambda: None

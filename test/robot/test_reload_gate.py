@@ -12,7 +12,14 @@ import pytest
 
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import SpecFile, read_spec
-from policy_runner.robot.reload_gate import SCHEMA, check_verdict, policy_files, verdict_path
+from policy_runner.robot.reload_gate import (
+    GATE,
+    SCHEMA,
+    check_verdict,
+    gate_problems,
+    policy_files,
+    verdict_path,
+)
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="onnx is not installed")
 Change = Callable[[dict[str, Any]], Any]
@@ -130,3 +137,17 @@ def test_a_model_that_only_a_server_has_closes_it(folder: Path) -> None:
     write(folder, {**report(folder), "policy": {"files": policy_files(spec_file)}})
     with pytest.raises(Refusal, match=r"model\.file: expected a file, which an evaluation can pin"):
         check_verdict(spec_file)
+
+
+def test_a_server_closes_it_whatever_the_report_says(folder: Path) -> None:
+    spec_file, values = read_spec(folder), {GATE: True, "backend": "onnxruntime"}
+    write(folder, report(folder))
+    assert gate_problems(values, spec_file) == []
+    (problem,) = gate_problems({**values, "backend": "remote"}, spec_file)
+    assert "parameter backend: expected a backend that runs the evaluated file" in str(problem)
+    # An evaluation with a server has not judged the file that is here.
+    files = policy_files(spec_file, models=False)
+    assert "toy.onnx" in set(policy_files(spec_file)) - set(files)
+    write(folder, {**report(folder), "policy": {"files": files}})
+    (problem,) = gate_problems(values, spec_file)
+    assert "the file toy.onnx that was evaluated, got one that was not evaluated" in str(problem)

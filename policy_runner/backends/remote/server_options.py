@@ -9,7 +9,7 @@ from pathlib import Path
 from policy_runner.backends.interface import BackendChoice
 from policy_runner.backends.remote.client.interface import ServerAddress
 from policy_runner.backends.remote.protocols.bounds import WireLimits
-from policy_runner.backends.remote.tokens import read_token
+from policy_runner.backends.remote.tokens import is_loopback, read_token
 from policy_runner.core.errors import refuse
 
 URL_ENVIRONMENT = "POLICY_RUNNER_REMOTE_URL"
@@ -59,7 +59,7 @@ def shown_address(address: ServerAddress) -> str:
 
 def in_the_clear(address: ServerAddress) -> str:
     """A warning if the token can be read on the network, or ''."""
-    local = address.host in ("localhost", "::1") or address.host.startswith("127.")
+    local = is_loopback(address.host)
     if not address.token or address.encrypted or local:
         return ""
     return (

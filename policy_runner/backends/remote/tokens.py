@@ -1,8 +1,12 @@
-"""Tokens: where they are read from, and how they are compared. Server and clients use them."""
+"""Tokens: where they are read from, how they are compared, and which hosts need none.
+
+Server and clients use them.
+"""
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import os
 import stat
 from pathlib import Path
@@ -69,3 +73,13 @@ def allows(token: str, authorization: bytes | None) -> bool:
         if lower.startswith(scheme.encode()):
             return hmac.compare_digest(given[len(scheme) :].strip(), token.encode())
     return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -18,6 +18,7 @@ from policy_runner.robot.lane.lane_model import LaneModel
 from policy_runner.robot.lane.lane_rules import lane_cores
 from policy_runner.robot.lane.process_lane import ProcessLane
 from policy_runner.robot.lane.thread_lane import ThreadLane, leave_realtime
+from policy_runner.robot.reload_gate import pinned_files
 
 OpenLane = Callable[[LaneWorker, Policy], Lane]  # from the worker of the control thread's pipeline
 
@@ -54,6 +55,7 @@ def open_beside(
     given = {
         "spec": str(spec_file.path.absolute()),
         "sha256": hashlib.sha256(spec_file.path.read_bytes()).hexdigest(),
+        "files": pinned_files(values, spec_file),
         "values": dict(values),
         "simulated": simulated,
         "cores": lane_cores(config, values),

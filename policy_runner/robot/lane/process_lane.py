@@ -338,9 +338,10 @@ class ProcessLane:
             self._problems = problems
             return f"was refused: {problems[0]}"
         facts, self._live = ProcessFacts.of(said), said["live"]
-        if self._found is not None and facts.names != self._found.names:
+        found = self._found or facts
+        if (facts.names, facts.sha256) != (found.names, found.sha256):
             return "was refused: the policy's files have changed; reload it"
-        self._found = self._found or facts
+        self._found = found
         self._loaded.set()
         self._connected.wait()
         if self._ended or self._layout is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from policy_runner.core.inputs.joints import NEVER
 from policy_runner.core.inputs.slot import InputSlot
 from policy_runner.core.inputs.text import string_data, string_message
 from policy_runner.ros.inputs.polling import PolledInput, PolledSubscription
@@ -63,9 +64,16 @@ def text_inputs(
 
 
 def say(inputs: Sequence[PolledInput], text: str, now_ns: int) -> None:
-    """Give every text input this text, as a message that arrives now; between two ticks."""
+    """Give every text input this text, as a message that arrives now; between two ticks.
+
+    What waits on their topics is older, so it is read first. Of an inactive node it may have waited
+    for hours.
+    """
+    texts = [one for one in inputs if one.slot.text is not None]
+    for one in texts:
+        one.drain(now_ns, "now")
     raw = string_message(text)
-    for one in {one.slot.name: one for one in inputs if one.slot.text is not None}.values():
+    for one in {one.slot.name: one for one in texts}.values():
         one.hear(raw, now_ns)
 
 
@@ -80,7 +88,11 @@ def keep_texts(pairs: Sequence[tuple[PolledInput | None, PolledInput]]) -> Calla
 
     def give() -> None:
         for before, one in pairs:
-            if before is not None and before.slot.text is not None and before.slot.text.is_given:
-                one.hear(string_message(before.slot.text.data.decode()), before.slot.arrived_ns)
+            slot = None if before is None else before.slot
+            if slot is None or slot.text is None:
+                continue
+            # An empty text has ended the task: the parameter must not begin it again.
+            if slot.text.is_given or slot.arrived_ns != NEVER:
+                one.hear(string_message(slot.text.data.decode()), slot.arrived_ns)
 
     return give

@@ -87,10 +87,10 @@ class Attempt:
             # The description received in configure, if the limits come from a topic.
             plan.values["robot_description"] = self._before.values.get("robot_description")
             gate = partial(gate_problems, plan.values, spec_file)
-            problems += [*plan.problems, *gate()]
-            loaded = bind_policy(
-                spec_file, plan.values, self._simulated, problems, plan.warnings, gate
-            )
+            if closed := gate():  # then it is not even loaded next to the running policy
+                raise Refusal([*plan.problems, *closed])
+            found = plan.problems, plan.warnings
+            loaded = bind_policy(spec_file, plan.values, self._simulated, *found, gate)
             loaded.pipeline.activate()
             self._plan, self._loaded = plan, loaded
             if self._given_up:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy_runner.backends.remote.protocols.bounds import WireLimits
+from policy_runner.backends.remote.tokens import is_loopback
 from policy_runner.core.errors import Problem, Refusal
 from policy_runner.robot.values import NODE
 from policy_runner.serving.session.request import KeyRule
@@ -105,13 +105,3 @@ class ServeSettings:
             problems.append(Problem("", "--max-wait", "0 to 3600 s", f"{self.bounds.wait_s:g}"))
         if problems:
             raise Refusal(problems)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

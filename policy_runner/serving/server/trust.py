@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from policy_runner.serving.server.serve_settings import is_loopback
+from policy_runner.backends.remote.tokens import is_loopback
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -13,7 +13,7 @@ from policy_runner.core.spec import PolicySpec, SpecFile, read_spec
 from policy_runner.core.spec.elements import action_elements
 from policy_runner.robot.lane.opening import open_inline
 from policy_runner.robot.load import LoadedPolicy, bind_policy
-from policy_runner.robot.reload_gate import policy_files
+from policy_runner.robot.reload_gate import REMOTE, policy_files
 from policy_runner.robot.values import NODE, parameter_values
 from policy_runner.sim.loop.policy_in_loop import PolicyInLoop, connect
 from policy_runner.sim.robot_file.robot_reader import RobotFile, read_robot
@@ -112,11 +112,14 @@ def load(subject: Subject, variant: Variant = NO_CHANGE) -> LoadedPolicy:
 
 def identity(subject: Subject, loop: PolicyInLoop) -> dict[str, Any]:
     """What was evaluated, for a report: names, checksums and versions, but no path."""
+    loaded = loop.loaded
+    # A server runs its own models, which this does not evaluate as files.
+    models = loaded.config.backend.backend != REMOTE
     return {
         "policy": {
-            "name": loop.loaded.spec.name,
-            "sha256": loop.loaded.model.sha256,
-            "files": policy_files(loop.loaded.spec_file),
+            "name": loaded.spec.name,
+            "sha256": loaded.model.sha256,
+            "files": policy_files(loaded.spec_file, models),
         },
         "robot": {
             "name": loop.plant.robot.spec.name,

@@ -13,7 +13,7 @@ import yaml
 from dummy_servers import openpi_dummy
 
 from policy_runner.backends.remote.client.checked_client import CheckedClient, Contradiction
-from policy_runner.backends.remote.client.interface import ServerAddress
+from policy_runner.backends.remote.client.interface import Garbled, ServerAddress
 from policy_runner.backends.remote.protocols.v2_messages import encode_request
 from policy_runner.core.errors import Refusal
 from policy_runner.core.spec import read_spec
@@ -92,6 +92,10 @@ def test_openpi_gets_a_text(tmp_path: Path) -> None:
                         break
                 assert dummy.seen[-1]["prompt"] == text
                 assert dummy.seen[-1]["state"].tolist() == [0.5]
+            loaded.change({"prompt": "older"})  # as at the swap of a reload
+            kept = pipeline.slots["prompt"].text
+            assert kept is not None
+            assert kept.data == b"close"
         finally:
             loaded.close()
 
@@ -168,3 +172,25 @@ def test_a_text_has_the_servers_shape(shape: list[int]) -> None:
 def test_a_server_without_such_a_text_is_refused(datatype: str, shape: list[int]) -> None:
     with pytest.raises(Contradiction, match=r"the policy one text \(BYTES \[1\]\)"):
         _checked(Telling(datatype, shape)).connect()
+
+
+@pytest.mark.parametrize("shape", [None, ["1"], [1.5], [True], [np.zeros(2)], [1] * 100])
+def test_a_shape_that_is_no_short_list_of_whole_numbers_is_garbled(shape: Any) -> None:
+    with pytest.raises(Garbled, match="metadata whose inputs have no names and shapes"):
+        _checked(Telling("BYTES", shape)).connect()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"total_ms": 1.5}, 1.5),
+        ({"server_timing": {"infer_ms": 2}}, 2.0),
+        ({"total_ms": 10**400}, None),  # JSON allows it; a float does not
+        ({"total_ms": float("nan")}, None),
+        ({"server_timing": {"infer_ms": np.ones(2)}}, None),
+    ],
+)
+def test_only_a_number_is_a_servers_time(told: Mapping[str, Any], expected: float | None) -> None:
+    client = Telling("BYTES", [1])
+    client.told = told
+    assert _checked(client).server_ms == expected

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from core_rig import MS, Rig, make_rig, spec_content, term
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policy_runner.core.inputs.joints import NEVER, JointSamples, RobotJoint
@@ -23,6 +23,7 @@ def _values(samples: JointSamples) -> list[list[float]]:
     return [samples.values[kind].tolist() for kind in ("position", "velocity", "effort")]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(
     values=st.fixed_dictionaries({name: st.tuples(NUMBER, NUMBER, NUMBER) for name in NAMES}),
     foreign=st.lists(st.sampled_from(["arm", "neck", "hip2"]), unique=True),

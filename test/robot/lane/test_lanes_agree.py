@@ -17,6 +17,7 @@ from policy_runner.core.errors import Refusal
 from policy_runner.core.lane.interface import LaneEvent, LaneRequest
 from policy_runner.core.pipeline.chunked import ChunkedPolicy
 from policy_runner.robot.load import LoadedPolicy
+from policy_runner.robot.reload_gate import GATE
 
 pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="needs onnx")
 
@@ -156,3 +157,34 @@ def test_the_process_ends_with_its_parent_whatever_ends_it(folder: Path) -> None
         return not process.exists() or "Z" in (process / "stat").read_text().split()[2]
 
     wait_until(gone, 10.0, "the end of the inference process")
+
+
+@pytest.mark.parametrize(
+    ("gate", "changed", "says"),
+    [
+        (False, "toy.onnx", "was refused: the policy's files have changed; reload it"),
+        (True, "weights.bin", "expected the files that the node has loaded, got others; reload it"),
+    ],
+)
+def test_a_process_that_starts_again_runs_the_files_of_its_first_start(
+    tmp_path: Path, gate: bool, changed: str, says: str
+) -> None:
+    """Those that the gate of a reload has judged, with their weights, if there is a gate."""
+    import onnx
+
+    path = write_policy(tmp_path / "policy") / "toy.onnx"
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin",
+              size_threshold=200)  # fmt: skip
+    loaded = bound(path.parent, "process", **{GATE: gate})
+    try:
+        lane = loaded.pipeline.policy.requests.lane  # type: ignore[attr-defined]
+        assert lane.poll() == LaneEvent("ready")
+        with path.with_name(changed).open("ab") as file:
+            file.write(b"\x32\x01x")  # protobuf: a doc_string
+        lane.give_up("as asked")
+        lane.wait(60.0)
+        event = lane.poll()
+        assert event.kind == "failed"
+        assert says in event.why
+    finally:
+        loaded.close()

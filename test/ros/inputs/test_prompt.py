@@ -97,6 +97,14 @@ def test_the_newest_text_counts_wherever_it_came_from(graphs: GraphMaker, tmp_pa
     assert graph.peer.set(prompt="f again") == []
     await_text("f")
     _replays(graph)
+
+    # An empty text outlives a reload, too: the parameter does not begin the task again.
+    kept.append(_publish(early, "", latched=True))
+    graph.await_decision("HOLD", "input never seen")
+    before = graph.node.configured
+    assert graph.peer.trigger("reload").success
+    assert graph.node.configured is not before
+    assert not graph.node.configured.pipeline.slots["prompt"].text.is_given
     early.destroy_node()
     context.try_shutdown()
 

@@ -214,18 +214,24 @@ def test_in_lockstep_every_step_is_answered_once_and_a_repeated_one_again(rig: A
     assert step(due, due) == (due, 0)
 
 
-def test_in_lockstep_no_step_waits_for_a_text(rig: Any) -> None:
+def text_input(wire: Any) -> Any:
     from policy_runner.core.inputs.slot import InputSlot
-    from policy_runner.core.inputs.text import string_message
     from policy_runner.core.spec import Input
     from policy_runner.ros.inputs.polling import PolledInput
     from policy_runner.ros.inputs.texts import text_reader
-    from policy_runner.ros.runner.ticker import LockstepTicker
 
     slot = InputSlot("prompt", Input(type="std_msgs/msg/String", topic="~/prompt"))
     slot.text_values().array(8)
+    return PolledInput(wire, slot, text_reader(slot), 1000)
+
+
+def test_in_lockstep_no_step_waits_for_a_text(rig: Any) -> None:
+    from policy_runner.core.inputs.text import string_message
+    from policy_runner.ros.runner.ticker import LockstepTicker
+
     wire: Any = Wire()
-    text: Any = PolledInput(wire, slot, text_reader(slot), 1000)
+    text = text_input(wire)
+    slot = text.slot
     one: Any = Stepped()
     node: Any = type("Node", (), {"context": None})()
     lockstep = LockstepTicker(node, S // 100, rig.clock, [one, text], lambda: None)
@@ -236,6 +242,25 @@ def test_in_lockstep_no_step_waits_for_a_text(rig: Any) -> None:
         wire.waiting = [(string_message(said), 0)] if said else []
         one.slot.stamp_ns = at_ns
         assert lockstep.wait() == at_ns
-        assert slot.text is not None
         assert slot.text.data == said.encode()
         assert not slot.fault
+
+
+def test_a_parameter_is_newer_than_the_texts_that_wait() -> None:
+    """An inactive node reads no topic; both subscriptions of the topic have the text."""
+    from policy_runner.core.inputs.text import string_message
+    from policy_runner.ros.inputs.texts import say
+
+    wires: list[Any] = [Wire(), Wire()]
+    texts = [text_input(wire) for wire in wires]
+    texts[1].slot = texts[0].slot
+    texts[1]._read = texts[0]._read
+    for wire in wires:
+        wire.waiting = [(string_message("older"), 0)]
+    say(texts, "", S)
+    for one in texts:
+        one.drain(2 * S)
+    assert not texts[0].slot.text.is_given
+    wires[0].waiting = [(string_message("newer"), 0)]
+    texts[0].drain(3 * S)
+    assert texts[0].slot.text.data == b"newer"

@@ -15,11 +15,12 @@ from policy_runner.backends.remote.client.interface import (
     RemoteError,
     ServerAddress,
 )
-from policy_runner.backends.remote.protocols.bounds import shown
+from policy_runner.backends.remote.protocols.bounds import WireLimits, shown
 from policy_runner.backends.remote.protocols.v2_messages import DATATYPES, TEXTS
 
 Tensors = Mapping[str, np.ndarray]  # arrays of the expected dtypes and shapes
 _TIMES = ("total_ms", "infer_ms", "inference_ms")
+_MOST_MS = 1e9  # of a time that is believed
 
 
 class Contradiction(RemoteError):
@@ -72,8 +73,9 @@ class CheckedClient:
         for source in (timing if isinstance(timing, Mapping) else {}, self.told):
             for key in _TIMES:
                 value = source.get(key)
+                # A whole number of JSON may be too large for a float.
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    return float(value)
+                    return float(value) if abs(value) < _MOST_MS else None
         return None
 
     def connect(self) -> Mapping[str, Any]:
@@ -130,7 +132,7 @@ class CheckedClient:
         for key, wanted in (("inputs", self._inputs), ("outputs", self._outputs)):
             found = {}
             for row in told[key] or ():
-                if not isinstance(row, Mapping) or not isinstance(row.get("shape"), list):
+                if not isinstance(row, Mapping) or not _is_shape(row.get("shape")):
                     text = f"{self._where}: metadata whose {key} have no names and shapes"
                     raise Garbled(f"{text}; is it such a server?")
                 found[str(row.get("name"))] = row
@@ -138,7 +140,8 @@ class CheckedClient:
             # An input that is not sent would be refused at every inference.
             extra = [name for name in found if key == "inputs" and name not in wanted]
             if missing or extra:
-                has, ours = ", ".join(shown(one) for one in found), ", ".join(wanted)
+                has = ", ".join(shown(one) for one in found)[:300]
+                ours = ", ".join(wanted)
                 text = f"{self._where}: the server's {key} are {has}, the policy's are {ours}"
                 raise Contradiction(f"{text}; correct the policy spec, or name the right model")
             for name, array in wanted.items():
@@ -154,7 +157,7 @@ class CheckedClient:
         if fits and all(a in (-1, b) for a, b in zip(shape, array.shape, strict=True)):
             return
         expected = str(DATATYPES.get(datatype, shown(datatype)))
-        text = f"{self._where}: {what} '{name}': the server has {expected} {shape}"
+        text = f"{self._where}: {what} '{name}': the server has {expected} {shown(shape)}"
         text = f"{text}, the policy {_kind(array)}"
         raise Contradiction(f"{text}; correct the policy spec, or name the right model")
 
@@ -163,9 +166,15 @@ class CheckedClient:
         if str(row.get("datatype")) == TEXTS and all(size == 1 for size in shape):
             self._text_shapes[name] = shape
             return
-        has = f"{shown(row.get('datatype'))} {list(row['shape'])}"
+        has = f"{shown(row.get('datatype'))} {shown(row['shape'])}"
         text = f"{self._where}: input '{name}': the server has {has}, the policy one text"
         raise Contradiction(f"{text} (BYTES [1]); correct the policy spec, or name the right model")
+
+
+def _is_shape(given: object) -> bool:
+    if not isinstance(given, list) or len(given) > WireLimits.most_axes:
+        return False
+    return all(type(size) is int for size in given)
 
 
 def _kind(array: np.ndarray) -> str:

@@ -48,6 +48,7 @@ class OpenpiClient:
         self._protocol: Any = None
         self._events: Iterator[Any] = iter(())
         self._parts: list[bytes] = []
+        self._size = 0  # of the parts [bytes]
         self._text = False
         self._sends_id = False
         self._count = 0
@@ -73,7 +74,8 @@ class OpenpiClient:
             self.close()
             raise
         # Servers of this project repeat an `id`; others may not know the key.
-        self._sends_id = _ID in (metadata.get("controls") or ())
+        controls = metadata.get("controls")
+        self._sends_id = isinstance(controls, dict) and _ID in controls
         return metadata
 
     def infer(self, inputs: Given, deadline_s: float) -> Arrays:
@@ -96,7 +98,8 @@ class OpenpiClient:
             self._flush()
             while True:
                 answer = self._decoded(self._message())
-                if not extra or answer.get(_ID) == self._count:
+                given_id = answer.get(_ID)
+                if not extra or (type(given_id) is int and given_id == self._count):
                     return answer
                 self.dropped += 1
         except BaseException:
@@ -177,9 +180,10 @@ class OpenpiClient:
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return None
         if frame.opcode is not Opcode.CONT:
-            self._parts, self._text = [], frame.opcode is Opcode.TEXT
+            self._parts, self._size, self._text = [], 0, frame.opcode is Opcode.TEXT
         self._parts.append(bytes(frame.data))
-        if sum(map(len, self._parts)) > self._address.limits.most_bytes:
+        self._size += len(frame.data)
+        if self._size > self._address.limits.most_bytes:
             raise Garbled(f"{self._address.host}: an answer larger than the limit; closed")
         if not frame.fin:
             return None
