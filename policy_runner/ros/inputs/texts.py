@@ -93,6 +93,10 @@ def keep_texts(pairs: Sequence[tuple[PolledInput | None, PolledInput]]) -> Calla
                 continue
             # An empty text has ended the task: the parameter must not begin it again.
             if slot.text.is_given or slot.arrived_ns != NEVER:
-                one.hear(string_message(slot.text.data.decode()), slot.arrived_ns)
+                # First none: a text that the next policy cannot read must not leave the robot with
+                # the parameter's, which may be another task.
+                one.hear(string_message(""), slot.arrived_ns)
+                if slot.text.is_given:
+                    one.hear(string_message(slot.text.data.decode()), slot.arrived_ns)
 
     return give
