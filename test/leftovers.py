@@ -17,7 +17,9 @@ from pathlib import Path
 MARK = "POLICY_RUNNER_TEST_SESSION"
 SHM = Path("/dev/shm")
 PORTS_PER_DOMAIN = 250  # DDSI-RTPS 2.5, 9.6.2.3: port = 7400 + 250 * domain + offset
-_SEGMENT = re.compile(r"/dev/shm/(fastrtps_\w+)")
+# Fast DDS 2 (Jazzy) names its segments fastrtps_*, Fast DDS 3 (Kilted) fastdds_*.
+_FAMILIES = ("fastrtps", "fastdds")
+_SEGMENT = re.compile(rf"/dev/shm/((?:{'|'.join(_FAMILIES)})_\w+)")
 _seen: dict[str, set[int]] = {}
 _killed: set[int] = set()
 
@@ -86,16 +88,22 @@ def left_segments(domain: int, before: set[str]) -> list[str]:
     for pid in set(_killed):
         remove_segments_of(pid)
     first = 7400 + PORTS_PER_DOMAIN * domain
-    ports = {f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)}
+    ports = {
+        f"{family}_port{port}"
+        for family in _FAMILIES
+        for port in range(first, first + PORTS_PER_DOMAIN)
+    }
     # All domains share the ports below 7400, so a killed foreign program may have left one of them.
-    ours = {name for name in _seen if not name.startswith("fastrtps_port")}
+    ours = {name for name in _seen if "_port" not in name}
     names = (ours | ports) - _mapped_by_the_living()
     return sorted(path.name for name in names for path in _files(name) if path.name not in before)
 
 
 def all_files() -> set[str]:
     """Names of all files of the middleware in /dev/shm."""
-    return {path.name for path in SHM.glob("*fastrtps_*")} if SHM.is_dir() else set()
+    if not SHM.is_dir():
+        return set()
+    return {path.name for family in _FAMILIES for path in SHM.glob(f"*{family}_*")}
 
 
 def _files(name: str) -> list[Path]:

@@ -222,7 +222,7 @@ def test_killed(spawn, wait_until, tmp_path):
     child = spawn(["python", "-c", CODE, tmp_path / "go"])
     wait_until(lambda: "up" in child.stdout)
     leftovers.note_all_segments()
-    assert any("fastrtps_" in name for name in leftovers.segments(child.pid))
+    assert leftovers.segments(child.pid)
     (tmp_path / "go").touch()
     child.wait()
 def test_killed_through_the_child(spawn, wait_until, tmp_path):

@@ -51,12 +51,15 @@ def shared_memory(files: HostFiles) -> HostAdvice:
         return HostAdvice(what, OK, "/dev/shm of unknown size", why)
     free = _free(files)
     text = f"{size_text(size)}, {size_text(free)} free" if free is not None else size_text(size)
-    left = len(files.glob("dev/shm/fastrtps_*"))
+    # Fast DDS 2 (Jazzy) and Fast DDS 3 (Kilted) name them differently.
+    left = sum(len(files.glob(f"dev/shm/{family}_*")) for family in ("fastrtps", "fastdds"))
     text += f", {left} files of Fast DDS" if left else ""
     if size < _ENOUGH_SHM:
         return HostAdvice(what, MISSING, text, why, remedy)
     if free is not None and free < _LEAST_FREE * size:
-        remedy = "while no node runs: `fastdds shm clean`, or remove /dev/shm/fastrtps_*"
+        remedy = (
+            "while no node runs: `fastdds shm clean`, or remove /dev/shm/fastrtps_* and fastdds_*"
+        )
         return HostAdvice(what, MISSING, f"{text}: nearly full", why, remedy)
     return HostAdvice(what, OK, text, why)
 

@@ -202,8 +202,9 @@ def test_an_empty_tree_is_reported_and_breaks_nothing(tmp_path: Path) -> None:
         (
             "shared memory",
             {"proc/self/mounts": "t /dev/shm tmpfs rw,size=50% 0 0",
-             "proc/meminfo": "MemTotal:       400000 kB", "dev/shm/fastrtps_1": ""},
-            "missing", "205 MB, 1 files of Fast DDS", "remount,size=512M",
+             "proc/meminfo": "MemTotal:       400000 kB", "dev/shm/fastrtps_1": "",
+             "dev/shm/fastdds_2": ""},
+            "missing", "205 MB, 2 files of Fast DDS", "remount,size=512M",
         ),
         ("shared memory", {"proc/self/mounts": "t /dev/shm tmpfs ro 0 0"},
          "missing", "read-only", "remount"),
