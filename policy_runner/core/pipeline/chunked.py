@@ -20,7 +20,7 @@ from policy_runner.core.inputs.measured_positions import MeasuredPositions
 from policy_runner.core.lane.interface import Tensors
 from policy_runner.core.lane.requests import LaneRequests, LaneResult
 from policy_runner.core.model import Array
-from policy_runner.core.pipeline.policy import OnePolicy
+from policy_runner.core.pipeline.policy import PolicyFacts
 from policy_runner.core.safety.decision import Decision, Fault, Reason
 
 
@@ -44,7 +44,7 @@ class Player(Protocol):
         """The state now, and counts since the start."""
 
 
-class ChunkedPolicy(OnePolicy):
+class ChunkedPolicy(PolicyFacts):
     """A policy in a lane. `Policy` explains the methods that both have.
 
     The pipeline calls `prepare` in every tick that may run, also before the first RUN and during

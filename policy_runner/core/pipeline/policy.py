@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,15 +19,15 @@ from policy_runner.core.spec.elements import ActionElement
 BuiltTensor = tuple[TensorBuilder, Buffer]  # a builder, and the model's input [builder.size], flat
 
 
-class OnePolicy:
+class PolicyFacts(ABC):
     """What `Policy` and a policy in a lane tell about themselves; a switch tells it differently."""
 
     decoder: ActionDecoder
 
     @property
+    @abstractmethod
     def every_tensor(self) -> Sequence[BuiltTensor]:
         """The tensors that are built from terms, of all models."""
-        raise NotImplementedError
 
     @property
     def active(self) -> str:
@@ -58,7 +59,7 @@ class OnePolicy:
         return self.decoder.raw
 
 
-class Policy(OnePolicy):
+class Policy(PolicyFacts):
     """The policy's own part of a tick: observe, infer, and the state between inferences.
 
     Histories, recurrent state and the last action advance exactly once per inference and

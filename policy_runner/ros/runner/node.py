@@ -304,8 +304,10 @@ class PolicyRunner(RunnerNode):
             loop.swap_settings(settings, made.pipeline)
             made.tell_guard(settings=settings)
         if "prompt" in changed:
-            prompt = changed["prompt"]
-            give = lambda: say(made.inputs, prompt, made.loop_clock_ns)  # noqa: E731
+
+            def give() -> None:  # the control thread calls it, so the time is that of its tick
+                say(made.inputs, changed["prompt"], made.loop_clock_ns)
+
             give() if loop is None else loop.call(give)
         return ""
 

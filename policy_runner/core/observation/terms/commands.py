@@ -28,10 +28,7 @@ from policy_runner.core.spec.named_numbers import bounds_by_name, by_name
 @compiles(VelocityCommandTerm)
 def velocity_command(term: VelocityCommandTerm, sources: Sources, key: str) -> CompiledTerm:
     """The axes of a twist, with a dead band and rules that make axes 0."""
-    slot = sources.slot(term.input, key)
-    if slot.spec.type not in TWISTS:
-        expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    slot = sources.slot_of(term.input, key, *TWISTS)
     each_once(term.axes, sources, f"{key}.axes")
     head = TWISTS[slot.spec.type]
     arrays = [sources.numbers(slot, head + axis, 1, key) for axis in term.axes]
@@ -133,11 +130,8 @@ def integrated_command(term: IntegratedCommandTerm, sources: Sources, key: str) 
     if (term.axes is None) == (term.fields is None):
         raise refuse(sources.file, key, "one of `axes` and `fields`", "both or none")
     names = [*(term.axes or term.fields or [])]
-    if term.axes is not None and sources.slot(term.input, key).spec.type not in TWISTS:
-        expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
-        raise refuse(
-            sources.file, f"{key}.input", expected, sources.slot(term.input, key).spec.type
-        )
+    if term.axes is not None:
+        sources.slot_of(term.input, key, *TWISTS)
     arrays = single_numbers(term.input, names, term.axes is not None, sources, key)
     start = by_name(term.start, names, sources.file, f"{key}.start")
     gain = by_name(term.gain, names, sources.file, f"{key}.gain") * sources.spec.control_dt

@@ -231,9 +231,6 @@ def text(term: TextTerm, sources: Sources, key: str) -> CompiledTerm:
     Raises:
         Refusal: the input is no text.
     """
-    slot = sources.slot(term.input, key)
-    if slot.spec.type != STRING:
-        expected = f"an input of type {STRING}"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    slot = sources.slot_of(term.input, key, STRING)
     elements = tuple(f"byte[{k}]" for k in range(term.size))
     return copy(term.name or "text", elements, slot.text_values().array(term.size))

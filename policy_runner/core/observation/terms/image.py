@@ -138,10 +138,7 @@ def image(term: ImageTerm, sources: Sources, key: str) -> CompiledTerm:
         Refusal: the input is no image, the numbers per channel do not fit, or Pillow or OpenCV is
             needed but missing.
     """
-    slot, file = sources.slot(term.input, key), sources.file
-    if slot.spec.type not in (IMAGE, COMPRESSED):
-        expected = f"an input of type {IMAGE} or CompressedImage"
-        raise refuse(file, f"{key}.input", expected, slot.spec.type)
+    slot, file = sources.slot_of(term.input, key, IMAGE, COMPRESSED), sources.file
     compressed = slot.spec.type == COMPRESSED
     if compressed or term.resize in PILLOW:
         try:

@@ -24,10 +24,7 @@ from policy_runner.core.spec.named_numbers import by_name
 @compiles(JointTerm)
 def joints(term: JointTerm, sources: Sources, key: str) -> CompiledTerm:
     """Positions, velocities or efforts of joints, by name."""
-    slot = sources.slot(term.input, key)
-    if slot.spec.type != JOINT_STATE:
-        expected = f"an input of type {JOINT_STATE}"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    slot = sources.slot_of(term.input, key, JOINT_STATE)
     spec, file = sources.spec, sources.file
     names = tuple(spec.joint_names)
     wanted = list(term.joints) if term.joints is not None else list(names)

@@ -119,9 +119,7 @@ class MovedValue:
 @compiles(JoyCommandTerm)
 def joy_command(term: JoyCommandTerm, sources: Sources, key: str) -> CompiledTerm:
     """Numbers of a joystick's axes and buttons, and values that they move."""
-    slot = sources.slot(term.input, key)
-    if slot.spec.type != JOY:
-        raise refuse(sources.file, f"{key}.input", f"an input of type {JOY}", slot.spec.type)
+    slot = sources.slot_of(term.input, key, JOY)
     names = [element.name for element in term.elements]
     each_once(names, sources, f"{key}.elements")
     for k, element in enumerate(term.elements):

@@ -57,6 +57,19 @@ class Sources:
             )
         return self.slots[name]
 
+    def slot_of(self, name: str, key: str, *types: str) -> InputSlot:
+        """The slot of the input with that name, whose messages are of one of these types.
+
+        Raises:
+            Refusal: there is no such input, or it has another type.
+        """
+        slot = self.slot(name, key)
+        if slot.spec.type not in types:
+            others = "".join(f" or {one.rpartition('/')[2]}" for one in types[1:])
+            expected = f"an input of type {types[0]}{others}"
+            raise refuse(self.file, f"{key}.input", expected, slot.spec.type)
+        return slot
+
     def numbers(self, slot: InputSlot, path: str, size: int | None, key: str) -> Array:
         """The array that a field of a message is written to.
 

@@ -77,12 +77,10 @@ def norm_of(
     Raises:
         Refusal: both axes and fields, axes of another message, or a path that does not exist.
     """
-    slot = sources.slot(input_name, key)
     if axes is not None and fields is not None:
         raise refuse(sources.file, key, "one of `axes` and `fields`", "both")
-    if fields is None and slot.spec.type not in TWISTS:
-        expected = "an input of type geometry_msgs/msg/Twist or TwistStamped"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    if fields is None:
+        sources.slot_of(input_name, key, *TWISTS)
     arrays = single_numbers(input_name, fields or axes or _PLANAR, fields is None, sources, key)
     return _norm(arrays), (lambda: float(arrays[0][0])) if len(arrays) == 1 else None
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from policy_runner.core.errors import refuse
 from policy_runner.core.inputs.slot import Read
 from policy_runner.core.model import Array
 from policy_runner.core.observation.terms.sources import CompiledTerm, Sources, absolute, compiles
@@ -34,10 +33,7 @@ def occupancy_grid(term: OccupancyGridTerm, sources: Sources, key: str) -> Compi
     Raises:
         Refusal: the input is no OccupancyGrid.
     """
-    slot = sources.slot(term.input, key)
-    if slot.spec.type != GRID:
-        expected = f"an input of type {GRID}"
-        raise refuse(sources.file, f"{key}.input", expected, slot.spec.type)
+    slot = sources.slot_of(term.input, key, GRID)
     rows, columns = term.size
     slot.expect_at_most(rows * columns + _BYTES_AROUND)
     keeper = slot.whole_message()
